@@ -1,0 +1,35 @@
+# What a newcomer types. Everything that is missing is installed by deploy/setup.sh, or it says what and how.
+
+SHELL := /bin/bash
+STORE ?= demo/store
+
+.PHONY: help build check test bench demo images clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build:  ## the three programs, in target/release
+	@deploy/setup.sh build && export CMAKE="$$(deploy/setup.sh --cmake)" && cargo build --release --workspace --bins
+
+check:  ## format, lints, documentation, the rules of the tree
+	@deploy/setup.sh build && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo fmt --all --check && \
+	cargo clippy --workspace --all-targets --quiet -- -D warnings && \
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet && \
+	cargo test --quiet -p sas-tests --test tree
+
+test:  ## everything, on real RabbitMQ, Redis, Docker and HDF5
+	@deploy/test.sh
+
+bench:  ## what the cluster does on this machine: no-op tasks, workers, classes
+	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo build --release --workspace --bins --quiet && cargo bench --package sas-tests --bench cluster
+
+demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
+	@deploy/demo.sh --store "$(STORE)" $(if $(CLUSTER),--cluster)
+
+images:  ## base and reference image
+	@deploy/setup.sh docker && deploy/images/build.sh
+
+clean:  ## what builds and demos left
+	rm -rf target demo

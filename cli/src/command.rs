@@ -1,0 +1,11 @@
+//! The commands, a file each: arguments and what they do.
+
+pub(crate) mod event;
+pub(crate) mod ingest;
+pub(crate) mod init;
+pub(crate) mod local;
+pub(crate) mod module;
+pub(crate) mod pipeline;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod star;

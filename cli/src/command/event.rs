@@ -1,0 +1,76 @@
+//! `sas event`: says that stars have new data.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use common::id::{DatasetName, Quarter, StarId};
+use common::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
+use common::queue::{Outgoing, QueueName, SharedQueue};
+use uuid::Uuid;
+
+use crate::connect::Config;
+use crate::output::Format;
+
+/// What publishers without a name of their own are called.
+const SOURCE: &str = "sas";
+
+/// Dataset events.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Event {
+    /// Publish that stars have new data in a dataset.
+    Publish(Publish),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// The dataset.
+    #[arg(long, default_value = "l1/lightcurve")]
+    dataset: DatasetName,
+    /// The quarter of the data.
+    #[arg(long)]
+    quarter: Quarter,
+    /// The stars.
+    #[arg(required_unless_present = "stars_file", conflicts_with = "stars_file", value_name = "STAR")]
+    stars: Vec<StarId>,
+    /// A text file below the store's root, one star a line, instead of naming stars: for many.
+    #[arg(long, value_name = "PATH")]
+    stars_file: Option<String>,
+    /// Who publishes; with the id it names the event, so that the same one twice is one event.
+    #[arg(long, default_value = SOURCE)]
+    source: String,
+    /// The event's id; a new one unless given.
+    #[arg(long)]
+    id: Option<String>,
+}
+
+impl Event {
+    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+        let Self::Publish(asked) = self;
+        let stars = match asked.stars_file {
+            Some(file) => StarSelection::File(file),
+            None => StarSelection::Inline(asked.stars),
+        };
+        let mut event = new(DatasetUpdate { dataset: asked.dataset, quarter: asked.quarter, stars, start: None });
+        event.source = asked.source;
+        event.id = asked.id.unwrap_or(event.id);
+        let event = DatasetEvent::from_json(&to_json(&event))?;
+        publish(&Config::load(config)?.queue().await?, &event).await?;
+        format
+            .print(&event, |event| format!("published event {} of {} ({})", event.id, event.source, event.event_id()));
+        Ok(())
+    }
+}
+
+/// A new event with an id of its own.
+pub(crate) fn new(data: DatasetUpdate) -> DatasetEvent {
+    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), jiff::Timestamp::now().to_string(), data)
+}
+
+/// Publishes an event and waits until the broker has it.
+pub(crate) async fn publish(queue: &SharedQueue, event: &DatasetEvent) -> anyhow::Result<()> {
+    queue.declare(&[]).await?;
+    let message = Outgoing { queue: QueueName::Events, body: to_json(event) };
+    let confirmed = queue.publish(vec![message]).await.pop().context("the broker gave no answer")?;
+    confirmed.with_context(|| format!("failed to publish event {}", event.id))
+}

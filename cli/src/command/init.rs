@@ -1,0 +1,239 @@
+//! `sas init`: prepares an installation, once and whenever one likes: what is there stays as it is.
+
+mod report;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use common::id::ClassName;
+use common::pipeline::{DefinitionFile, Pipeline};
+use common::queue::amqp::server_version;
+use common::queue::{QueueError, QueueName};
+use common::state::StateError;
+use common::store::Store;
+use coordinator::config::load_pipelines;
+use report::{Check, Verdict, end, major_minor, text};
+use worker::config::RunnerKind;
+use worker::runner::docker::Found;
+use worker::runner::{Program, Runner};
+
+use crate::connect::Config;
+use crate::output::Format;
+
+/// The oldest RabbitMQ that serves.
+const RABBITMQ: (u32, u32) = (3, 10);
+
+/// Prepare an installation, or look whether it is well.
+///
+/// Makes the store and the queues where they are missing; checks RabbitMQ's version, Redis' version and settings, the
+/// pipelines of `[coordinator] pipelines`, Docker and the images on this host. Prints a line for each: ok, made, problem, or
+/// unreachable. Ends with 0, with 1 when there is a problem, with 6 when a service does not answer.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Root of the store.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Bring images that are missing on this host here.
+    #[arg(long)]
+    pull: bool,
+    /// Leave Docker and images alone: for a host without workers.
+    #[arg(long, conflicts_with = "pull")]
+    no_docker: bool,
+}
+
+impl Init {
+    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+        let read = config.map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
+        let config = Config::load(config)?;
+        let mut checks = vec![Check::ok("configuration", read)];
+        let store = make_store(&config, self.store.as_deref(), &mut checks);
+        let definitions = pipelines(&config, &mut checks);
+        rabbitmq(&config, &definitions, &mut checks).await;
+        redis(&config, store.as_ref(), &mut checks).await;
+        if let (Some(store), false) = (&store, self.no_docker) {
+            docker(&config, store, &definitions, self.pull, &mut checks).await;
+        }
+        format.print(&checks, |checks| text(checks));
+        end(&checks)
+    }
+}
+
+fn make_store(config: &Config, root: Option<&Path>, checks: &mut Vec<Check>) -> Option<Store> {
+    let existed = config.has_store(root);
+    let store = match config.store_or_new(root) {
+        Ok(store) => store,
+        Err(error) => {
+            checks.push(Check::problem("store", format!("{error:#}")));
+            return None;
+        }
+    };
+    let place = store.root().display().to_string();
+    checks.push(match store.probe() {
+        Err(error) => Check::problem("store", format!("{:#}", anyhow::Error::new(error))),
+        Ok(()) if existed => Check::ok("store", place),
+        Ok(()) => Check::made("store", place),
+    });
+    Some(store)
+}
+
+fn pipelines(config: &Config, checks: &mut Vec<Check>) -> Vec<DefinitionFile> {
+    let mut definitions = Vec::new();
+    let before = checks.len();
+    for pattern in config.pipelines() {
+        match load_pipelines(std::slice::from_ref(pattern)) {
+            Ok(found) => {
+                for definition in found {
+                    checks.push(Check::ok("pipeline", describe(&definition.pipeline)));
+                    definitions.push(definition);
+                }
+            }
+            Err(error) => checks.push(Check::problem(format!("pipeline {pattern}"), format!("{error:#}"))),
+        }
+    }
+    if config.pipelines().is_empty() {
+        let advice =
+            "none: name at least one file in `[coordinator] pipelines`, or give the coordinator --pipeline FILE";
+        checks.push(Check::problem("pipelines", advice));
+    } else if checks[before..].iter().all(|check| check.verdict == Verdict::Ok)
+        && let Err(error) = load_pipelines(config.pipelines())
+    {
+        // What is wrong with several of them together.
+        checks.push(Check::problem("pipelines", format!("{error:#}")));
+    }
+    definitions
+}
+
+fn describe(pipeline: &Pipeline) -> String {
+    let classes: Vec<String> = classes([pipeline]).iter().map(ToString::to_string).collect();
+    format!(
+        "{} {}: {} modules, classes {}, started by {}",
+        pipeline.name,
+        pipeline.version,
+        pipeline.modules.len(),
+        classes.join(", "),
+        pipeline.trigger
+    )
+}
+
+fn classes<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> BTreeSet<ClassName> {
+    let modules = pipelines.into_iter().flat_map(|pipeline| &pipeline.modules);
+    modules.map(|module| module.class.clone()).collect()
+}
+
+/// Declares the queues of these pipelines' classes, and those that are always there.
+async fn rabbitmq(config: &Config, definitions: &[DefinitionFile], checks: &mut Vec<Check>) {
+    match server_version(config.broker()).await {
+        Ok(Some(version)) if major_minor(&version).is_some_and(|found| found < RABBITMQ) => {
+            checks.push(Check::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
+        }
+        Ok(Some(version)) => checks.push(Check::ok("RabbitMQ", format!("version {version}"))),
+        Ok(None) => checks.push(Check::ok("RabbitMQ", "it does not say its version; 3.10 or newer is needed")),
+        Err(error) => return checks.push(of_queue("RabbitMQ", &error)),
+    }
+    let classes = classes(definitions.iter().map(|definition| &definition.pipeline));
+    let mut queues = vec![QueueName::Events, QueueName::Completions, QueueName::Dead];
+    queues.extend(classes.iter().cloned().map(QueueName::Tasks));
+    let classes: Vec<ClassName> = classes.into_iter().collect();
+    let declared = async {
+        let queue = config.queue().await?;
+        let before: BTreeSet<String> = queue.depths(&queues).await?.into_iter().map(|depth| depth.queue).collect();
+        queue.declare(&classes).await?;
+        anyhow::Ok(before)
+    };
+    match declared.await {
+        Ok(before) => checks.extend(queues.iter().map(ToString::to_string).map(|name| {
+            let is_there = before.contains(&name);
+            if is_there { Check::ok("queue", name) } else { Check::made("queue", name) }
+        })),
+        Err(error) => checks.push(match error.downcast_ref::<QueueError>() {
+            Some(error) => of_queue("queues", error),
+            None => Check::problem("queues", format!("{error:#}")),
+        }),
+    }
+}
+
+fn of_queue(what: &str, error: &QueueError) -> Check {
+    match error {
+        QueueError::Unreachable(_) => {
+            Check::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
+        }
+        QueueError::Unconfirmed { .. } | QueueError::Refused(_) => {
+            Check::problem(what, format!("{error}; see `[queue] url` and the user's permissions"))
+        }
+    }
+}
+
+/// Version, settings, and that it belongs to this store.
+async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<Check>) {
+    let look = async {
+        let state = config.state().await?;
+        state.check().await?;
+        checks.push(Check::ok("Redis", "version 7 or newer, append-only, noeviction"));
+        let Some(store) = store else { return Ok(()) };
+        let (held, known) = (state.epoch().await?, store.newest_epoch()?);
+        checks.push(match (held, known) {
+            (0, 0) => {
+                store.begin_epoch(1)?;
+                Check::made("epoch", format!("{}", state.begin_epoch(1).await?))
+            }
+            (held, known) if held > known => Check::problem(
+                "epoch",
+                format!(
+                    "Redis is in epoch {held}, this store knows {known} only: it belongs to another store; name another \
+                     database in `[state] url`, or flush this one"
+                ),
+            ),
+            (held, known) if held < known => {
+                Check::ok("epoch", format!("{known} in the store, {held} in Redis: the coordinator rebuilds it as it starts"))
+            }
+            (held, _) => Check::ok("epoch", held.to_string()),
+        });
+        anyhow::Ok(())
+    };
+    if let Err(error) = look.await {
+        checks.push(match error.downcast_ref::<StateError>() {
+            Some(StateError::Unreachable(_)) => {
+                Check::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
+            }
+            _ => Check::problem("Redis", format!("{error:#}")),
+        });
+    }
+}
+
+/// The engine, and every image of these pipelines.
+async fn docker(config: &Config, store: &Store, definitions: &[DefinitionFile], pull: bool, checks: &mut Vec<Check>) {
+    if config.runner_kind() != RunnerKind::Docker {
+        return checks.push(Check::ok("Docker", "not used: `[worker] runner` runs no containers"));
+    }
+    let docker = match config.docker(store).await {
+        Ok(docker) => docker,
+        Err(error) => return checks.push(Check::unreachable("Docker", format!("{error} (or use --no-docker)"))),
+    };
+    checks.push(match docker.check().await {
+        Ok(()) => Check::ok("Docker", "it answers"),
+        Err(error) => Check::problem("Docker", error.to_string()),
+    });
+    let modules = definitions.iter().flat_map(|definition| &definition.pipeline.modules);
+    let images: BTreeSet<&str> = modules.filter(|module| module.enabled).map(|module| module.image.as_str()).collect();
+    for image in images {
+        let what = format!("image {image}");
+        checks.push(match docker.look_for(image).await {
+            Ok(Found::Here(identity)) => Check::ok(what, identity),
+            Ok(Found::InRegistry) if pull => {
+                let program = Program { image: image.to_owned(), command: Vec::new() };
+                match docker.identify(&program).await {
+                    Ok(identity) => Check::made(what, identity),
+                    Err(error) => Check::problem(what, error.to_string()),
+                }
+            }
+            Ok(Found::InRegistry) => Check::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
+            Ok(Found::Nowhere(reason)) => Check::problem(
+                what,
+                format!("not on this host, and its registry does not give it ({reason}); build it here, or `docker pull`, or \
+                         `docker load` it"),
+            ),
+            Err(error) => Check::problem(what, error.to_string()),
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! A line for each thing that was looked at, and how the whole ends. Pure.
+
+use serde::Serialize;
+
+use crate::exit::Stop;
+use crate::output::table;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Check {
+    /// What.
+    pub(crate) what: String,
+    pub(crate) verdict: Verdict,
+    /// What was found or made; for a problem what to do about it.
+    pub(crate) detail: String,
+}
+
+/// How it is with one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// As it must be.
+    Ok,
+    /// It was missing, and is there now.
+    Made,
+    /// Not as it must be.
+    Problem,
+    /// It does not answer.
+    Unreachable,
+}
+
+impl Check {
+    pub(crate) fn ok(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict: Verdict::Ok, detail: detail.into() }
+    }
+
+    pub(crate) fn made(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict: Verdict::Made, detail: detail.into() }
+    }
+
+    pub(crate) fn problem(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict: Verdict::Problem, detail: detail.into() }
+    }
+
+    pub(crate) fn unreachable(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict: Verdict::Unreachable, detail: detail.into() }
+    }
+}
+
+/// The report as a table.
+pub(crate) fn text(checks: &[Check]) -> String {
+    let mut table = table(["", "WHAT", ""]);
+    for check in checks {
+        table.add_row([check.verdict.to_string(), check.what.clone(), check.detail.clone()]);
+    }
+    table.to_string()
+}
+
+/// How the command ends: a service that does not answer comes before what is wrong with another.
+pub(crate) fn end(checks: &[Check]) -> anyhow::Result<()> {
+    let of = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let (unreachable, problems) = (of(Verdict::Unreachable), of(Verdict::Problem));
+    if unreachable > 0 {
+        let text = format!("{unreachable} services out of reach, {problems} other problems; see the report");
+        return Err(Stop::OutOfReach(text).into());
+    }
+    anyhow::ensure!(problems == 0, "{problems} problems; see the report");
+    Ok(())
+}
+
+/// A version's first two numbers; `None` when it has none.
+pub(crate) fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::code;
+
+    #[test]
+    fn the_worst_line_decides_how_it_ends() {
+        let ended = |checks: &[Check]| end(checks).err().map(|error| format!("{:?}", code(&error)));
+        let number = |number: u8| Some(format!("{:?}", std::process::ExitCode::from(number)));
+        let (ok, made) = (Check::ok("a", ""), Check::made("b", ""));
+        let (problem, unreachable) = (Check::problem("c", ""), Check::unreachable("d", ""));
+        assert_eq!(ended(&[ok.clone(), made.clone()]), None);
+        assert_eq!(ended(&[ok.clone(), problem.clone(), made]), number(1));
+        assert_eq!(ended(&[problem, unreachable, ok]), number(6));
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert_eq!(major_minor("3.10.8"), Some((3, 10)));
+        assert_eq!(major_minor("4.0-rc.1"), Some((4, 0)));
+        assert_eq!(major_minor("unknown"), None);
+        assert!(major_minor("3.9.1") < major_minor("3.10.0"));
+    }
+}

@@ -1,0 +1,140 @@
+//! `sas local`: coordinator and worker in this process, with a queue and a state in memory. The store makes it resumable.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use common::config::LogConfig;
+use common::id::{Quarter, RunId, StarId};
+use common::message::{DatasetUpdate, StarSelection};
+use common::pipeline::{DefinitionFile, Pipeline, load_definition};
+use common::store::Store;
+use common::store::ingest::{IngestOptions, Ingested, Scope};
+
+use worker::config::RunnerKind;
+
+use crate::command::{event, ingest, run};
+use crate::embedded::Cluster;
+use crate::exit::Stop;
+use crate::output::{Format, note};
+use crate::progress;
+
+/// Run a pipeline on this machine in one process: no broker, no Redis.
+///
+/// Takes the files into the store and runs the pipeline on the store's stars, quarter by quarter. What the store already
+/// holds is not computed again, so a run that was stopped goes on where it was.
+#[derive(Debug, Args)]
+pub(crate) struct Local {
+    /// Pipeline file.
+    #[arg(long, value_name = "FILE")]
+    pipeline: PathBuf,
+    /// Root of the store; made when it is not there.
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+    /// Star files to take in first.
+    #[arg(value_name = "STAR FILE")]
+    files: Vec<PathBuf>,
+    /// Only this quarter; stars whose files name none are of it, and of quarter 0 unless it is given.
+    #[arg(long)]
+    quarter: Option<Quarter>,
+    /// Only these stars of the store.
+    #[arg(long, value_name = "STAR")]
+    star: Vec<StarId>,
+    /// Run modules in a container each (`docker`), or as processes without any isolation (`process`, for development).
+    #[arg(long, default_value = "docker", value_parser = runner)]
+    runner: RunnerKind,
+    /// Attempts at the same time, per resource class; as many as there are processors unless given.
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// Give up after this time, as in `2h`.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+impl Local {
+    pub(crate) async fn run(self, format: Format) -> anyhow::Result<()> {
+        common::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
+        let definition = load_definition(&self.pipeline)?;
+        std::fs::create_dir_all(&self.store)
+            .with_context(|| format!("failed to make directory `{}`", self.store.display()))?;
+        let store = Store::init(&self.store)?;
+        let ingested = self.take_in(&store, &definition.pipeline).await?;
+        let work = self.work(&store)?;
+        if work.is_empty() {
+            return Err(Stop::NotFound("the store has no star to run; name star files".to_owned()).into());
+        }
+        let cluster = self.start(&store, &definition).await?;
+        let end = self.run_quarters(&cluster, &definition.pipeline, work, format).await;
+        cluster.stop().await;
+        end?;
+        ingest::refuse_wrong(&ingested)
+    }
+
+    async fn start(&self, store: &Store, definition: &DefinitionFile) -> anyhow::Result<Cluster> {
+        let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        let slots = self.slots.unwrap_or(processors).max(1);
+        let slots = definition.pipeline.classes.keys().map(|class| (class.clone(), slots)).collect();
+        Cluster::start(store, definition.clone(), self.runner, slots).await
+    }
+
+    async fn take_in(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Vec<Ingested>> {
+        if self.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scope = Scope::AsWritten { default: Some(self.quarter.unwrap_or(Quarter::FIRST)) };
+        let options = IngestOptions { dataset: pipeline.trigger.clone(), scope, aliases: pipeline.aliases.clone() };
+        let ingested = ingest::take_in(store, &self.files, &options).await?;
+        note(&ingest::describe(&ingested));
+        Ok(ingested)
+    }
+
+    /// The stars to run, by quarter.
+    fn work(&self, store: &Store) -> anyhow::Result<BTreeMap<Quarter, Vec<StarId>>> {
+        let mut work = store.known_stars()?;
+        work.retain(|quarter, stars| {
+            stars.retain(|star| self.star.is_empty() || self.star.contains(star));
+            !stars.is_empty() && self.quarter.is_none_or(|only| only == *quarter)
+        });
+        Ok(work)
+    }
+
+    /// Runs one quarter after the other, since a later one may read the one before.
+    async fn run_quarters(
+        &self,
+        cluster: &Cluster,
+        pipeline: &Pipeline,
+        work: BTreeMap<Quarter, Vec<StarId>>,
+        format: Format,
+    ) -> anyhow::Result<()> {
+        let mut ends = Vec::new();
+        for (quarter, stars) in work {
+            note(&format!("{quarter}: {} stars through {} {}", stars.len(), pipeline.name, pipeline.version));
+            let stars = StarSelection::Inline(stars);
+            let event = event::new(DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars, start: None });
+            let run = RunId::of(event.event_id(), pipeline.name.as_str(), &pipeline.version);
+            event::publish(&cluster.queue, &event).await?;
+            ends.push(tokio::select! {
+                end = progress::watch(&cluster.store, &cluster.state, run, self.timeout, format) => end?,
+                signal = tokio::signal::ctrl_c() => {
+                    signal.context("failed to wait for a signal")?;
+                    anyhow::bail!("interrupted; the same command goes on where this one was");
+                }
+                error = cluster.broken() => return Err(error),
+            });
+        }
+        format.print(&ends, |ends| ends.iter().map(run::show).collect::<Vec<_>>().join("\n\n"));
+        let hint = format!("SAS_STORE_ROOT={}", cluster.store.root().display());
+        ends.iter().try_for_each(|end| progress::require_complete(end).context(hint.clone()))
+    }
+}
+
+/// A runner by name; the one that runs nothing is for benchmarks of the cluster.
+fn runner(name: &str) -> Result<RunnerKind, String> {
+    match name {
+        "docker" => Ok(RunnerKind::Docker),
+        "process" => Ok(RunnerKind::Process),
+        _ => Err("expected `docker` or `process`".to_owned()),
+    }
+}

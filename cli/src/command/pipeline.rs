@@ -1,0 +1,101 @@
+//! `sas pipeline`: checks and draws definitions. Needs no service.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use common::pipeline::{draw, load_file};
+use serde::Serialize;
+
+use crate::output::{Format, line, note, table};
+
+/// Pipeline definitions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pipeline {
+    /// Check definitions: every mistake at once, by file, module and product.
+    Check {
+        /// Pipeline files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Draw the graph that follows from the contracts.
+    Graph {
+        /// Pipeline file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Language of the drawing.
+        #[arg(long, value_enum, default_value_t)]
+        format: Language,
+    },
+}
+
+/// Languages of drawings.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Language {
+    /// For Graphviz.
+    #[default]
+    Dot,
+    /// For Mermaid.
+    Mermaid,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: PathBuf,
+    pipeline: Option<String>,
+    version: Option<String>,
+    modules: usize,
+    mistakes: Vec<String>,
+}
+
+impl Pipeline {
+    pub(crate) fn run(self, output: Format) -> anyhow::Result<()> {
+        match self {
+            Self::Check { files } => check(&files, output),
+            Self::Graph { file, format } => {
+                let pipeline = load_file(&file)?;
+                let drawing = match format {
+                    Language::Dot => draw::dot(&pipeline),
+                    Language::Mermaid => draw::mermaid(&pipeline),
+                };
+                line(drawing.trim_end());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
+    let answers: Vec<Checked> = files.iter().map(|file| check_one(file)).collect();
+    output.print(&answers, |answers| {
+        let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES"]);
+        for checked in answers {
+            let name = [checked.pipeline.as_deref().unwrap_or("-"), checked.version.as_deref().unwrap_or("")].join(" ");
+            let counts = [checked.modules.to_string(), checked.mistakes.len().to_string()];
+            table.add_row([checked.file.display().to_string(), name].into_iter().chain(counts));
+        }
+        table.to_string()
+    });
+    for mistake in answers.iter().flat_map(|checked| &checked.mistakes) {
+        note(mistake);
+    }
+    let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
+    anyhow::ensure!(wrong == 0, "{wrong} of {} definitions have mistakes", answers.len());
+    Ok(())
+}
+
+fn check_one(file: &Path) -> Checked {
+    let file = file.to_owned();
+    match load_file(&file) {
+        Ok(pipeline) => Checked {
+            file,
+            pipeline: Some(pipeline.name.to_string()),
+            version: Some(pipeline.version),
+            modules: pipeline.modules.len(),
+            mistakes: Vec::new(),
+        },
+        Err(error) => {
+            let mistakes = format!("{error:#}").lines().map(str::to_owned).collect();
+            Checked { file, pipeline: None, version: None, modules: 0, mistakes }
+        }
+    }
+}

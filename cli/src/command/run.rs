@@ -1,0 +1,187 @@
+//! `sas run`: what runs there are, how one stands, watching it until it ends, and its levers.
+
+mod amend;
+mod lever;
+mod start;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Subcommand;
+use common::id::{ModuleName, RunId};
+use common::run::TaskState;
+use common::store::runs::{Amendment, Decided, Decision, StarEnd};
+use coordinator::view::{self, RunPhase, RunSummary};
+use strum::VariantArray;
+
+use crate::connect::Config;
+use crate::exit::Stop;
+use crate::output::{Format, table};
+use crate::progress;
+
+/// Runs: one pipeline over the stars of one event.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Run {
+    /// All runs, newest first.
+    List,
+    /// One run: its stars, and its tasks by module and state.
+    Show {
+        /// The run; the newest unless given.
+        run: Option<RunId>,
+    },
+    /// Show how a run stands until it ends. Ends with 8 when tasks failed or inputs were missing, 7 after the timeout.
+    Watch {
+        /// The run; the newest unless given.
+        run: Option<RunId>,
+        /// Give up after this time, as in `2h`.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+    },
+    Start(start::StartArguments),
+    /// Let no star enter and no task be claimed until `resume`; what runs goes on to its end.
+    Pause {
+        /// The run.
+        run: RunId,
+    },
+    /// Let a paused run go on where it was.
+    Resume {
+        /// The run.
+        run: RunId,
+    },
+    /// End a run: what has not ended ends as cancelled, what runs is stopped. Results stay.
+    Cancel {
+        /// The run.
+        run: RunId,
+    },
+    /// Set a run's weight in the choice of the next star: twice the weight, twice the stars in flight.
+    Priority {
+        /// The run.
+        run: RunId,
+        /// 1 or more; runs begin with 1.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        weight: u32,
+    },
+    /// Run settled tasks again, and what depends on them; a run that has ended is opened again.
+    Retry(lever::Retry),
+    /// Let tasks that have not started run another image: a decision on record with both identities. What runs goes on with
+    /// the old one, what is done stays.
+    Amend(amend::Amend),
+}
+
+impl Run {
+    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(config)?;
+        let store = config.store()?;
+        match self {
+            Self::List => {
+                let all: Vec<RunId> = store.runs()?.iter().map(|record| record.run).collect();
+                let state = config.state_of(&store, &all).await?;
+                let runs = view::runs(&store, &state).await?;
+                format.print(&runs, |runs| list(runs));
+                Ok(())
+            }
+            Self::Show { run } => {
+                let run = named_or_newest(&store, run)?;
+                let state = config.state_of(&store, &[run]).await?;
+                let summary = view::run(&store, &state, run).await?;
+                format.print(&summary, show);
+                Ok(())
+            }
+            Self::Watch { run, timeout } => {
+                let run = named_or_newest(&store, run)?;
+                let state = config.state_of(&store, &[run]).await?;
+                let end = progress::watch(&store, &state, run, timeout, format).await?;
+                format.print(&end, show);
+                progress::require_complete(&end)
+            }
+            Self::Start(asked) => start::start(&config, &store, asked, format).await,
+            Self::Pause { run } => lever::decide(&store, run, Decided::Pause, format),
+            Self::Resume { run } => lever::decide(&store, run, Decided::Resume, format),
+            Self::Cancel { run } => lever::decide(&store, run, Decided::Cancel, format),
+            Self::Priority { run, weight } => lever::decide(&store, run, Decided::Priority { weight }, format),
+            Self::Retry(asked) => lever::retry(&store, asked, format),
+            Self::Amend(asked) => amend::amend(&config, &store, asked, format).await,
+        }
+    }
+}
+
+fn named_or_newest(store: &common::store::Store, run: Option<RunId>) -> anyhow::Result<RunId> {
+    match run {
+        Some(run) => Ok(run),
+        None => Ok(store.runs()?.first().map(|record| record.run).ok_or_else(|| {
+            Stop::NotFound("the store has no run; publish an event with `sas ingest --publish`".to_owned())
+        })?),
+    }
+}
+
+fn list(runs: &[RunSummary]) -> String {
+    let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "STARS", "DONE", "IN FLIGHT", "ENDS", "ACCEPTED"]);
+    for run in runs {
+        table.add_row([
+            run.run.to_string(),
+            format!("{} {}", run.pipeline, run.version),
+            run.quarter.to_string(),
+            run.phase.to_string(),
+            run.stars.to_string(),
+            done(run).to_string(),
+            run.in_flight.to_string(),
+            ends(run),
+            run.accepted.strftime("%F %T").to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// A run with its tasks by module and state.
+pub(crate) fn show(run: &RunSummary) -> String {
+    let states: Vec<TaskState> =
+        TaskState::VARIANTS.iter().copied().filter(|state| run.tasks.get(state).is_some_and(|n| *n > 0)).collect();
+    let mut tasks = table::<0>([]);
+    tasks.set_header(
+        std::iter::once("MODULE".to_owned()).chain(states.iter().map(|state| state.to_string().to_uppercase())),
+    );
+    for module in &run.modules {
+        let count = |state: &TaskState| module.tasks.get(state).map_or_else(|| ".".to_owned(), u64::to_string);
+        tasks.add_row(std::iter::once(module.module.to_string()).chain(states.iter().map(count)));
+    }
+    let only = run.only_group.as_ref().map(|group| format!(", only group {group}")).unwrap_or_default();
+    let head = format!("run {} of {} {}, {}{only}, {}", run.run, run.pipeline, run.version, run.quarter, run.phase);
+    let in_between = if run.phase == RunPhase::Ended {
+        ends(run)
+    } else {
+        let held: Vec<&str> = run.held.iter().map(ModuleName::as_str).collect();
+        let held = match held.as_slice() {
+            [] => String::new(),
+            names => format!(", {} on hold ({})", run.on_hold, names.join(", ")),
+        };
+        format!("{} in flight, {} to come, {} tasks running{held}", run.in_flight, run.to_come, run.running)
+    };
+    let decided: String = run.decisions.iter().map(decided).collect();
+    format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
+}
+
+/// A line about a decision.
+fn decided(decision: &Decision) -> String {
+    let what = match &decision.what {
+        Decided::Pause => "pause".to_owned(),
+        Decided::Resume => "resume".to_owned(),
+        Decided::Cancel => "cancel".to_owned(),
+        Decided::Priority { weight } => format!("weight {weight}"),
+        Decided::Retry { selection } => format!("retry {}", lever::words(selection)),
+        Decided::Amend { images } => {
+            let image = |(module, amendment): (&ModuleName, &Amendment)| format!("{module} runs {}", amendment.image);
+            images.iter().map(image).collect::<Vec<_>>().join(", ")
+        }
+    };
+    format!("{} {}: {what}\n", decision.at.strftime("%F %T UTC"), decision.by)
+}
+
+/// Stars that are closed.
+pub(crate) fn done(run: &RunSummary) -> u32 {
+    if run.phase == RunPhase::Ended { run.stars } else { run.stars.saturating_sub(run.to_come + run.in_flight) }
+}
+
+fn ends(run: &RunSummary) -> String {
+    let count = |(end, count): (&StarEnd, &u64)| format!("{count} {end}");
+    run.ends.iter().map(count).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,125 @@
+//! `sas star`: one star's tasks, and why they are as they are.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use common::id::{ModuleName, RunId, StarId};
+use common::store::Store;
+use common::store::agent::{Agent, AgentOptions};
+use coordinator::view::{self, StarSummary, TaskSummary};
+
+use crate::connect::Config;
+use crate::exit::Stop;
+use crate::output::{Format, table};
+
+/// One star: its tasks, and why they ended as they did.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Star {
+    /// State and reason of every module.
+    Show(Which),
+    /// Everything known of every module, or of one: reason, attempts, worker, last log lines.
+    Explain {
+        #[command(flatten)]
+        which: Which,
+        /// Only this module.
+        module: Option<ModuleName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The star.
+    star: StarId,
+    /// In this run; in the newest that has the star unless given.
+    #[arg(long)]
+    run: Option<RunId>,
+}
+
+impl Star {
+    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(config)?;
+        let (Self::Show(which) | Self::Explain { which, .. }) = &self;
+        let store = config.store()?;
+        let runs = match which.run {
+            Some(run) => vec![run],
+            None => newest_with(&store, which.star)?.into_iter().collect(),
+        };
+        let state = config.state_of(&store, &runs).await?;
+        let scratch = store.scratch(&format!("sas-{}", std::process::id()))?;
+        let mut agent = Agent::new(AgentOptions::new(store.root(), &scratch));
+        let summary = view::star(&store, &state, &mut agent, which.run, which.star).await;
+        drop(agent);
+        std::fs::remove_dir_all(&scratch).ok();
+        let mut summary = summary?;
+        match self {
+            Self::Show(_) => format.print(&summary, show),
+            Self::Explain { module, .. } => {
+                summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
+                if let (Some(module), true) = (module, summary.tasks.is_empty()) {
+                    return Err(Stop::NotFound(format!("{} has no module {module}", summary.pipeline)).into());
+                }
+                format.print(&summary, explain);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest run that has the star.
+fn newest_with(store: &Store, star: StarId) -> anyhow::Result<Option<RunId>> {
+    for record in store.runs()? {
+        if store.stars(record.run)?.position(star)?.is_some() {
+            return Ok(Some(record.run));
+        }
+    }
+    Ok(None)
+}
+
+fn head(star: &StarSummary) -> String {
+    let end = star.end.map_or_else(|| "in flight".to_owned(), |end| end.to_string());
+    let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
+    let file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
+    format!("{} {} in run {} of {}: {end}{generation}{file}", star.star, star.quarter, star.run, star.pipeline)
+}
+
+fn state(task: &TaskSummary) -> String {
+    if task.running { "running".to_owned() } else { task.state.to_string() }
+}
+
+fn show(star: &StarSummary) -> String {
+    let mut table = table(["MODULE", "STATE", "TRY", "SECONDS", "WHY"]);
+    for task in &star.tasks {
+        let (attempt, seconds) = match task.attempt {
+            0 => ("-".to_owned(), "-".to_owned()),
+            attempt => (attempt.to_string(), format!("{:.1}", task.millis as f64 / 1e3)),
+        };
+        table.add_row([task.module.to_string(), state(task), attempt, seconds, task.reason.clone()]);
+    }
+    format!("{}\n\n{table}", head(star))
+}
+
+fn explain(star: &StarSummary) -> String {
+    let mut text = head(star);
+    for task in &star.tasks {
+        text += &format!("\n\n{} {}: {}", task.module, state(task), task.reason);
+        if !task.waits_for.is_empty() {
+            let names: Vec<_> = task.waits_for.iter().map(ToString::to_string).collect();
+            text += &format!("\n  waits for  {}", names.join(", "));
+        }
+        if task.attempt > 0 {
+            let worker = task.worker.as_deref().unwrap_or("-");
+            text += &format!("\n  attempt    {} on {worker}, {:.1} s", task.attempt, task.millis as f64 / 1e3);
+        }
+        if let Some(started) = task.started {
+            text += &format!("\n  began      {}", started.strftime("%F %T UTC"));
+        }
+        if !task.products.is_empty() {
+            let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
+            text += &format!("\n  made       {}", names.join(", "));
+        }
+        for line in task.log_tail.lines() {
+            text += &format!("\n  | {line}");
+        }
+    }
+    text
+}

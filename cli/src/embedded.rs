@@ -1,0 +1,85 @@
+//! A coordinator and a worker in this process, with queue and state in memory: the same services as on a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use common::id::ClassName;
+use common::pipeline::DefinitionFile;
+use common::queue::SharedQueue;
+use common::queue::memory::MemoryQueue;
+use common::state::SharedState;
+use common::state::memory::MemoryState;
+use common::store::Store;
+use coordinator::config::{CoordinatorConfig, HttpConfig};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use worker::config::{RunnerKind, WorkerConfig};
+use worker::runner::docker::DockerConfig;
+
+/// What runs in this process.
+pub(crate) struct Cluster {
+    pub(crate) store: Store,
+    pub(crate) queue: SharedQueue,
+    pub(crate) state: SharedState,
+    services: Mutex<JoinSet<anyhow::Result<()>>>,
+    shutdown: CancellationToken,
+}
+
+impl Cluster {
+    /// Starts both services for one pipeline.
+    pub(crate) async fn start(
+        store: &Store,
+        definition: DefinitionFile,
+        runner: RunnerKind,
+        slots: BTreeMap<ClassName, u32>,
+    ) -> anyhow::Result<Self> {
+        let queue: SharedQueue = Arc::new(MemoryQueue::new());
+        let state: SharedState = Arc::new(MemoryState::new());
+        let shutdown = CancellationToken::new();
+        let config = WorkerConfig { runner, ..WorkerConfig::default() };
+        let name = worker::unique_name(&config.host());
+        let runner = worker::connect_runner(&config, &DockerConfig::default(), store, &name)
+            .await
+            .context("modules cannot be run; is Docker running? `--runner process` needs none, and isolates nothing")?;
+        let worker = worker::Parts {
+            name,
+            store: store.clone(),
+            queue: queue.clone(),
+            state: state.clone(),
+            runner,
+            config,
+            slots,
+        };
+        let coordinator = coordinator::Parts {
+            store: store.clone(),
+            queue: queue.clone(),
+            state: state.clone(),
+            pipelines: vec![definition],
+            config: CoordinatorConfig::default(),
+            http: HttpConfig::off(),
+            agent: None,
+        };
+        let mut services = JoinSet::new();
+        services.spawn(coordinator::run(coordinator, shutdown.clone()));
+        services.spawn(worker::run(worker, shutdown.clone()));
+        Ok(Self { store: store.clone(), queue, state, services: Mutex::new(services), shutdown })
+    }
+
+    /// Waits until a service ends, which none should.
+    pub(crate) async fn broken(&self) -> anyhow::Error {
+        match self.services.lock().await.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => anyhow::Error::new(error).context("a service of this process failed"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a service of this process ended too early"),
+        }
+    }
+
+    /// Ends both services; containers that still run are stopped.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        let mut services = self.services.into_inner();
+        while services.join_next().await.is_some() {}
+    }
+}

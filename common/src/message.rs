@@ -1,0 +1,293 @@
+//! The wire: dataset events, task messages and completions.
+//!
+//! Pure data and parsing. A message that does not parse is an [`Unreadable`] with the field and what was expected; the
+//! consumer sends it to the dead letters and goes on. Unknown fields are ignored, so that a newer sender can add some;
+//! an unknown version is refused.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DatasetName, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task};
+use crate::outcome::Outcome;
+
+/// The version of task messages and completions that this code writes and reads.
+pub const WIRE_VERSION: u32 = 1;
+
+/// The CloudEvents `type` of a dataset event.
+pub const DATASET_UPDATED: &str = "sas.dataset.updated.v1";
+
+/// Why a message could not be read: one line that names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable {what}: {reason}")]
+pub struct Unreadable {
+    what: &'static str,
+    reason: String,
+}
+
+/// "These stars have new data in this dataset": a CloudEvents 1.0 event in structured JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Always [`DATASET_UPDATED`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who published it; with `id` it names the event.
+    pub source: String,
+    /// The publisher's own id of the event.
+    pub id: String,
+    /// When it was published (RFC 3339), as the publisher says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Always JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datacontenttype: Option<String>,
+    /// W3C trace context of the publisher, if it traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// What is new.
+    pub data: DatasetUpdate,
+}
+
+/// What a dataset event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetUpdate {
+    /// The dataset that has new data.
+    pub dataset: DatasetName,
+    /// The quarter of the data.
+    pub quarter: Quarter,
+    /// The stars, inline or by reference.
+    #[serde(flatten)]
+    pub stars: StarSelection,
+    /// Set where nothing is new: somebody starts a run over what the store has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+}
+
+/// A wish to run one pipeline over stars that the store has already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// The pipeline, whatever triggers it otherwise.
+    pub pipeline: PipelineName,
+    /// Its version; the one that the coordinator has unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Only the modules of this group, and what they need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_group: Option<String>,
+}
+
+/// Which stars an event is about: exactly one of `stars` and `stars_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StarSelection {
+    /// The list itself.
+    #[serde(rename = "stars")]
+    Inline(Vec<StarId>),
+    /// A text file below the store's root, one star id a line: for events of many stars.
+    #[serde(rename = "stars_file")]
+    File(String),
+}
+
+impl DatasetEvent {
+    /// A new event that `source` calls `id`, at `time` (RFC 3339).
+    pub fn new(source: &str, id: &str, time: String, data: DatasetUpdate) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            kind: DATASET_UPDATED.to_owned(),
+            source: source.to_owned(),
+            id: id.to_owned(),
+            time: Some(time),
+            datacontenttype: Some("application/json".to_owned()),
+            traceparent: None,
+            data,
+        }
+    }
+
+    /// The computed id: the same for every delivery of the event.
+    pub fn event_id(&self) -> EventId {
+        EventId::of(&self.source, &self.id)
+    }
+
+    /// Parses and validates structured-mode JSON.
+    pub fn from_json(body: &[u8]) -> Result<Self, Unreadable> {
+        let event: Self = parse("dataset event", body)?;
+        let wrong = |reason: String| Unreadable { what: "dataset event", reason };
+        if event.specversion != "1.0" {
+            return Err(wrong(format!("field `specversion` is {:?}, expected \"1.0\"", event.specversion)));
+        }
+        if event.kind != DATASET_UPDATED {
+            return Err(wrong(format!("field `type` is {:?}, expected {DATASET_UPDATED:?}", event.kind)));
+        }
+        if event.source.is_empty() || event.id.is_empty() {
+            return Err(wrong("fields `source` and `id` must not be empty".to_owned()));
+        }
+        match &event.data.stars {
+            StarSelection::Inline(stars) if stars.is_empty() => {
+                return Err(wrong("field `data.stars` is empty, expected at least one star".to_owned()));
+            }
+            StarSelection::File(path) if !stays_below(path) => {
+                return Err(wrong(format!(
+                    "field `data.stars_file` is {path:?}, expected a path relative to the store without `..`"
+                )));
+            }
+            StarSelection::Inline(_) | StarSelection::File(_) => {}
+        }
+        Ok(event)
+    }
+}
+
+/// "This task may have work": the body of a message in `sas.tasks.<class>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskMessage {
+    /// [`WIRE_VERSION`].
+    pub v: u32,
+    /// The epoch of the state that published it.
+    pub epoch: u64,
+    /// The run.
+    pub run: RunId,
+    /// Star and module by position.
+    #[serde(flatten)]
+    pub task: Task,
+    /// The star's name, so that a reader of the queue need not look it up.
+    pub name: StarId,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+}
+
+/// "This attempt ended so": the body of a message in `sas.completions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// [`WIRE_VERSION`].
+    pub v: u32,
+    /// The epoch in which the attempt was claimed.
+    pub epoch: u64,
+    /// The run.
+    pub run: RunId,
+    /// Star and module by position.
+    #[serde(flatten)]
+    pub task: Task,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+    /// The nonce of the claim.
+    pub nonce: Nonce,
+    /// The worker that ran it.
+    pub worker: String,
+    /// When it began (RFC 3339).
+    pub started: jiff::Timestamp,
+    /// How long it took, from claim to commit, in milliseconds.
+    pub millis: u64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub result: Report,
+}
+
+/// What a worker says of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "report", content = "with", rename_all = "snake_case")]
+pub enum Report {
+    /// It ended.
+    Ended(Outcome),
+    /// The worker is stopping and gives it back: nobody's fault, costs no try.
+    GivenBack,
+}
+
+/// Parses the body of a task message.
+pub fn parse_task(body: &[u8]) -> Result<TaskMessage, Unreadable> {
+    let message: TaskMessage = parse("task message", body)?;
+    check_version("task message", message.v)?;
+    Ok(message)
+}
+
+/// Parses the body of a completion.
+pub fn parse_completion(body: &[u8]) -> Result<Completion, Unreadable> {
+    let message: Completion = parse("completion", body)?;
+    check_version("completion", message.v)?;
+    Ok(message)
+}
+
+/// The JSON of a message; messages hold nothing that JSON cannot.
+pub fn to_json(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("messages have string keys and finite numbers only")
+}
+
+impl fmt::Display for TaskMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}#{}", self.run, self.name, self.task.module.0, self.attempt)
+    }
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(body).map_err(|error| Unreadable { what, reason: error.to_string() })
+}
+
+fn check_version(what: &'static str, v: u32) -> Result<(), Unreadable> {
+    if v == WIRE_VERSION {
+        return Ok(());
+    }
+    Err(Unreadable { what, reason: format!("field `v` is {v}, this program reads version {WIRE_VERSION}") })
+}
+
+fn stays_below(path: &str) -> bool {
+    !path.is_empty() && !path.starts_with('/') && path.split('/').all(|part| part != ".." && !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(data: &str) -> String {
+        format!(r#"{{"specversion":"1.0","type":"sas.dataset.updated.v1","source":"ingest","id":"7","data":{data}}}"#)
+    }
+
+    #[test]
+    fn an_event_round_trips_in_both_forms() {
+        let star = "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7";
+        for data in [
+            format!(r#"{{"dataset":"l1/lightcurve","quarter":3,"stars":["{star}"]}}"#),
+            r#"{"dataset":"l1/lightcurve","quarter":3,"stars_file":"events/stars.txt"}"#.to_owned(),
+            format!(
+                r#"{{"dataset":"l1/lightcurve","quarter":3,"stars":["{star}"],"start":{{"pipeline":"P","only_group":"G"}}}}"#
+            ),
+        ] {
+            let parsed = DatasetEvent::from_json(event(&data).as_bytes()).unwrap();
+            assert_eq!(DatasetEvent::from_json(&to_json(&parsed)).unwrap(), parsed);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_event_says_which_field() {
+        for (data, word) in [
+            (r#"{"dataset":"l1/lightcurve","quarter":3,"stars":[]}"#, "data.stars"),
+            (r#"{"dataset":"l1/lightcurve","quarter":3,"stars":["KIC 1"]}"#, "PLATO_"),
+            (r#"{"dataset":"l1/lightcurve","quarter":3,"stars_file":"../x"}"#, "stars_file"),
+            (r#"{"dataset":"l1 lightcurve","quarter":3,"stars_file":"x"}"#, "dataset name"),
+            (r#"{"dataset":"l1/lightcurve","quarter":1000,"stars_file":"x"}"#, "quarter"),
+            (r#"{"quarter":3,"stars_file":"x"}"#, "dataset"),
+        ] {
+            let error = DatasetEvent::from_json(event(data).as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(word), "{error} does not name {word}");
+        }
+        assert!(DatasetEvent::from_json(b"not json").is_err());
+    }
+
+    #[test]
+    fn a_completion_round_trips() {
+        let completion = Completion {
+            v: WIRE_VERSION,
+            epoch: 1,
+            run: RunId::of(EventId::of("a", "b"), "P", "1"),
+            task: Task { star: crate::id::StarIndex(3), module: crate::id::ModuleIndex(2) },
+            attempt: 1,
+            nonce: Nonce::random(),
+            worker: "host-1".to_owned(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            millis: 12,
+            result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),
+        };
+        assert_eq!(parse_completion(&to_json(&completion)).unwrap(), completion);
+        let given = Completion { result: Report::GivenBack, ..completion };
+        assert_eq!(parse_completion(&to_json(&given)).unwrap(), given);
+    }
+}

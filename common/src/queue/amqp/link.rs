@@ -1,0 +1,146 @@
+//! One connection to RabbitMQ, made anew when it breaks; and what lapin's errors mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::queue::QueueError;
+
+/// Longest wait for any answer of the broker but the confirm of a message.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// After a failed attempt to connect, callers get its error for this long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Seconds between heartbeats: a host that vanished is noticed after two.
+const HEARTBEAT: u16 = 10;
+
+/// A connection that is made when it is needed.
+pub(super) struct Link {
+    uri: AMQPUri,
+    name: String,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failed: Option<(Instant, String)>,
+}
+
+impl Link {
+    /// A link that is not connected yet.
+    pub(super) fn new(url: &str, name: &str) -> Result<Self, QueueError> {
+        let mut uri: AMQPUri = url
+            .parse()
+            .map_err(|reason| QueueError::Refused(format!("the address of RabbitMQ is not valid: {reason}")))?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        Ok(Self { uri, name: name.to_owned(), slot: Mutex::default() })
+    }
+
+    /// Host, port and virtual host, without the password.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}/{}", self.uri.authority.host, self.uri.authority.port, self.uri.vhost)
+    }
+
+    /// The virtual host.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// The connection; connects where there is none that works.
+    pub(super) async fn connection(&self) -> Result<Arc<Connection>, QueueError> {
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = slot.connection.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(connection.clone());
+        }
+        slot.connection = None;
+        if let Some((at, reason)) = &slot.failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(QueueError::Unreachable(reason.clone()));
+        }
+        let properties = ConnectionProperties::default().with_connection_name(self.name.clone().into());
+        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        match timed("connect", connecting).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *slot = Slot { connection: Some(connection.clone()), failed: None };
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = self.at_address(error);
+                if let QueueError::Unreachable(reason) = &error {
+                    slot.failed = Some((Instant::now(), reason.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(&self) -> Result<Channel, QueueError> {
+        let connection = self.connection().await?;
+        match timed("open a channel", connection.create_channel()).await {
+            Ok(channel) => Ok(channel),
+            Err(error) => {
+                // It says that it is connected and does not answer: the next caller makes a new one.
+                let mut slot = self.slot.lock().await;
+                if slot.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, &connection)) {
+                    slot.connection = None;
+                }
+                Err(self.at_address(error))
+            }
+        }
+    }
+
+    fn at_address(&self, error: QueueError) -> QueueError {
+        match error {
+            QueueError::Unreachable(reason) => {
+                QueueError::Unreachable(format!("RabbitMQ at {}: {reason}", self.address()))
+            }
+            QueueError::Refused(reason) => QueueError::Refused(format!(
+                "RabbitMQ at {} as user {}: {reason}",
+                self.address(),
+                self.uri.authority.userinfo.username
+            )),
+            QueueError::Unconfirmed { .. } => error,
+        }
+    }
+}
+
+/// Waits for lapin, but not for ever: it may never wake when a connection dies at the wrong moment.
+pub(super) async fn timed<T>(what: &str, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, QueueError> {
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(answer) => answer.map_err(|error| meaning(what, &error)),
+        Err(_) => Err(QueueError::Unreachable(format!("failed to {what}: no answer for {ANSWER:?}"))),
+    }
+}
+
+/// Closes a channel that has done its work; what is unanswered on it goes back to its queue.
+pub(super) async fn close(channel: &Channel) {
+    if channel.status().connected()
+        && let Err(error) = timed("close a channel", channel.close(200, "done".into())).await
+    {
+        tracing::debug!(%error, "a channel was not closed in order");
+    }
+}
+
+/// What an error means: replies of AMQP that will be the same next time are refusals.
+fn meaning(what: &str, error: &lapin::Error) -> QueueError {
+    let text = format!("failed to {what}: {error}");
+    if let ErrorKind::ProtocolError(reply) = error.kind()
+        && REFUSALS.contains(&reply.get_id())
+    {
+        return QueueError::Refused(text);
+    }
+    QueueError::Unreachable(text)
+}
+
+/// ACCESS-REFUSED (credentials, permissions), PRECONDITION-FAILED (a queue is declared otherwise), NOT-ALLOWED (virtual
+/// host).
+const REFUSALS: [u16; 3] = [403, 406, 530];

@@ -1,0 +1,51 @@
+-- What every script of a run begins with. KEYS[1] is the run's `info`; every other key of the run has the same hash tag
+-- and is named from it. Errors that callers know: NORUN, and EPOCH with the epoch in force.
+
+local INFO = KEYS[1]
+local PREFIX = string.sub(INFO, 1, -5)
+local BLOCK = 4096 -- stars in one string of rows
+local QUEUED, WAITING = 1, 2 -- states as in the high four bits of a row's byte
+
+local function key(name)
+  return PREFIX .. name
+end
+
+-- Milliseconds: the one clock of leases, waits and ages.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function no_run()
+  return redis.error_reply('NORUN the run is not in the state')
+end
+
+-- A row that was never written is all zero.
+local function read_row(star, modules)
+  local at = (star % BLOCK) * modules
+  local row = redis.call('GETRANGE', key('rows:' .. math.floor(star / BLOCK)), at, at + modules - 1)
+  return row .. string.rep('\0', modules - #row)
+end
+
+-- `tries` of a star is `module:attempt:science:platform`, joined by spaces; only tasks with more than one try are there.
+local function tries_of(star)
+  return redis.call('HGET', key('tries'), star) or ''
+end
+
+local function attempt_in(tries, module)
+  return tonumber(string.match(' ' .. tries, ' ' .. module .. ':(%d+):') or 1)
+end
+
+-- Whether operators hold a module; `held` in `info` has each of them with a space behind.
+local function is_held(held, module)
+  return string.find(' ' .. (held or ''), ' ' .. module .. ' ', 1, true) ~= nil
+end
+
+local function class_of(module)
+  return redis.call('HGET', INFO, 'class:' .. module)
+end
+
+-- At most `limit` members of a timer that went off, the longest overdue first.
+local function overdue(timer, before, limit)
+  return redis.call('ZRANGEBYSCORE', key(timer), '-inf', before, 'LIMIT', 0, limit)
+end

@@ -1,0 +1,38 @@
+//! The scripts, each with what they share in front. They lie beside this file, and every comment on what they take and
+//! answer is theirs.
+//!
+//! With `#!lua` Redis decides before the first line whether a script may write (memory, disk, replica), so that none stops
+//! half-way.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! script {
+    ($name:ident, $file:literal, $shebang:literal) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!($shebang, "\n", include_str!("prelude.lua"), include_str!($file))));
+    };
+}
+
+script!(OPEN, "open.lua", "#!lua");
+script!(CLOSE, "close.lua", "#!lua");
+script!(BEGIN, "begin.lua", "#!lua");
+script!(PHASE, "phase.lua", "#!lua");
+script!(HOLD, "hold.lua", "#!lua");
+script!(AMEND, "amend.lua", "#!lua");
+script!(VIEW, "view.lua", "#!lua flags=no-writes");
+script!(LOAD, "load.lua", "#!lua flags=no-writes");
+script!(STAR, "star.lua", "#!lua flags=no-writes");
+script!(WRITE, "write.lua", "#!lua");
+script!(CLOSED, "closed.lua", "#!lua");
+script!(OUTBOX, "outbox.lua", "#!lua flags=no-writes");
+script!(PUBLISHED, "published.lua", "#!lua");
+script!(REPUBLISH, "republish.lua", "#!lua");
+script!(CLAIM, "claim.lua", "#!lua");
+script!(RENEW, "renew.lua", "#!lua");
+script!(DUE, "due.lua", "#!lua");
+
+/// The one script that is about no run.
+pub(super) static EPOCH: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("epoch.lua"))));

@@ -1,0 +1,216 @@
+//! The HDF5 store: every product, event, run and decision, on one file system that all hosts share.
+//!
+//! What is here is created whole and never changed (S1); names decide who was first. The calls block on the disk: async
+//! code runs them in `spawn_blocking`. Nothing here parses HDF5: that happens in the child process of [`agent`] only.
+
+pub mod agent;
+pub mod digest;
+pub mod durable;
+mod epochs;
+pub mod events;
+pub mod failures;
+pub mod generations;
+mod h5;
+pub mod holds;
+pub mod ingest;
+mod nudges;
+pub mod paths;
+pub mod runs;
+mod sequence;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use durable::Commit;
+use serde::{Deserialize, Serialize};
+
+/// The layout that this code reads and writes; a store of another version is refused.
+pub const STORE_FORMAT: u32 = 1;
+
+/// A store, by its root directory. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why the store could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no store in this directory.
+    #[error("`{}` is not a store: it has no readable `store.json` (make one with `sas init`)", .0.display())]
+    NotAStore(PathBuf),
+    /// The store was made by another version of this program.
+    #[error("store `{}` has format {found}, this program reads format {STORE_FORMAT}", .root.display())]
+    Format {
+        /// Root of the store.
+        root: PathBuf,
+        /// The format that its `store.json` names.
+        found: u32,
+    },
+    /// The file system cannot hold a store.
+    #[error("store `{}` cannot be used: {reason}", .root.display())]
+    Unusable {
+        /// Root of the store.
+        root: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// The operating system said no.
+    #[error("failed to {doing} `{}`", .path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file of the store does not hold what this program writes.
+    #[error("`{}` is damaged: {reason}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What was asked for is not in the store.
+    #[error("{what} is not in the store")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// A file was asked for by a name that leads out of the store, or is no name of the layout.
+    #[error("{name:?} is not a path of the store's layout")]
+    BadPath {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What `store.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoreFile {
+    format: u32,
+    created: jiff::Timestamp,
+}
+
+impl Store {
+    /// Makes a store in `root`, or opens the one that is there.
+    pub fn init(root: &Path) -> Result<Self, StoreError> {
+        for directory in ["shared", "stars", "events", "runs", "control/sequence", "scratch"] {
+            durable::make_dir(&root.join(directory))?;
+        }
+        let body = to_json(&StoreFile { format: STORE_FORMAT, created: jiff::Timestamp::now() });
+        durable::create(&root.join("store.json"), &root.join("scratch"), &body)?;
+        Self::open(root)
+    }
+
+    /// Opens the store in `root`.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let not_a_store = || StoreError::NotAStore(root.to_owned());
+        let root = root.canonicalize().map_err(|_| not_a_store())?;
+        let body = std::fs::read(root.join("store.json")).map_err(|_| not_a_store())?;
+        let file: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
+        if file.format != STORE_FORMAT {
+            return Err(StoreError::Format { root, found: file.format });
+        }
+        Ok(Self { root })
+    }
+
+    /// Its root directory, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The absolute path of a path relative to the root, as [`paths`] composes them.
+    pub fn at(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// Checks that this host can write to the store and that its file system has hard links and durable directories.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let unusable = |reason: String| StoreError::Unusable { root: self.root.clone(), reason };
+        let scratch = self.scratch("probe")?;
+        let target = scratch.join(uuid::Uuid::new_v4().to_string());
+        let made = durable::create(&target, &scratch, b"probe").map_err(|error| {
+            let reason = if matches!(error, StoreError::Io { doing: "link", .. }) {
+                "has no hard links"
+            } else {
+                "is not writable"
+            };
+            unusable(format!("its file system {reason}: {}", chain(&error)))
+        })?;
+        let again = durable::create(&target, &scratch, b"probe again")?;
+        std::fs::remove_file(&target).map_err(|source| io_error("remove", &target, source))?;
+        if (made, again) == (Commit::Created, Commit::Exists) {
+            Ok(())
+        } else {
+            Err(unusable("links on its file system do not exclude each other".to_owned()))
+        }
+    }
+
+    /// A private working directory on the store's file system, so that what is made there can be linked into place. Made
+    /// when it is not there; `owner` is a word without slashes (host, process and slot).
+    pub fn scratch(&self, owner: &str) -> Result<PathBuf, StoreError> {
+        if owner.is_empty() || owner.starts_with('.') || owner.contains(['/', '\0']) {
+            return Err(StoreError::BadPath { name: owner.to_owned() });
+        }
+        let path = self.root.join("scratch").join(owner);
+        durable::make_dir(&path)?;
+        Ok(path)
+    }
+
+    /// The directory for files that are about to be linked into place.
+    fn beside(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn io_error(doing: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { doing, path: path.to_owned(), source }
+}
+
+/// Pretty JSON with a line end, as operators read it.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut body = serde_json::to_vec_pretty(value).expect("records have string keys");
+    body.push(b'\n');
+    body
+}
+
+/// Reads a JSON file of the store; `None` when it is not there.
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let body = match std::fs::read(path) {
+        Ok(body) => body,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io_error("read", path, source)),
+    };
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|error| StoreError::Damaged { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Names in a directory, sorted; none when it is not there.
+fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(io_error("list", path, source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| io_error("list", path, source))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

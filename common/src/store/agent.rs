@@ -1,0 +1,294 @@
+//! The store agent: a child process that does everything with HDF5, so that its global lock and hostile files stay there.
+//!
+//! [`Agent`] is the parent's side: it starts the child, asks one thing at a time with a deadline, and replaces a child that
+//! crashed, hung or talked garbage. [`serve_if_asked`] is the child's side; every binary of the project calls it first.
+
+mod record;
+mod sandbox;
+mod serve;
+mod tasks;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Once;
+use std::time::Duration;
+
+pub use record::*;
+use sandbox::InForce;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+pub use serve::serve_if_asked;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+pub use wire::*;
+use wire::{Answer, Request};
+
+/// The first argument that makes a binary of the project a store agent.
+pub const ASKED: &str = "store-agent";
+
+/// Longest line that an agent may answer, in bytes.
+const LONGEST_ANSWER: u64 = 256 << 20;
+
+/// How an agent is started and bounded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentOptions {
+    /// The program to start with [`ASKED`]; `None` is the running one.
+    pub program: Option<PathBuf>,
+    /// Root of the store, which it may read.
+    pub store: PathBuf,
+    /// The one directory that it may write to.
+    pub writable: PathBuf,
+    /// What else it may read: delivered files.
+    pub readable: Vec<PathBuf>,
+    /// Bytes of address space.
+    pub memory: u64,
+    /// Bytes of the largest file that it may write.
+    pub file_size: u64,
+    /// How long one request may take.
+    pub deadline: Duration,
+}
+
+impl AgentOptions {
+    /// The usual bounds: 4 GB of address space, files of 16 GB, two minutes a request.
+    pub fn new(store: &Path, writable: &Path) -> Self {
+        Self {
+            program: None,
+            store: store.to_owned(),
+            writable: writable.to_owned(),
+            readable: Vec::new(),
+            memory: 4 << 30,
+            file_size: 16 << 30,
+            deadline: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Why a request was not answered with what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The agent said no, and why; it lives on.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The agent died over the request; the next one starts another.
+    #[error("the store agent died ({status}) over {request}")]
+    Died {
+        /// How it ended.
+        status: String,
+        /// What it was asked.
+        request: String,
+    },
+    /// The agent did not answer in time and was killed; the next request starts another.
+    #[error("the store agent did not answer {request} within {} s", .after.as_secs())]
+    Hung {
+        /// How long it had.
+        after: Duration,
+        /// What it was asked.
+        request: String,
+    },
+    /// The agent could not be started.
+    #[error("failed to start the store agent `{}`", .program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A store agent, started when it is first needed. Dropping it kills the child.
+#[derive(Debug)]
+pub struct Agent {
+    options: AgentOptions,
+    running: Option<Running>,
+    asked: u64,
+}
+
+impl Agent {
+    /// An agent with these options; its child starts with the first request.
+    pub fn new(options: AgentOptions) -> Self {
+        Self { options, running: None, asked: 0 }
+    }
+
+    /// How it is started and bounded.
+    pub fn options(&self) -> &AgentOptions {
+        &self.options
+    }
+
+    /// What one of our files holds, from its `/MANIFEST`.
+    pub async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
+        self.ask(Request::Manifest { file: file.to_owned() }).await
+    }
+
+    /// All scalar columns of each of these products; nested columns have slashes in their names. A product that is a
+    /// scalar dataset itself has the column `value`.
+    pub async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+        self.ask(Request::Scalars { wants }).await
+    }
+
+    /// Builds an `input.h5` of links.
+    pub async fn stage(&mut self, stage: Stage) -> Result<(), AgentError> {
+        self.ask(Request::Stage(stage)).await
+    }
+
+    /// Checks a module's output. An output that kills the agent or makes it hang is an error here, and the module's fault.
+    pub async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
+        self.ask(Request::Check(check)).await
+    }
+
+    /// Copies checked products into a fresh file; returns its manifest.
+    pub async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
+        self.ask(Request::Pack(pack)).await
+    }
+
+    /// Builds a star file; returns its manifest.
+    pub async fn assemble(&mut self, assemble: Assemble) -> Result<Manifest, AgentError> {
+        self.ask(Request::Assemble(Box::new(assemble))).await
+    }
+
+    /// Copies delivered externals into a fresh file; returns its manifest.
+    pub async fn import(&mut self, import: Import) -> Result<Manifest, AgentError> {
+        self.ask(Request::Import(import)).await
+    }
+
+    /// What a file is.
+    pub async fn inspect(&mut self, file: &Path) -> Result<Inspected, AgentError> {
+        self.ask(Request::Inspect { file: file.to_owned() }).await
+    }
+
+    /// The first `limit` values of each column of a product.
+    pub async fn read(&mut self, at: At, limit: u64) -> Result<BTreeMap<String, Values>, AgentError> {
+        self.ask(Request::Read { at, limit }).await
+    }
+
+    /// Digest and size of a product, or of any other object, computed from its values.
+    pub async fn digest(&mut self, at: At) -> Result<ProductEntry, AgentError> {
+        self.ask(Request::Digest { at }).await
+    }
+
+    /// Asks one thing. A future that is dropped before its answer costs the child, nothing more.
+    async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, AgentError> {
+        let alive = self.running.take().and_then(Running::if_alive);
+        let mut running = match alive {
+            Some(running) => running,
+            None => Running::start(&self.options).await?,
+        };
+        self.asked += 1;
+        let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys");
+        let name = summary(&line);
+        match tokio::time::timeout(self.options.deadline, running.exchange(&line)).await {
+            Ok(Ok(answer)) if answer.id == self.asked => {
+                self.running = Some(running);
+                Ok(answer.result?)
+            }
+            Ok(Ok(_)) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: name }),
+            Ok(Err(error)) => {
+                let status = running.died(&error).await;
+                Err(AgentError::Died { status, request: name })
+            }
+            Err(_) => Err(AgentError::Hung { after: self.options.deadline, request: name }),
+        }
+    }
+}
+
+/// A child that lives.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    async fn start(options: &AgentOptions) -> Result<Self, AgentError> {
+        let program = match &options.program {
+            Some(program) => Ok(program.clone()),
+            None => std::env::current_exe(),
+        };
+        let failed = |source| AgentError::Start {
+            program: options.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe")),
+            source,
+        };
+        let mut child = Command::new(program.map_err(failed)?)
+            .arg(ASKED)
+            .env_clear()
+            .env("HDF5_USE_FILE_LOCKING", "FALSE")
+            .current_dir(&options.writable)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut running = Self { child, stdin, stdout };
+        // Not as an argument: ingestion names thousands of files that may be read.
+        let line = serde_json::to_string(options).expect("options have string keys");
+        match tokio::time::timeout(options.deadline, running.say_and_hear(&line)).await {
+            Ok(Ok(ready)) => report(&ready),
+            Ok(Err(source)) => return Err(failed(source)),
+            Err(_) => return Err(failed(io::Error::new(io::ErrorKind::TimedOut, "it did not become ready"))),
+        }
+        Ok(running)
+    }
+
+    /// Itself, unless it ended since it was last asked.
+    fn if_alive(mut self) -> Option<Self> {
+        matches!(self.child.try_wait(), Ok(None)).then_some(self)
+    }
+
+    async fn exchange<T: DeserializeOwned>(&mut self, request: &str) -> io::Result<Answer<T>> {
+        let line = self.say_and_hear(request).await?;
+        serde_json::from_str(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Writes a line and reads one.
+    async fn say_and_hear(&mut self, said: &str) -> io::Result<String> {
+        self.stdin.write_all(said.as_bytes()).await?;
+        self.stdin.write_all(b"\n").await?;
+        self.stdin.flush().await?;
+        let mut line = String::new();
+        let read = (&mut self.stdout).take(LONGEST_ANSWER).read_line(&mut line).await?;
+        if read == 0 || !line.ends_with('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line)
+    }
+
+    /// How it ended, after it stopped talking sense.
+    async fn died(mut self, error: &io::Error) -> String {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return format!("it talks nonsense: {error}");
+        }
+        match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it closed its output".to_owned(),
+        }
+    }
+}
+
+/// Says once per process what protects the host from hostile files.
+fn report(ready: &str) {
+    static SAID: Once = Once::new();
+    let Ok(in_force) = serde_json::from_str::<InForce>(ready) else { return };
+    SAID.call_once(|| {
+        if in_force.is_open() {
+            let landlock = in_force.landlock;
+            tracing::warn!(
+                landlock,
+                "no Landlock here: only limits and a process of its own protect this host from files"
+            );
+        } else {
+            tracing::debug!(?in_force, "store agents are confined");
+        }
+    });
+}
+
+/// The beginning of a request, for messages.
+fn summary(line: &str) -> String {
+    line.chars().take(200).collect()
+}

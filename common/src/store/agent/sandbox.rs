@@ -1,0 +1,92 @@
+//! What the child gives up before it reads a file.
+//!
+//! Always: core dumps, address space and file sizes beyond the limits, new privileges. Where the kernel has Landlock: every
+//! path but the store and the delivered files for reading and its own directory for writing; nothing can be executed.
+
+use std::time::Duration;
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit, getppid, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use super::AgentOptions;
+
+/// How often the child looks whether its parent lives.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What is in force: the line by which the child says that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InForce {
+    /// Limits of the kernel that could be set.
+    pub(super) limits: Vec<String>,
+    /// Whether paths are closed: `full`, `partial`, or why not.
+    pub(super) landlock: String,
+}
+
+impl InForce {
+    /// Whether only the kernel's limits protect the host.
+    pub(super) fn is_open(&self) -> bool {
+        self.landlock != "full" && self.landlock != "partial"
+    }
+}
+
+/// Gives everything up that a store agent does not need.
+pub(super) fn enter(options: &AgentOptions) -> InForce {
+    let landlock = match close_paths(options) {
+        Ok(RulesetStatus::FullyEnforced) => "full".to_owned(),
+        Ok(RulesetStatus::PartiallyEnforced) => "partial".to_owned(),
+        Ok(RulesetStatus::NotEnforced) => "not in this kernel".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let mut limits = Vec::new();
+    for (name, resource, value) in [
+        ("address space", Resource::As, options.memory),
+        ("file size", Resource::Fsize, options.file_size),
+        ("core", Resource::Core, 0),
+    ] {
+        let limit = Rlimit { current: Some(value), maximum: Some(value) };
+        if setrlimit(resource, limit).is_ok() {
+            limits.push(name.to_owned());
+        }
+    }
+    if rustix::thread::set_no_new_privs(true).is_ok() {
+        limits.push("privileges".to_owned());
+    }
+    end_with_parent();
+    InForce { limits, landlock }
+}
+
+fn close_paths(options: &AgentOptions) -> Result<RulesetStatus, RulesetError> {
+    let abi = ABI::V6;
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = read | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        .scope(Scope::from_all(abi))?
+        .create()?;
+    for path in std::iter::once(&options.store).chain(&options.readable) {
+        if let Ok(path) = PathFd::new(path) {
+            ruleset = ruleset.add_rule(PathBeneath::new(path, read))?;
+        }
+    }
+    if let Ok(path) = PathFd::new(&options.writable) {
+        ruleset = ruleset.add_rule(PathBeneath::new(path, write))?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// Ends the child when its parent is gone, also in the middle of a request. The kernel's own signal for this comes with
+/// the end of the parent's *thread*, and async parents start children from threads that end long before them.
+fn end_with_parent() {
+    let parent = getppid();
+    std::thread::spawn(move || {
+        while getppid() == parent {
+            std::thread::sleep(WATCH);
+        }
+        std::process::exit(0);
+    });
+}

@@ -1,0 +1,37 @@
+//! The child's side: reads a request a line, answers a line.
+
+use std::io::{BufRead, Write};
+
+use super::sandbox;
+use super::tasks;
+use super::wire::{Answer, Request};
+use super::{ASKED, AgentOptions};
+
+/// Becomes a store agent and never returns, when the program was started as one. The first line of every `main`.
+pub fn serve_if_asked() {
+    if std::env::args().nth(1).as_deref() == Some(ASKED) {
+        std::process::exit(if serve().is_some() { 0 } else { 2 });
+    }
+}
+
+/// Takes its options from the first line, then answers the others; `None` when a line makes no sense or nobody listens.
+fn serve() -> Option<()> {
+    let mut lines = std::io::stdin().lock().lines();
+    let Some(options) = lines.next() else { return Some(()) };
+    let options: AgentOptions = serde_json::from_str(&options.ok()?).ok()?;
+    let in_force = sandbox::enter(&options);
+    let mut out = std::io::stdout().lock();
+    write_line(&mut out, &in_force).ok()?;
+    for line in lines {
+        let (id, request): (u64, Request) = serde_json::from_str(&line.ok()?).ok()?;
+        write_line(&mut out, &Answer { id, result: tasks::perform(request) }).ok()?;
+    }
+    Some(())
+}
+
+fn write_line(out: &mut impl Write, value: &impl serde::Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}

@@ -1,0 +1,236 @@
+//! Stars enter by need, not all at once: queues stay short, the first results come at once, and no run starves another.
+
+mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::{ModuleIndex, RunId, StarIndex};
+use common::run::Event;
+use common::state::{Change, CursorMove, Phase, RunInfo, RunView, StateError, Written};
+use plan::{Candidate, Demand, plan};
+use tokio_util::sync::CancellationToken;
+
+use crate::advance::{News, Race, admissions};
+use crate::catalog::Course;
+use crate::config::CoordinatorConfig;
+use crate::dispatch::publish;
+use crate::fold::{Step, fold};
+use crate::ports::Ports;
+use crate::trouble::{Outage, Trouble, blocking};
+
+/// Most stars that enter in one step.
+const BATCH: u32 = 256;
+
+/// How often the queues are looked at while stars wait to enter, without a nudge.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often when none waits.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Least time between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Admits stars until `shutdown`.
+pub(crate) async fn admit(ports: Ports, config: CoordinatorConfig, shutdown: CancellationToken) {
+    let mut outage = Outage::of("admissions");
+    while !shutdown.is_cancelled() {
+        let look = match step(&ports, &config).await {
+            Ok(look) => {
+                outage.over();
+                look
+            }
+            // A run that ended, or an epoch that began, since it was looked at.
+            Err(Trouble::State(StateError::NoRun(_))) => LOOK,
+            Err(Trouble::State(StateError::Epoch { .. })) if ports.look_at_epoch().await.is_ok() => LOOK,
+            Err(trouble) => {
+                outage.wait(&trouble).await;
+                continue;
+            }
+        };
+        tokio::time::sleep(PAUSE).await;
+        let nudged = tokio::time::timeout(look, ports.wakes.admission.notified());
+        if shutdown.run_until_cancelled(nudged).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Admits what there is need for; returns when to look again.
+async fn step(ports: &Ports, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
+    let infos = ports.state.runs().await?;
+    if infos.iter().all(|info| info.cursor >= info.stars) {
+        return Ok(IDLE);
+    }
+    let mut views = BTreeMap::new();
+    let mut courses = BTreeMap::new();
+    for info in &infos {
+        let Some(view) = ports.state.run(info.run).await? else { continue };
+        let Some(course) = ports.catalog.course(info.run).await? else { continue };
+        views.insert(info.run, view);
+        courses.insert(info.run, course);
+    }
+    let mut look = IDLE;
+    for view in views.values().filter(|view| view.info.cursor < view.info.stars) {
+        match view.info.phase {
+            Phase::Active => look = LOOK,
+            Phase::Paused => {}
+            // Nobody asks for them any more: they end here, as fast as they can be written.
+            Phase::Cancelling => {
+                let course = &courses[&view.info.run];
+                enter(ports, course, &view.info, BATCH, &infos).await?;
+                look = Duration::ZERO;
+            }
+        }
+    }
+    let chosen = plan(&candidates(&infos, &views, &courses, config.in_flight), demand(ports, config, &views).await?);
+    for (run, count) in chosen {
+        enter(ports, &courses[&run], &views[&run].info, count, &infos).await?;
+    }
+    Ok(look)
+}
+
+/// Runs that could let a star in, oldest first.
+fn candidates(
+    infos: &[RunInfo],
+    views: &BTreeMap<RunId, RunView>,
+    courses: &BTreeMap<RunId, Arc<Course>>,
+    most: u32,
+) -> Vec<Candidate> {
+    let known = infos.iter().filter_map(|info| Some((views.get(&info.run)?, courses.get(&info.run)?)));
+    known
+        .filter(|(view, _)| view.info.phase == Phase::Active && view.info.cursor < view.info.stars)
+        // Stars that wait for a held module are in nobody's way but their own run's.
+        .filter(|(view, _)| view.in_flight < most)
+        .filter(|(view, course)| course.roots().next().is_none() || free_roots(view, course).next().is_some())
+        .map(|(view, course)| {
+            let mut asks = BTreeMap::new();
+            for module in free_roots(view, course) {
+                *asks.entry(course.class(module).clone()).or_default() += 1;
+            }
+            Candidate {
+                run: view.info.run,
+                weight: view.info.weight,
+                in_flight: plan::in_the_way(view),
+                to_come: view.info.stars - view.info.cursor,
+                asks,
+            }
+        })
+        .collect()
+}
+
+/// What a star that enters asks for first, and may have.
+fn free_roots<'a>(view: &'a RunView, course: &'a Course) -> impl Iterator<Item = ModuleIndex> + 'a {
+    course.roots().filter(|module| !view.info.held.contains(module))
+}
+
+/// What the workers could take, and what is there for them.
+async fn demand(
+    ports: &Ports,
+    config: &CoordinatorConfig,
+    views: &BTreeMap<RunId, RunView>,
+) -> Result<Demand, Trouble> {
+    let mut wanted = BTreeMap::new();
+    for worker in ports.state.workers().await? {
+        for (class, slots) in worker.slots {
+            *wanted.entry(class).or_default() += u64::from(slots) * u64::from(config.ready_per_slot);
+        }
+    }
+    let mut ready = BTreeMap::new();
+    // What nobody may claim is not there for the workers.
+    for view in views.values().filter(|view| view.info.phase == Phase::Active) {
+        for (class, count) in &view.ready {
+            *ready.entry(class.clone()).or_default() += count;
+        }
+    }
+    let in_flight = views.values().map(plan::in_the_way).fold(0, u32::saturating_add);
+    Ok(Demand { wanted, ready, room: config.in_flight.saturating_sub(in_flight).min(BATCH) })
+}
+
+/// Lets the next `count` stars of a run in, or ends them when it is being cancelled.
+async fn enter(
+    ports: &Ports,
+    course: &Arc<Course>,
+    info: &RunInfo,
+    count: u32,
+    infos: &[RunInfo],
+) -> Result<(), Trouble> {
+    let (run, from) = (info.run, info.cursor);
+    let to = from.saturating_add(count).min(info.stars);
+    let stars: Vec<StarIndex> = (from..to).map(StarIndex).collect();
+    let events = match info.phase {
+        Phase::Active => take_over(ports, course, infos, &stars).await?,
+        Phase::Paused => return Ok(()),
+        Phase::Cancelling => vec![Event::Cancel; stars.len()],
+    };
+    let admissions = admissions(ports, course, &stars).await?;
+    let current = ports.state.load(run, &stars).await?;
+    let mut changes = Vec::new();
+    for (((star, event), current), admission) in stars.iter().zip(events).zip(&current).zip(admissions) {
+        // Stars that were taken over or restored before the cursor came to them are in already.
+        if current.row.is_fresh() {
+            let folded = fold(&course.pipeline, &course.graph, *star, current, &[Step::from(event)]);
+            changes.extend(folded.change.map(|change| Change { admission: Some(admission), ..change }));
+        }
+    }
+    let written = ports.state.write(run, ports.epoch(), Some(CursorMove { from, to }), &changes).await?;
+    let mut news = News::of(course);
+    // A lost race needs nothing more: another coordinator moved the cursor, or ended the star.
+    for (change, _) in changes.into_iter().zip(written).filter(|(_, written)| *written == Written::Done) {
+        news.done(ports, change);
+    }
+    ports.counters.admitted.inc_by(news.changed.into());
+    if news.closing > 0 {
+        ports.wakes.closing.notify_one();
+    }
+    publish(ports, course, &news.ready).await
+}
+
+/// One run of a pipeline is in flight per star and quarter: takes these stars over from older runs. Returns what happens to
+/// each here: it enters, unless a newer run has it already.
+async fn take_over(
+    ports: &Ports,
+    course: &Arc<Course>,
+    infos: &[RunInfo],
+    stars: &[StarIndex],
+) -> Result<Vec<Event>, Trouble> {
+    let mut events = vec![Event::Admit; stars.len()];
+    let record = &course.record;
+    let rivals = infos
+        .iter()
+        .filter(|info| info.run != record.run && info.pipeline == record.pipeline && info.quarter == record.quarter);
+    for rival in rivals {
+        let Some(other) = ports.catalog.course(rival.run).await? else { continue };
+        let places = places(course, &other, stars).await?;
+        if rival.horizon < record.horizon {
+            let mut news = News::of(&other);
+            for star in places.into_iter().flatten() {
+                news.add(star, Event::Supersede);
+            }
+            news.bring_in(ports, Race::Again).await?;
+            if news.closing > 0 {
+                ports.wakes.closing.notify_one();
+            }
+            continue;
+        }
+        for (event, star) in events.iter_mut().zip(places) {
+            let Some(star) = star else { continue };
+            let theirs = ports.state.load(rival.run, &[star]).await?;
+            if theirs.iter().any(|theirs| !theirs.row.is_fresh()) {
+                *event = Event::Supersede;
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// Where stars of a run are in another one.
+async fn places(
+    course: &Arc<Course>,
+    other: &Arc<Course>,
+    stars: &[StarIndex],
+) -> Result<Vec<Option<StarIndex>>, Trouble> {
+    let (course, other, stars) = (course.clone(), other.clone(), stars.to_vec());
+    blocking(move || course.names(&stars)?.into_iter().map(|star| other.stars.position(star)).collect()).await
+}

@@ -1,0 +1,173 @@
+//! Brings what happened to stars into the state: read rows, fold, write with compare-and-set, again where others were
+//! faster.
+//!
+//! What is to be published after it is collected, not published here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::{StarIndex, Task};
+use common::run::{Event, Star};
+use common::state::{Admission, Change, StateError, Written};
+use common::store::runs::SettledStar;
+
+use crate::catalog::Course;
+use crate::fold::{Step, fold};
+use crate::ports::Ports;
+use crate::trouble::{Trouble, blocking};
+
+/// Most stars in one write, since nobody else is served meanwhile.
+pub(crate) const AT_ONCE: usize = 512;
+
+/// How often a lost race is run again before it is trouble.
+const RACES: u32 = 30;
+
+/// What happened to stars of one run, and what came of it so far. What is done is taken out, so that after trouble the
+/// rest can be tried again.
+pub(crate) struct News {
+    pub(crate) course: Arc<Course>,
+    pub(crate) steps: BTreeMap<StarIndex, Vec<Step>>,
+    /// Attempts that entered the outbox.
+    pub(crate) ready: Vec<(Task, u32)>,
+    /// Stars whose last task was settled.
+    pub(crate) closing: u32,
+    /// Stars that changed.
+    pub(crate) changed: u32,
+}
+
+/// What to do when somebody else changed a star first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Race {
+    /// Read and decide again.
+    Again,
+    /// Leave it: a timer names it again.
+    Leave,
+}
+
+impl News {
+    pub(crate) fn of(course: &Arc<Course>) -> Self {
+        Self { course: course.clone(), steps: BTreeMap::new(), ready: Vec::new(), closing: 0, changed: 0 }
+    }
+
+    /// Adds something that happened to a star.
+    pub(crate) fn add(&mut self, star: StarIndex, step: impl Into<Step>) {
+        self.steps.entry(star).or_default().push(step.into());
+    }
+
+    /// Brings everything into the state. A run that is over takes nothing in, which is no trouble.
+    pub(crate) async fn bring_in(&mut self, ports: &Ports, race: Race) -> Result<(), Trouble> {
+        for round in 0..RACES {
+            match self.round(ports, race).await {
+                Ok(()) => {}
+                Err(Trouble::State(StateError::NoRun(run))) => {
+                    tracing::debug!(%run, stars = self.steps.len(), "the run is over");
+                    self.steps.clear();
+                }
+                Err(Trouble::State(StateError::Epoch { .. })) => drop(ports.look_at_epoch().await?),
+                Err(trouble) => return Err(trouble),
+            }
+            if self.steps.is_empty() {
+                return Ok(());
+            }
+            pause(round).await;
+        }
+        Err(Trouble::Contended { run: self.course.record.run, stars: self.steps.len() })
+    }
+
+    /// Tries every star once.
+    async fn round(&mut self, ports: &Ports, race: Race) -> Result<(), Trouble> {
+        let stars: Vec<StarIndex> = self.steps.keys().copied().collect();
+        for stars in stars.chunks(AT_ONCE) {
+            let changes = self.decide(ports, stars).await?;
+            if changes.is_empty() {
+                continue;
+            }
+            let run = self.course.record.run;
+            let written = ports.state.write(run, ports.epoch(), None, &changes).await?;
+            for (change, written) in changes.into_iter().zip(written) {
+                match (written, race) {
+                    (Written::Done, _) => self.done(ports, change),
+                    (Written::Lost, Race::Again) => {}
+                    (Written::Lost, Race::Leave) => drop(self.steps.remove(&change.star)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What to write for these stars; those that nothing happens to are done.
+    async fn decide(&mut self, ports: &Ports, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
+        let course = self.course.clone();
+        let current = ports.state.load(course.record.run, stars).await?;
+        let mut changes = Vec::new();
+        for (&star, current) in stars.iter().zip(&current) {
+            let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
+            for reason in &folded.ignored {
+                tracing::debug!(run = %course.record.run, star = star.0, %reason, "ignored");
+            }
+            match folded.change {
+                None => drop(self.steps.remove(&star)),
+                Some(change) if current.is_settled() && !change.close => {
+                    changes.push(reopened(ports, &course, star, current).await?);
+                }
+                Some(change) => changes.push(change),
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Notes what came of a change that is in.
+    pub(crate) fn done(&mut self, ports: &Ports, change: Change) {
+        let star = change.star;
+        ports.hooks.changed(&self.course, star, &change.expected, &change.after.row);
+        self.steps.remove(&star);
+        let task = |(module, attempt)| (Task { star, module }, attempt);
+        self.ready.extend(change.queue.into_iter().map(task));
+        self.closing += u32::from(change.close);
+        self.changed += 1;
+    }
+}
+
+/// A settled star that must go on. What was known of its tasks may be gone with its closing, so that all of them run again:
+/// keys make what is done free. Its line in the settled batches is taken back first.
+async fn reopened(ports: &Ports, course: &Arc<Course>, star: StarIndex, current: &Star) -> Result<Change, Trouble> {
+    let line = SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None };
+    let (store, run) = (ports.store.clone(), course.record.run);
+    blocking(move || store.append_settled(run, &[line])).await?;
+    let admission = admissions(ports, course, &[star]).await?.remove(0);
+    let steps: Vec<Step> = course.roots().map(|module| Event::Reopen { module }.into()).collect();
+    let folded = fold(&course.pipeline, &course.graph, star, current, &steps);
+    let nothing =
+        Change { star, expected: current.row.clone(), after: current.clone(), close: true, ..Change::default() };
+    Ok(Change { admission: Some(admission), ..folded.change.unwrap_or(nothing) })
+}
+
+/// What is fixed of stars that enter, from file names alone: their externals at the horizon, their newest generation of
+/// the quarter before.
+pub(crate) async fn admissions(
+    ports: &Ports,
+    course: &Arc<Course>,
+    stars: &[StarIndex],
+) -> Result<Vec<Admission>, Trouble> {
+    let (store, course, stars) = (ports.store.clone(), course.clone(), stars.to_vec());
+    blocking(move || {
+        let record = &course.record;
+        let admission = |star| {
+            let previous = match record.quarter.previous() {
+                Some(quarter) => store.latest_generation(star, quarter)?,
+                None => None,
+            };
+            Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous })
+        };
+        course.names(&stars)?.into_iter().map(admission).collect()
+    })
+    .await
+}
+
+/// Lets the others finish, a little longer every time, by a time that differs between processes.
+async fn pause(round: u32) {
+    let jitter = uuid::Uuid::new_v4().as_bytes()[0];
+    let most = Duration::from_millis(1) * (round + 1).min(10);
+    tokio::time::sleep(most.mul_f64(f64::from(jitter) / 255.0)).await;
+}

@@ -1,0 +1,146 @@
+//! The coordinator's configuration: its sections of the shared file, and the pipelines that they name.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use common::config::{LogConfig, StoreConfig, local_queue, local_state};
+use common::pipeline::{DefinitionFile, load_definition};
+use common::queue::amqp::AmqpConfig;
+use common::state::redis::RedisConfig;
+use serde::Deserialize;
+
+use crate::hooks::Hook;
+
+/// The sections that the coordinator reads.
+pub const SECTIONS: &[&str] = &["store", "queue", "state", "log", "coordinator", "http"];
+
+/// Everything that the coordinator is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the store is.
+    pub store: StoreConfig,
+    /// Where RabbitMQ is.
+    #[serde(default = "local_queue")]
+    pub queue: AmqpConfig,
+    /// Where Redis is.
+    #[serde(default = "local_state")]
+    pub state: RedisConfig,
+    /// How it logs.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// How it works.
+    #[serde(default)]
+    pub coordinator: CoordinatorConfig,
+    /// Where it answers.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+/// How the coordinator works (`[coordinator]`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoordinatorConfig {
+    /// Pipeline files that events start: paths, or patterns with `*`.
+    pub pipelines: Vec<String>,
+    /// Most stars that are admitted and not closed, of all runs together.
+    pub in_flight: u32,
+    /// A class has enough when it has this many ready tasks per slot.
+    pub ready_per_slot: u32,
+    /// Store agents that build star files.
+    pub agents: u32,
+    /// How often timers are looked at.
+    #[serde(with = "humantime_serde")]
+    pub sweep: Duration,
+    /// How often store, state and queues are compared.
+    #[serde(with = "humantime_serde")]
+    pub compare: Duration,
+    /// How long a message may be on its way before it is published again.
+    #[serde(with = "humantime_serde")]
+    pub publish_again: Duration,
+    /// Commands and webhooks that are told what happens.
+    pub hooks: Vec<Hook>,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            pipelines: Vec::new(),
+            in_flight: 10_000,
+            ready_per_slot: 2,
+            agents: 1,
+            sweep: Duration::from_secs(1),
+            compare: Duration::from_secs(30),
+            publish_again: Duration::from_secs(5),
+            hooks: Vec::new(),
+        }
+    }
+}
+
+/// Where the coordinator answers HTTP (`[http]`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port; empty: nowhere.
+    pub listen: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".to_owned() }
+    }
+}
+
+impl HttpConfig {
+    /// No HTTP at all.
+    pub fn off() -> Self {
+        Self { listen: String::new() }
+    }
+}
+
+/// Loads the pipelines that these paths and patterns name; all mistakes of all files at once.
+pub fn load_pipelines(patterns: &[String]) -> Result<Vec<DefinitionFile>> {
+    let mut mistakes = Vec::new();
+    let mut pipelines: BTreeMap<_, (PathBuf, DefinitionFile)> = BTreeMap::new();
+    for pattern in patterns {
+        for path in files(pattern, &mut mistakes)? {
+            let definition = match load_definition(&path) {
+                Ok(definition) => definition,
+                Err(error) => {
+                    mistakes.push(error.to_string());
+                    continue;
+                }
+            };
+            let name = definition.pipeline.name.clone();
+            match pipelines.get(&name) {
+                Some((other, _)) if *other == path => {}
+                Some((other, _)) => mistakes.push(format!(
+                    "`{}` and `{}` both define pipeline {name}: one event would run it twice",
+                    other.display(),
+                    path.display()
+                )),
+                None => drop(pipelines.insert(name, (path, definition))),
+            }
+        }
+    }
+    if !mistakes.is_empty() {
+        bail!("{}", mistakes.join("\n"));
+    }
+    Ok(pipelines.into_values().map(|(_, definition)| definition).collect())
+}
+
+/// The files that a path or pattern names; one that names none is a mistake.
+fn files(pattern: &str, mistakes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+    if !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![Path::new(pattern).to_owned()]);
+    }
+    let found: Vec<PathBuf> = glob::glob(pattern)
+        .with_context(|| format!("{pattern:?} is not a pattern of file names"))?
+        .collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        mistakes.push(format!("no pipeline file matches {pattern:?}"));
+    }
+    Ok(found)
+}

@@ -1,0 +1,192 @@
+//! The coordinator: expands dataset events into runs, admits stars, unlocks tasks as completions arrive, closes stars and
+//! runs.
+//!
+//! The shell around the pure core of `common::run`: wait, decide, act, acknowledge. It keeps nothing that is not in the
+//! store or in the state, so that it may die at any instruction and any number of them may run at once.
+
+mod accept;
+mod admission;
+mod advance;
+mod catalog;
+pub mod config;
+mod control;
+mod dispatch;
+mod expand;
+mod finish;
+mod fold;
+mod hold;
+pub mod hooks;
+mod http;
+mod metrics;
+pub mod orders;
+mod ports;
+mod recovery;
+mod restore;
+mod service;
+mod settle;
+mod sweep;
+mod trouble;
+mod verdict;
+pub mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use common::pipeline::DefinitionFile;
+use common::queue::SharedQueue;
+use common::state::SharedState;
+use common::store::Store;
+use common::store::agent::{Agent, AgentOptions};
+use config::{CoordinatorConfig, HttpConfig};
+pub use expand::{BadList, star_list};
+use hooks::Hooks;
+use metrics::Counters;
+use ports::Ports;
+pub use settle::StarFiles;
+use settle::{Closings, Settler};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trouble::{Outage, Trouble, blocking};
+
+/// How long whoever is at work may take to finish at shutdown; nothing is lost when it does not.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a state that seems to be another store's is looked at again before it is refused: a shared file system may
+/// show an epoch late.
+const LOOKS: u32 = 6;
+
+/// What a coordinator is made of.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// The broker.
+    pub queue: SharedQueue,
+    /// The state.
+    pub state: SharedState,
+    /// The pipelines that events start; of each name one.
+    pub pipelines: Vec<DefinitionFile>,
+    /// How it works.
+    pub config: CoordinatorConfig,
+    /// Where it answers; off in `sas local`.
+    pub http: HttpConfig,
+    /// The program that is started as store agent; `None` is the running one, which then must begin with
+    /// [`common::store::agent::serve_if_asked`].
+    pub agent: Option<PathBuf>,
+}
+
+/// Works until `shutdown`, whatever is out of reach meanwhile; fails only over what waiting does not mend.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+    let mut builders: Vec<(PathBuf, Box<dyn StarFiles>)> = Vec::new();
+    for _ in 0..parts.config.agents.max(1) {
+        let scratch = scratch(&parts.store).await?;
+        let mut options = AgentOptions::new(parts.store.root(), &scratch);
+        options.program.clone_from(&parts.agent);
+        builders.push((scratch, Box::new(Agent::new(options))));
+    }
+    work(parts, builders, shutdown).await
+}
+
+/// The same with builders of star files other than store agents, for tests and simulation.
+pub async fn run_with(parts: Parts, files: Vec<Box<dyn StarFiles>>, shutdown: CancellationToken) -> Result<()> {
+    let mut builders = Vec::new();
+    for files in files {
+        builders.push((scratch(&parts.store).await?, files));
+    }
+    work(parts, builders, shutdown).await
+}
+
+async fn work(parts: Parts, builders: Vec<(PathBuf, Box<dyn StarFiles>)>, shutdown: CancellationToken) -> Result<()> {
+    let Parts { store, queue, state, pipelines, config, http, agent: _ } = parts;
+    let listener = http::listen(&http).await?;
+    let counters = Counters::default();
+    let (hooks, telling) = Hooks::new(config.hooks.clone(), counters.clone());
+    let ports = Ports::new(store, queue, state, hooks, counters);
+    match shutdown.run_until_cancelled(start(&ports)).await {
+        Some(started) => started?,
+        None => return Ok(()),
+    }
+    let pipelines: Arc<[DefinitionFile]> = pipelines.into();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(telling);
+    if let Some(listener) = listener {
+        tasks.spawn(http::serve(listener, ports.clone(), shutdown.clone()));
+    }
+    let (closings, jobs) = Closings::channel();
+    let (settled, lines) = mpsc::channel(1024);
+    let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
+    for (scratch, files) in builders {
+        let settler = Settler { ports: ports.clone(), files, scratch, closings: closings.clone() };
+        let working = settler.work(jobs.clone(), settled.clone());
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move { _ = shutdown.run_until_cancelled(working).await });
+    }
+    drop(settled);
+    tasks.spawn(settle::write_lines(ports.clone(), closings.clone(), lines));
+    tasks.spawn(recovery::recover(ports.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(sweep::Sweeper::new(ports.clone(), config.clone(), closings).sweep(shutdown.clone()));
+    tasks.spawn(service::events(ports.clone(), pipelines, shutdown.clone()));
+    tasks.spawn(service::completions(ports.clone(), shutdown.clone()));
+    tasks.spawn(admission::admit(ports, config, shutdown.clone()));
+    join(tasks, &shutdown).await
+}
+
+/// Waits for the parts: until `shutdown` none of them ends, and then each has a time to finish.
+async fn join(mut tasks: JoinSet<()>, shutdown: &CancellationToken) -> Result<()> {
+    let finish = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("a part of the coordinator broke off")?;
+            anyhow::ensure!(shutdown.is_cancelled(), "a part of the coordinator ended by itself");
+        }
+        Ok(())
+    };
+    let grace = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        finished = finish => finished,
+        () = grace => Ok(()),
+    }
+}
+
+/// Waits until state and broker answer; fails when they, or the store, are not set up as they must be.
+async fn start(ports: &Ports) -> Result<()> {
+    let store = ports.store.clone();
+    blocking(move || store.probe()).await?;
+    let mut outage = Outage::of("the coordinator");
+    let mut looks = 0;
+    loop {
+        let trouble = match ready(ports).await {
+            Ok(()) => {
+                outage.over();
+                return Ok(());
+            }
+            Err(trouble) => trouble,
+        };
+        looks += u32::from(matches!(trouble, Trouble::Foreign { .. }));
+        if trouble.is_for_good() || looks > LOOKS {
+            return Err(trouble.into());
+        }
+        outage.wait(&trouble).await;
+    }
+}
+
+async fn ready(ports: &Ports) -> Result<(), Trouble> {
+    ports.state.check().await?;
+    ports.look_at_epoch().await?;
+    dispatch::declare(ports, &std::collections::BTreeSet::new()).await
+}
+
+/// A directory for star files in the making that no other part of this or another process has.
+async fn scratch(store: &Store) -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let host = gethostname::gethostname().to_string_lossy().replace('/', "-");
+    let owner = format!("coordinator-{host}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let store = store.clone();
+    Ok(blocking(move || store.scratch(&owner)).await?)
+}

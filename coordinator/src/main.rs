@@ -1,0 +1,145 @@
+//! `sas-coordinator`: reads its configuration, connects, works until SIGTERM or SIGINT.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use backon::{ExponentialBuilder, Retryable};
+use clap::Parser;
+use common::config::load;
+use common::queue::QueueError;
+use common::queue::amqp::AmqpQueue;
+use common::state::StateError;
+use common::state::redis::RedisState;
+use common::store::Store;
+use common::store::agent::serve_if_asked;
+use common::telemetry;
+use coordinator::Parts;
+use coordinator::config::{Config, SECTIONS, load_pipelines};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Coordinator of the Stellar Analysis System: turns dataset events into runs, hands out tasks as they become ready, and
+/// closes stars.
+///
+/// It keeps nothing that is not in the store or in Redis: it may be killed at any time, and any number of them may run at
+/// once on the same store, RabbitMQ and Redis.
+#[derive(Debug, Parser)]
+#[command(version, after_help = HELP)]
+struct Arguments {
+    /// Configuration file (TOML); the environment (`SAS_<SECTION>_<KEY>`) wins over it
+    #[arg(short, long, env = "SAS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Pipeline file that events start, or a pattern with `*`; in place of `[coordinator] pipelines`; may be repeated
+    #[arg(short, long = "pipeline", value_name = "FILE")]
+    pipelines: Vec<String>,
+    /// Read configuration and pipelines, say what is wrong with them, and end
+    #[arg(long)]
+    check: bool,
+}
+
+const HELP: &str = "\
+Sections of the configuration file, with what is taken when a key is missing:
+
+  [store]        root                                 the store's directory, the same path on every host (needed)
+  [queue]        url = \"amqp://guest:guest@127.0.0.1:5672/%2f\"
+                 management                           RabbitMQ's management API, for unacknowledged counts
+  [state]        url = \"redis://127.0.0.1:6379/0\"
+  [coordinator]  pipelines = []                       pipeline files, or patterns with *
+                 in_flight = 10000                    most stars admitted and not closed
+                 ready_per_slot = 2                   ready tasks that a class should have per slot
+                 agents = 1                           processes that build star files
+                 sweep = \"1s\"                         how often timers are looked at
+                 compare = \"30s\"                      how often store, Redis and queues are compared
+                 publish_again = \"5s\"                 age at which an unconfirmed message is sent again
+                 hooks = []                           tables: on = [run_started, run_ended, star_started, star_ended,
+                                                      group_started, group_ended], command = [..] or url = \"..\",
+                                                      pipeline, group, timeout = \"10s\"; told the moment as JSON
+  [http]         listen = \"127.0.0.1:8080\"            /health and /metrics; empty: off
+  [log]          format = \"human\" or \"json\", filter = \"info\"
+
+Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";
+
+fn main() -> ExitCode {
+    serve_if_asked();
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            // There may be no log yet.
+            _ = writeln!(std::io::stderr(), "sas-coordinator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<()> {
+    let mut config: Config = load(arguments.config.as_deref(), std::env::vars(), SECTIONS)?;
+    if !arguments.pipelines.is_empty() {
+        config.coordinator.pipelines = arguments.pipelines;
+    }
+    let pipelines = load_pipelines(&config.coordinator.pipelines)?;
+    if arguments.check {
+        return Ok(());
+    }
+    if pipelines.is_empty() {
+        bail!("no pipeline: name at least one with --pipeline FILE or `[coordinator] pipelines`");
+    }
+    telemetry::start(&config.log).context("failed to read `[log] filter`")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        end_on_signal(shutdown.clone())?;
+        let store = Store::open(&config.store.root)?;
+        for definition in &pipelines {
+            let pipeline = &definition.pipeline;
+            tracing::info!(name = %pipeline.name, version = pipeline.version, trigger = %pipeline.trigger, "pipeline");
+        }
+        // Whoever starts everything at once need not know in which order.
+        let broker = (|| AmqpQueue::connect(&config.queue, "sas-coordinator"))
+            .retry(patience())
+            .when(|error| matches!(error, QueueError::Unreachable(_)))
+            .notify(|error, _| tracing::warn!(%error, "waits for RabbitMQ"));
+        let state = (|| RedisState::connect(&config.state))
+            .retry(patience())
+            .when(|error| matches!(error, StateError::Unreachable(_)))
+            .notify(|error, _| tracing::warn!(%error, "waits for Redis"));
+        let connecting = async { anyhow::Ok((broker.await?, state.await?)) };
+        let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
+        let (broker, state) = connected?;
+        let parts = Parts {
+            store,
+            queue: Arc::new(broker),
+            state: Arc::new(state),
+            pipelines,
+            config: config.coordinator,
+            http: config.http,
+            agent: None,
+        };
+        coordinator::run(parts, shutdown).await
+    })
+}
+
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+}
+
+fn end_on_signal(shutdown: CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ends: finishes what it has begun");
+        shutdown.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! What is counted and shown at `/metrics`, in the words of the design.
+//!
+//! Counters are of this process; gauges are read from state and broker when they are asked for, so that every replica
+//! shows the same.
+
+use std::collections::BTreeMap;
+
+use common::queue::QueueName;
+use common::run::TaskState;
+use common::state::RunView;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::ports::Ports;
+use crate::trouble::Trouble;
+
+/// Counters of this process; clones count together.
+#[derive(Clone, Default)]
+pub(crate) struct Counters {
+    pub(crate) events: Counter,
+    pub(crate) completions: Counter,
+    pub(crate) unreadable: Counter,
+    pub(crate) published: Counter,
+    pub(crate) admitted: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) leases_lost: Counter,
+    pub(crate) hooks_told: Counter,
+    pub(crate) hooks_failed: Counter,
+    pub(crate) hooks_dropped: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRun {
+    run: String,
+    pipeline: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTasks {
+    run: String,
+    pipeline: String,
+    state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfQueue {
+    queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClass {
+    class: String,
+}
+
+/// All metrics in the text format of OpenMetrics.
+pub(crate) async fn text(ports: &Ports) -> Result<String, Trouble> {
+    let mut registry = Registry::with_prefix("sas");
+    counters(&mut registry, &ports.counters);
+    let mut views = Vec::new();
+    for info in ports.state.runs().await? {
+        views.extend(ports.state.run(info.run).await?);
+    }
+    runs(&mut registry, &views);
+    queues(&mut registry, ports, &views).await?;
+    workers(&mut registry, ports).await?;
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    _ = encode(&mut text, &registry);
+    Ok(text)
+}
+
+fn counters(registry: &mut Registry, counters: &Counters) {
+    for (name, help, counter) in [
+        ("events", "Dataset events received", &counters.events),
+        ("completions", "Completions received", &counters.completions),
+        ("unreadable", "Messages sent to the dead letters", &counters.unreadable),
+        ("published", "Task messages confirmed by the broker", &counters.published),
+        ("stars_admitted", "Stars that entered a run", &counters.admitted),
+        ("stars_closed", "Stars whose end is on record", &counters.closed),
+        ("leases_lost", "Leases that ran out", &counters.leases_lost),
+        ("hooks_told", "Hooks that were told and content", &counters.hooks_told),
+        ("hooks_failed", "Hooks that failed at every try", &counters.hooks_failed),
+        ("hooks_dropped", "Moments that no hook was told, for too many waited", &counters.hooks_dropped),
+    ] {
+        registry.register(name, help, counter.clone());
+    }
+}
+
+fn runs(registry: &mut Registry, views: &[RunView]) {
+    let tasks = Family::<OfTasks, Gauge>::default();
+    let (in_flight, to_come, running) = <(Family<OfRun, Gauge>, Family<OfRun, Gauge>, Family<OfRun, Gauge>)>::default();
+    for view in views {
+        let (run, pipeline) = (view.info.run.to_string(), view.info.pipeline.to_string());
+        let mut by_state: BTreeMap<TaskState, u64> = BTreeMap::new();
+        for (state, count) in view.counts.values().flatten() {
+            *by_state.entry(*state).or_default() += count;
+        }
+        for (state, count) in by_state {
+            let labels = OfTasks { run: run.clone(), pipeline: pipeline.clone(), state: state.to_string() };
+            tasks.get_or_create(&labels).set(gauge(count));
+        }
+        let labels = OfRun { run, pipeline };
+        in_flight.get_or_create(&labels).set(view.in_flight.into());
+        to_come.get_or_create(&labels).set(view.info.stars.saturating_sub(view.info.cursor).into());
+        running.get_or_create(&labels).set(view.running.into());
+    }
+    registry.register("tasks", "Tasks by state", tasks);
+    registry.register("stars_in_flight", "Stars admitted and not closed", in_flight);
+    registry.register("stars_to_come", "Stars not admitted yet", to_come);
+    registry.register("attempts_running", "Attempts with a live lease", running);
+}
+
+async fn queues(registry: &mut Registry, ports: &Ports, views: &[RunView]) -> Result<(), Trouble> {
+    let ready = Family::<OfQueue, Gauge>::default();
+    let unacknowledged = Family::<OfQueue, Gauge>::default();
+    let consumers = Family::<OfQueue, Gauge>::default();
+    let mut names = vec![QueueName::Events, QueueName::Completions, QueueName::Dead];
+    names.extend(views.iter().flat_map(|view| view.ready.keys().cloned().map(QueueName::Tasks)));
+    names.sort();
+    names.dedup();
+    for depth in ports.queue.depths(&names).await? {
+        let labels = OfQueue { queue: depth.queue };
+        ready.get_or_create(&labels).set(gauge(depth.ready));
+        if let Some(count) = depth.unacknowledged {
+            unacknowledged.get_or_create(&labels).set(gauge(count));
+        }
+        consumers.get_or_create(&labels).set(gauge(depth.consumers));
+    }
+    registry.register("queue_ready", "Messages that wait", ready);
+    registry.register("queue_unacknowledged", "Messages delivered and not answered", unacknowledged);
+    registry.register("queue_consumers", "Consumers", consumers);
+    Ok(())
+}
+
+async fn workers(registry: &mut Registry, ports: &Ports) -> Result<(), Trouble> {
+    let slots = Family::<OfClass, Gauge>::default();
+    let workers = ports.state.workers().await?;
+    for worker in &workers {
+        for (class, count) in &worker.slots {
+            slots.get_or_create(&OfClass { class: class.to_string() }).inc_by((*count).into());
+        }
+    }
+    let live: Gauge = Gauge::default();
+    live.set(gauge(workers.len() as u64));
+    registry.register("workers", "Workers that live", live);
+    registry.register("slots", "Slots of workers that live", slots);
+    Ok(())
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

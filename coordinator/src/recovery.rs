@@ -1,0 +1,92 @@
+//! The comparison of store, state and queues: part of the protocol, at the start and all the time.
+//!
+//! What the store says and the state does not know is taken up; what the state knows and is over is forgotten.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use common::id::{ClassName, RunId};
+use common::pipeline::DefinitionFile;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{finish, open, rewind};
+use crate::config::CoordinatorConfig;
+use crate::control;
+use crate::dispatch::declare;
+use crate::ports::Ports;
+use crate::trouble::{Outage, Trouble, blocking};
+
+/// Compares at once and then again and again until `shutdown`.
+pub(crate) async fn recover(
+    ports: Ports,
+    pipelines: Arc<[DefinitionFile]>,
+    config: CoordinatorConfig,
+    shutdown: CancellationToken,
+) {
+    let mut outage = Outage::of("comparisons of store and state");
+    let mut still = BTreeSet::new();
+    while !shutdown.is_cancelled() {
+        match compare(&ports, &pipelines, &mut still).await {
+            Ok(()) => outage.over(),
+            Err(trouble) => {
+                outage.wait(&trouble).await;
+                continue;
+            }
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(config.compare)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// One comparison; `still` are the runs that stood still at the last one.
+async fn compare(ports: &Ports, pipelines: &[DefinitionFile], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
+    ports.look_at_epoch().await?;
+    let classes: BTreeSet<ClassName> = pipelines
+        .iter()
+        .flat_map(|definition| definition.pipeline.modules.iter().map(|module| module.class.clone()))
+        .collect();
+    declare(ports, &classes).await?;
+    let store = ports.store.clone();
+    let (events, records) = blocking(move || Ok((store.undisposed_events()?, store.runs()?))).await?;
+    for event in events {
+        finish(ports, pipelines, event).await?;
+    }
+    let held: BTreeSet<RunId> = ports.state.runs().await?.into_iter().map(|info| info.run).collect();
+    for run in held.iter().copied() {
+        if control::orders(ports, run).await?.is_over {
+            ports.state.close_run(run).await?;
+            ports.catalog.forget(run);
+        }
+    }
+    *still = start_again(ports, &held, still).await?;
+    // Oldest first, as they were accepted.
+    for record in records.into_iter().rev().filter(|record| !held.contains(&record.run)) {
+        open(ports, record.run).await?;
+    }
+    Ok(())
+}
+
+/// Runs with tasks to do of which no star is in flight and none is to come: whoever restored them died over it. One that
+/// stood still before is begun anew; returns those that stand still now.
+async fn start_again(
+    ports: &Ports,
+    held: &BTreeSet<RunId>,
+    before: &BTreeSet<RunId>,
+) -> Result<BTreeSet<RunId>, Trouble> {
+    let mut still = BTreeSet::new();
+    for run in held.iter().copied() {
+        let Some(view) = ports.state.run(run).await? else { continue };
+        let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
+        if !unsettled || view.in_flight > 0 || view.info.cursor < view.info.stars {
+            continue;
+        }
+        if before.contains(&run) {
+            tracing::warn!(%run, "a run that stood still is begun anew");
+            rewind(ports, run, view.info.cursor).await?;
+        } else {
+            still.insert(run);
+        }
+    }
+    Ok(still)
+}

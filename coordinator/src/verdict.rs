@@ -1,0 +1,160 @@
+//! What an outcome means for a task: the module's retry policy, and the words for what states alone decided.
+//!
+//! Pure.
+
+use std::fmt::Write as _;
+
+use common::id::ModuleIndex;
+use common::outcome::{Failure, FailureKind, Outcome, Skip};
+use common::pipeline::{Module, Pipeline, Source};
+use common::run::{Cause, Row, TaskState, Verdict};
+
+/// What the core is told of an attempt that ended.
+pub(crate) fn verdict(module: &Module, outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Succeeded(_) => Verdict::Succeeded,
+        Outcome::Skipped(_) => Verdict::Skipped,
+        Outcome::UpstreamFailed { .. } => Verdict::UpstreamFailed,
+        Outcome::Failed(failure) => Verdict::Failed { again: is_worth_another_try(module, failure) },
+        Outcome::Errored(_) => Verdict::Errored,
+    }
+}
+
+/// Only what may end differently is tried again: the module's own wish, and exit codes that its policy lists. Out of memory
+/// is not, for a slot's memory is fixed by the class, so that the next try would end the same way.
+fn is_worth_another_try(module: &Module, failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::TryAgain => true,
+        FailureKind::Exit => failure.exit_code.is_some_and(|code| module.retry_on.contains(&code)),
+        FailureKind::OutOfMemory
+        | FailureKind::TimeLimit
+        | FailureKind::Signal
+        | FailureKind::OutputMissing
+        | FailureKind::OutputUndeclared
+        | FailureKind::OutputCorrupt
+        | FailureKind::OutputViolates
+        | FailureKind::OutputTooLarge
+        | FailureKind::Expression => false,
+    }
+}
+
+/// How a task ended that was settled without an attempt, when the star's tasks are as `row` says.
+pub(crate) fn outcome_of(pipeline: &Pipeline, row: &Row, module: ModuleIndex, cause: Cause) -> Outcome {
+    let lost = |lost: String| Outcome::UpstreamFailed { lost };
+    match cause {
+        Cause::Disabled => Outcome::Skipped(match &pipeline.module(module).outside_of {
+            Some(group) => Skip::NotOfGroup { group: group.clone() },
+            None => Skip::Disabled,
+        }),
+        Cause::Condition => Outcome::Skipped(Skip::Condition { detail: condition(pipeline, row, module, "not made") }),
+        Cause::NotMade(producer) => {
+            Outcome::Skipped(Skip::NotMade { product: mandatory_from(pipeline, module, producer) })
+        }
+        Cause::Lost(producer) => {
+            let product = mandatory_from(pipeline, module, producer);
+            lost(format!("{product} of {}", pipeline.module(producer).name))
+        }
+        Cause::ConditionLost => lost(condition(pipeline, row, module, "lost")),
+        Cause::RuleSkips(rule) => Outcome::Skipped(Skip::TriggerRule { rule: rule.to_string() }),
+        Cause::RuleFails(rule) => lost(format!("trigger rule {rule}")),
+    }
+}
+
+/// A module's condition on one line, with what it looks at and no module made.
+fn condition(pipeline: &Pipeline, row: &Row, module: ModuleIndex, absent: &str) -> String {
+    let Some(condition) = &pipeline.module(module).run_if else { return "run_if".to_owned() };
+    let mut detail = condition.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    for read in condition.reads() {
+        let producer = read.source.producer();
+        let state = producer.map(|producer| row.cell(producer).state);
+        if let Some((producer, state)) = producer.zip(state.filter(|state| *state != TaskState::Succeeded)) {
+            _ = write!(detail, "; {read} {absent}: {} {state}", pipeline.module(producer).name);
+        }
+    }
+    detail
+}
+
+/// The mandatory inputs of a module that another one makes.
+fn mandatory_from(pipeline: &Pipeline, module: ModuleIndex, producer: ModuleIndex) -> String {
+    let inputs = pipeline.module(module).inputs.mandatory.iter();
+    let names: Vec<String> =
+        inputs.filter(|source| Source::producer(source) == Some(producer)).map(ToString::to_string).collect();
+    if names.is_empty() { pipeline.module(producer).name.to_string() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::outcome::{PlatformError, PlatformErrorKind};
+    use common::pipeline::load;
+    use common::run::Cell;
+
+    use super::*;
+
+    const PIPELINE: &str = "
+name = 'P'
+version = '1'
+trigger = 'l1/lightcurve'
+[externals]
+star = ['LC']
+[classes.default]
+cpus = 1
+memory = '1GB'
+[modules.A]
+image = 'i'
+class = 'default'
+time_limit = '1m'
+inputs.mandatory = ['LC']
+outputs.mandatory = ['X']
+retry = { retry_on = [3] }
+[modules.B]
+image = 'i'
+class = 'default'
+time_limit = '1m'
+run_if = 'made(\"X\")'
+inputs.mandatory = ['X']
+outputs.mandatory = ['Y']
+";
+
+    fn pipeline() -> Pipeline {
+        load("p.toml", PIPELINE, None).unwrap()
+    }
+
+    fn failed(kind: FailureKind, exit_code: Option<i64>) -> Outcome {
+        Outcome::Failed(Failure { kind, message: String::new(), exit_code, log_tail: String::new() })
+    }
+
+    #[test]
+    fn only_what_may_end_differently_is_tried_again() {
+        let pipeline = pipeline();
+        let module = pipeline.module(ModuleIndex(0));
+        for (outcome, expected) in [
+            (failed(FailureKind::TryAgain, Some(75)), Verdict::Failed { again: true }),
+            (failed(FailureKind::Exit, Some(3)), Verdict::Failed { again: true }),
+            (failed(FailureKind::Exit, Some(1)), Verdict::Failed { again: false }),
+            (failed(FailureKind::OutOfMemory, Some(137)), Verdict::Failed { again: false }),
+            (failed(FailureKind::OutputMissing, None), Verdict::Failed { again: false }),
+            (Outcome::UpstreamFailed { lost: "X".to_owned() }, Verdict::UpstreamFailed),
+            (Outcome::Skipped(Skip::Disabled), Verdict::Skipped),
+        ] {
+            assert_eq!(verdict(module, &outcome), expected, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn the_platforms_trouble_is_never_blamed_on_the_module() {
+        let trouble = PlatformError { kind: PlatformErrorKind::ImageMissing, message: String::new() };
+        assert_eq!(verdict(pipeline().module(ModuleIndex(0)), &Outcome::Errored(trouble)), Verdict::Errored);
+    }
+
+    #[test]
+    fn what_states_decided_names_product_and_producer() {
+        let pipeline = pipeline();
+        let (a, b) = (ModuleIndex(0), ModuleIndex(1));
+        let mut row = Row::fresh(2);
+        row.set(a, Cell { state: TaskState::Skipped, tag: 1 });
+        let skipped = outcome_of(&pipeline, &row, b, Cause::Condition).to_string();
+        assert_eq!(skipped, "skipped (condition): made(\"X\"); made(X) not made: A skipped");
+        assert_eq!(outcome_of(&pipeline, &row, b, Cause::NotMade(a)).to_string(), "skipped (not_made): X");
+        assert_eq!(outcome_of(&pipeline, &row, b, Cause::Lost(a)).to_string(), "upstream failed: X of A");
+    }
+}

@@ -1,0 +1,94 @@
+#!/bin/sh
+# Makes images, and their base when that is missing. Nothing is done when an image is there and was made from the same
+# sources. Works with Docker 20.10 and without buildx; no registry is needed.
+#
+#   build.sh [modules] [system] [services]                        default: modules
+#   modules   sas/reference:1 (reference modules) and sas/light:1 (light modules)
+#   system    sas/system:1: sas, sas-coordinator and sas-worker, as built in SAS_BIN (default: target/release)
+#   services  sas/rabbitmq:3 and sas/redis:7 from Debian's packages, where no registry has the official images
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+deploy=$here/..
+
+say() { echo "build.sh: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+[ $# = 0 ] && set -- modules
+for part in "$@"; do
+    case $part in
+        modules | system | services) ;;
+        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "build.sh: unknown part \`$part\`; known: modules system services" >&2; exit 2 ;;
+    esac
+done
+
+"$here/base.sh"
+context=$(mktemp -d "${TMPDIR:-/tmp}/sas-images.XXXXXX")
+trap 'rm -rf "$context" "$context.log"' EXIT INT TERM
+hint=
+
+# build IMAGE DOCKERFILE: from what is in the context, and nothing else. Fixed times and modes: equal sources, equal layers.
+build() {
+    from=$(sed -n 's/^FROM //p' "$here/$2")
+    base=$(docker image inspect --format '{{ .Id }}' "$from")
+    sources=$( { echo "$base"; cat "$here/$2"; cd "$context" && find . -type f | LC_ALL=C sort | xargs -r cat; } | sha256sum | cut -c1-16)
+    have=$(docker image inspect --format '{{ index .Config.Labels "sas.sources" }}' "$1" 2>/dev/null || true)
+    if [ "$have" = "$sources" ]; then
+        say "$1 is up to date"
+        return
+    fi
+    chmod -R u=rwX,go=rX "$context"
+    find "$context" -exec touch -d @0 {} +
+    say "building $1"
+    if ! DOCKER_BUILDKIT=0 docker build --label "sas.sources=$sources" -t "$1" -f - "$context" <"$here/$2" >"$context.log" 2>&1; then
+        tail -n 20 "$context.log" >&2
+        die "the build of $1 failed${hint:+; $hint}"
+    fi
+    say "$1 is built"
+}
+
+# take FOLDER PATTERN: what the next image is made of.
+take() {
+    mkdir -p "$context/$(basename "$1")"
+    cp "$deploy/$1"/$2 "$context/$(basename "$1")/"
+}
+
+empty() { rm -rf "$context"/*; }
+
+modules() {
+    take modules/sas_modules '*.py'
+    build "${SAS_REFERENCE_IMAGE:-sas/reference:1}" modules.Dockerfile
+    empty
+    take modules/light '*.py'
+    take pipelines '*.toml'
+    build "${SAS_LIGHT_IMAGE:-sas/light:1}" light.Dockerfile
+}
+
+system() {
+    bin=${SAS_BIN:-${CARGO_TARGET_DIR:-$deploy/../target}/release}
+    image=${SAS_SYSTEM_IMAGE:-sas/system:1}
+    mkdir "$context/bin"
+    for program in sas sas-coordinator sas-worker; do
+        [ -x "$bin/$program" ] || die "$bin/$program is missing: run \`make build\` first, or name the directory in SAS_BIN"
+        # Without the tables for debuggers: a tenth of the size.
+        strip --strip-debug -o "$context/bin/$program" "$bin/$program" 2>/dev/null || cp "$bin/$program" "$context/bin/"
+        chmod 755 "$context/bin/$program"
+    done
+    old=$(docker image inspect --format '{{ .Id }}' "$image" 2>/dev/null || true)
+    hint="if it says GLIBC, the programs were built on a newer system than the Debian 12 of the image: build them on one"
+    build "$image" system.Dockerfile
+    hint=
+    # What it replaced has no name any more; containers that still use it keep it.
+    [ -z "$old" ] || [ "$old" = "$(docker image inspect --format '{{ .Id }}' "$image")" ] || docker rmi "$old" >/dev/null 2>&1 || true
+}
+
+services() {
+    build "${SAS_RABBITMQ_IMAGE:-sas/rabbitmq:3}" rabbitmq.Dockerfile
+    build "${SAS_REDIS_IMAGE:-sas/redis:7}" redis.Dockerfile
+}
+
+for part in "$@"; do
+    empty
+    $part
+done

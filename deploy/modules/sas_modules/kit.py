@@ -1,0 +1,196 @@
+"""The container contract, once: where inputs and outputs are, what exit codes mean, one run or many.
+
+A science module is a function `run(inputs, outputs)`. It asks `inputs` for columns, gives columns to `outputs`, and
+raises `Refused` when the data allow no answer. It never sees a path, a file handle or an exit code.
+
+Files (the defaults are those of the container; the environment overrides them for runs without one):
+    /sas/in/input.h5          SAS_INPUT        read-only: /EXTERNALS/<P>, /PRODUCTS/<P>, /PREVIOUS/PRODUCTS/<P>
+    /sas/in/parameters.json   SAS_PARAMETERS   the module's parameters
+    /sas/out/output.h5        SAS_OUTPUT       written: /PRODUCTS/<P>/<column>, with the attribute `unit`
+"""
+
+import json
+import os
+import sys
+import traceback
+
+import h5py
+import numpy as np
+
+# How a module ends: 0 = success, 75 = try again later (EX_TEMPFAIL of sysexits.h), any other = failed.
+SUCCESS, FAILED, CRASHED, AGAIN = 0, 1, 70, 75
+
+
+class Refused(Exception):
+    """The data allow no result; the message is the one line that the operator reads."""
+
+
+class TryAgain(Exception):
+    """Something outside of the data is missing now and may be there later."""
+
+
+class Inputs:
+    """What was staged for one star. Absent is written in three ways in the field (no product, NaN, -1): here it is None."""
+
+    def __init__(self, file, parameters, seed):
+        self.parameters = parameters
+        self.seed = seed
+        self._file = file
+
+    def has(self, product, previous=False):
+        """Whether the product was staged and is more than an explicit NOT_PRODUCED."""
+        node = self._node(product, previous)
+        return node is not None and "NOT_PRODUCED" not in node.attrs
+
+    def column(self, product, column, previous=False):
+        """A column as a native array (a scalar for 0-d data), or None when product or column is absent."""
+        node = self._node(product, previous)
+        if isinstance(node, h5py.Group):
+            node = node.get(column)
+        if not isinstance(node, h5py.Dataset) or node.shape is None:
+            return None
+        data = node[()]
+        if isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
+            return data.astype(data.dtype.newbyteorder("="))
+        return data
+
+    def unit(self, product, column):
+        """The attribute `unit` of a column as text, empty when there is none."""
+        node = self._node(product, False)
+        unit = node[column].attrs.get("unit", "") if isinstance(node, h5py.Group) and column in node else ""
+        return unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
+
+    def number(self, product, column="value", previous=False):
+        """A scalar as float; None when it is absent in any of the three ways. Arrays of one element count as scalars."""
+        data = self.column(product, column, previous)
+        if data is None or np.size(data) != 1:
+            return None
+        value = float(np.ravel(data)[0])
+        return value if np.isfinite(value) and value != -1.0 else None
+
+    def first_number(self, candidates, column="value"):
+        """The first that is there of (product, previous) pairs, in order; None when none is."""
+        for product, previous in candidates:
+            value = self.number(product, column, previous)
+            if value is not None:
+                return value
+        return None
+
+    def require(self, product, column):
+        """A column that must be there."""
+        data = self.column(product, column)
+        if data is None:
+            raise Refused(f"{product} has no column `{column}`")
+        return data
+
+    def random(self):
+        """The only source of random numbers: seeded, so that the same inputs give the same outputs."""
+        return np.random.default_rng(self.seed)
+
+    def _node(self, product, previous):
+        roots = ("PREVIOUS/PRODUCTS",) if previous else ("PRODUCTS", "EXTERNALS")
+        for root in roots:
+            group = self._file.get(root)
+            if group is not None and product in group:
+                return group[product]
+        return None
+
+
+class Outputs:
+    """Products of one star, kept in memory and written only when the module has succeeded."""
+
+    def __init__(self):
+        self._columns = {}
+
+    def put(self, product, column, data, unit=None):
+        """Adds a column to a product; a slash in the name makes a nested group. Text becomes variable-length UTF-8."""
+        self._columns[(product, column)] = (data, unit)
+
+    def write(self, path):
+        """Writes all products to a new file."""
+        with h5py.File(path, "w") as file:
+            products = file.create_group("PRODUCTS")
+            for (product, column), (data, unit) in self._columns.items():
+                group = products.require_group(product)
+                if isinstance(data, str):
+                    dataset = group.create_dataset(column, data=data, dtype=h5py.string_dtype())
+                else:
+                    dataset = group.create_dataset(column, data=np.asarray(data))
+                if unit is not None:
+                    dataset.attrs["unit"] = unit
+
+
+def main(identifier, run):
+    """Runs a module as the environment says, once or as a server, and returns the exit code."""
+    if os.environ.get("SAS_SERVE") == "1":
+        return _serve(identifier, run)
+    code, message = _attempt(
+        run,
+        os.environ.get("SAS_INPUT", "/sas/in/input.h5"),
+        os.environ.get("SAS_OUTPUT", "/sas/out/output.h5"),
+        os.environ.get("SAS_PARAMETERS", "/sas/in/parameters.json"),
+        os.environ.get("SAS_SEED", "0"),
+    )
+    if message:
+        print(f"{identifier}: {message}", file=sys.stderr)
+    return code
+
+
+def _serve(identifier, run):
+    """One request per line on stdin, one answer per line on stdout; what modules print goes to stderr."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    print(json.dumps({"ready": 1}), file=answers, flush=True)
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            request = json.loads(line)
+            identity, paths = request["id"], (request["input"], request["output"])
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"{identifier}: unreadable request: {error!r}", file=sys.stderr)
+            return CRASHED
+        parameters, seed = request.get("parameters"), request.get("seed", 0)
+        code, message = _attempt(run, *paths, parameters, seed)
+        if message:
+            print(f"{identifier}: {request.get('star', '')}: {message}", file=sys.stderr, flush=True)
+        print(json.dumps({"id": identity, "exit": code, "message": message}), file=answers, flush=True)
+    return SUCCESS
+
+
+def _attempt(run, source, target, parameters, seed):
+    """One star: (exit code, message). All that can go wrong ends here, so that no star disturbs the next."""
+    try:
+        with h5py.File(source, "r") as file:
+            outputs = Outputs()
+            run(Inputs(file, _parameters(parameters), _seed(seed)), outputs)
+        outputs.write(target)
+        return SUCCESS, ""
+    except Refused as refusal:
+        return FAILED, str(refusal)
+    except TryAgain as reason:
+        return AGAIN, f"try again later: {reason}"
+    except OSError as error:
+        return FAILED, f"cannot read {source} or write {target}: {error}"
+    except Exception as error:  # the boundary: a defect of a module must not end a server
+        traceback.print_exc()
+        return CRASHED, f"defect: {type(error).__name__}: {error}"
+
+
+def _parameters(given):
+    """The parameters: an object, or the path of a JSON file, which need not exist."""
+    if isinstance(given, str):
+        if not os.path.exists(given):
+            return {}
+        with open(given, encoding="utf-8") as file:
+            given = json.load(file)
+    return given or {}
+
+
+def _seed(text):
+    """A seed of 64 bits, written in decimal or in hexadecimal with or without 0x."""
+    text = str(text).strip() or "0"
+    try:
+        number = int(text, 10)
+    except ValueError:
+        number = int(text, 16)
+    return number & 0xFFFF_FFFF_FFFF_FFFF

@@ -1,0 +1,221 @@
+"""Light curves as they come, made comparable: days, parts per million, sorted, on an even grid.
+
+Files name the same thing differently: time in days or seconds, flux normalised to 1, relative to 0, in ppm or in
+electrons, flags that are quality bits (Kepler) or numbers of camera groups (PLATO), stamps of camera groups offset by
+6.25 s. Nothing here decides about stars; that is for the modules.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kit import Refused
+
+SECONDS_PER_DAY = 86400.0
+# Below this many usable points neither a spectrum nor an autocorrelation says anything.
+MIN_POINTS = 256
+
+
+@dataclass
+class Raw:
+    """A light curve in the order of the file; `usable` is false for NaNs and points with quality bits."""
+
+    time: np.ndarray  # days
+    flux: np.ndarray  # ppm, relative to the median
+    usable: np.ndarray
+    segment: np.ndarray  # number of the quarter that a point belongs to
+
+
+@dataclass
+class Grid:
+    """A light curve on an even grid: point i was taken at `start + i * step` days, NaN where there is none."""
+
+    start: float
+    step: float
+    flux: np.ndarray
+
+    @property
+    def time(self):
+        return self.start + self.step * np.arange(self.flux.size)
+
+    @property
+    def there(self):
+        return np.isfinite(self.flux)
+
+    @property
+    def duty_cycle(self):
+        return float(np.mean(self.there))
+
+    @property
+    def span(self):
+        return self.step * self.flux.size
+
+    def with_flux(self, flux):
+        return Grid(self.start, self.step, flux)
+
+
+def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
+    """Reads the merged light curve. Raises `Refused` when time and flux do not belong together or too few points are left."""
+    time = np.ravel(np.asarray(inputs.require(product, "time"), float))
+    flux = np.ravel(np.asarray(inputs.require(product, "flux"), float))
+    if time.size != flux.size:
+        raise Refused(f"{product} has {time.size} times and {flux.size} fluxes")
+    enough(time.size)
+    time = _days(time, inputs.unit(product, "time"))
+    usable = np.isfinite(time) & np.isfinite(flux)
+    enough(usable.sum(), time.size)
+
+    flag = inputs.column(flags, "flag")
+    if flag is not None and np.shape(flag) == time.shape:
+        group, bad = _groups_or_quality(np.asarray(flag), usable)
+        usable &= ~bad
+    else:
+        group = np.zeros(time.size, int)
+    enough(usable.sum(), time.size)
+    flux = _ppm(flux, usable, inputs.unit(product, "flux"))
+    for number in np.unique(group)[1:] if np.unique(group).size > 1 else ():
+        # Camera groups differ by an offset; the first one is the reference.
+        own, first = usable & (group == number), usable & (group == group.min())
+        flux[group == number] += np.median(flux[first]) - np.median(flux[own])
+
+    quarter = inputs.column(product, "quarter")
+    segment = np.zeros(time.size, int) if quarter is None or np.shape(quarter) != time.shape else np.asarray(quarter, int)
+    return Raw(time, flux, usable, segment)
+
+
+def enough(points, of=None):
+    """Refuses a light curve with too few usable points."""
+    if points < MIN_POINTS:
+        among = "" if of is None or of == points else f" usable (of {of})"
+        raise Refused(f"{points} points{among} are too few, at least {MIN_POINTS} are needed")
+
+
+def cadence(time):
+    """Length in days of the smallest pattern that the stamps repeat (`time` sorted, finite).
+
+    For even stamps that is their spacing. Camera groups offset by 6.25 s give k stamps per exposure cycle; then
+    t[i+k] - t[i] is constant, to a tenth of it and for four of five points, where t[i+1] - t[i] is not. The smallest such
+    k up to 8 wins.
+    """
+    positive = np.diff(time)
+    if not np.any(positive > 0):
+        raise Refused("all points have the same time")
+    for k in range(1, 9):
+        lag = time[k:] - time[:-k]
+        typical = np.median(lag)
+        if typical > 0 and np.mean(np.abs(lag - typical) < 0.1 * typical) > 0.8:
+            return float(typical)
+    return float(np.median(positive[positive > 0]))
+
+
+def to_grid(time, flux, step):
+    """Averages points into cells of `step` days; cells without a point are NaN."""
+    start = float(time.min())
+    cell = np.rint((time - start) / step).astype(np.int64)
+    count = np.bincount(cell)
+    total = np.bincount(cell, weights=flux)
+    with np.errstate(invalid="ignore"):
+        return Grid(start, step, np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def fill_short_gaps(grid, longest):
+    """Interpolates linearly over gaps of at most `longest` cells; returns the new grid and the mask of filled cells."""
+    there = grid.there
+    index = np.arange(there.size)
+    before = np.maximum.accumulate(np.where(there, index, -1))
+    after = np.minimum.accumulate(np.where(there, index, there.size)[::-1])[::-1]
+    short = ~there & (after - before - 1 <= longest) & (before >= 0) & (after < there.size)
+    flux = grid.flux.copy()
+    flux[short] = np.interp(index[short], index[there], grid.flux[there])
+    return grid.with_flux(flux), short
+
+
+def smooth(grid, width):
+    """Running local straight line with Gaussian weights of standard deviation `width` in days, on every cell.
+
+    Local linear regression (Cleveland 1979, JASA 74, 829) instead of a running mean: at the edges of gaps a mean lags behind a
+    slope, and the steps that it leaves there make fringes all over the spectrum. With the moments S_j = sum w u^j K(u) and
+    T_j = sum w x u^j K(u) the line at the centre is (S_2 T_0 - S_1 T_1) / (S_0 S_2 - S_1²). Where hardly any point is
+    within reach (five widths) it is the mean of all points.
+    """
+    there = grid.there
+    mean = float(np.mean(grid.flux[there]))
+    flux = np.where(there, grid.flux - mean, 0.0)
+    reach = min(max(int(np.ceil(5.0 * width / grid.step)), 1), flux.size)
+    offset = np.arange(-reach, reach + 1) * grid.step / width
+    size = fft_size(flux.size + 2 * reach)
+    weights, values = np.fft.rfft(there.astype(float), size), np.fft.rfft(flux, size)
+
+    def moment(transform, power):
+        # Correlation, not convolution: u = t_i - t.
+        kernel = np.fft.rfft((offset**power * np.exp(-0.5 * offset**2))[::-1], size)
+        return np.fft.irfft(transform * kernel, size)[reach : reach + flux.size]
+
+    s0, s1, s2 = (moment(weights, power) for power in range(3))
+    t0, t1 = (moment(values, power) for power in range(2))
+    # At least a few points' weight, and points on more than one side or at more than one place.
+    determinant = s0 * s2 - s1**2
+    safe = (s0 > 0.5) & (determinant > 1e-3 * s0**2)
+    line = np.where(safe, (s2 * t0 - s1 * t1) / np.where(safe, determinant, 1.0), 0.0)
+    flat = np.where(s0 > 1e-6, t0 / np.maximum(s0, 1e-6), 0.0)
+    return mean + np.where(safe, line, flat)
+
+
+def spread(values):
+    """Robust standard deviation: 1.4826 times the median absolute deviation."""
+    values = values[np.isfinite(values)]
+    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+
+
+def fft_size(length):
+    """The smallest number of the form 2^a 3^b 5^c that is at least `length`: fast, and never much longer."""
+    best = 1 << (int(length) - 1).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            two = three
+            while two < length:
+                two *= 2
+            best = min(best, two)
+            three *= 3
+        five *= 5
+    return best
+
+
+def _days(time, unit):
+    """Seconds are recognised by unit or by spacing: no survey takes less than one point a day, nor 100,000."""
+    gaps = np.diff(np.sort(time[np.isfinite(time)]))
+    gaps = gaps[gaps > 0]
+    if unit in ("s", "sec", "second", "seconds") or (gaps.size and np.median(gaps) > 1.0):
+        return time / SECONDS_PER_DAY
+    return time
+
+
+def _ppm(flux, usable, unit):
+    """ppm from flux that is normalised to 1, relative to 0, already in ppm, or in counts."""
+    level = float(np.median(flux[usable]))
+    scatter = spread(flux[usable])
+    if unit == "ppm" and abs(level) < 5e5:
+        return flux - level
+    if abs(level) > 3 * scatter and level > 0.3:
+        return (flux / level - 1.0) * 1e6
+    if scatter < 0.1:
+        return (flux - level) * 1e6
+    return flux - level
+
+
+def _groups_or_quality(flag, usable):
+    """Kepler's flags are bits, mostly zero; PLATO's simulator writes the number of the camera group.
+
+    Returns (group of each point, points with quality bits): a column that is zero for more than two thirds of the
+    points is quality, any other is the group, where a few values cover everything.
+    """
+    nothing = np.zeros(flag.size, bool)
+    zero = flag == 0
+    if np.mean(zero[usable]) > 2 / 3:
+        return np.zeros(flag.size, int), ~zero
+    values, counts = np.unique(flag[usable], return_counts=True)
+    if values.size <= 26 and counts.min() > 0.01 * usable.sum():
+        return flag.astype(np.int64), nothing
+    return np.zeros(flag.size, int), nothing

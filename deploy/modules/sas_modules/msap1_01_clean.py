@@ -1,0 +1,89 @@
+"""MSAP1_01, transit and flare removal, gaps, power spectrum: from the merged light curve to the variability curve.
+
+Transits are divided out with the removal kit's model, flux / model, where it fits the stamps; where it does not, the
+windows between first and last contact are cut. Flares and unusable points are dropped. Quarters are levelled by their
+medians. Gaps of up to three cells are interpolated linearly, longer ones stay gaps; the spectrum allows for them.
+"""
+
+import numpy as np
+
+from . import lightcurve, spectrum
+
+KIT = "IDP_EAS_TRANSIT_REMOVAL_KIT"
+LONGEST_FILLED_GAP = 3  # cells
+FINEST_STEP = 45.0 / 86400.0  # days: a Nyquist frequency of 11 mHz is above every solar-like oscillation
+
+
+def run(inputs, outputs):
+    """Writes IDP_SAS_VARLC and IDP_SAS_VARPSD with metadata, and ADP_SAS_LC_NT when transits were removed."""
+    raw = lightcurve.read(inputs)
+    flag = np.ravel(inputs.require("IDP_SAS_FLARES_FLAG", "merged_flag"))
+    keep = raw.usable & (flag == 0) if flag.shape == raw.time.shape else raw.usable
+    flux, in_transit, periods = _without_transits(inputs, raw)
+    keep &= np.isfinite(flux)
+    lightcurve.enough(int(keep.sum()), keep.size)
+
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(raw.time[order], kind="stable")]
+    time, flux, segment = raw.time[order], flux[order], raw.segment[order]
+    if periods is not None:
+        outputs.put("ADP_SAS_LC_NT", "time", time, "BJD")
+        outputs.put("ADP_SAS_LC_NT", "flux", 1.0 + 1e-6 * flux, "normalized")
+        outputs.put("ADP_SAS_LC_NT_METADATA", "adjustable_parameters/Plist used", periods)
+        outputs.put("ADP_SAS_LC_NT_METADATA", "xtransit", in_transit[order].astype(float))
+
+    step = lightcurve.cadence(time)
+    step *= max(1, round(FINEST_STEP / step)) if step < FINEST_STEP else 1
+    grid = lightcurve.to_grid(time, _levelled(flux, segment), step)
+    lightcurve.enough(int(grid.there.sum()))
+    filled, was_gap = lightcurve.fill_short_gaps(grid, LONGEST_FILLED_GAP)
+    frequency, power = spectrum.density(filled)
+
+    there = filled.there
+    outputs.put("IDP_SAS_VARLC", "time", filled.time[there], "BJD")
+    outputs.put("IDP_SAS_VARLC", "flux", 1.0 + 1e-6 * filled.flux[there], "normalized")
+    metadata = "IDP_SAS_VARLC_METADATA"
+    outputs.put(metadata, "Kadacs flags", np.stack([was_gap[there]], axis=1).astype(float))
+    outputs.put(metadata, "cadence", step * lightcurve.SECONDS_PER_DAY, "s")
+    outputs.put(metadata, "dutyCycle", filled.duty_cycle)
+    outputs.put(metadata, "ntransit", int(in_transit[keep].sum()))
+    outputs.put(metadata, "nflare", int(np.sum(flag & 1)))
+    outputs.put("IDP_SAS_VARPSD", "frequency", frequency, "µHz")
+    outputs.put("IDP_SAS_VARPSD", "power", power, "ppm²/µHz")
+    outputs.put("IDP_SAS_VARPSD_METADATA", "Nyquist", frequency[-1], "µHz")
+    outputs.put("IDP_SAS_VARPSD_METADATA", "df", frequency[0], "µHz")
+    outputs.put("IDP_SAS_VARPSD_METADATA", "dutyCycle", filled.duty_cycle)
+    print(f"{grid.there.sum()} cells of {step * 86400:.2f} s over {filled.span:.1f} d, duty cycle {filled.duty_cycle:.3f}, "
+          f"{int(in_transit[keep].sum())} points in transit")
+
+
+def _without_transits(inputs, raw):
+    """(flux, points in transit, periods or None): flux in ppm without transits, NaN where it had to be cut."""
+    in_transit = np.zeros(raw.time.size, bool)
+    if not inputs.has(KIT):
+        return raw.flux, in_transit, None
+    periods = np.ravel(_or(inputs.column(KIT, "TCE/Period"), [])).astype(float)
+    model = inputs.column(KIT, "Relative_flux_curve/flux")
+    if model is not None and np.shape(model) == raw.time.shape:
+        model = np.where(np.isfinite(model) & (model > 0), model, 1.0)
+        in_transit = model < 1.0
+        return ((1.0 + 1e-6 * raw.flux) / model - 1.0) * 1e6, in_transit, periods
+    first = np.ravel(_or(inputs.column(KIT, "Eclipse/t0"), [])).astype(float)
+    last = np.ravel(_or(inputs.column(KIT, "Eclipse/t2"), [])).astype(float)
+    for begin, end, period in zip(first, last, periods):
+        if np.isfinite(begin) and np.isfinite(end) and period > 0:
+            in_transit |= np.mod(raw.time - begin, period) <= end - begin
+    return np.where(in_transit, np.nan, raw.flux), in_transit, periods
+
+
+def _levelled(flux, segment):
+    """Each quarter relative to its own median: PLATO turns by 90 degrees between quarters and the level jumps."""
+    flux = flux.copy()
+    for number in np.unique(segment):
+        own = segment == number
+        flux[own] -= np.median(flux[own])
+    return flux
+
+
+def _or(value, default):
+    return default if value is None else value

@@ -1,0 +1,192 @@
+"""What light curves look like in the field: units, order, NaNs, quality bits, too few points; and the container contract."""
+
+import hashlib
+import os
+import tempfile
+import unittest
+
+import h5py
+import numpy as np
+
+from sas_modules import lightcurve, starmodel
+
+from . import harness
+from .harness import Player, load, run_once, stage
+
+FLARES = ["python3", "-m", "sas_modules", "flares"]
+
+
+def star_file(path, time, flux, flags=None, time_unit="d", flux_unit="normalized", teff=5700.0, radius=1.1):
+    """A minimal star file."""
+    with h5py.File(path, "w") as file:
+        put = file.create_group("EXTERNALS").create_dataset
+        put("DP1_LC_MERGED/time", data=time).attrs["unit"] = time_unit
+        put("DP1_LC_MERGED/flux", data=flux).attrs["unit"] = flux_unit
+        put("DP1_LC_MERGED_FLAGS/flag", data=np.zeros(len(time), np.int32) if flags is None else flags)
+        put("IDP_EAS_QC_TARGET_TCE_DETECTION/flag", data=np.bool_(False))
+        put("IDP_PFU_TEFF_SAPP/value", data=teff)
+        put("IDP_PFU_RADIUS_CLASSICAL/value", data=radius)
+        put("IDP_PFU_COVMAT_SAPP/covmat", data=np.eye(3))
+    return path
+
+
+def solar(days=30, noise=35.0, seed=3, **rest):
+    star = starmodel.star_with_numax(2200.0, 5650.0, **rest)
+    time, flux, _ = starmodel.observe(np.random.default_rng(seed), star, days, 100.0, noise)
+    return time, flux
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(self.scratch.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.scratch.name, name)
+
+
+class Field(Scratch):
+    def numax(self, **star):
+        with Player(self.scratch.name) as player:
+            outcomes, whole = player.play(star_file(self.path("star.h5"), **star))
+        self.assertFalse([f"{m}: {o.reason}" for m, o in outcomes.items() if o.state == "failed"])
+        with h5py.File(whole, "r") as file:
+            return float(file["PRODUCTS/DP3_SAS_NU_MAX/value"][()]) if "DP3_SAS_NU_MAX" in file["PRODUCTS"] else None
+
+    def test_units_order_and_damage_do_not_matter(self):
+        time, flux = solar()
+        mixed = np.random.default_rng(1).permutation(time.size)
+        damaged = flux.copy()
+        damaged[::97] = np.nan
+        bits = np.where(np.arange(time.size) % 53 == 0, 8192, 0).astype(np.int32)
+        spiked = np.where(bits > 0, flux + 0.05, flux)
+        variants = {
+            "days, normalised": dict(time=time, flux=flux),
+            "seconds, ppm": dict(time=time * 86400, flux=(flux - 1) * 1e6, time_unit="s", flux_unit="ppm"),
+            "no units, electrons": dict(time=time, flux=flux * 3.2e5, time_unit="", flux_unit=""),
+            "relative to zero": dict(time=time, flux=flux - 1, flux_unit=""),
+            "unsorted": dict(time=time[mixed], flux=flux[mixed]),
+            "NaNs": dict(time=time, flux=damaged),
+            "big-endian, quality bits": dict(time=time.astype(">f8"), flux=spiked.astype(">f8"), flags=bits),
+            "temperature and radius absent": dict(time=time, flux=flux, teff=np.nan, radius=-1.0),
+        }
+        for name, star in variants.items():
+            with self.subTest(name):
+                found = self.numax(**star)
+                self.assertIsNotNone(found)
+                self.assertLess(abs(found / 2200.0 - 1), 0.1)
+
+    def numax_of_noise(self, flux, cadence=100.0):
+        time = np.arange(flux.size) * cadence / 86400
+        return self.numax(time=time, flux=flux)
+
+    def test_stars_without_oscillations_have_no_numax(self):
+        random = np.random.default_rng(11)
+        white = random.normal(1.0, 1e-4, 26000)
+        red = 1.0 + np.cumsum(random.normal(0.0, 2e-6, 26000)) + random.normal(0.0, 1e-4, 26000)
+        quiet = starmodel.star_with_numax(1500.0, 5800.0, oscillates=False)
+        _, granulation, _ = starmodel.observe(random, quiet, 30, 100.0, 50.0)
+        fast = starmodel.Star(5500, 0.9, 0.9, oscillates=False, rotation=0.7, spots=8000.0)
+        _, rotation, _ = starmodel.observe(random, fast, 60, 900.0, 100.0)
+        for name, flux, cadence in (("white", white, 100.0), ("red", red, 100.0), ("granulation", granulation, 100.0),
+                                    ("fast rotation", rotation, 900.0)):
+            with self.subTest(name):
+                self.assertIsNone(self.numax_of_noise(flux, cadence))
+
+
+class Refusals(Scratch):
+    def refusal(self, **star):
+        pipeline, _ = load()
+        with h5py.File(star_file(self.path("star.h5"), **star), "r") as file:
+            self.assertEqual(stage(pipeline["modules"]["MSAP1_02"], file, self.path("in.h5")), [])
+        done = run_once(FLARES, self.path("in.h5"), self.path("out.h5"))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertFalse(os.path.exists(self.path("out.h5")))
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1)
+        return done.stderr.strip()
+
+    def test_seven_points_are_too_few(self):
+        said = self.refusal(time=np.arange(7) / 48, flux=np.ones(7))
+        self.assertEqual(said, "MSAP1_02: 7 points are too few, at least 256 are needed")
+
+    def test_a_curve_of_nans_is_refused(self):
+        said = self.refusal(time=np.arange(5000) / 48, flux=np.full(5000, np.nan))
+        self.assertIn("0 points usable (of 5000) are too few", said)
+
+    def test_columns_of_different_length_are_refused(self):
+        self.assertIn("5000 times and 4999 fluxes", self.refusal(time=np.arange(5000) / 48, flux=np.ones(4999)))
+
+    def test_one_time_for_all_is_refused(self):
+        self.assertIn("same time", self.refusal(time=np.ones(5000), flux=np.random.default_rng(1).normal(1, 1e-4, 5000)))
+
+
+class Contract(Scratch):
+    def test_a_missing_input_file_is_a_failure_with_one_line(self):
+        done = run_once(FLARES, self.path("none.h5"), self.path("out.h5"))
+        self.assertEqual((done.returncode, len(done.stderr.strip().splitlines())), (1, 1))
+
+    def test_an_unknown_module_is_a_wrong_call(self):
+        self.assertEqual(run_once(["python3", "-m", "sas_modules", "nothing"], "", "").returncode, 2)
+
+    def test_equal_inputs_give_equal_outputs(self):
+        time, flux = solar()
+        star = star_file(self.path("star.h5"), time, flux)
+        digests = []
+        for _ in range(2):
+            with Player(self.scratch.name) as player:
+                _, whole = player.play(star)
+            digests.append(digest(whole))
+        self.assertEqual(*digests)
+
+    def test_the_template_runs(self):
+        with h5py.File(self.path("in.h5"), "w") as file:
+            file["PRODUCTS/IDP_SAS_AARLC/flux"] = 1.0 + 1e-4 * np.sin(np.arange(1000))
+        template = os.path.join(harness.MODULES_DIR, "TEMPLATE", "module.py")
+        done = run_once(["python3", template], self.path("in.h5"), self.path("out.h5"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with h5py.File(self.path("out.h5"), "r") as file:
+            self.assertAlmostEqual(float(file["PRODUCTS/ADP_SAS_EXAMPLE_SCATTER/value"][()]), 104.8, delta=1.0)
+
+
+class Definition(unittest.TestCase):
+    def test_every_product_has_one_producer_or_is_an_external(self):
+        pipeline, model = load()
+        made = [product for module in pipeline["modules"].values() for product in harness.outputs(module)]
+        self.assertEqual(len(made), len(set(made)))
+        known = set(made) | set(pipeline["externals"]["star"])
+        for name, module in pipeline["modules"].items():
+            inputs = module["inputs"]
+            older = [p.partition("@")[0] for p in inputs.get("optional", [])]
+            self.assertLessEqual(set(harness.needs(module)) | set(older), known, name)
+            self.assertIn(module["class"], pipeline["classes"])
+        self.assertLessEqual(set(made), set(model))
+
+    def test_columns_of_the_data_model_are_well_formed(self):
+        _, model = load()
+        for product, rules in model.items():
+            for column, rule in rules.get("columns", {}).items():
+                self.assertLessEqual(set(rule), {"type", "ndim", "unit", "optional"}, f"{product}.{column}")
+                self.assertIn(rule["type"], {"float", "int", "bool", "string"}, f"{product}.{column}")
+
+
+class Cadence(unittest.TestCase):
+    def test_camera_groups_count_as_one_exposure(self):
+        base = np.arange(3000) * 25.0
+        for groups, cycle, expected in ((1, 25.0, 25.0), (2, 25.0, 25.0), (4, 25.0, 6.25), (4, 600.0, 600.0)):
+            stamps = np.sort(np.concatenate([base / 25.0 * cycle + 6.25 * g for g in range(groups)])) / 86400
+            self.assertAlmostEqual(lightcurve.cadence(stamps) * 86400, expected, places=3)
+
+
+def digest(path):
+    """A hash over names and values of all datasets."""
+    total = hashlib.sha256()
+    with h5py.File(path, "r") as file:
+        names = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        for name in sorted(names):
+            total.update(name.encode() + np.asarray(file[name][()]).tobytes() if file[name].dtype.kind != "O" else name.encode())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,129 @@
+//! A whole cluster as operators start it: RabbitMQ, Redis, a store, and the project's own programs as processes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output};
+
+use anyhow::{Context, Result, ensure};
+use common::store::Store;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{RabbitMq, Redis, light, program};
+
+/// Queues and state that no other test has, a store, and what all programs are told.
+pub struct Cluster {
+    directory: PathBuf,
+    /// Root of the store.
+    pub store: PathBuf,
+    environment: BTreeMap<&'static str, String>,
+}
+
+/// A program of ours that runs; it ends, by SIGKILL, with its owner.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Cluster {
+    /// An empty store without any program yet, in `directory`, whose coordinators serve these pipelines.
+    pub fn start(directory: &Path, pipelines: &[&Path]) -> Result<Self> {
+        let store = directory.join("store");
+        Store::init(&store)?;
+        let config = directory.join("sas.toml");
+        fs::write(&config, format!("[coordinator]\npipelines = {pipelines:?}\n[http]\nlisten = \"\"\n"))?;
+        let environment = BTreeMap::from([
+            ("SAS_CONFIG", config.display().to_string()),
+            ("SAS_STORE_ROOT", store.display().to_string()),
+            ("SAS_QUEUE_URL", RabbitMq::shared()?.vhost()?.url),
+            ("SAS_STATE_URL", Redis::shared()?.database()?.url),
+            ("PYTHONPATH", light::modules().display().to_string()),
+            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ]);
+        Ok(Self { directory: directory.to_owned(), store, environment })
+    }
+
+    /// Starts a coordinator; `name` names its log.
+    pub fn coordinator(&self, name: &str) -> Result<Running> {
+        self.run("sas-coordinator", name, &[])
+    }
+
+    /// Starts a worker with more settings, as `("SAS_SLOTS_DEFAULT", "2")`; `name` names its log and its host.
+    pub fn worker(&self, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
+        let host = [("SAS_WORKER_HOST", name)];
+        self.run("sas-worker", name, &[&host, settings].concat())
+    }
+
+    fn run(&self, package: &str, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
+        let log = self.directory.join(format!("{name}.log"));
+        let file = File::create(&log)?;
+        // However the test ends, the kernel ends what it started.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program(package, package))
+            .envs(&self.environment)
+            .envs(settings.iter().copied())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("failed to start {package}"))?;
+        Ok(Running { child, log })
+    }
+
+    /// Runs `sas` to its end.
+    pub fn sas(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(program("sas-cli", "sas"));
+        command.args(arguments).envs(&self.environment).output().context("failed to run sas")
+    }
+
+    /// Runs `sas -o json`, which must end with 0, and reads its answer.
+    pub fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let done = self.sas(&[&["-o", "json"], arguments].concat())?;
+        ensure!(done.status.success(), "sas {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(serde_json::from_slice(&done.stdout)?)
+    }
+
+    /// Takes star files in and publishes the event that says so.
+    pub fn ingest(&self, files: &[PathBuf]) -> Result<()> {
+        let mut arguments = vec!["ingest", "--publish"];
+        for file in files {
+            arguments.push(file.to_str().context("a path that is no UTF-8")?);
+        }
+        let done = self.sas(&arguments)?;
+        ensure!(done.status.success(), "sas ingest: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, by SIGTERM, and waits until it has.
+    pub fn terminate(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process has an id")?;
+        kill_process(pid, Signal::TERM)?;
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}

@@ -1,0 +1,35 @@
+//! The harness: real services on ports of their own, and waiting for conditions instead of sleeping.
+//!
+//! Everything that it starts ends with the process that started it, however that ends.
+
+pub mod cluster;
+pub mod compose;
+mod images;
+pub mod light;
+mod programs;
+mod registry;
+mod services;
+pub mod simulation;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+pub use images::base_image;
+pub use programs::program;
+pub use registry::{Registry, TinyImage};
+pub use services::{RabbitMq, Redis};
+use tokio::time::Instant;
+
+/// Waits until `condition` holds; after `deadline` an error that says `what` was waited for.
+pub async fn wait_until(deadline: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> Result<()> {
+    let end = Instant::now() + deadline;
+    let mut pause = Duration::from_millis(2);
+    while !condition().await {
+        if Instant::now() >= end {
+            bail!("waited {deadline:?} in vain until {what}");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! A random pipeline, and what becomes of every task of it: the same for every attempt, on any host, whatever goes wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use common::id::{Key, ModuleIndex, StarId};
+use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind, Skip, Success};
+use common::pipeline::{DefinitionFile, load};
+use common::run::{Cell, Decision, Graph, Row, TaskState, Tries, decide};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// A pipeline and the fate of its tasks.
+pub struct Script {
+    /// The pipeline.
+    pub definition: DefinitionFile,
+    /// Its graph.
+    pub graph: Graph,
+    seed: u64,
+}
+
+/// What a task must end with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its state.
+    pub state: TaskState,
+    /// The key of its result.
+    pub key: Option<Key>,
+}
+
+/// What becomes of a task that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Succeeds,
+    /// After so many tries that the module lost.
+    SucceedsAfter(u32),
+    /// After so many tries that the platform lost.
+    SucceedsAfterTrouble(u32),
+    Fails,
+    /// Until its tries are spent.
+    AsksForEver,
+    MissesExternal,
+    HasNothingToDo,
+}
+
+impl Script {
+    /// A pipeline of `modules` modules in two classes, drawn from `seed`.
+    pub fn random(seed: u64, name: &str, modules: usize) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut text = format!(
+            "name = '{name}'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['LC']\n\
+             [classes.default]\ncpus = 1\nmemory = '1GB'\n[classes.heavy]\ncpus = 1\nmemory = '1GB'\n"
+        );
+        for module in 0..modules {
+            let class = if rng.random_bool(0.3) { "heavy" } else { "default" };
+            let group = module / 3;
+            let enabled = module == 0 || rng.random_bool(0.93);
+            _ = write!(
+                text,
+                "[modules.M{module:02}]\nimage = 'i'\nclass = '{class}'\ntime_limit = '1m'\nenabled = {enabled}\n\
+                 group = 'G{group}'\n\
+                 retry = {{ max_attempts = 3, backoff = '2s' }}\noutputs.mandatory = ['P{module:02}']\n"
+            );
+            let mut pick = |chance: f64| -> Vec<usize> { (0..module).filter(|_| rng.random_bool(chance)).collect() };
+            let list = |picked: &[usize], prefix: &str| {
+                picked.iter().map(|other| format!("'{prefix}{other:02}'")).collect::<Vec<_>>().join(", ")
+            };
+            let (mandatory, optional, after) = (pick(0.25), pick(0.2), pick(0.1));
+            _ = writeln!(
+                text,
+                "inputs.mandatory = ['LC'{}{}]",
+                if mandatory.is_empty() { "" } else { ", " },
+                list(&mandatory, "P")
+            );
+            let optional: Vec<usize> = optional.into_iter().filter(|other| !mandatory.contains(other)).collect();
+            _ = writeln!(text, "inputs.optional = [{}]", list(&optional, "P"));
+            _ = writeln!(text, "after = [{}]", list(&after, "M"));
+            if let Some(other) = pick(0.15).first() {
+                _ = writeln!(text, "run_if = 'made(\"P{other:02}\")'");
+            }
+        }
+        let pipeline = load("simulated.toml", &text, None).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
+        let graph = pipeline.graph();
+        Self { definition: DefinitionFile { pipeline, text, data_model: String::new() }, graph, seed }
+    }
+
+    /// How an attempt ends, given what was spent on the task before, and the keys that it reads.
+    pub fn outcome(
+        &self,
+        star: StarId,
+        module: ModuleIndex,
+        tries: Tries,
+        keys: &BTreeMap<ModuleIndex, Key>,
+    ) -> Outcome {
+        let success = || {
+            let key = self.key(star, module, keys);
+            Outcome::Succeeded(Success { key, products: BTreeMap::new(), reused: false })
+        };
+        let failed = |kind, exit_code| {
+            Outcome::Failed(Failure { kind, message: "simulated".to_owned(), exit_code, log_tail: String::new() })
+        };
+        match self.fate(star, module) {
+            Fate::Succeeds => success(),
+            Fate::SucceedsAfter(lost) if tries.science >= lost => success(),
+            Fate::SucceedsAfter(_) | Fate::AsksForEver => failed(FailureKind::TryAgain, Some(75)),
+            Fate::SucceedsAfterTrouble(lost) if tries.platform >= lost => success(),
+            Fate::SucceedsAfterTrouble(_) => {
+                Outcome::Errored(PlatformError { kind: PlatformErrorKind::Engine, message: "simulated".to_owned() })
+            }
+            Fate::Fails => failed(FailureKind::Exit, Some(1)),
+            Fate::MissesExternal => Outcome::Skipped(Skip::MissingExternal { product: "X".to_owned() }),
+            Fate::HasNothingToDo => Outcome::Skipped(Skip::NotMade { product: "X".to_owned() }),
+        }
+    }
+
+    /// What the tasks of a star must end with.
+    pub fn expected(&self, star: StarId) -> Vec<Expected> {
+        let mut row = Row::fresh(self.graph.nodes.len());
+        let mut keys = BTreeMap::new();
+        for module in self.graph.modules() {
+            let node = &self.graph.nodes[module.at()];
+            let state = match decide(node, &row) {
+                Decision::Settle(cause) => cause.state(),
+                Decision::Run | Decision::Undecided => match self.fate(star, module) {
+                    Fate::Succeeds | Fate::SucceedsAfter(_) | Fate::SucceedsAfterTrouble(_) => TaskState::Succeeded,
+                    Fate::Fails | Fate::AsksForEver => TaskState::Failed,
+                    Fate::MissesExternal | Fate::HasNothingToDo => TaskState::Skipped,
+                },
+            };
+            row.set(module, Cell { state, tag: 1 });
+            if state == TaskState::Succeeded {
+                let upstream: BTreeMap<ModuleIndex, Key> =
+                    node.upstream.iter().filter_map(|up| Some((*up, *keys.get(up)?))).collect();
+                keys.insert(module, self.key(star, module, &upstream));
+            }
+        }
+        let modules = self.graph.modules();
+        modules.map(|module| Expected { state: row.cell(module).state, key: keys.get(&module).copied() }).collect()
+    }
+
+    fn fate(&self, star: StarId, module: ModuleIndex) -> Fate {
+        let draw = hash(&(self.seed, star, module)) % 100;
+        match draw {
+            0..74 => Fate::Succeeds,
+            74..80 => Fate::SucceedsAfter(1),
+            80..83 => Fate::SucceedsAfter(2),
+            83..88 => Fate::SucceedsAfterTrouble(1),
+            88..91 => Fate::Fails,
+            91..93 => Fate::AsksForEver,
+            93..97 => Fate::MissesExternal,
+            _ => Fate::HasNothingToDo,
+        }
+    }
+
+    fn key(&self, star: StarId, module: ModuleIndex, upstream: &BTreeMap<ModuleIndex, Key>) -> Key {
+        let mut bytes = [0; 32];
+        for (part, chunk) in bytes.chunks_mut(8).enumerate() {
+            chunk.copy_from_slice(&hash(&(part, star, module, upstream)).to_le_bytes());
+        }
+        Key::from_bytes(bytes)
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,149 @@
+//! Commit: checked products in a fresh file, linked to the name that contains the key. The first link wins.
+
+use common::contract::{Staging, seed};
+use common::expression::Scalar;
+use common::id::Key;
+use common::outcome::{FailureKind, Success};
+use common::pipeline::{Origin, Source};
+use common::store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance};
+use common::store::{Commit, durable};
+use serde_json::Value;
+
+use super::ending::chain;
+use super::look::Seen;
+use super::stage::Made;
+use super::{Desk, Ending, Order, blocking, product_path};
+use crate::runner::{OUTPUT, Program};
+
+/// Packs and commits; what was committed before under this key is the result.
+pub(super) async fn commit(
+    desk: &mut Desk,
+    order: &Order,
+    made: &Made,
+    checked: Checked,
+    provenance: Provenance,
+    log: String,
+) -> Result<Success, Ending> {
+    let key = provenance.key;
+    let packed = made.folder.join("result.h5");
+    let request = Pack {
+        output: made.output.join(OUTPUT),
+        products: checked.products,
+        provenance: Box::new(provenance),
+        log,
+        dest: packed.clone(),
+    };
+    let manifest = desk.agent.pack(request).await.map_err(|error| could_not_pack(&error))?;
+    let path = desk.store.at(product_path(order, &key));
+    let target = path.clone();
+    match blocking(move || durable::commit_file(&packed, &target)).await? {
+        Commit::Created => Ok(success(key, &manifest, false)),
+        Commit::Exists => {
+            let first = desk.agent.manifest(&path).await.map_err(|error| Ending::unreadable(&path, &error))?;
+            let result = success(key, &first, false);
+            if result.products != success(key, &manifest, false).products {
+                let module = &order.module().name;
+                tracing::warn!(%module, %key, "the module is not deterministic: equal inputs, other values; the first are kept");
+            }
+            Ok(result)
+        }
+    }
+}
+
+/// The agent checked this file a moment ago: what kills it now is in the file.
+fn could_not_pack(error: &AgentError) -> Ending {
+    match error {
+        AgentError::Died { .. } | AgentError::Hung { .. } => Ending::failed(
+            FailureKind::OutputCorrupt,
+            format!("output.h5 cannot be copied: {}", chain(error)),
+            None,
+            "",
+        ),
+        AgentError::Refused(_) | AgentError::Start { .. } => Ending::store(error),
+    }
+}
+
+/// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.
+pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
+    let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
+    Success { key, products: made.map(|(name, entry)| (name.clone(), entry.digest)).collect(), reused }
+}
+
+/// Everything that determined the result and everything that the module could read (S3).
+pub(super) fn provenance(
+    desk: &Desk,
+    order: &Order,
+    staging: &Staging,
+    seen: &Seen,
+    (program, identity): (&Program, &str),
+    key: Key,
+    warnings: Vec<String>,
+) -> Provenance {
+    let (module, record) = (order.module(), &order.run.record);
+    Provenance {
+        module: module.name.clone(),
+        key,
+        star: order.star,
+        quarter: record.quarter,
+        run: record.run,
+        pipeline: record.pipeline.clone(),
+        version: record.version.clone(),
+        horizon: record.horizon,
+        attempt: order.attempt,
+        image: program.image.clone(),
+        image_identity: identity.to_owned(),
+        command: program.command.clone(),
+        environment: module.environment.clone(),
+        parameters: module.parameters.clone(),
+        seed: seed(&key),
+        inputs: inputs(order, staging, seen),
+        expressions: staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
+        worker: desk.worker.clone(),
+        host: desk.host.clone(),
+        started: order.started,
+        ended: jiff::Timestamp::now(),
+        warnings,
+    }
+}
+
+fn inputs(order: &Order, staging: &Staging, seen: &Seen) -> Vec<InputRecord> {
+    let staged = staging.staged.iter().map(|staged| InputRecord {
+        product: staged.source.product.clone(),
+        source: source(order, &staged.source),
+        digest: Some(staged.digest),
+        absent: None,
+        file: seen.places.get(&staged.source).map(|place| place.name.clone()),
+    });
+    let absent = staging.absent.iter().map(|(missing, why)| InputRecord {
+        product: missing.product.clone(),
+        source: source(order, missing),
+        digest: None,
+        absent: Some(why.to_string()),
+        file: None,
+    });
+    staged.chain(absent).collect()
+}
+
+fn source(order: &Order, source: &Source) -> InputSource {
+    match source.origin {
+        Origin::StarExternal => InputSource::External,
+        Origin::SharedExternal => InputSource::Shared,
+        Origin::Previous => InputSource::Previous,
+        Origin::Module(index) => {
+            let module = order.run.pipeline.module(index);
+            InputSource::Module { group: module.group.clone(), module: module.name.clone() }
+        }
+    }
+}
+
+fn json(value: Option<&Scalar>) -> Value {
+    match value {
+        None => Value::Null,
+        Some(Scalar::Bool(value)) => Value::from(*value),
+        Some(Scalar::Int(value)) => Value::from(*value),
+        // JSON has no NaN and no infinities.
+        Some(Scalar::Float(value)) if !value.is_finite() => Value::from(value.to_string()),
+        Some(Scalar::Float(value)) => Value::from(*value),
+        Some(Scalar::Text(value)) => Value::from(value.as_str()),
+    }
+}

@@ -1,0 +1,111 @@
+//! How an attempt ends before its end: every way in which a verb can stop it, and what that counts as.
+
+use std::path::Path;
+
+use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
+use common::store::StoreError;
+use common::store::agent::AgentError;
+
+use crate::runner::RunnerError;
+
+/// Most bytes of a log's end that a failure carries in its message; the whole log is in the store.
+const TAIL: usize = 2_000;
+
+/// Why an attempt goes no further.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It ended so.
+    Outcome(Box<Outcome>),
+    /// It was told to stop.
+    Cancelled,
+}
+
+impl Ending {
+    pub(super) fn errored(kind: PlatformErrorKind, message: impl Into<String>) -> Self {
+        Outcome::Errored(PlatformError { kind, message: message.into() }).into()
+    }
+
+    /// The module's mistake, with the end of its log.
+    pub(super) fn failed(kind: FailureKind, message: impl Into<String>, exit_code: Option<i64>, log: &str) -> Self {
+        Outcome::Failed(Failure { kind, message: message.into(), exit_code, log_tail: tail(log).to_owned() }).into()
+    }
+
+    /// A committed file could not be read.
+    pub(super) fn unreadable(path: &Path, error: &AgentError) -> Self {
+        let kind = match error {
+            AgentError::Start { .. } => PlatformErrorKind::Store,
+            AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => PlatformErrorKind::InputLost,
+        };
+        Self::errored(kind, format!("failed to read `{}`: {}", path.display(), chain(error)))
+    }
+
+    /// The store could not do what it was asked to.
+    pub(super) fn store(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::errored(PlatformErrorKind::Store, chain(error))
+    }
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
+}
+
+impl From<StoreError> for Ending {
+    fn from(error: StoreError) -> Self {
+        Self::store(&error)
+    }
+}
+
+impl From<RunnerError> for Ending {
+    fn from(error: RunnerError) -> Self {
+        let kind = match &error {
+            RunnerError::ImageMissing(_) => PlatformErrorKind::ImageMissing,
+            RunnerError::Engine { .. } => PlatformErrorKind::Engine,
+            RunnerError::Directory { .. } => PlatformErrorKind::Store,
+        };
+        Self::errored(kind, chain(&error))
+    }
+}
+
+/// Runs what blocks on the disk beside the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Ending> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(Ending::store(&error)),
+    }
+}
+
+/// An error with its causes on one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> &str {
+    let log = log.trim_end();
+    let mut from = log.len().saturating_sub(TAIL);
+    while !log.is_char_boundary(from) {
+        from += 1;
+    }
+    match log[from..].find('\n') {
+        Some(line) if from > 0 => &log[from + line + 1..],
+        Some(_) | None => &log[from..],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_of_a_log_is_whole_lines_where_it_has_lines() {
+        assert_eq!(tail("one\ntwo\n"), "one\ntwo");
+        let long: String = (0..1_000).map(|n| format!("line {n} é\n")).collect();
+        assert!(tail(&long).starts_with("line ") && tail(&long).ends_with("line 999 é"));
+        let wide = "é".repeat(3_000);
+        assert!(tail(&wide).len() <= TAIL);
+    }
+}

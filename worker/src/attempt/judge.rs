@@ -1,0 +1,124 @@
+//! Judge: what a program's end and its output mean under its contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use common::contract;
+use common::expression::Scalar;
+use common::id::ProductName;
+use common::outcome::{FailureKind, PlatformErrorKind};
+use common::pipeline::Module;
+use common::store::agent::{AgentError, Check, Checked, OutputLimits};
+
+use super::ending::chain;
+use super::{Desk, Ending, Order};
+use crate::runner::{Ended, Exit, OUTPUT, Spec};
+
+/// The exit code by which a module asks to be tried again later.
+const TRY_AGAIN: i64 = 75;
+
+/// Goes on where the program ended well.
+pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Ending> {
+    let failed = |kind, message: String, code| Err(Ending::failed(kind, message, code, &ended.log));
+    let limits = &spec.limits;
+    match ended.exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(TRY_AGAIN) => {
+            failed(FailureKind::TryAgain, said("exit code 75: try again later", &ended.log), Some(TRY_AGAIN))
+        }
+        Exit::Code(code) => failed(FailureKind::Exit, said(&format!("exit code {code}"), &ended.log), Some(code)),
+        Exit::Signal(signal) => failed(FailureKind::Signal, format!("ended by signal {signal}"), None),
+        Exit::OutOfMemory => {
+            let message = format!("used more than its {} of memory", bytesize::ByteSize(limits.memory));
+            failed(FailureKind::OutOfMemory, message, None)
+        }
+        Exit::TimeLimit => {
+            let limit = humantime::format_duration(order.module().time_limit);
+            failed(FailureKind::TimeLimit, format!("ran longer than its time limit of {limit}"), None)
+        }
+        Exit::OutputTooLarge => {
+            let message = format!("wrote more than {} to its output directory", bytesize::ByteSize(limits.output));
+            failed(FailureKind::OutputTooLarge, message, None)
+        }
+        Exit::Cancelled => Err(Ending::Cancelled),
+    }
+}
+
+/// What happened, with the last thing that the program said about it.
+fn said(what: &str, log: &str) -> String {
+    match log.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => format!("{what}: {}", line.chars().take(300).collect::<String>()),
+        None => what.to_owned(),
+    }
+}
+
+/// Checks what the module wrote, in the slot's agent.
+pub(super) async fn check(desk: &mut Desk, order: &Order, output: &Path, ended: &Ended) -> Result<Checked, Ending> {
+    let module = order.module();
+    let request = request(desk, order, output);
+    let found = match desk.agent.check(request).await {
+        Ok(checked) => match &checked.violation {
+            Some(violation) => Err((violation.kind, violation.message.clone())),
+            None => conditional(module, &checked).map(|()| checked),
+        },
+        Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
+            Err((FailureKind::OutputCorrupt, format!("output.h5 cannot be read: {}", chain(&error))))
+        }
+        Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
+    };
+    match found {
+        Ok(checked) => Ok(checked),
+        Err((_, message)) if !ended.certain => {
+            let message = format!("the engine went away while the module ran, and its output is not valid: {message}");
+            Err(Ending::errored(PlatformErrorKind::Engine, message))
+        }
+        Err((kind, message)) => Err(Ending::failed(kind, message, None, &ended.log)),
+    }
+}
+
+fn request(desk: &Desk, order: &Order, output: &Path) -> Check {
+    let (module, model) = (order.module(), &order.run.pipeline.model);
+    let outputs = &module.outputs;
+    let conditional: Vec<ProductName> = outputs.conditional.iter().map(|output| output.product.clone()).collect();
+    let declared = outputs.mandatory.iter().chain(&outputs.optional).chain(&outputs.nullable).chain(&conditional);
+    let known = declared.filter_map(|name| Some((name.clone(), model.products.get(name)?.clone())));
+    let read: BTreeSet<ProductName> = outputs
+        .conditional
+        .iter()
+        .flat_map(|output| output.when.reads())
+        .map(|read| read.source.product.clone())
+        .collect();
+    Check {
+        output: output.join(OUTPUT),
+        mandatory: outputs.mandatory.clone(),
+        optional: outputs.optional.clone(),
+        nullable: outputs.nullable.clone(),
+        model: known.collect(),
+        conditional,
+        scalars_of: read.into_iter().collect(),
+        limits: OutputLimits { bytes: desk.bounds.output, ..OutputLimits::default() },
+    }
+}
+
+/// Conditional outputs are there exactly when their conditions hold.
+fn conditional(module: &Module, checked: &Checked) -> Result<(), (FailureKind, String)> {
+    let made = |name: &ProductName| checked.products.get(name).is_some_and(|entry| entry.not_produced.is_none());
+    let scalars = checked.scalars.iter().filter(|(name, _)| made(name));
+    let columns: BTreeMap<ProductName, BTreeMap<String, Scalar>> =
+        scalars.map(|(name, columns)| (name.clone(), columns.clone())).collect();
+    let due = contract::conditional_outputs(module, &columns).map_err(|failure| (failure.kind, failure.message))?;
+    for output in &module.outputs.conditional {
+        let (name, when) = (&output.product, output.when.text());
+        match (due.contains(name), made(name)) {
+            (true, false) => {
+                return Err((FailureKind::OutputMissing, format!("/PRODUCTS/{name} is missing, but `{when}` holds")));
+            }
+            (false, true) => {
+                let message = format!("/PRODUCTS/{name} is there, but `{when}` does not hold");
+                return Err((FailureKind::OutputUndeclared, message));
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Look: what of a module's declared inputs is there, in which file, with which digest, and what conditions read of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::contract::{self, Presence, View};
+use common::expression::Scalar;
+use common::id::{ModuleIndex, ProductName};
+use common::outcome::{Outcome, PlatformErrorKind};
+use common::pipeline::{Origin, Source};
+use common::run::TaskState;
+use common::store::agent::{At, Manifest};
+use common::store::paths;
+use tokio_util::sync::CancellationToken;
+
+use super::{Desk, Ending, Order, blocking};
+
+/// Manifests that a slot keeps at most; they are of committed files, which never change.
+const KEPT: usize = 512;
+
+/// Manifests that a slot has read.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests(BTreeMap<PathBuf, Arc<Manifest>>);
+
+/// What was found.
+pub(super) struct Seen {
+    /// For the decision.
+    pub(super) view: View,
+    /// Where everything that is there lies.
+    pub(super) places: BTreeMap<Source, Place>,
+    /// Start and end of the observations, where an external says so.
+    pub(super) observed: Option<[f64; 2]>,
+}
+
+/// Where a product lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file, relative to the star's folder, or `shared/…`.
+    pub(super) name: String,
+    /// The file, absolute.
+    pub(super) file: PathBuf,
+    /// Where in it.
+    pub(super) path: String,
+}
+
+/// Looks at everything that the module's contract names.
+pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Result<Seen, Ending> {
+    let needs = contract::needs(order.module());
+    let mut seen = Seen { view: View::default(), places: BTreeMap::new(), observed: None };
+    let externals = externals(desk, order, cancel).await?;
+    seen.observed = externals.iter().find_map(|(_, manifest)| manifest.observed);
+    let previous = match needs.sources.iter().any(|source| source.origin == Origin::Previous) {
+        true => previous(desk, order, cancel).await?,
+        false => None,
+    };
+    for source in &needs.sources {
+        let found = match source.origin {
+            Origin::StarExternal | Origin::SharedExternal => external(&externals, &spellings(order, &source.product)),
+            Origin::Previous => of_previous(previous.as_ref(), &spellings(order, &source.product)),
+            Origin::Module(module) => of_module(order, module, &source.product)?,
+        };
+        let presence = match found {
+            Ok(Held { file: name, path: within, digest }) => {
+                let path = paths::of_star(order.star, &name).ok_or_else(|| {
+                    Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star"))
+                })?;
+                let place = Place { name, file: desk.store.at(path), path: within };
+                seen.places.insert(source.clone(), place);
+                Presence::Made(digest)
+            }
+            Err(presence) => presence,
+        };
+        seen.view.presence.insert(source.clone(), presence);
+    }
+    let read: Vec<&Source> = needs.read.iter().filter(|source| seen.places.contains_key(source)).collect();
+    seen.view.columns = columns(desk, &seen.places, &read, cancel).await?;
+    Ok(seen)
+}
+
+/// A product that is there: the name of the file that holds it, where in it, and its digest.
+struct Held {
+    file: String,
+    path: String,
+    digest: common::id::Digest,
+}
+
+/// A product that is there, or why it is not.
+type Found = Result<Held, Presence>;
+
+/// The names under which a product may be in a file that no module of ours wrote, or one of another version of the
+/// pipeline: its own, then its aliases.
+fn spellings<'a>(order: &'a Order, product: &'a ProductName) -> Vec<&'a ProductName> {
+    let aliases = order.run.pipeline.aliases.iter().filter(|(_, name)| *name == product).map(|(alias, _)| alias);
+    std::iter::once(product).chain(aliases).collect()
+}
+
+fn external(externals: &[(String, Arc<Manifest>)], spellings: &[&ProductName]) -> Found {
+    let held = |product: &&ProductName| {
+        externals.iter().find_map(|(name, manifest)| {
+            let entry = manifest.externals.get(*product)?;
+            Some(Held { file: name.clone(), path: format!("/EXTERNALS/{product}"), digest: entry.digest })
+        })
+    };
+    spellings.iter().find_map(held).ok_or(Presence::NotDelivered)
+}
+
+fn of_previous(generation: Option<&(String, Arc<Manifest>)>, spellings: &[&ProductName]) -> Found {
+    let (name, manifest) = generation.ok_or(Presence::NotMade)?;
+    let made = |product: &&ProductName| {
+        let entry = manifest.products.get(*product).filter(|entry| entry.not_produced.is_none())?;
+        let file = entry.file.clone().unwrap_or_else(|| name.clone());
+        Some(Held { file, path: format!("/PRODUCTS/{product}"), digest: entry.digest })
+    };
+    spellings.iter().find_map(made).ok_or(Presence::NotMade)
+}
+
+fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Result<Found, Ending> {
+    let cell = order.grant.row.cell(module);
+    let name = &order.run.pipeline.module(module).name;
+    if cell.state != TaskState::Succeeded {
+        return Ok(Err(if cell.state.is_lost() { Presence::Lost } else { Presence::NotMade }));
+    }
+    let Some(Outcome::Succeeded(success)) = order.grant.upstream.get(&module).map(|detail| &detail.outcome) else {
+        let message = format!("the state says that {name} succeeded, but not with which result");
+        return Err(Ending::errored(PlatformErrorKind::InputLost, message));
+    };
+    Ok(match success.products.get(product) {
+        Some(digest) => Ok(Held {
+            file: format!("{}/products/{name}-{}.h5", order.run.record.quarter, success.key),
+            path: format!("/PRODUCTS/{product}"),
+            digest: *digest,
+        }),
+        None => Err(Presence::NotMade),
+    })
+}
+
+async fn externals(
+    desk: &mut Desk,
+    order: &Order,
+    cancel: &CancellationToken,
+) -> Result<Vec<(String, Arc<Manifest>)>, Ending> {
+    let mut found = Vec::new();
+    for name in &order.grant.admission.externals {
+        found.push((name.clone(), manifest(desk, order, name, cancel).await?));
+    }
+    Ok(found)
+}
+
+/// The generation of the quarter before that was fixed when the star was admitted.
+async fn previous(
+    desk: &mut Desk,
+    order: &Order,
+    cancel: &CancellationToken,
+) -> Result<Option<(String, Arc<Manifest>)>, Ending> {
+    let fixed = order.run.record.quarter.previous().zip(order.grant.admission.previous);
+    let Some((quarter, generation)) = fixed else { return Ok(None) };
+    let name = format!("{quarter}/generations/{generation}.h5");
+    let manifest = manifest(desk, order, &name, cancel).await?;
+    Ok(Some((name, manifest)))
+}
+
+/// The manifest of a committed file of a star.
+async fn manifest(
+    desk: &mut Desk,
+    order: &Order,
+    name: &str,
+    cancel: &CancellationToken,
+) -> Result<Arc<Manifest>, Ending> {
+    let path = paths::of_star(order.star, name)
+        .ok_or_else(|| Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star")))?;
+    let path = desk.store.at(path);
+    if let Some(manifest) = desk.manifests.0.get(&path) {
+        return Ok(Arc::clone(manifest));
+    }
+    await_file(&path, desk.bounds.input_patience, cancel).await?;
+    let manifest = desk.agent.manifest(&path).await.map_err(|error| Ending::unreadable(&path, &error))?;
+    let manifest = Arc::new(manifest);
+    if desk.manifests.0.len() >= KEPT {
+        desk.manifests.0.clear();
+    }
+    desk.manifests.0.insert(path, Arc::clone(&manifest));
+    Ok(manifest)
+}
+
+/// Scalar columns of the products that conditions read.
+async fn columns(
+    desk: &mut Desk,
+    places: &BTreeMap<Source, Place>,
+    read: &[&Source],
+    cancel: &CancellationToken,
+) -> Result<BTreeMap<Source, BTreeMap<String, Scalar>>, Ending> {
+    let mut columns = BTreeMap::new();
+    for source in read {
+        let place = &places[*source];
+        await_file(&place.file, desk.bounds.input_patience, cancel).await?;
+        let wants = vec![At { file: place.file.clone(), path: place.path.clone() }];
+        let scalars = desk.agent.scalars(wants).await.map_err(|error| Ending::unreadable(&place.file, &error))?;
+        columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
+    }
+    Ok(columns)
+}
+
+/// Waits until a committed file can be seen from this host.
+pub(super) async fn await_file(path: &Path, patience: Duration, cancel: &CancellationToken) -> Result<(), Ending> {
+    let since = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let looked = path.to_owned();
+        let found = blocking(move || {
+            // Reading the directory makes network file systems forget that the name was not there.
+            let _ = looked.parent().map(std::fs::read_dir);
+            Ok(looked.exists())
+        });
+        if found.await? {
+            return Ok(());
+        }
+        if since.elapsed() > patience {
+            let message = format!("`{}` is committed, but not there after {} s", path.display(), patience.as_secs());
+            return Err(Ending::errored(PlatformErrorKind::InputLost, message));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(Ending::Cancelled),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Prefetch: when a worker meets a run, identities of all its images are fixed at once, so that the run has one of each from
+//! its beginning to its end, and those that this worker will run are brought here before their tasks come.
+//!
+//! Nothing depends on it: an attempt does for itself what was not done here, and says what went wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use common::id::ClassName;
+use common::store::Store;
+use futures::StreamExt;
+
+use super::{Ending, fixed_identity, program};
+use crate::run::Run;
+use crate::runner::{Program, SharedRunner};
+
+/// Images that are asked for or pulled at once.
+const AT_ONCE: usize = 3;
+
+/// Fixes the images of a run, then brings those of these classes to this host.
+pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, classes: BTreeSet<ClassName>) {
+    // By subject: many modules may share an image.
+    let mut programs: BTreeMap<String, (Program, bool)> = BTreeMap::new();
+    for module in run.pipeline.modules.iter().filter(|module| module.enabled) {
+        let program = program(module);
+        let (_, is_ours) = programs.entry(runner.subject(&program)).or_insert((program, false));
+        *is_ours |= classes.contains(&module.class);
+    }
+    let (store, runner, run) = (&store, &runner, &run);
+    let fixed = futures::stream::iter(programs.into_values()).map(async |(program, is_ours)| {
+        match fixed_identity(store, runner, run, &program).await {
+            Ok(identity) => is_ours.then_some((program, identity)),
+            Err(ending) => {
+                warn(&program, &ending);
+                None
+            }
+        }
+    });
+    let ours: Vec<_> = fixed.buffered(AT_ONCE).filter_map(async |ours| ours).collect().await;
+    futures::stream::iter(ours)
+        .for_each_concurrent(AT_ONCE, async |(program, identity)| {
+            if let Err(error) = runner.fetch(&program, &identity).await {
+                warn(&program, &error.into());
+            }
+        })
+        .await;
+}
+
+fn warn(program: &Program, ending: &Ending) {
+    if let Ending::Outcome(outcome) = ending {
+        tracing::warn!(image = program.image, %outcome, "an image is not here before its tasks are");
+    }
+}

@@ -1,0 +1,182 @@
+//! Stage: a private directory with the input as the contract promises it. Large products are hard links to committed
+//! files, so staging costs the same for 1 MB and 250 MB.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::contract::{Role, Staging};
+use common::outcome::PlatformErrorKind;
+use common::pipeline::{Origin, Source};
+use common::store::StoreError;
+use common::store::agent::{AgentError, Stage, StageItem};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::look::{Place, Seen, await_file};
+use super::{Desk, Ending, Order, blocking};
+use crate::runner::{INPUT, PARAMETERS};
+
+/// The directories of an attempt.
+pub(super) struct Made {
+    /// The attempt's own directory.
+    pub(super) folder: PathBuf,
+    /// What the module reads.
+    pub(super) input: PathBuf,
+    /// What it writes.
+    pub(super) output: PathBuf,
+}
+
+/// Makes the directories and everything that the module reads.
+pub(super) async fn stage(
+    desk: &mut Desk,
+    order: &Order,
+    staging: &Staging,
+    seen: &Seen,
+    folder: &Path,
+    cancel: &CancellationToken,
+) -> Result<Made, Ending> {
+    let made = Made { folder: folder.to_owned(), input: folder.join("in"), output: folder.join("out") };
+    let files = files(staging, seen);
+    for file in files.keys() {
+        await_file(file, desk.bounds.input_patience, cancel).await?;
+    }
+    let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
+    let (input, output) = (made.input.clone(), made.output.clone());
+    let links: Vec<(PathBuf, PathBuf)> =
+        files.iter().map(|(file, name)| ((*file).clone(), made.input.join(name))).collect();
+    blocking(move || lay_out(&input, &output, &links, &parameters)).await?;
+
+    let request = Stage {
+        input: made.input.join(INPUT),
+        attributes: BTreeMap::new(),
+        star: order.star,
+        quarter: order.run.record.quarter,
+        observed: seen.observed,
+        items: items(staging, seen, &files),
+        staged: announce(staging),
+    };
+    desk.agent.stage(request).await.map_err(|error| could_not_stage(&error))?;
+    let input = made.input.join(INPUT);
+    blocking(move || readable(&input)).await?;
+    Ok(made)
+}
+
+fn could_not_stage(error: &AgentError) -> Ending {
+    Ending::errored(PlatformErrorKind::Store, format!("failed to stage the input: {}", super::ending::chain(error)))
+}
+
+/// The committed files behind what is staged, each with its name below the input directory.
+fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathBuf, String> {
+    let mut files = BTreeMap::new();
+    for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
+        let next = files.len();
+        files.entry(&place.file).or_insert_with(|| format!("files/{next}.h5"));
+    }
+    files
+}
+
+fn items(staging: &Staging, seen: &Seen, files: &BTreeMap<&PathBuf, String>) -> Vec<StageItem> {
+    let item = |source: &Source, place: &Place| StageItem {
+        at: inside(source),
+        file: files[&place.file].clone(),
+        path: place.path.clone(),
+    };
+    let staged = staging.staged.iter();
+    staged.filter_map(|staged| Some(item(&staged.source, seen.places.get(&staged.source)?))).collect()
+}
+
+/// Where a module finds a product in its input.
+fn inside(source: &Source) -> String {
+    match source.origin {
+        Origin::StarExternal | Origin::SharedExternal => format!("/EXTERNALS/{}", source.product),
+        Origin::Module(_) => format!("/PRODUCTS/{}", source.product),
+        Origin::Previous => format!("/PREVIOUS/PRODUCTS/{}", source.product),
+    }
+}
+
+/// The root attribute `STAGED`.
+fn announce(staging: &Staging) -> String {
+    let mut alternatives: Vec<(u32, String)> = Vec::new();
+    for staged in &staging.staged {
+        match staged.role {
+            Role::OneOf(list) => alternatives.push((list, inside(&staged.source))),
+            Role::Mandatory | Role::Conditional | Role::Optional => {}
+        }
+    }
+    alternatives.sort();
+    json!({
+        "staged": staging.staged.iter().map(|staged| inside(&staged.source)).collect::<Vec<_>>(),
+        "one_of": alternatives.into_iter().map(|(_, path)| path).collect::<Vec<_>>(),
+        "absent": staging.absent.iter().map(|(source, why)| (inside(source), why.to_string())).collect::<BTreeMap<_, _>>(),
+    })
+    .to_string()
+}
+
+fn lay_out(input: &Path, output: &Path, links: &[(PathBuf, PathBuf)], parameters: &[u8]) -> Result<(), StoreError> {
+    let files = input.join("files");
+    for folder in [input, &files, output] {
+        fs::create_dir_all(folder).map_err(failed("make directory", folder))?;
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed("protect", folder))?;
+    }
+    for (from, to) in links {
+        link(from, to).map_err(failed("link", to))?;
+    }
+    let path = input.join(PARAMETERS);
+    fs::write(&path, parameters).map_err(failed("write", &path))?;
+    readable(&path)
+}
+
+/// A hard link, or a copy where there can be none: on another file system, of another user's file, of one with too many.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        Err(_) => fs::copy(from, to).map(drop),
+    }
+}
+
+/// Lets the module's user read a file that is not its own.
+fn readable(path: &Path) -> Result<(), StoreError> {
+    fs::set_permissions(path, Permissions::from_mode(0o444)).map_err(failed("protect", path))
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { doing, path, source }
+}
+
+/// Removes an attempt's directory; what cannot be removed is left for the sweep.
+pub(super) async fn clean_up(folder: PathBuf) {
+    let removed = tokio::task::spawn_blocking(move || {
+        if let Err(error) = remove(&folder) {
+            tracing::warn!(folder = %folder.display(), %error, "an attempt's directory stays behind");
+        }
+    });
+    let _ = removed.await;
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A module may lock its own directories.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        removed => removed,
+    }
+}
+
+fn unlock(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
+}

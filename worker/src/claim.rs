@@ -1,0 +1,176 @@
+//! Claim: from a delivery to a granted attempt, or to nothing.
+//!
+//! The delivery is answered as soon as the claim is decided (R4): from there the lease is the only claim. What cannot be
+//! claimed within a second goes back to the queue; what cannot be read goes to the dead letters.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::id::{ModuleIndex, Nonce, RunId, StarId, Task};
+use common::message::{TaskMessage, parse_task};
+use common::queue::{Delivery, Receipt};
+use common::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
+use common::store::StoreError;
+
+use crate::gate::Gate;
+use crate::run::{Run, Runs};
+
+/// How long a claim may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Nonces of claims without answer that are kept.
+const UNSURE: usize = 1_024;
+
+/// Claims attempts for one worker.
+pub(crate) struct Claims {
+    pub(crate) state: SharedState,
+    pub(crate) runs: Runs,
+    pub(crate) worker: String,
+    pub(crate) lease: Duration,
+    /// Nonces of claims whose answer never came: the same one is granted again.
+    unsure: Mutex<BTreeMap<(RunId, Task, u32), Nonce>>,
+}
+
+/// An attempt that may be run.
+pub(crate) struct Granted {
+    pub(crate) message: TaskMessage,
+    pub(crate) nonce: Nonce,
+    pub(crate) grant: Grant,
+    /// The run with the star, or why this worker cannot run its tasks.
+    pub(crate) work: Result<(Arc<Run>, StarId), String>,
+}
+
+/// What a delivery is about.
+enum Subject {
+    Known(Arc<Run>, StarId),
+    /// The run cannot be understood; the claim is asked for, so that the task does not wait for ever.
+    Odd(String),
+    /// It can never be run.
+    Unreadable(String),
+    /// The store is out of reach.
+    Later(String),
+}
+
+impl Claims {
+    pub(crate) fn new(state: SharedState, runs: Runs, worker: String, lease: Duration) -> Self {
+        Self { state, runs, worker, lease, unsure: Mutex::default() }
+    }
+
+    /// Claims what a delivery asks for, and answers the delivery.
+    pub(crate) async fn claim(&self, delivery: Delivery, gate: &Gate) -> Option<Granted> {
+        let Delivery { body, receipt, .. } = delivery;
+        let message = match parse_task(&body) {
+            Ok(message) => message,
+            Err(error) => {
+                answer(receipt, Answer::Bury(error.to_string())).await;
+                return None;
+            }
+        };
+        let (upstream, work) = match self.subject(&message).await {
+            Subject::Known(run, star) => (run.pipeline.module(message.task.module).upstream.clone(), Ok((run, star))),
+            Subject::Odd(reason) => (Vec::new(), Err(reason)),
+            Subject::Unreadable(reason) => {
+                answer(receipt, Answer::Bury(reason)).await;
+                return None;
+            }
+            Subject::Later(reason) => {
+                gate.close(&reason);
+                answer(receipt, Answer::Requeue).await;
+                return None;
+            }
+        };
+        let request = self.request(&message, upstream);
+        let nonce = request.nonce;
+        match tokio::time::timeout(PATIENCE, self.state.claim(&request)).await {
+            Ok(Ok(Claim::Granted(grant))) => {
+                answer(receipt, Answer::Ack).await;
+                Some(Granted { message, nonce, grant: *grant, work })
+            }
+            Ok(Ok(Claim::Refused(refusal))) => {
+                tracing::debug!(task = %message, %refusal, "not granted");
+                answer(receipt, Answer::Ack).await;
+                None
+            }
+            Ok(Err(StateError::NoRun(_))) => {
+                answer(receipt, Answer::Ack).await;
+                None
+            }
+            Ok(Err(error)) => {
+                self.unsure(&message, nonce);
+                gate.close(&error.to_string());
+                answer(receipt, Answer::Requeue).await;
+                None
+            }
+            Err(_) => {
+                self.unsure(&message, nonce);
+                gate.close("the state did not answer a claim within a second");
+                answer(receipt, Answer::Requeue).await;
+                None
+            }
+        }
+    }
+
+    async fn subject(&self, message: &TaskMessage) -> Subject {
+        let run = match self.runs.find(message.run).await {
+            Ok(run) => run,
+            Err(error) => {
+                let reason = format!("{error:#}");
+                let out_of_reach =
+                    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Io { .. })));
+                return if out_of_reach { Subject::Later(reason) } else { Subject::Odd(reason) };
+            }
+        };
+        if message.task.module.at() >= run.pipeline.modules.len() {
+            return Subject::Unreadable(format!("run {} has no module {}", message.run, message.task.module.0));
+        }
+        match run.star(message.task.star) {
+            Ok(star) => Subject::Known(run, star),
+            Err(error) => Subject::Unreadable(format!("{error:#}")),
+        }
+    }
+
+    fn request(&self, message: &TaskMessage, upstream: Vec<ModuleIndex>) -> ClaimRequest {
+        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        let nonce = unsure.remove(&(message.run, message.task, message.attempt)).unwrap_or_else(Nonce::random);
+        ClaimRequest {
+            run: message.run,
+            epoch: message.epoch,
+            task: message.task,
+            attempt: message.attempt,
+            nonce,
+            worker: self.worker.clone(),
+            lease: self.lease,
+            upstream,
+        }
+    }
+
+    fn unsure(&self, message: &TaskMessage, nonce: Nonce) {
+        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsure.len() >= UNSURE {
+            unsure.clear();
+        }
+        unsure.insert((message.run, message.task, message.attempt), nonce);
+    }
+}
+
+enum Answer {
+    Ack,
+    Requeue,
+    Bury(String),
+}
+
+/// Answers a delivery. When the broker is gone the delivery comes back, and is refused or claimed then.
+async fn answer(receipt: Box<dyn Receipt>, answer: Answer) {
+    let answered = match answer {
+        Answer::Ack => receipt.ack().await,
+        Answer::Requeue => receipt.requeue().await,
+        Answer::Bury(reason) => {
+            tracing::warn!(reason, "a task message goes to the dead letters");
+            receipt.bury(&reason).await
+        }
+    };
+    if let Err(error) = answered {
+        tracing::debug!(%error, "a delivery could not be answered and will come back");
+    }
+}

@@ -1,0 +1,57 @@
+//! The worker: takes tasks from the queues of its classes, runs their modules, commits and reports.
+//!
+//! It holds no state: what it runs is leased, what it made is in the store. `deliver → claim → acknowledge → stage → run →
+//! check → commit → complete`; each word is a file or a function.
+
+mod attempt;
+mod claim;
+pub mod config;
+mod gate;
+mod ledger;
+mod report;
+mod run;
+pub mod runner;
+mod service;
+mod slot;
+
+use std::sync::Arc;
+
+use common::store::Store;
+use config::{RunnerKind, WorkerConfig};
+use runner::docker::{DockerConfig, DockerRunner, Owner};
+use runner::noop::NoopRunner;
+use runner::process::ProcessRunner;
+use runner::{RunnerError, SharedRunner};
+pub use service::{Parts, run};
+
+/// A name that no other worker has: the host's, and a random part.
+pub fn unique_name(host: &str) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{host}-{}", &random[..8])
+}
+
+/// The runner that a worker of this name is configured to use; for Docker the engine must answer, and see the store at the
+/// same path as this process.
+pub async fn connect_runner(
+    config: &WorkerConfig,
+    docker: &DockerConfig,
+    store: &Store,
+    name: &str,
+) -> Result<SharedRunner, RunnerError> {
+    Ok(match config.runner {
+        RunnerKind::Docker => {
+            let owner = Owner {
+                worker: name.to_owned(),
+                host: config.host(),
+                store: store.root().to_owned(),
+                scratch: store.at("scratch"),
+            };
+            let scratch = owner.scratch.clone();
+            let runner = DockerRunner::connect(docker.clone(), owner).await?;
+            runner.probe(&scratch).await?;
+            Arc::new(runner)
+        }
+        RunnerKind::Process => Arc::new(ProcessRunner::new()),
+        RunnerKind::Noop => Arc::new(NoopRunner),
+    })
+}

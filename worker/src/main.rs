@@ -1,0 +1,103 @@
+//! `sas-worker`: a worker as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use common::queue::amqp::AmqpQueue;
+use common::state::redis::RedisState;
+use common::store::Store;
+use common::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use worker::config::Config;
+use worker::{Parts, connect_runner, unique_name};
+
+/// Runs modules of SAS pipelines in containers: takes tasks from RabbitMQ, reads and writes the store, reports back.
+///
+/// Start as many as you like, on any host that reaches RabbitMQ, Redis and the store. SIGTERM ends it: no new tasks, what
+/// runs may finish within the grace time and is given back afterwards.
+#[derive(Parser)]
+#[command(name = "sas-worker", version, after_help = EXAMPLE)]
+struct Arguments {
+    /// Configuration file (TOML). Every key can be set in the environment instead: `SAS_SECTION_KEY`.
+    #[arg(long, env = "SAS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLE: &str = r#"Example of a configuration; only [store] must be there:
+
+  [store]
+  root = "/data/sas"                # the same path on all hosts
+  [queue]
+  url = "amqp://guest:guest@127.0.0.1:5672/%2f"
+  [state]
+  url = "redis://127.0.0.1:6379/0"
+  [slots]                           # attempts at once, by class of the pipeline
+  default = 4
+  heavy = 1
+  [worker]
+  runner = "docker"                 # or "process": no isolation, for development
+  lease = "60s"
+  grace = "30s"                     # after SIGTERM
+  output = "2GiB"                   # most that a module may write
+  [docker]
+  pull = true                       # ask registries for images
+  logins = "/root/.docker/config.json"   # as `docker login` writes them; default: DOCKER_CONFIG, ~/.docker
+  [log]
+  format = "human"                  # or "json"; RUST_LOG sets the level
+
+The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-worker"#;
+
+fn main() -> ExitCode {
+    common::store::agent::serve_if_asked();
+    match start(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            // There may be no log yet.
+            _ = writeln!(std::io::stderr(), "sas-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<()> {
+    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    telemetry::start(&config.log).context("failed to read the log filter")?;
+    tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))
+}
+
+async fn work(config: Config) -> Result<()> {
+    let name = unique_name(&config.worker.host());
+    let store = Store::open(&config.store.root)?;
+    let runner = connect_runner(&config.worker, &config.docker, &store, &name).await?;
+    let queue = AmqpQueue::connect(&config.queue, &name).await.context("failed to connect to RabbitMQ")?;
+    let state = RedisState::connect(&config.state).await.context("failed to connect to Redis")?;
+    let shutdown = stop_on_signals()?;
+    let parts = Parts {
+        name,
+        store,
+        queue: Arc::new(queue),
+        state: Arc::new(state),
+        runner,
+        config: config.worker,
+        slots: config.slots,
+    };
+    worker::run(parts, shutdown).await
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+fn stop_on_signals() -> Result<CancellationToken> {
+    let token = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut signals, token) = (signal(kind).context("failed to listen for signals")?, token.clone());
+        tokio::spawn(async move {
+            signals.recv().await;
+            token.cancel();
+        });
+    }
+    Ok(token)
+}

@@ -1,0 +1,56 @@
+//! Complete: completions are published with confirms, in batches, and kept and repeated until they are confirmed. A claim
+//! is held until then.
+
+use std::time::Duration;
+
+use common::message::{Completion, to_json};
+use common::queue::{Outgoing, QueueName, SharedQueue};
+use tokio::sync::mpsc;
+
+use crate::ledger::Held;
+
+/// Completions published at once at most.
+const BATCH: usize = 256;
+
+/// Longest wait before unconfirmed completions are published again.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A completion on its way, with the claim that it settles.
+pub(crate) struct Report {
+    pub(crate) completion: Completion,
+    pub(crate) held: Held,
+}
+
+/// Publishes what arrives until the last sender is gone and everything is confirmed.
+pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver<Report>) {
+    let mut batch = Vec::new();
+    while reports.recv_many(&mut batch, BATCH).await > 0 {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            batch = publish(queue, batch).await;
+            if batch.is_empty() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+}
+
+/// Publishes a batch; what was not confirmed comes back.
+async fn publish(queue: &SharedQueue, batch: Vec<Report>) -> Vec<Report> {
+    let message = |report: &Report| Outgoing { queue: QueueName::Completions, body: to_json(&report.completion) };
+    let answers = queue.publish(batch.iter().map(message).collect()).await;
+    let mut rest = Vec::new();
+    for (report, answer) in batch.into_iter().zip(answers) {
+        let Report { completion, held } = report;
+        match answer {
+            Ok(()) => drop(held),
+            Err(error) => {
+                tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
+                rest.push(Report { completion, held });
+            }
+        }
+    }
+    rest
+}

@@ -1,0 +1,201 @@
+//! Images: which one a name stands for, and how it comes to this host.
+
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
+use bollard::models::ImageInspect;
+use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
+use futures::TryStreamExt;
+
+use super::super::{Program, RunnerError};
+use super::login::login;
+use super::{DockerRunner, engine};
+
+/// How long a registry has to say what a name stands for.
+const ASKING: Duration = Duration::from_secs(20);
+
+impl DockerRunner {
+    /// What `image` stands for now: its digest in its registry if it is of one, else what it is on this host. Where the
+    /// registry does not answer, the image that is here serves.
+    pub(super) async fn identify_image(&self, image: &str) -> Result<String, RunnerError> {
+        let here = self.inspect(image).await?;
+        if let Some(found) = &here {
+            // A name with a digest always stands for the same; what was built or loaded here is in no registry.
+            let is_fixed = image.contains('@') || own_digest(image, found).is_none();
+            if is_fixed || !self.config.pull {
+                return identity(image, found);
+            }
+        }
+        match (self.ask_registry(image).await, here) {
+            (Ok(digest), Some(found)) if own_digest(image, &found).is_some_and(|own| own.ends_with(&digest)) => {
+                identity(image, &found)
+            }
+            (Ok(digest), _) => Ok(format!("{}@{digest}", repository(image))),
+            (Err(reason), Some(found)) => {
+                tracing::warn!(image, reason, "the registry cannot be asked; what this host has of the image serves");
+                identity(image, &found)
+            }
+            (Err(reason), None) => Err(self.missing(image, &reason)),
+        }
+    }
+
+    /// Brings exactly the image that a program has in its run to this host.
+    pub(super) async fn bring(&self, program: &Program, identity: &str) -> Result<(), RunnerError> {
+        if self.inspect(identity).await?.is_some() {
+            return Ok(());
+        }
+        let image = &program.image;
+        // An identity without repository is an image ID, which no registry knows.
+        let pulled = self.pull(if identity.contains('@') { identity } else { image }).await;
+        if self.inspect(identity).await?.is_some() {
+            self.name(image, identity).await;
+            return Ok(());
+        }
+        let here = match self.inspect(image).await? {
+            Some(found) => format!("here it is {}", super::image::identity(image, &found)?),
+            None => pulled.err().unwrap_or_else(|| "the engine pulled it and does not have it".to_owned()),
+        };
+        Err(self.missing(image, &format!("in this run it is {identity}; {here}")))
+    }
+
+    pub(super) async fn inspect(&self, image: &str) -> Result<Option<ImageInspect>, RunnerError> {
+        match self.docker.inspect_image(image).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(engine("inspect an image", &error)),
+        }
+    }
+
+    /// The digest that an image has in its registry now; nothing is pulled. The error is the reason in words.
+    pub(super) async fn ask_registry(&self, image: &str) -> Result<String, String> {
+        let name = with_tag(image);
+        let asked = async {
+            let login = self.login(image).await?;
+            self.docker.inspect_registry_image(&name, login).await.map_err(|error| error.to_string())
+        };
+        match self.with_registry(ASKING, asked).await?.descriptor.digest {
+            Some(digest) => Ok(digest),
+            None => Err("the registry says no digest of it".to_owned()),
+        }
+    }
+
+    /// Pulls an image; the error is the reason in words.
+    async fn pull(&self, image: &str) -> Result<(), String> {
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        let pulled = async {
+            let progress = self.docker.create_image(Some(options), None, self.login(image).await?);
+            progress.try_for_each(|_| async { Ok(()) }).await.map_err(|error| error.to_string())
+        };
+        self.with_registry(self.config.pull_timeout, pulled).await
+    }
+
+    /// Something that a registry is needed for.
+    async fn with_registry<T>(
+        &self,
+        patience: Duration,
+        what: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        if !self.config.pull {
+            return Err("pulling is switched off ([docker] pull)".to_owned());
+        }
+        match tokio::time::timeout(patience, what).await {
+            Ok(done) => done,
+            Err(_) => Err(format!("the registry did not deliver within {} s", patience.as_secs())),
+        }
+    }
+
+    async fn login(&self, image: &str) -> Result<Option<DockerCredentials>, String> {
+        let (image, file) = (image.to_owned(), self.config.logins.clone());
+        let login = tokio::task::spawn_blocking(move || login(&image, file.as_deref())).await;
+        login.map_err(|error| format!("the login could not be read: {error}"))?
+    }
+
+    /// Gives what was pulled by its digest the image's name, by which it is found when the registry is away.
+    async fn name(&self, image: &str, identity: &str) {
+        let tag = with_tag(image);
+        let Some((repository, tag)) = tag.rsplit_once(':').filter(|_| !image.contains('@')) else { return };
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        if let Err(error) = self.docker.tag_image(identity, Some(options)).await {
+            tracing::debug!(image, %error, "the image has no name on this host");
+        }
+    }
+
+    fn missing(&self, image: &str, reason: &str) -> RunnerError {
+        RunnerError::ImageMissing(format!(
+            "image `{image}` is not on host {host} and cannot be pulled ({reason}); \
+             bring it there with `docker pull`, or from another host with `docker save {image} | ssh {host} docker load`",
+            host = self.owner.host
+        ))
+    }
+}
+
+pub(super) fn identity(image: &str, found: &ImageInspect) -> Result<String, RunnerError> {
+    let mut digests = found.repo_digests.clone().unwrap_or_default();
+    digests.sort();
+    let own = own_digest(image, found);
+    let identity = own.or(digests.first()).or(found.id.as_ref());
+    identity.cloned().ok_or_else(|| RunnerError::Engine {
+        doing: "inspect an image",
+        reason: format!("it says neither digest nor ID of `{image}`"),
+    })
+}
+
+/// The digest that an image has in the repository of this name; none where it never was there.
+fn own_digest<'a>(image: &str, found: &'a ImageInspect) -> Option<&'a String> {
+    let repository = repository(image);
+    found.repo_digests.iter().flatten().find(|digest| digest.split('@').next() == Some(repository))
+}
+
+/// An image's name without tag and digest, short as the engine shows it.
+fn repository(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    let hub = name.strip_prefix("docker.io/").or(name.strip_prefix("index.docker.io/"));
+    let name = hub.map_or(name, |name| name.strip_prefix("library/").unwrap_or(name));
+    match name.rsplit_once(':') {
+        // A colon before a slash belongs to a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        Some(_) | None => name,
+    }
+}
+
+/// An image's name that stands for one image: the engine would pull all tags of a bare one.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_the_name_without_tag_and_digest() {
+        for (image, expected) in [
+            ("sas/reference:1", "sas/reference"),
+            ("localhost:5000/sas/x", "localhost:5000/sas/x"),
+            ("localhost:5000/sas/x:2.1", "localhost:5000/sas/x"),
+            ("localhost:5000/sas/x@sha256:ab", "localhost:5000/sas/x"),
+            ("docker.io/library/debian:12", "debian"),
+            ("docker.io/sas/x", "sas/x"),
+        ] {
+            assert_eq!(repository(image), expected);
+        }
+        assert_eq!(with_tag("localhost:5000/x"), "localhost:5000/x:latest");
+        assert_eq!(with_tag("docker.io/x"), "docker.io/x:latest");
+        assert_eq!(with_tag("x:1"), "x:1");
+    }
+
+    #[test]
+    fn a_repository_digest_comes_before_the_image_id() {
+        let found = |digests: &[&str]| ImageInspect {
+            id: Some("sha256:id".to_owned()),
+            repo_digests: Some(digests.iter().map(|digest| (*digest).to_owned()).collect()),
+            ..Default::default()
+        };
+        let is = |digests: &[&str]| identity("b/x:1", &found(digests)).unwrap();
+        assert_eq!(is(&[]), "sha256:id");
+        assert_eq!(is(&["a/x@sha256:1", "b/x@sha256:2"]), "b/x@sha256:2");
+        assert_eq!(is(&["a/x@sha256:1"]), "a/x@sha256:1");
+    }
+}

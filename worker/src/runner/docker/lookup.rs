@@ -1,0 +1,28 @@
+//! Where an image is, without bringing it here: for reports to operators.
+
+use super::image::identity;
+use super::{DockerRunner, RunnerError};
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// On this host, with this identity.
+    Here(String),
+    /// In its registry, which lets this host have it.
+    InRegistry,
+    /// Nowhere that this host knows; why, in words.
+    Nowhere(String),
+}
+
+impl DockerRunner {
+    /// Looks for an image on this host, then in its registry.
+    pub async fn look_for(&self, image: &str) -> Result<Found, RunnerError> {
+        if let Some(found) = self.inspect(image).await? {
+            return Ok(Found::Here(identity(image, &found)?));
+        }
+        Ok(match self.ask_registry(image).await {
+            Ok(_) => Found::InRegistry,
+            Err(reason) => Found::Nowhere(reason),
+        })
+    }
+}

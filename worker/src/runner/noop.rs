@@ -1,0 +1,35 @@
+//! Runs nothing and ends well: what the cluster itself costs, for benchmarks. A module must be content without outputs.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Exit, Program, Runner, RunnerError, Spec};
+
+/// Every program ends at once with code 0.
+#[derive(Debug, Default)]
+pub struct NoopRunner;
+
+#[async_trait]
+impl Runner for NoopRunner {
+    fn subject(&self, program: &Program) -> String {
+        program.image.clone()
+    }
+
+    async fn check(&self) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+        Ok(format!("noop:{}", program.image))
+    }
+
+    async fn run(&self, _spec: &Spec, _cancel: &CancellationToken) -> Result<Ended, RunnerError> {
+        Ok(Ended { exit: Exit::Code(0), log: String::new(), millis: 0, certain: true })
+    }
+
+    async fn sweep(&self, _live: &BTreeSet<String>) -> Result<u32, RunnerError> {
+        Ok(0)
+    }
+}

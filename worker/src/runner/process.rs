@@ -1,0 +1,199 @@
+//! Runs a module's command as a process of this host: for development and load, where there is no container engine.
+//!
+//! The same contract as in a container, without isolation: no limits but time and output size, the whole file system and
+//! the network within reach, the worker's own user. What a killed worker leaves running nobody finds. It says so loudly.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    BoundedLog, Ended, Exit, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder, must_stop,
+};
+
+/// What a program sees of the worker's own environment.
+const INHERITED: &[&str] = &["PATH", "PYTHONPATH", "LANG"];
+
+/// How long the log is read after the program has ended, while something holds it open.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Signal of a process that writes a file beyond its limit.
+const SIGXFSZ: i32 = 25;
+
+/// Runs programs as processes.
+#[derive(Debug)]
+pub struct ProcessRunner(());
+
+impl ProcessRunner {
+    /// A runner without isolation; warns that it is one.
+    pub fn new() -> Self {
+        tracing::warn!(
+            "modules run as processes of this host WITHOUT ISOLATION: they may read and write whatever this user may, \
+             and use the network and all memory; for development only"
+        );
+        Self(())
+    }
+}
+
+impl Default for ProcessRunner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Runner for ProcessRunner {
+    fn subject(&self, program: &Program) -> String {
+        format!("process: {}", serde_json::json!(program.command))
+    }
+
+    async fn check(&self) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+        let command = program.command.clone();
+        let [search, python] = ["PATH", "PYTHONPATH"].map(|name| std::env::var(name).unwrap_or_default());
+        let hashed = tokio::task::spawn_blocking(move || code::hash(&command, &search, &python)).await;
+        match hashed.map_err(io::Error::other).and_then(|hashed| hashed) {
+            Ok(hash) => Ok(format!("process:sha256:{hash}")),
+            Err(error) => Err(RunnerError::ImageMissing(format!(
+                "the program of `{}` cannot be read on this host: {error}",
+                program.command.join(" ")
+            ))),
+        }
+    }
+
+    async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
+        let started = Instant::now();
+        let (child, log) = spawn(spec).map_err(|error| engine("start the program", &error))?;
+        let mut log = Log { pipe: log, kept: BoundedLog::default() };
+        let exit = {
+            let ended = end(child, spec, cancel);
+            tokio::pin!(ended);
+            tokio::select! {
+                exit = &mut ended => exit,
+                () = log.follow() => ended.await,
+            }
+        };
+        let _ = tokio::time::timeout(LOG_PATIENCE, log.follow()).await;
+        let exit = match exit.map_err(|error| engine("wait for the program", &error))? {
+            Exit::Signal(SIGXFSZ) => Exit::OutputTooLarge,
+            Exit::Code(_) | Exit::Signal(_) if folder::is_too_large(&spec.output, spec.limits.output)? => {
+                Exit::OutputTooLarge
+            }
+            exit @ (Exit::Code(_)
+            | Exit::Signal(_)
+            | Exit::OutOfMemory
+            | Exit::TimeLimit
+            | Exit::OutputTooLarge
+            | Exit::Cancelled) => exit,
+        };
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
+    }
+
+    async fn sweep(&self, _live: &BTreeSet<String>) -> Result<u32, RunnerError> {
+        Ok(0)
+    }
+}
+
+/// A program's stdout and stderr: one pipe, so that their order is that of time.
+struct Log {
+    pipe: Receiver,
+    kept: BoundedLog,
+}
+
+impl Log {
+    /// Keeps what is written until the last writer is gone. Cancel safe.
+    async fn follow(&mut self) {
+        let mut buffer = vec![0; 32 << 10];
+        while let Ok(read @ 1..) = self.pipe.read(&mut buffer).await {
+            self.kept.push(&buffer[..read]);
+        }
+    }
+}
+
+fn spawn(spec: &Spec) -> io::Result<(Child, Receiver)> {
+    let [program, arguments @ ..] = spec.program.command.as_slice() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the module has no command"));
+    };
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(environment(spec, &spec.input, &spec.output))
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .kill_on_drop(true);
+    let child = command.spawn()?;
+    // The writers live in `command`; the log ends only when it is gone.
+    drop(command);
+    if let Some(pid) = process(&child) {
+        let limit = Rlimit { current: Some(spec.limits.output), maximum: Some(spec.limits.output) };
+        // A program that has ended needs no limit.
+        let _ = prlimit(Some(pid), Resource::Fsize, limit);
+    }
+    let reader = Receiver::from_owned_fd(nonblocking(reader.into())?)?;
+    Ok((child, reader))
+}
+
+fn nonblocking(fd: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    Ok(fd)
+}
+
+/// Waits for the end of the program, or brings it about; afterwards its whole process group is gone.
+async fn end(mut child: Child, spec: &Spec, cancel: &CancellationToken) -> io::Result<Exit> {
+    let group = process(&child);
+    let stop = tokio::select! {
+        biased;
+        status = child.wait() => {
+            signal(group, Signal::KILL);
+            return Ok(exit_of(status?));
+        }
+        stop = must_stop(spec, cancel) => stop,
+    };
+    signal(group, Signal::TERM);
+    let _ = tokio::time::timeout(TERM_PATIENCE, child.wait()).await;
+    signal(group, Signal::KILL);
+    child.wait().await?;
+    Ok(stop)
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code.into()),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+fn process(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // A group without members is what is wanted.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn engine(doing: &'static str, error: &io::Error) -> RunnerError {
+    RunnerError::Engine { doing, reason: error.to_string() }
+}

@@ -1,0 +1,287 @@
+//! A worker as a whole: its slots, its heartbeat, its sweep, its reports; from start to a stop that leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use backon::{ExponentialBuilder, Retryable};
+use common::id::ClassName;
+use common::queue::{QueueError, SharedQueue};
+use common::state::{SharedState, WorkerInfo};
+use common::store::Store;
+use common::store::agent::{Agent, AgentOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::claim::Claims;
+use crate::config::WorkerConfig;
+use crate::gate::Gate;
+use crate::ledger::Ledger;
+use crate::report::{Report, publish_all};
+use crate::run::{Run, Runs};
+use crate::runner::SharedRunner;
+use crate::runner::presence::{self, Presence};
+use crate::slot;
+
+/// How long containers of attempts that are given back have to end, after the grace.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// How long the last completions are repeated before the worker ends without them; their leases run out then.
+const REPORTING: Duration = Duration::from_secs(15);
+
+/// Completions that wait to be published at most, before slots wait for them.
+const REPORTS: usize = 4_096;
+
+/// What a worker is made of.
+pub struct Parts {
+    /// Its name, unique to the process: [`crate::unique_name`].
+    pub name: String,
+    /// The store.
+    pub store: Store,
+    /// The message broker.
+    pub queue: SharedQueue,
+    /// The state of runs.
+    pub state: SharedState,
+    /// How modules are run.
+    pub runner: SharedRunner,
+    /// How it works.
+    pub config: WorkerConfig,
+    /// How many attempts of each class it runs at once.
+    pub slots: BTreeMap<ClassName, u32>,
+}
+
+/// What all slots share.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    pub(crate) queue: SharedQueue,
+    pub(crate) gate: Gate,
+    pub(crate) claims: Claims,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Stops every attempt; they are given back.
+    pub(crate) give_back: CancellationToken,
+    state: SharedState,
+    store: Store,
+    runner: SharedRunner,
+    config: WorkerConfig,
+    slots: BTreeMap<ClassName, u32>,
+    scratch: PathBuf,
+    reports: mpsc::Sender<Report>,
+}
+
+/// Works until `shutdown`, then ends what runs, or gives it back, and leaves nothing behind.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+    let Parts { name, store, queue, state, runner, config, slots } = parts;
+    let scratch = store.scratch(&name)?;
+    let presence = Presence::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
+    let (reports, reported) = mpsc::channel(REPORTS);
+    let claims = Claims::new(state.clone(), Runs::new(store.clone()), name.clone(), config.lease);
+    let worker = Arc::new(Worker {
+        name,
+        gate: Gate::new(),
+        claims,
+        ledger: Arc::default(),
+        give_back: CancellationToken::new(),
+        queue: queue.clone(),
+        state,
+        store,
+        runner,
+        config,
+        slots,
+        scratch,
+        reports,
+    });
+    let publishing = tokio::spawn(async move { publish_all(&queue, reported).await });
+    let result = worker.serve(&shutdown).await;
+    worker.state.forget_worker(&worker.name).await.ok();
+    // The last sender goes with the worker: what is left is published, and the task ends.
+    let folder = worker.scratch.clone();
+    drop(worker);
+    if tokio::time::timeout(REPORTING, publishing).await.is_err() {
+        tracing::warn!("completions are not confirmed: the attempts are repeated when their leases have run out");
+    }
+    drop(presence);
+    remove(&folder).await;
+    result
+}
+
+impl Worker {
+    async fn serve(self: &Arc<Self>, shutdown: &CancellationToken) -> Result<()> {
+        let classes: Vec<ClassName> = self.slots.keys().cloned().collect();
+        let declared = tokio::select! {
+            declared = declare(&self.queue, &classes) => declared,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        declared.context("failed to declare the queues")?;
+        tracing::info!(worker = self.name, slots = ?self.slots, "ready");
+        let stop = shutdown.child_token();
+        let mut serving = JoinSet::new();
+        for (class, slots) in self.slots.iter().filter(|(_, slots)| **slots > 0) {
+            serving.spawn(slot::serve(Arc::clone(self), class.clone(), *slots, stop.clone()));
+        }
+        let work = async {
+            let mut result = Ok(());
+            while let Some(served) = serving.join_next().await {
+                if let Err(error) = served.map_err(anyhow::Error::from).and_then(|served| Ok(served?)) {
+                    // One class that cannot be served ends the worker: an operator has something to change.
+                    stop.cancel();
+                    result = Err(error).context("failed to consume tasks");
+                }
+            }
+            result
+        };
+        tokio::select! {
+            result = work => result,
+            () = self.heartbeat() => Ok(()),
+            () = self.sweep() => Ok(()),
+            () = self.gate.tend(&self.state, &self.runner, &self.store) => Ok(()),
+            () = self.give_back_late(&stop) => {
+                anyhow::bail!("attempts did not stop within {} s; the next sweep on this host removes them", STOPPING.as_secs())
+            }
+        }
+    }
+
+    /// After `stop` and the grace, gives back what still runs; returns when that takes too long.
+    async fn give_back_late(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        tracing::info!(running = self.ledger.len(), grace = ?self.config.grace, "stopping: no more claims");
+        tokio::time::sleep(self.config.grace).await;
+        tracing::info!(running = self.ledger.len(), "giving back what still runs");
+        self.give_back.cancel();
+        tokio::time::sleep(STOPPING).await;
+    }
+
+    /// Renews all leases in one call, stops attempts whose lease is lost, and shows the worker. Never returns.
+    async fn heartbeat(&self) {
+        let every = self.config.lease / 3;
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let beat = async {
+                self.renew().await?;
+                self.state.show_worker(&self.info(), every * 3).await
+            };
+            match tokio::time::timeout(every, beat).await {
+                Ok(Ok(())) => {}
+                // What runs goes on: the lease lives again unless somebody acted upon its end.
+                Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
+                Err(_) => tracing::warn!("leases could not be renewed: the state does not answer"),
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), common::state::StateError> {
+        let leases = self.ledger.leases();
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let alive = self.state.renew(&leases, self.config.lease).await?;
+        for (lease, alive) in leases.iter().zip(alive) {
+            // One that was settled meanwhile is lost, too, and nothing is left to stop.
+            if !alive && self.ledger.lose(lease) {
+                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt, "a lease is lost");
+            }
+        }
+        Ok(())
+    }
+
+    fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            worker: self.name.clone(),
+            slots: self.slots.clone(),
+            running: u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
+            seen: jiff::Timestamp::now(),
+        }
+    }
+
+    /// Removes what dead workers left on this host (W2). Never returns.
+    async fn sweep(&self) {
+        let mut ticks = tokio::time::interval(self.config.sweep);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.runner.sweep(&self.ledger.nonces()).await {
+                tracing::warn!(%error, "orphans could not be looked for");
+            }
+            let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());
+            let swept = tokio::task::spawn_blocking(move || scratch.map(|scratch| sweep_scratch(&scratch, &host)));
+            let _ = swept.await;
+        }
+    }
+
+    /// A desk for a slot.
+    pub(crate) fn desk(&self, class: &ClassName, slot: u32) -> Desk {
+        let folder = self.scratch.join(format!("{class}-{slot}"));
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            // Every attempt there will say so.
+            tracing::warn!(folder = %folder.display(), %error, "a slot has no directory");
+        }
+        let options =
+            AgentOptions { program: self.config.agent.clone(), ..AgentOptions::new(self.store.root(), &folder) };
+        Desk {
+            store: self.store.clone(),
+            runner: Arc::clone(&self.runner),
+            agent: Agent::new(options),
+            manifests: Manifests::default(),
+            folder,
+            bounds: Bounds {
+                processes: self.config.processes,
+                output: self.config.output.as_u64(),
+                tmp: self.config.tmp.as_u64(),
+                input_patience: self.config.input_patience,
+            },
+            worker: self.name.clone(),
+            host: self.config.host(),
+        }
+    }
+
+    /// Brings the images of a run here in the background.
+    pub(crate) fn prefetch(&self, run: &Arc<Run>) {
+        let classes = self.slots.iter().filter(|(_, slots)| **slots > 0).map(|(class, _)| class.clone()).collect();
+        tokio::spawn(prefetch(self.store.clone(), Arc::clone(&self.runner), Arc::clone(run), classes));
+    }
+
+    /// Hands a completion on; waits while too many are unconfirmed.
+    pub(crate) async fn report(&self, report: Report) {
+        if self.reports.send(report).await.is_err() {
+            tracing::error!("nobody publishes completions any more; this attempt is repeated");
+        }
+    }
+}
+
+/// Declares the queues as soon as the broker answers; fails where it will never allow it.
+async fn declare(queue: &SharedQueue, classes: &[ClassName]) -> Result<(), QueueError> {
+    let backoff = ExponentialBuilder::new().with_max_delay(Duration::from_secs(10)).without_max_times();
+    (|| queue.declare(classes))
+        .retry(backoff)
+        .when(|error| !matches!(error, QueueError::Refused(_)))
+        .notify(|error, after| tracing::warn!(%error, ?after, "waiting for the message broker"))
+        .await
+}
+
+/// Removes the scratch directories of dead workers of this host.
+fn sweep_scratch(scratch: &Path, host: &str) {
+    let Ok(entries) = std::fs::read_dir(scratch) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let ours = entry.file_name().to_string_lossy().starts_with(&format!("{host}-"));
+        if ours && presence::is_worker(&path) && !presence::lives(&path) {
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => tracing::info!(folder = %path.display(), "removed what a dead worker left"),
+                Err(error) => {
+                    tracing::warn!(folder = %path.display(), %error, "what a dead worker left cannot be removed");
+                }
+            }
+        }
+    }
+}
+
+async fn remove(folder: &Path) {
+    let folder = folder.to_owned();
+    let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+}
