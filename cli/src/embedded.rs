@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use common::id::ClassName;
@@ -17,6 +18,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::runner::docker::DockerConfig;
+
+/// How long what runs may go on when the process is told to end: somebody waits at the keyboard.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What runs in this process.
 pub(crate) struct Cluster {
@@ -38,7 +42,7 @@ impl Cluster {
         let queue: SharedQueue = Arc::new(MemoryQueue::new());
         let state: SharedState = Arc::new(MemoryState::new());
         let shutdown = CancellationToken::new();
-        let config = WorkerConfig { runner, ..WorkerConfig::default() };
+        let config = WorkerConfig { runner, grace: GRACE, ..WorkerConfig::default() };
         let name = worker::unique_name(&config.host());
         let runner = worker::connect_runner(&config, &DockerConfig::default(), store, &name)
             .await

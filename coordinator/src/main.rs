@@ -3,23 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use backon::{ExponentialBuilder, Retryable};
 use clap::Parser;
 use common::config::load;
-use common::queue::QueueError;
-use common::queue::amqp::AmqpQueue;
-use common::state::StateError;
-use common::state::redis::RedisState;
+use common::service;
 use common::store::Store;
 use common::store::agent::serve_if_asked;
 use common::telemetry;
 use coordinator::Parts;
 use coordinator::config::{Config, SECTIONS, load_pipelines};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Coordinator of the Stellar Analysis System: turns dataset events into runs, hands out tasks as they become ready, and
 /// closes stars.
@@ -91,23 +84,13 @@ fn start(arguments: Arguments) -> Result<()> {
     telemetry::start(&config.log).context("failed to read `[log] filter`")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        end_on_signal(shutdown.clone())?;
+        let shutdown = service::ended_by_signal()?;
         let store = Store::open(&config.store.root)?;
         for definition in &pipelines {
             let pipeline = &definition.pipeline;
             tracing::info!(name = %pipeline.name, version = pipeline.version, trigger = %pipeline.trigger, "pipeline");
         }
-        // Whoever starts everything at once need not know in which order.
-        let broker = (|| AmqpQueue::connect(&config.queue, "sas-coordinator"))
-            .retry(patience())
-            .when(|error| matches!(error, QueueError::Unreachable(_)))
-            .notify(|error, _| tracing::warn!(%error, "waits for RabbitMQ"));
-        let state = (|| RedisState::connect(&config.state))
-            .retry(patience())
-            .when(|error| matches!(error, StateError::Unreachable(_)))
-            .notify(|error, _| tracing::warn!(%error, "waits for Redis"));
-        let connecting = async { anyhow::Ok((broker.await?, state.await?)) };
+        let connecting = service::connect(&config.queue, &config.state, "sas-coordinator");
         let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
         let (broker, state) = connected?;
         let parts = Parts {
@@ -121,25 +104,4 @@ fn start(arguments: Arguments) -> Result<()> {
         };
         coordinator::run(parts, shutdown).await
     })
-}
-
-fn patience() -> ExponentialBuilder {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(10))
-        .without_max_times()
-}
-
-fn end_on_signal(shutdown: CancellationToken) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("ends: finishes what it has begun");
-        shutdown.cancel();
-    });
-    Ok(())
 }

@@ -151,7 +151,8 @@ impl Registry {
         let config = format!(r#"{{"credHelpers":{{"127.0.0.1:{}":"sas-test"}}}}"#, self.service.port);
         self.write("helper", "config.json", &config)?;
         let answer = format!(r#"{{"Username":"{USER}","Secret":"{PASSWORD}"}}"#);
-        let program = self.write("helper", "docker-credential-sas-test", &format!("#!/bin/sh\necho '{answer}'\n"))?;
+        let program =
+            self.write("helper", "docker-credential-sas-test", &format!("#!/bin/sh\nread -r _\necho '{answer}'\n"))?;
         Ok(fs::set_permissions(program, fs::Permissions::from_mode(0o755))?)
     }
 

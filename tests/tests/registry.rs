@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use harness::{Registry, TinyImage, wait_until};
@@ -225,6 +225,15 @@ async fn a_run_keeps_its_images_while_their_tags_change_and_they_are_there_befor
     check_end(running, &registry);
     let log = std::fs::read_to_string(dir.path().join("2.log")).unwrap();
     assert_eq!(result(&store), "2", "the next run has what the tags say now: {log}");
+
+    // Told to end, it stops A, which would wait for ever, and leaves nothing.
+    push(3);
+    let mut running = local(3);
+    let up = async || beside_output(&store, "up").is_some();
+    wait_until(Duration::from_secs(60), "A runs", up).await.unwrap();
+    assert!(!running.end().success());
+    assert_eq!(containers(&store), "");
+    assert_eq!(beside_output(&store, "up"), None);
 }
 
 /// A run in a process of its own; told to end, it leaves no container.
@@ -233,13 +242,27 @@ struct Local {
     log: PathBuf,
 }
 
+impl Local {
+    /// Tells it to end, as Ctrl-C and `docker stop` do, and waits until it has.
+    fn end(&mut self) -> ExitStatus {
+        _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        self.process.wait().unwrap()
+    }
+}
+
 impl Drop for Local {
     fn drop(&mut self) {
         if let Ok(None) = self.process.try_wait() {
-            _ = Command::new("kill").arg(self.process.id().to_string()).status();
-            _ = self.process.wait();
+            self.end();
         }
     }
+}
+
+/// Containers that work on a store.
+fn containers(store: &Path) -> String {
+    let label = format!("label=sas.store={}", store.display());
+    let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap()
 }
 
 /// It ended well, and nobody can read the password in what it said.

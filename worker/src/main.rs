@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use common::queue::amqp::AmqpQueue;
-use common::state::redis::RedisState;
+use common::service;
 use common::store::Store;
 use common::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use worker::config::Config;
 use worker::{Parts, connect_runner, unique_name};
 
@@ -71,12 +68,13 @@ fn start(arguments: &Arguments) -> Result<()> {
 }
 
 async fn work(config: Config) -> Result<()> {
+    let shutdown = service::ended_by_signal().context("failed to listen for signals")?;
     let name = unique_name(&config.worker.host());
     let store = Store::open(&config.store.root)?;
     let runner = connect_runner(&config.worker, &config.docker, &store, &name).await?;
-    let queue = AmqpQueue::connect(&config.queue, &name).await.context("failed to connect to RabbitMQ")?;
-    let state = RedisState::connect(&config.state).await.context("failed to connect to Redis")?;
-    let shutdown = stop_on_signals()?;
+    let connecting = service::connect(&config.queue, &config.state, &name);
+    let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
+    let (queue, state) = connected?;
     let parts = Parts {
         name,
         store,
@@ -87,17 +85,4 @@ async fn work(config: Config) -> Result<()> {
         slots: config.slots,
     };
     worker::run(parts, shutdown).await
-}
-
-/// A token that SIGTERM and SIGINT cancel.
-fn stop_on_signals() -> Result<CancellationToken> {
-    let token = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let (mut signals, token) = (signal(kind).context("failed to listen for signals")?, token.clone());
-        tokio::spawn(async move {
-            signals.recv().await;
-            token.cancel();
-        });
-    }
-    Ok(token)
 }

@@ -10,6 +10,7 @@ use common::config::LogConfig;
 use common::id::{Quarter, RunId, StarId};
 use common::message::{DatasetUpdate, StarSelection};
 use common::pipeline::{DefinitionFile, Pipeline, load_definition};
+use common::service;
 use common::store::Store;
 use common::store::ingest::{IngestOptions, Ingested, Scope};
 
@@ -65,8 +66,15 @@ impl Local {
         if work.is_empty() {
             return Err(Stop::NotFound("the store has no star to run; name star files".to_owned()).into());
         }
+        let signal = service::ended_by_signal().context("failed to listen for signals")?;
         let cluster = self.start(&store, &definition).await?;
-        let end = self.run_quarters(&cluster, &definition.pipeline, work, format).await;
+        let end = tokio::select! {
+            end = self.run_quarters(&cluster, &definition.pipeline, work, format) => end,
+            () = signal.cancelled() => {
+                note("interrupted: stops what runs");
+                Err(anyhow::anyhow!("interrupted; the same command goes on where this one was"))
+            }
+        };
         cluster.stop().await;
         end?;
         ingest::refuse_wrong(&ingested)
@@ -117,10 +125,6 @@ impl Local {
             event::publish(&cluster.queue, &event).await?;
             ends.push(tokio::select! {
                 end = progress::watch(&cluster.store, &cluster.state, run, self.timeout, format) => end?,
-                signal = tokio::signal::ctrl_c() => {
-                    signal.context("failed to wait for a signal")?;
-                    anyhow::bail!("interrupted; the same command goes on where this one was");
-                }
                 error = cluster.broken() => return Err(error),
             });
         }
