@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
+use common::config::LogConfig;
 use common::id::{RunId, StarId, StarIndex};
 use common::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use common::outcome::Outcome;
@@ -62,6 +63,8 @@ impl World {
 
     /// The same on a broker and a state of any kind.
     pub async fn start_on(broker: SharedQueue, state: SharedState, seed: u64, scripts: Vec<Script>) -> Result<Self> {
+        // Nothing is said unless RUST_LOG asks for it.
+        common::telemetry::start(&LogConfig { filter: "off".to_owned(), ..LogConfig::default() })?;
         let directory = tempfile::tempdir()?;
         let faults = Arc::new(Faults::new(seed));
         broker.declare(&[]).await?;

@@ -37,6 +37,7 @@ on_both_adapters!(
     a_receipt_that_is_dropped_gives_the_delivery_back,
     a_consumer_that_is_dropped_gives_everything_back,
     an_answer_after_the_consumer_is_dropped_is_an_error,
+    a_consumer_that_is_given_up_while_it_begins_takes_nothing,
     no_more_than_the_prefetch_is_unanswered,
     two_consumers_share_a_queue,
     what_cannot_be_read_is_kept_with_its_reason,
@@ -136,6 +137,20 @@ async fn an_answer_after_the_consumer_is_dropped_is_an_error(f: Fixture) -> Resu
     let answer = held.receipt.ack().await;
     assert!(matches!(answer, Err(QueueError::Unreachable(_))), "{answer:?}");
     f.wait_for_ready(&tasks("default"), 1).await
+}
+
+/// As when a service is told to end while it starts.
+async fn a_consumer_that_is_given_up_while_it_begins_takes_nothing(f: Fixture) -> Result<()> {
+    for micros in (0..8_000).step_by(80) {
+        let beginning = f.queue.consume(tasks("default"), 10);
+        drop(tokio::time::timeout(Duration::from_micros(micros), beginning).await);
+    }
+    f.publish(&tasks("default"), 0..20).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 100).await?;
+    for _ in 0..20 {
+        f.next(&mut consumer).await?;
+    }
+    Ok(())
 }
 
 async fn no_more_than_the_prefetch_is_unanswered(f: Fixture) -> Result<()> {

@@ -11,6 +11,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, Bas
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Acker, BasicProperties, Channel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::link::{Link, close, timed};
 use super::publisher::{Message, Publisher};
@@ -51,7 +52,8 @@ enum End {
 }
 
 impl AmqpConsumer {
-    /// Subscribes, and declares the queue where it is not there.
+    /// Subscribes, and declares the queue where it is not there. Cancel safe: a subscription that nobody waits for any more
+    /// ends as soon as it has begun.
     pub(super) async fn start(
         link: Arc<Link>,
         publisher: Publisher,
@@ -59,19 +61,34 @@ impl AmqpConsumer {
         prefetch: u16,
     ) -> Result<Self, QueueError> {
         let subscription = Subscription { link, queue: queue.clone(), prefetch };
-        let first = subscription.begin().await?;
         let (arrives, arrived) = unbounded_channel();
         let (given_back, unanswered) = unbounded_channel();
-        tokio::spawn(subscription.pump(first, arrives, unanswered));
+        let (begun, beginning) = oneshot::channel();
+        tokio::spawn(subscription.serve(begun, arrives, unanswered));
+        match beginning.await {
+            Ok(begun) => begun?,
+            Err(_) => return Err(QueueError::Unreachable("the program ends".to_owned())),
+        }
         Ok(Self { arrived, given_back, publisher, queue })
     }
 }
 
 impl Subscription {
-    /// A channel that consumes. The queue is declared first: whoever deleted it did not mean us to wait for it.
+    /// A channel that consumes; to be awaited to its end, else the broker may go on to deliver to nobody.
     async fn begin(&self) -> Result<(Channel, lapin::Consumer), QueueError> {
         let channel = self.link.channel().await?;
-        topology::declare(&channel, &self.queue).await?;
+        match self.consume(&channel).await {
+            Ok(consumer) => Ok((channel, consumer)),
+            Err(error) => {
+                close(&channel).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Consumes. The queue is declared first: whoever deleted it did not mean us to wait for it.
+    async fn consume(&self, channel: &Channel) -> Result<lapin::Consumer, QueueError> {
+        topology::declare(channel, &self.queue).await?;
         timed("set the prefetch", channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
         let name = self.queue.to_string();
         let consume = channel.basic_consume(
@@ -80,47 +97,56 @@ impl Subscription {
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        let consumer = timed(&format!("consume `{name}`"), consume).await?;
-        Ok((channel, consumer))
+        timed(&format!("consume `{name}`"), consume).await
     }
 
-    async fn pump(
+    /// Begins, says whether that was possible, and hands on what arrives until nobody listens.
+    async fn serve(
         self,
-        first: (Channel, lapin::Consumer),
+        begun: oneshot::Sender<Result<(), QueueError>>,
         arrives: UnboundedSender<lapin::message::Delivery>,
         mut unanswered: UnboundedReceiver<Acker>,
     ) {
-        let mut current = first;
-        loop {
-            let (channel, mut consumer) = current;
+        let (mut current, answer) = match self.begin().await {
+            Ok(current) => (Some(current), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Nobody may wait for it any more: then nobody listens either.
+        _ = begun.send(answer);
+        while let Some((channel, mut consumer)) = current {
             let end = listen(&mut consumer, &arrives, &mut unanswered).await;
             close(&channel).await;
             current = match end {
                 End::Unwanted => return,
                 End::Lost(reason) => {
                     tracing::warn!(queue = %self.queue, reason, "deliveries stopped; subscribing again");
-                    tokio::select! {
-                        again = self.begin_again() => again,
-                        () = arrives.closed() => return,
-                    }
+                    self.begin_again(&arrives).await
                 }
             };
-            tracing::info!(queue = %self.queue, "deliveries go on");
         }
     }
 
-    /// Subscribes, however long the broker is away. The outage was logged when it began.
-    async fn begin_again(&self) -> (Channel, lapin::Consumer) {
+    /// Subscribes, however long the broker is away, until nobody listens. The outage was logged when it began.
+    async fn begin_again(
+        &self,
+        arrives: &UnboundedSender<lapin::message::Delivery>,
+    ) -> Option<(Channel, lapin::Consumer)> {
         let mut delays = backoff().build();
         loop {
             match self.begin().await {
-                Ok(current) => return current,
+                Ok(current) => {
+                    tracing::info!(queue = %self.queue, "deliveries go on");
+                    return Some(current);
+                }
                 Err(error @ QueueError::Refused(_)) => {
                     tracing::error!(queue = %self.queue, %error, "the broker does not let us subscribe");
                 }
                 Err(error) => tracing::debug!(queue = %self.queue, %error, "not subscribed yet"),
             }
-            tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(5))).await;
+            tokio::select! {
+                () = arrives.closed() => return None,
+                () = tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(5))) => {}
+            }
         }
     }
 }
