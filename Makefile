@@ -1,7 +1,7 @@
 # What a newcomer types. Everything that is missing is installed by deploy/setup.sh, or it says what and how.
 
 SHELL := /bin/bash
-STORE ?= demo/store
+STORE ?=
 
 .PHONY: help build check test bench demo images clean
 
@@ -26,7 +26,7 @@ bench:  ## what the cluster does on this machine: no-op tasks, workers, classes
 	cargo build --release --workspace --bins --quiet && cargo bench --package sas-tests --bench cluster
 
 demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
-	@deploy/demo.sh --store "$(STORE)" $(if $(CLUSTER),--cluster)
+	@deploy/demo.sh $(if $(STORE),--store "$(STORE)") $(if $(CLUSTER),--cluster)
 
 images:  ## base and reference image
 	@deploy/setup.sh docker && deploy/images/build.sh

@@ -64,12 +64,16 @@ for pid in "${pids[@]}"; do
   kill -0 "$pid" 2>/dev/null || { tail -n 20 "$cluster"/*.log >&2; echo "a process of the cluster ended early" >&2; exit 1; }
 done
 
-# Files that the store has already make no event: then there is nothing to run.
+# Files that the store has already make no event: then a run over the same stars is asked for.
 for _ in $(seq 100); do
   [ "$(runs)" = "$before" ] || break
   sleep 0.1
 done
-[ "$(runs)" != "$before" ] || echo "nothing new was taken in; showing the newest run"
+if [ "$(runs)" = "$before" ]; then
+  echo "the store has these files already: a new run over the same stars, in which nothing is computed twice"
+  stars=("$store"/stars/*/PLATO_*)
+  "$bin/sas" run start --pipeline "$pipeline" --stars "${stars[@]##*/}"
+fi
 code=0
 "$bin/sas" run watch --timeout 30m || code=$?
 "$bin/sas" queue list

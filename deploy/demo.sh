@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The main job from nothing: simulate a dozen stars, run the seismic pipeline, show truth beside result.
-# usage: deploy/demo.sh [--store DIR] [--cluster] [--stars N]
+# usage: deploy/demo.sh [--store DIR] [--cluster] [--stars N]; DIR is demo/store, or demo/store-cluster, unless given
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-store=demo/store cluster= stars=12
+store= cluster= stars=12
 while [ $# -gt 0 ]; do
   case "$1" in
     --store) store=$2; shift 2 ;;
@@ -13,6 +13,8 @@ while [ $# -gt 0 ]; do
     *) echo "usage: deploy/demo.sh [--store DIR] [--cluster] [--stars N]" >&2; exit 2 ;;
   esac
 done
+# Stores of their own, else the second of both would find everything done.
+[ -n "$store" ] || store=demo/store${cluster:+-cluster}
 say() { printf '\n== %s\n' "$*"; }
 
 say "what is missing"
@@ -55,7 +57,7 @@ fi
 [ "$code" = 0 ] || [ "$code" = 8 ] || exit "$code"
 
 say "truth beside result"
-in_image "$input:/truth:ro" "$store:/store:ro" -- python3 -m sas_modules.compare /truth/truth.json /store
+in_image "$input:/truth:ro" "$store:/store:ro" -- python3 -m sas_modules.compare /truth/truth.json /store || code=1
 echo
 echo "star files: $store/stars/*/PLATO_*/Q*/PLATO_*.h5"
 echo "ask about one: SAS_STORE_ROOT=$store $bin/sas star show PLATO_…"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use common::id::RunId;
+use common::id::{ClassName, RunId};
 use common::state::SharedState;
 use common::store::Store;
 use common::store::runs::StarEnd;
@@ -32,6 +32,9 @@ struct Standing {
     in_flight: u32,
     /// Tasks by state; `running` are queued ones that a worker has.
     tasks: BTreeMap<String, u64>,
+    /// Classes of tasks to come that no worker has slots of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unserved: Vec<ClassName>,
     /// Settled tasks a second, since the watch began.
     rate: f64,
     /// Seconds until the last star is done, at the pace since the watch began.
@@ -105,6 +108,7 @@ impl Pace {
             stars_done,
             in_flight: run.in_flight,
             tasks,
+            unserved: run.unserved.clone(),
             rate: settled.saturating_sub(settled_before) as f64 / seconds,
             eta_seconds: (star_rate > 0.0).then(|| (f64::from(run.stars - stars_done) / star_rate) as u64),
         }
@@ -170,5 +174,6 @@ fn describe_tasks(standing: &Standing) -> String {
             .eta_seconds
             .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
     );
+    parts.extend(run::unserved(&standing.unserved));
     parts.join(", ")
 }

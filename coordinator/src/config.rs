@@ -10,6 +10,7 @@ use common::pipeline::{DefinitionFile, load_definition};
 use common::queue::amqp::AmqpConfig;
 use common::state::redis::RedisConfig;
 use serde::Deserialize;
+use serde_with::{OneOrMany, serde_as};
 
 use crate::hooks::Hook;
 
@@ -40,10 +41,12 @@ pub struct Config {
 }
 
 /// How the coordinator works (`[coordinator]`).
+#[serde_as]
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CoordinatorConfig {
-    /// Pipeline files that events start: paths, or patterns with `*`.
+    /// Pipeline files that events start: paths, or patterns with `*`; one alone, as in the environment, need be no list.
+    #[serde_as(as = "OneOrMany<_>")]
     pub pipelines: Vec<String>,
     /// Most stars that are admitted and not closed, of all runs together.
     pub in_flight: u32,

@@ -4,13 +4,13 @@
 
 mod star;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClassName, ModuleIndex, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
 use common::outcome::Outcome;
 use common::pipeline::Pipeline;
 use common::run::TaskState;
-use common::state::{Phase, RunView, SharedState, StateError};
+use common::state::{Phase, RunView, SharedState, StateError, WorkerInfo};
 use common::store::agent::AgentError;
 use common::store::runs::{Decision, RunEnd, RunRecord, StarEnd};
 use common::store::{Store, StoreError, paths};
@@ -87,6 +87,9 @@ pub struct RunSummary {
     pub running: u32,
     /// Tasks that are ready and not claimed, by class.
     pub ready: BTreeMap<ClassName, u64>,
+    /// Classes of tasks that are to come and that no worker has slots of: they wait until one is started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unserved: Vec<ClassName>,
     /// Modules that operators hold; their tasks are not handed out.
     pub held: Vec<ModuleName>,
     /// Tasks that are queued and not handed out for that.
@@ -215,6 +218,10 @@ async fn summary(
         (None, Some(_)) => 0,
         (None, None) => record.stars,
     };
+    let unserved = match &view {
+        Some(view) if view.info.phase == Phase::Active => unserved(view, &state.workers().await?),
+        Some(_) | None => Vec::new(),
+    };
     Ok(RunSummary {
         run,
         pipeline: record.pipeline,
@@ -232,10 +239,24 @@ async fn summary(
         running: view.as_ref().map_or(0, |view| view.running),
         held: view.iter().flat_map(held_in).collect(),
         on_hold: view.as_ref().map_or(0, |view| view.on_hold),
+        unserved,
         ready: view.map(|view| view.ready).unwrap_or_default(),
         decisions: Vec::new(),
         modules,
     })
+}
+
+/// Classes of tasks that are not settled, or may come with the first star, and that no worker serves.
+fn unserved(view: &RunView, workers: &[WorkerInfo]) -> Vec<ClassName> {
+    let is_served = |class: &ClassName| workers.iter().any(|worker| worker.slots.get(class).is_some_and(|n| *n > 0));
+    let is_to_come = |module: ModuleIndex| {
+        let states = view.counts.get(&module);
+        view.info.cursor == 0 || states.into_iter().flatten().any(|(state, count)| *count > 0 && !state.is_settled())
+    };
+    let modules = (0..=u8::MAX).map(ModuleIndex).zip(&view.info.modules);
+    let asked = modules.filter(|(index, _)| is_to_come(*index)).map(|(_, (_, class))| class);
+    let unserved: BTreeSet<&ClassName> = asked.filter(|class| !is_served(class)).collect();
+    unserved.into_iter().cloned().collect()
 }
 
 /// How a run ended, unless operators opened it again since.

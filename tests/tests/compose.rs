@@ -47,7 +47,9 @@ async fn a_campaign_runs_to_its_end_while_workers_come_and_go() {
     let pipeline = campaign.rewrite(&definition(), &options).unwrap();
     let cluster = Compose::new(&pipeline).unwrap();
 
-    // The store is made by who first brings stars; the event waits for a coordinator.
+    // As the operators' page begins; then an event that waits for a coordinator.
+    let report = cluster.sas(&["init", "--no-docker"]).unwrap();
+    assert!(report.contains("SEISMIC") && report.contains("sas.tasks.heavy"), "{report}");
     let files = campaign.star_files().unwrap();
     let name = |file: &PathBuf| format!("/input/{}", file.file_name().unwrap().to_string_lossy());
     let files_inside: Vec<String> = files.iter().map(name).collect();

@@ -126,7 +126,12 @@ impl Claims {
         }
         match run.star(message.task.star) {
             Ok(star) => Subject::Known(run, star),
-            Err(error) => Subject::Unreadable(format!("{error:#}")),
+            Err(error @ StoreError::Io { .. }) => {
+                // A handle that was kept open may be stale for good, as after a file server was replaced.
+                self.runs.forget(message.run);
+                Subject::Later(format!("{:#}", anyhow::Error::from(error)))
+            }
+            Err(error) => Subject::Unreadable(error.to_string()),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A lock around a map, never held across an await.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::id::Nonce;
@@ -40,9 +40,9 @@ impl Ledger {
         self.lock().values().map(|entry| entry.lease.clone()).collect()
     }
 
-    /// Nonces of all claims, as labels of containers have them.
-    pub(crate) fn nonces(&self) -> BTreeSet<String> {
-        self.lock().keys().map(ToString::to_string).collect()
+    /// Whether a claim with this nonce is held; it is written as labels of containers have it.
+    pub(crate) fn knows(&self, nonce: &str) -> bool {
+        self.lock().keys().any(|known| known.to_string() == nonce)
     }
 
     /// How many attempts run or are about to be reported.

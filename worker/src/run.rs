@@ -41,8 +41,8 @@ impl Run {
     }
 
     /// The star at a position of the run's list.
-    pub(crate) fn star(&self, index: StarIndex) -> Result<StarId> {
-        Ok(self.stars.star(index)?)
+    pub(crate) fn star(&self, index: StarIndex) -> Result<StarId, StoreError> {
+        self.stars.star(index)
     }
 
     /// Whether this worker gets a task of the run for the first time; true once.
@@ -93,6 +93,11 @@ pub(crate) struct Runs {
 impl Runs {
     pub(crate) fn new(store: Store) -> Self {
         Self { store, known: Mutex::default() }
+    }
+
+    /// Reads a run again the next time.
+    pub(crate) fn forget(&self, id: RunId) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// A run, from memory or the store.

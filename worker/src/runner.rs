@@ -11,7 +11,7 @@ pub mod noop;
 pub mod presence;
 pub mod process;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,10 +165,13 @@ pub trait Runner: Send + Sync {
     /// Runs a program to its end. Nothing of it is left when this returns, unless the engine is out of reach: then the
     /// sweep removes it.
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError>;
-    /// Removes what dead workers of this store left on this host, and what this worker does not know: everything that is
-    /// not for one of the nonces in `live`. Returns how much that was.
-    async fn sweep(&self, live: &BTreeSet<String>) -> Result<u32, RunnerError>;
+    /// Removes what dead workers of this store left on this host, and of this worker's what it does not know, by nonce:
+    /// it is asked after everything was listed, so that what begins meanwhile is safe. Returns how much that was.
+    async fn sweep(&self, is_known: Known<'_>) -> Result<u32, RunnerError>;
 }
+
+/// Whether a worker knows an attempt, by its nonce.
+pub type Known<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 /// A shared runner.
 pub type SharedRunner = Arc<dyn Runner>;

@@ -205,7 +205,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.runner.sweep(&self.ledger.nonces()).await {
+            if let Err(error) = self.runner.sweep(&|nonce| self.ledger.knows(nonce)).await {
                 tracing::warn!(%error, "orphans could not be looked for");
             }
             let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());

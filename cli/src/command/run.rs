@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Subcommand;
-use common::id::{ModuleName, RunId};
+use common::id::{ClassName, ModuleName, RunId};
 use common::run::TaskState;
 use common::store::runs::{Amendment, Decided, Decision, StarEnd};
 use coordinator::view::{self, RunPhase, RunSummary};
@@ -154,10 +154,17 @@ pub(crate) fn show(run: &RunSummary) -> String {
             [] => String::new(),
             names => format!(", {} on hold ({})", run.on_hold, names.join(", ")),
         };
-        format!("{} in flight, {} to come, {} tasks running{held}", run.in_flight, run.to_come, run.running)
+        let unserved = unserved(&run.unserved).map(|words| format!(", {words}")).unwrap_or_default();
+        format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();
     format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
+}
+
+/// That no worker takes tasks of these classes; nothing where there are none.
+pub(crate) fn unserved(classes: &[ClassName]) -> Option<String> {
+    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
+    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
 }
 
 /// A line about a decision.

@@ -9,7 +9,7 @@ mod login;
 mod lookup;
 mod shared;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use lookup::Found;
 
-use super::{BoundedLog, Ended, Exit, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop, presence};
+use super::{
+    BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop, presence,
+};
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
@@ -302,7 +304,7 @@ impl Runner for DockerRunner {
         ended
     }
 
-    async fn sweep(&self, live: &BTreeSet<String>) -> Result<u32, RunnerError> {
+    async fn sweep(&self, is_known: Known<'_>) -> Result<u32, RunnerError> {
         let label = format!("{}={}", container::STORE, self.owner.store.display());
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -311,7 +313,7 @@ impl Runner for DockerRunner {
         let mut removed = 0;
         for container in found {
             let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };
-            if self.is_wanted(&labels, live) {
+            if self.is_wanted(&labels, is_known) {
                 continue;
             }
             self.remove(&id).await?;
@@ -323,10 +325,10 @@ impl Runner for DockerRunner {
 }
 
 impl DockerRunner {
-    fn is_wanted(&self, labels: &HashMap<String, String>, live: &BTreeSet<String>) -> bool {
+    fn is_wanted(&self, labels: &HashMap<String, String>, is_known: Known<'_>) -> bool {
         match labels.get(container::WORKER) {
             Some(worker) if *worker == self.owner.worker => {
-                labels.get(container::NONCE).is_some_and(|nonce| live.contains(nonce))
+                labels.get(container::NONCE).is_some_and(|nonce| is_known(nonce))
             }
             // A name that is no directory's would lead elsewhere.
             Some(worker) if !worker.contains('/') => presence::lives(&self.owner.scratch.join(Path::new(worker))),

@@ -3,7 +3,6 @@
 //! The same contract as in a container, without isolation: no limits but time and output size, the whole file system and
 //! the network within reach, the worker's own user. What a killed worker leaves running nobody finds. It says so loudly.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +17,8 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BoundedLog, Ended, Exit, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder, must_stop,
+    BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder,
+    must_stop,
 };
 
 /// What a program sees of the worker's own environment.
@@ -103,7 +103,7 @@ impl Runner for ProcessRunner {
         Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
     }
 
-    async fn sweep(&self, _live: &BTreeSet<String>) -> Result<u32, RunnerError> {
+    async fn sweep(&self, _is_known: Known<'_>) -> Result<u32, RunnerError> {
         Ok(0)
     }
 }
