@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 STORE ?=
 
-.PHONY: help build check test bench demo images clean
+.PHONY: help build check test bench demo real images clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,11 @@ bench:  ## what the cluster does on this machine: no-op tasks, workers, classes
 
 demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 	@deploy/demo.sh $(if $(STORE),--store "$(STORE)") $(if $(CLUSTER),--cluster)
+
+real:  ## DATA=DIR: known stars of Kepler, K2 and PLATO's simulator, result beside literature
+	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo build --workspace --bins && deploy/images/build.sh && \
+	deploy/real_stars.py "$${CARGO_TARGET_DIR:-target}/debug/sas" "$(DATA)" "$$(mktemp -d)/real"
 
 images:  ## base and reference image
 	@deploy/setup.sh docker && deploy/images/build.sh
