@@ -2,6 +2,19 @@
 //!
 //! Two adapters: [`redis`] (the cluster) and [`memory`] (embedded run and simulation). The state is fast and may be
 //! lost: what matters is in the store. Every method is idempotent and bounded by its arguments.
+//!
+//! A task whose cell says *queued* is in one of four places, and leaves them all when its cell changes:
+//!
+//! ```text
+//!              ┌────── message lost, run resumed ──────┐
+//!              ▼                                       │
+//!  queued ─▶ outbox ── message confirmed ──▶ published ┴── claimed ──▶ leases ── ended, lost, given back ─▶ next cell
+//!              │ ▲ └──────── claimed before that ────────────────────▲
+//!        held  ▼ │ released   (held tasks that are published go there, too)
+//!            on_hold
+//! ```
+//!
+//! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
 pub mod memory;
 pub mod redis;
