@@ -122,3 +122,13 @@ impl Config {
         })
     }
 }
+
+/// Why there is no runner: an engine that does not do what a new runner asks of it is a service out of reach.
+pub(crate) fn out_of_reach(error: RunnerError, what: &str) -> anyhow::Error {
+    match error {
+        RunnerError::Engine { .. } => Stop::OutOfReach(format!("{what}: {error}")).into(),
+        RunnerError::ImageMissing(_) | RunnerError::Directory { .. } => {
+            anyhow::Error::new(error).context(what.to_owned())
+        }
+    }
+}

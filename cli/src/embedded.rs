@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use common::id::ClassName;
 use common::pipeline::DefinitionFile;
 use common::queue::SharedQueue;
@@ -18,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::runner::docker::DockerConfig;
+
+use crate::connect::out_of_reach;
 
 /// How long what runs may go on when the process is told to end: somebody waits at the keyboard.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,9 +45,11 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let config = WorkerConfig { runner, grace: GRACE, ..WorkerConfig::default() };
         let name = worker::unique_name(&config.host());
-        let runner = worker::connect_runner(&config, &DockerConfig::default(), store, &name)
-            .await
-            .context("modules cannot be run; is Docker running? `--runner process` needs none, and isolates nothing")?;
+        let runner =
+            worker::connect_runner(&config, &DockerConfig::default(), store, &name).await.map_err(|error| {
+                let hint = "`--runner process` needs no Docker, and isolates nothing";
+                out_of_reach(error, &format!("modules cannot be run ({hint})"))
+            })?;
         let worker = worker::Parts {
             name,
             store: store.clone(),

@@ -1,9 +1,12 @@
 //! How the program ends: one code per kind of end, so that scripts can branch on it.
 
+use std::error::Error;
 use std::process::ExitCode;
 
+use common::pipeline::LoadError;
 use common::queue::QueueError;
 use common::state::StateError;
+use common::store::StoreError;
 use coordinator::view::ViewError;
 
 /// Ends other than success, as the last cause in an error's chain.
@@ -28,28 +31,43 @@ pub(crate) enum Stop {
 
 /// The code for an error: the first cause that has one of its own decides.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
-    let number = error.chain().find_map(|cause| {
-        if let Some(stop) = cause.downcast_ref::<Stop>() {
-            return Some(match stop {
-                Stop::Usage(_) => 2,
-                Stop::NotFound(_) => 3,
-                Stop::OutOfReach(_) => 6,
-                Stop::TimedOut(_) => 7,
-                Stop::Incomplete(_) => 8,
-            });
-        }
-        if let Some(ViewError::NotFound(_)) = cause.downcast_ref::<ViewError>() {
-            return Some(3);
-        }
-        let no_state = matches!(cause.downcast_ref::<StateError>(), Some(StateError::Unreachable(_)));
-        let no_queue = matches!(cause.downcast_ref::<QueueError>(), Some(QueueError::Unreachable(_)));
-        (no_state || no_queue).then_some(6)
-    });
-    ExitCode::from(number.unwrap_or(1))
+    ExitCode::from(error.chain().find_map(code_of).unwrap_or(1))
+}
+
+fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(stop) = cause.downcast_ref::<Stop>() {
+        return Some(match stop {
+            Stop::Usage(_) => 2,
+            Stop::NotFound(_) => 3,
+            Stop::OutOfReach(_) => 6,
+            Stop::TimedOut(_) => 7,
+            Stop::Incomplete(_) => 8,
+        });
+    }
+    if let Some(view) = cause.downcast_ref::<ViewError>() {
+        // It stands for its cause, which is not in the chain.
+        return match view {
+            ViewError::NotFound(_) => Some(3),
+            ViewError::State(error) => code_of(error),
+            ViewError::Store(error) => code_of(error),
+            ViewError::Agent(error) => code_of(error),
+        };
+    }
+    let no_file = cause.downcast_ref::<LoadError>().is_some_and(LoadError::is_missing);
+    let not_in_store =
+        matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::NotAStore(_) | StoreError::NotFound { .. }));
+    if no_file || not_in_store {
+        return Some(3);
+    }
+    let no_state = matches!(cause.downcast_ref::<StateError>(), Some(StateError::Unreachable(_)));
+    let no_queue = matches!(cause.downcast_ref::<QueueError>(), Some(QueueError::Unreachable(_)));
+    (no_state || no_queue).then_some(6)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use anyhow::Context;
 
     use super::*;
@@ -62,6 +80,11 @@ mod tests {
         assert_eq!(of(Stop::Incomplete("x".into()).into()), expected(8));
         assert_eq!(of(StateError::Unreachable("x".into()).into()), expected(6));
         assert_eq!(of(QueueError::Unreachable("x".into()).into()), expected(6));
+        assert_eq!(of(ViewError::State(StateError::Unreachable("x".into())).into()), expected(6));
+        assert_eq!(of(StoreError::NotAStore("x".into()).into()), expected(3));
+        let unread = |kind: io::ErrorKind| LoadError::Read { path: "x".into(), reason: kind.into() };
+        assert_eq!(of(unread(io::ErrorKind::NotFound).into()), expected(3));
+        assert_eq!(of(unread(io::ErrorKind::PermissionDenied).into()), expected(1));
         assert_eq!(of(anyhow::anyhow!("x")), expected(1));
         let wrapped: anyhow::Result<()> = Err(Stop::TimedOut("x".into())).context("failed to watch");
         assert_eq!(of(wrapped.unwrap_err()), expected(7));

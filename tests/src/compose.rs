@@ -19,6 +19,9 @@ use crate::services::free_ports;
 /// The image with the programs of this build.
 const SYSTEM: &str = "sas/system:test";
 
+/// The two programs that read `compose.yaml`, the one that is used first.
+const COMPOSERS: [&[&str]; 2] = [&["docker-compose"], &["docker", "compose"]];
+
 /// Ends everything at the end of its input.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
@@ -98,7 +101,16 @@ impl Compose {
 
     /// Runs `docker-compose` with these arguments; what it says.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let program = composer();
+        self.run_by(composer(), arguments)
+    }
+
+    /// Has every implementation of `docker-compose` that this machine has read the file.
+    pub fn check_file(&self) -> Result<()> {
+        let mut here = COMPOSERS.into_iter().filter(|program| is_there(program));
+        here.try_for_each(|program| self.run_by(program, &["config", "-q"]).map(drop))
+    }
+
+    fn run_by(&self, program: &[&str], arguments: &[&str]) -> Result<String> {
         let done = with(Command::new(program[0]).args(&program[1..]).args(arguments), &self.environment)
             .stdin(Stdio::null())
             .output()
@@ -173,9 +185,14 @@ impl Drop for Compose {
 }
 
 /// docker-compose 1.29, or the engine's own where that is missing.
-fn composer() -> Vec<&'static str> {
-    let old = Command::new("docker-compose").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if old.is_ok_and(|status| status.success()) { vec!["docker-compose"] } else { vec!["docker", "compose"] }
+fn composer() -> &'static [&'static str] {
+    COMPOSERS.into_iter().find(|program| is_there(program)).unwrap_or(COMPOSERS[1])
+}
+
+fn is_there(composer: &[&str]) -> bool {
+    let mut command = Command::new(composer[0]);
+    let asked = command.args(&composer[1..]).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// The environment of the cluster, in place of what this process may have of the same kind.

@@ -26,6 +26,12 @@ pub struct StarFile {
     pub modules: BTreeMap<String, ModuleEnd>,
     /// Products whose data can be read.
     pub products: BTreeSet<String>,
+    /// Those of them of which their module answered that there is none.
+    pub not_produced: BTreeSet<String>,
+    /// Externals whose data can be read.
+    pub externals: BTreeSet<String>,
+    /// Finite scalar columns of products and externals.
+    pub scalars: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }
 
 /// What a star file says of one module.

@@ -46,6 +46,7 @@ async fn a_campaign_runs_to_its_end_while_workers_come_and_go() {
     let options = ["--image", "sas/light:1", "--time-limit", "2m", "--cpus", "1"];
     let pipeline = campaign.rewrite(&definition(), &options).unwrap();
     let cluster = Compose::new(&pipeline).unwrap();
+    cluster.check_file().unwrap();
 
     // As the operators' page begins; then an event that waits for a coordinator.
     let report = cluster.sas(&["init", "--no-docker"]).unwrap();

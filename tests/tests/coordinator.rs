@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -111,16 +113,30 @@ async fn health_and_metrics_are_answered() -> Result<()> {
     Ok(())
 }
 
+const MOMENTS: [&str; 6] = ["run_started", "run_ended", "star_started", "star_ended", "group_started", "group_ended"];
+
 /// A command gets every moment on its standard input; a webhook that fails at first is called again.
 #[tokio::test(flavor = "multi_thread")]
 async fn hooks_are_told_of_runs_stars_and_groups() -> Result<()> {
-    let world = world(5, vec![Script::random(5, "ONE", 4)]).await?;
+    // M00, M01 and M02 are group G0, M03 is G1: a group of which nothing is handed out neither starts nor ends.
+    let tried = |script: &Script, modules: Range<usize>| {
+        let is_tried = |star: &StarId| script.expected(*star)[modules.clone()].iter().any(|task| task.is_tried);
+        stars(6).iter().filter(|star| is_tried(star)).count()
+    };
+    let mut scripts = (5..).map(|seed| Script::random(seed, "ONE", 4));
+    let script =
+        scripts.find(|script| (1..6).contains(&tried(script, 3..4))).context("a group that some stars skip")?;
+    let (first, second) = (tried(&script, 0..3), tried(&script, 3..4));
+    let world = world(5, vec![script]).await?;
     let directory = tempfile::tempdir()?;
     let told = directory.path().join("told");
+    let told_of_group = directory.path().join("told-of-group");
     let (posts, address) = webhook().await?;
-    let command = format!("printf '%s\\n' \"$(cat)\" >> {}", told.display());
+    let [command, of_group] =
+        [&told, &told_of_group].map(|file| format!("printf '%s\\n' \"$(cat)\" >> {}", file.display()));
     let hooks = [
-        json!({"on": ["run_started", "run_ended", "star_started", "star_ended"], "command": ["/bin/sh", "-c", command]}),
+        json!({"on": MOMENTS, "command": ["/bin/sh", "-c", command]}),
+        json!({"on": ["group_started", "group_ended"], "group": "G1", "command": ["/bin/sh", "-c", of_group]}),
         json!({"on": ["run_ended"], "url": address}),
         json!({"on": ["run_ended"], "pipeline": "OTHER", "command": ["/bin/sh", "-c", command]}),
     ];
@@ -129,17 +145,19 @@ async fn hooks_are_told_of_runs_stars_and_groups() -> Result<()> {
     let event = world.publish("1", &stars(6)).await?;
     let runs = world.runs_of(&event).await?;
     world.wait_for_end(&runs).await?;
-    let lines = || -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(&told).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let groups = first + second;
     harness::wait_until(Duration::from_secs(20), "all is told", async || {
-        lines().len() >= 14 && posts.lock().unwrap().len() >= 2
+        let told = lines_of(&told).len() >= 14 + 2 * groups && lines_of(&told_of_group).len() >= 2 * second;
+        told && posts.lock().unwrap().len() >= 2
     })
     .await?;
-    let count = |moment: &str| lines().iter().filter(|line| line["moment"] == moment).count();
-    assert_eq!(["run_started", "run_ended", "star_started", "star_ended"].map(count), [1, 1, 6, 6]);
-    let ended: BTreeSet<String> = lines()
+    let lines = lines_of(&told);
+    let count = |moment: &str| lines.iter().filter(|line| line["moment"] == moment).count();
+    assert_eq!(MOMENTS.map(count), [1, 1, 6, 6, groups, groups]);
+    let lines_of_group = lines_of(&told_of_group);
+    assert_eq!(lines_of_group.len(), 2 * second);
+    assert!(lines_of_group.iter().all(|line| line["group"] == "G1" && line["star"].is_string()));
+    let ended: BTreeSet<String> = lines
         .iter()
         .filter(|line| line["moment"] == "star_ended" && line["end"].is_string())
         .map(|line| line["star"].to_string())
@@ -148,6 +166,12 @@ async fn hooks_are_told_of_runs_stars_and_groups() -> Result<()> {
     assert!(posts.lock().unwrap().iter().all(|body| body["run"] == runs[0].to_string()));
     working.abort();
     Ok(())
+}
+
+/// What a hook's command wrote.
+fn lines_of(file: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A server that refuses the first POST; what it was sent, and its address.

@@ -1,12 +1,16 @@
 //! The real pipeline, with light modules in the place of the scientific ones: which modules run for which star, on which
 //! inputs, and what a failure takes with it.
 
-use std::collections::BTreeSet;
+#[path = "pipeline_light/promised.rs"]
+mod promised;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use common::pipeline::{Pipeline, load_file};
 use harness::light::{Campaign, StarFile, in_state, sas, star_files};
+use promised::broken_promises;
 use serde_json::json;
 
 /// What every star runs until MSAP5 begins.
@@ -98,8 +102,10 @@ fn each_kind_of_star_runs_its_modules_on_what_the_contract_promises_in_three_qua
     let pipeline = campaign.rewrite(&definition("sas-pip.toml"), &["--time-limit", "60s"]).unwrap();
     let store = run(&campaign, &pipeline, 0);
 
+    let mut before = BTreeMap::new();
     for quarter in [3, 4, 5] {
         let files = star_files(&store, quarter, &campaign.kinds.keys().collect::<Vec<_>>()).unwrap();
+        check_promises(&pipeline, &files, &before);
         for (star, kind) in &campaign.kinds {
             let (file, kind) = (&files[star], kind.as_str().unwrap());
             // Light ends with an error when anything differs from its contract: success is the check.
@@ -112,6 +118,59 @@ fn each_kind_of_star_runs_its_modules_on_what_the_contract_promises_in_three_qua
             check_made(file);
         }
         check_reasons(&files, &campaign);
+        before = files;
+    }
+}
+
+/// All 34 modules, also those that are drawn but switched off.
+#[test]
+fn the_modules_that_are_switched_off_have_contracts_that_can_be_honoured() {
+    let mut campaign = Campaign::new().unwrap();
+    for quarter in [3, 4] {
+        // Every second star has transits, so that there is a density.
+        campaign.deliver(quarter, "rotating=1,seismic=1", 4).unwrap();
+    }
+    let whole = campaign.path("whole.toml");
+    let text = std::fs::read_to_string(definition("sas-pip.toml")).unwrap();
+    assert_eq!(text.matches("\nenabled = false\n").count(), OFF.len());
+    std::fs::write(&whole, text.replace("\nenabled = false\n", "\n")).unwrap();
+    std::fs::copy(definition("products.toml"), campaign.path("products.toml")).unwrap();
+    let pipeline = campaign.rewrite(&whole, &["--time-limit", "60s"]).unwrap();
+    let store = run(&campaign, &pipeline, 0);
+
+    let mut before = BTreeMap::new();
+    for quarter in [3, 4] {
+        let files = star_files(&store, quarter, &campaign.kinds.keys().collect::<Vec<_>>()).unwrap();
+        check_promises(&pipeline, &files, &before);
+        for (star, kind) in &campaign.kinds {
+            let (file, kind) = (&files[star], kind.as_str().unwrap());
+            let more: &[&str] = if kind == "seismic" { OFF } else { &["MSAP1_04", "MSAP4_05"] };
+            assert_eq!(in_state(file, "succeeded"), &expected(kind) | &names(more), "{kind} in quarter {quarter}");
+            // A star that only rotates has an age, and the answer that there is neither mass nor radius.
+            let looks_back: &[&str] = match (quarter, kind) {
+                (3, _) => &[],
+                (_, "rotating") => &["DP4_SAS_PROT"],
+                _ => &["DP4_SAS_PROT", "DP5_SAS_MASS", "DP5_SAS_RADIUS"],
+            };
+            let previous = file.modules["MSAP4_05"].inputs.get("PREVIOUS").cloned().unwrap_or_default();
+            assert_eq!(previous, names(looks_back), "{kind} in quarter {quarter}");
+        }
+        before = files;
+    }
+}
+
+/// Every module read exactly what its contract declares and the star has; the star has everything that was delivered.
+#[track_caller]
+fn check_promises(definition: &Path, files: &BTreeMap<String, StarFile>, before: &BTreeMap<String, StarFile>) {
+    let pipeline = load_file(definition).unwrap_or_else(|error| panic!("{error}"));
+    let declared = pipeline.star_externals.union(&pipeline.shared_externals).map(ToString::to_string);
+    let declared: BTreeSet<String> = declared.collect();
+    for (star, file) in files {
+        let has_transits = [json!(true), json!(1)].contains(&file.scalars["IDP_EAS_QC_TARGET_TCE_DETECTION"]["flag"]);
+        let undelivered = if has_transits { names(&[]) } else { names(&["DP2_RHO_TRANSIT"]) };
+        assert_eq!(&declared - &file.externals, undelivered, "{star}");
+        let broken = broken_promises(&pipeline, file, before.get(star));
+        assert!(broken.is_empty(), "{star}:\n{}", broken.join("\n"));
     }
 }
 
@@ -142,7 +201,7 @@ fn check_made(file: &StarFile) {
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
-fn check_reasons(files: &std::collections::BTreeMap<String, StarFile>, campaign: &Campaign) {
+fn check_reasons(files: &BTreeMap<String, StarFile>, campaign: &Campaign) {
     for (star, kind) in &campaign.kinds {
         let file = &files[star];
         match kind.as_str().unwrap() {
@@ -179,6 +238,7 @@ fn a_failure_takes_what_needs_it_and_nothing_else() {
     let store = run(&campaign, &pipeline, INCOMPLETE);
 
     let files = star_files(&store, 0, &stars.iter().collect::<Vec<_>>()).unwrap();
+    check_promises(&pipeline, &files, &BTreeMap::new());
     let lost = [
         names(&["MSAP2_03", "MSAP5_13", "MSAP5_14", "MSAP5_15"]),
         names(&["MSAP3_04", "MSAP5_11", "MSAP5_12", "MSAP5_13", "MSAP5_14", "MSAP5_15"]),

@@ -2,7 +2,7 @@
 //!
 //! After each: every star ends as it must (the same as without faults), R1, R3, P1, E1, S2 hold, and the run is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -63,9 +63,13 @@ async fn without_faults_every_star_ends_as_it_must() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_every_kind_change_no_result() -> Result<()> {
-    for seed in 0..6 {
-        let world =
-            World::start(seed, vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)]).await?;
+    let mut rules = BTreeSet::new();
+    for seed in 0..12 {
+        let scripts = vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)];
+        let modules = scripts.iter().flat_map(|script| &script.definition.pipeline.modules);
+        let joins = modules.filter(|module| module.upstream.len() > 1);
+        rules.extend(joins.filter_map(|module| module.trigger_rule).map(|rule| rule.to_string()));
+        let world = World::start(seed, scripts).await?;
         world.faults.set_level(1.0);
         let event = world.publish("1", &stars(40)).await?;
         world.send(b"{}".to_vec()).await?;
@@ -81,6 +85,7 @@ async fn faults_of_every_kind_change_no_result() -> Result<()> {
         assert_eq!(world.depth(QueueName::Dead).await?, 1, "the malformed event is with the dead letters");
         none(world.violations());
     }
+    assert!(rules.len() >= 8, "few trigger rules were drawn: {rules:?}");
     Ok(())
 }
 

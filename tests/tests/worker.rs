@@ -1,5 +1,7 @@
 //! What a worker makes of a task: every end that an attempt can have, and what is left behind afterwards.
 
+#[path = "worker/answers.rs"]
+mod answers;
 #[path = "worker/field.rs"]
 mod field;
 
@@ -102,13 +104,7 @@ async fn a_star_runs_to_its_end_and_every_module_finds_what_its_contract_promise
     })
     .await;
     let worker = field.worker(|_| {}).await;
-    let mut outcomes = std::collections::BTreeMap::new();
-    while !field.star_now().await.is_settled() {
-        let completion = field.completion().await;
-        let name = field.pipeline.module(completion.task.module).name.to_string();
-        let Report::Ended(outcome) = completion.result else { panic!("{name} was given back") };
-        outcomes.insert(name, outcome);
-    }
+    let outcomes = field.outcomes().await;
     assert_eq!(outcomes["D"], Outcome::Skipped(Skip::MissingExternal { product: "NEVER".to_owned() }));
     let Outcome::Skipped(Skip::Condition { detail }) = &outcomes["C"] else { panic!("{}", outcomes["C"]) };
     assert!(detail.contains("P.X.level > 5") && detail.contains("X.level = 2"), "{detail}");

@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use common::pipeline::{draw, load_file};
 use serde::Serialize;
 
+use crate::exit::Stop;
 use crate::output::{Format, line, note, table};
 
 /// Pipeline definitions.
@@ -45,6 +46,8 @@ struct Checked {
     version: Option<String>,
     modules: usize,
     mistakes: Vec<String>,
+    #[serde(skip)]
+    is_missing: bool,
 }
 
 impl Pipeline {
@@ -79,6 +82,10 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
         note(mistake);
     }
     let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
+    let missing = answers.iter().filter(|checked| checked.is_missing).count();
+    if missing > 0 && missing == wrong {
+        return Err(Stop::NotFound(format!("{missing} of {} definitions are not there", answers.len())).into());
+    }
     anyhow::ensure!(wrong == 0, "{wrong} of {} definitions have mistakes", answers.len());
     Ok(())
 }
@@ -92,10 +99,11 @@ fn check_one(file: &Path) -> Checked {
             version: Some(pipeline.version),
             modules: pipeline.modules.len(),
             mistakes: Vec::new(),
+            is_missing: false,
         },
         Err(error) => {
-            let mistakes = format!("{error:#}").lines().map(str::to_owned).collect();
-            Checked { file, pipeline: None, version: None, modules: 0, mistakes }
+            let mistakes = error.to_string().lines().map(str::to_owned).collect();
+            Checked { file, pipeline: None, version: None, modules: 0, mistakes, is_missing: error.is_missing() }
         }
     }
 }

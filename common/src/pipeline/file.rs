@@ -9,16 +9,26 @@ use super::{Pipeline, load};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("failed to read `{}`: {source}", .path.display())]
+    #[error("failed to read `{}`: {reason}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
+        /// Why not. Named in the message, which stands alone in lists of mistakes, and so not its source.
+        reason: std::io::Error,
     },
     /// It has mistakes.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
+}
+
+impl LoadError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Read { reason, .. } => reason.kind() == std::io::ErrorKind::NotFound,
+            Self::Mistakes(_) => false,
+        }
+    }
 }
 
 /// A pipeline with the texts that it was read from, as a run keeps them.
@@ -40,7 +50,7 @@ pub fn load_file(path: &Path) -> Result<Pipeline, LoadError> {
 /// Reads and checks a pipeline file with the data model that it names; keeps both texts.
 pub fn load_definition(path: &Path) -> Result<DefinitionFile, LoadError> {
     let read = |path: &Path| std::fs::read_to_string(path);
-    let failed = |path: &Path, source| LoadError::Read { path: path.to_owned(), source };
+    let failed = |path: &Path, reason| LoadError::Read { path: path.to_owned(), reason };
     let text = read(path).map_err(|error| failed(path, error))?;
     let data_model = match data_model_name(&text).map(|name| path.parent().unwrap_or(Path::new("")).join(name)) {
         Some(beside) => match read(&beside) {

@@ -1,14 +1,18 @@
 """`python3 -m light.starfile FILE…`: what star files say of their modules, as JSON, read with h5py and nothing of ours.
 
 {file: {"star", "quarter", "generation", "modules": {name: {"state", "reason", "attempt", "warnings", "outputs", "inputs"}},
-"products", "externals"}}. A product counts only when its data can be read.
+"products", "not_produced", "externals", "scalars"}}. A product counts only when its data can be read; `not_produced` are
+those of which their module answered that there is none. `scalars` are finite scalar columns, {product: {column: value}}.
 """
 
 import json
+import math
 import re
 import sys
 
 import h5py
+
+from . import staged
 
 # The group of a module run: pipeline, module, generation.
 RUN = re.compile(r"(?P<pipeline>.+)-(?P<module>[^-]+)_(?P<generation>\d+)\Z")
@@ -29,8 +33,10 @@ def read(path):
             "quarter": _plain(file.attrs["QUARTER_NUMBER"]),
             "generation": generation,
             "modules": modules,
-            "products": _readable(file.get("PRODUCTS")),
-            "externals": _readable(file.get("EXTERNALS")),
+            "products": _readable(file["PRODUCTS"]),
+            "not_produced": [name for name, node in file["PRODUCTS"].items() if "NOT_PRODUCED" in node.attrs],
+            "externals": _readable(file["EXTERNALS"]),
+            "scalars": {name: _scalars(file[root][name]) for root in ("EXTERNALS", "PRODUCTS") for name in file[root]},
         }
 
 
@@ -47,11 +53,17 @@ def _readable(group):
         if isinstance(node, h5py.Dataset):
             node[()]
 
-    names = sorted(group or ())
+    names = sorted(group)
     for name in names:
         node = group[name]
         node[()] if isinstance(node, h5py.Dataset) else node.visititems(visit)
     return names
+
+
+def _scalars(product):
+    """Its scalar columns but for those that JSON has no number for."""
+    columns = staged.scalars(product).items()
+    return {name: value for name, value in columns if not isinstance(value, float) or math.isfinite(value)}
 
 
 def _plain(value):

@@ -1,15 +1,17 @@
 //! A random pipeline, and what becomes of every task of it: the same for every attempt, on any host, whatever goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use common::id::{Key, ModuleIndex, StarId};
 use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind, Skip, Success};
 use common::pipeline::{DefinitionFile, load};
-use common::run::{Cell, Decision, Graph, Row, TaskState, Tries, decide};
+use common::run::{Cell, Decision, Graph, Row, Rule, TaskState, Tries, TriggerRule, decide};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use strum::VariantArray;
 
 /// A pipeline and the fate of its tasks.
 pub struct Script {
@@ -27,6 +29,8 @@ pub struct Expected {
     pub state: TaskState,
     /// The key of its result.
     pub key: Option<Key>,
+    /// Whether it is handed out at all.
+    pub is_tried: bool,
 }
 
 /// What becomes of a task that runs.
@@ -47,7 +51,7 @@ enum Fate {
 impl Script {
     /// A pipeline of `modules` modules in two classes, drawn from `seed`.
     pub fn random(seed: u64, name: &str, modules: usize) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut rng, mut rules) = (StdRng::seed_from_u64(seed), StdRng::seed_from_u64(!seed));
         let mut text = format!(
             "name = '{name}'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['LC']\n\
              [classes.default]\ncpus = 1\nmemory = '1GB'\n[classes.heavy]\ncpus = 1\nmemory = '1GB'\n"
@@ -73,7 +77,12 @@ impl Script {
                 if mandatory.is_empty() { "" } else { ", " },
                 list(&mandatory, "P")
             );
-            let optional: Vec<usize> = optional.into_iter().filter(|other| !mandatory.contains(other)).collect();
+            let mut optional: Vec<usize> = optional.into_iter().filter(|other| !mandatory.contains(other)).collect();
+            if let Some(rule) = rules.random_bool(0.4).then(|| draw_rule(&mut rules)) {
+                _ = writeln!(text, "trigger_rule = '{rule}'");
+                // What is optional would depend on timing.
+                optional.retain(|_| !rule.is_early());
+            }
             _ = writeln!(text, "inputs.optional = [{}]", list(&optional, "P"));
             _ = writeln!(text, "after = [{}]", list(&after, "M"));
             if let Some(other) = pick(0.15).first() {
@@ -114,13 +123,26 @@ impl Script {
         }
     }
 
+    /// The upstream modules whose results are in the key of this one's: with a rule that does not wait for the others, only
+    /// those that it cannot do without.
+    pub fn read_by(&self, module: ModuleIndex) -> &[ModuleIndex] {
+        let node = &self.graph.nodes[module.at()];
+        match &node.rule {
+            Rule::Airflow(rule, needed) if rule.is_early() => needed,
+            Rule::Airflow(..) | Rule::Contract(_) => &node.upstream,
+        }
+    }
+
     /// What the tasks of a star must end with.
     pub fn expected(&self, star: StarId) -> Vec<Expected> {
         let mut row = Row::fresh(self.graph.nodes.len());
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut tried) = (BTreeMap::new(), BTreeSet::new());
         for module in self.graph.modules() {
-            let node = &self.graph.nodes[module.at()];
-            let state = match decide(node, &row) {
+            let decision = decide(&self.graph.nodes[module.at()], &row);
+            if decision == Decision::Run {
+                tried.insert(module);
+            }
+            let state = match decision {
                 Decision::Settle(cause) => cause.state(),
                 Decision::Run | Decision::Undecided => match self.fate(star, module) {
                     Fate::Succeeds | Fate::SucceedsAfter(_) | Fate::SucceedsAfterTrouble(_) => TaskState::Succeeded,
@@ -131,12 +153,16 @@ impl Script {
             row.set(module, Cell { state, tag: 1 });
             if state == TaskState::Succeeded {
                 let upstream: BTreeMap<ModuleIndex, Key> =
-                    node.upstream.iter().filter_map(|up| Some((*up, *keys.get(up)?))).collect();
+                    self.read_by(module).iter().filter_map(|up| Some((*up, *keys.get(up)?))).collect();
                 keys.insert(module, self.key(star, module, &upstream));
             }
         }
-        let modules = self.graph.modules();
-        modules.map(|module| Expected { state: row.cell(module).state, key: keys.get(&module).copied() }).collect()
+        let expected = |module: ModuleIndex| Expected {
+            state: row.cell(module).state,
+            key: keys.get(&module).copied(),
+            is_tried: tried.contains(&module),
+        };
+        self.graph.modules().map(expected).collect()
     }
 
     fn fate(&self, star: StarId, module: ModuleIndex) -> Fate {
@@ -160,6 +186,10 @@ impl Script {
         }
         Key::from_bytes(bytes)
     }
+}
+
+fn draw_rule(rng: &mut StdRng) -> TriggerRule {
+    *TriggerRule::VARIANTS.choose(rng).expect("there are rules")
 }
 
 fn hash(value: &impl Hash) -> u64 {

@@ -139,7 +139,7 @@ impl Worker {
             note(&self.violations, format!("R1: {message} was queued on {:?}", grant.row));
         }
         let mut keys = BTreeMap::new();
-        for up in node.upstream.iter().filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {
+        for up in script.read_by(module).iter().filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {
             match grant.upstream.get(up).map(|detail| &detail.outcome) {
                 Some(Outcome::Succeeded(success)) => drop(keys.insert(*up, success.key)),
                 other => note(&self.violations, format!("{message}: nothing is known of {up:?}, but {other:?}")),

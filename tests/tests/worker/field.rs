@@ -234,6 +234,18 @@ impl Field {
         }
     }
 
+    /// How every module ended that was handed out, once the star is settled.
+    pub(crate) async fn outcomes(&mut self) -> BTreeMap<String, Outcome> {
+        let mut outcomes = BTreeMap::new();
+        while !self.star_now().await.is_settled() {
+            let completion = self.completion().await;
+            let name = self.pipeline.module(completion.task.module).name.to_string();
+            let Report::Ended(outcome) = completion.result else { panic!("{name} was given back") };
+            outcomes.insert(name, outcome);
+        }
+        outcomes
+    }
+
     /// Applies an event to the star, and does what follows: writes, and publishes at once what is to be queued or waits.
     pub(crate) async fn apply(&mut self, event: Event, mut change: Change) {
         let before = self.state.load(self.run, &[StarIndex(0)]).await.unwrap().remove(0);

@@ -15,7 +15,7 @@ use common::store::runs::{Amendment, Amendments, Decided};
 use worker::runner::{Program, SharedRunner};
 
 use super::lever::{Answer, require_sense, standing, unknown, write};
-use crate::connect::Config;
+use crate::connect::{Config, out_of_reach};
 use crate::exit::Stop;
 use crate::output::Format;
 
@@ -44,10 +44,8 @@ pub(crate) async fn amend(config: &Config, store: &Store, asked: Amend, format: 
     let wanted = pairs(&pipeline, asked.modules, asked.images)?;
     require_sense(store, run, &orders, &Decided::Amend { images: BTreeMap::new() })?;
     let before = Amendments::of(&store.decisions(run)?);
-    let runner = config.runner(store).await.map_err(|error| {
-        anyhow::Error::new(error)
-            .context("the identity of an image is found by this host's Docker; amend where it runs")
-    })?;
+    let hint = "the identity of an image is found by this host's Docker; amend where it runs";
+    let runner = config.runner(store).await.map_err(|error| out_of_reach(error, hint))?;
     let mut images = BTreeMap::new();
     for (module, image) in wanted {
         let amendment = resolve(store, run, &runner, &before, module, image).await?;

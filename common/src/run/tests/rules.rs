@@ -2,23 +2,26 @@
 
 use super::*;
 
-/// Pairs of upstream states: `S`ucceeded, `F`ailed, `U`pstream_failed, s`K`ipped, `.` unsettled.
-const PAIRS: [&str; 15] = ["SS", "SF", "SU", "SK", "FF", "FU", "FK", "UU", "UK", "KK", "S.", "F.", "U.", "K.", ".."];
+/// Pairs of upstream states: `S`ucceeded, `F`ailed, `E`rrored, `U`pstream_failed, s`K`ipped, `.` unsettled.
+const PAIRS: [&str; 21] = [
+    "SS", "SF", "SU", "SK", "FF", "FU", "FK", "UU", "UK", "KK", "S.", "F.", "U.", "K.", "..", "SE", "EE", "FE", "EU",
+    "EK", "E.",
+];
 
 /// `R`un, `U`pstream_failed, s`K`ipped, `-` wait; a column per pair.
 const TABLE: [(TriggerRule, &str); 12] = [
-    (TriggerRule::AllSuccess, "R U U K U U U U U K - - - - -"),
-    (TriggerRule::AllFailed, "K K K K R R K R K K - - - - -"),
-    (TriggerRule::AllDone, "R R R R R R R R R R - - - - -"),
-    (TriggerRule::AllDoneMinOneSuccess, "R R R R U U U U U K - - - - -"),
-    (TriggerRule::AllSkipped, "K K K K K K K K K R - - - - -"),
-    (TriggerRule::OneSuccess, "R R R R U U U U U K R - - - -"),
-    (TriggerRule::OneFailed, "K R R K R R R R R K - R R - -"),
-    (TriggerRule::OneDone, "R R R R R R R K K K R R - - -"),
-    (TriggerRule::NoneFailed, "R U U R U U U U U R - - - - -"),
-    (TriggerRule::NoneFailedMinOneSuccess, "R U U R U U U U U K - - - - -"),
-    (TriggerRule::NoneSkipped, "R R R K R R K R K K - - - - -"),
-    (TriggerRule::Always, "R R R R R R R R R R R R R R R"),
+    (TriggerRule::AllSuccess, "R U U K U U U U U K - - - - - U U U U U -"),
+    (TriggerRule::AllFailed, "K K K K R R K R K K - - - - - K R R R K -"),
+    (TriggerRule::AllDone, "R R R R R R R R R R - - - - - R R R R R -"),
+    (TriggerRule::AllDoneMinOneSuccess, "R R R R U U U U U K - - - - - R U U U U -"),
+    (TriggerRule::AllSkipped, "K K K K K K K K K R - - - - - K K K K K -"),
+    (TriggerRule::OneSuccess, "R R R R U U U U U K R - - - - R U U U U -"),
+    (TriggerRule::OneFailed, "K R R K R R R R R K - R R - - R R R R R R"),
+    (TriggerRule::OneDone, "R R R R R R R K K K R R - - - R R R R R R"),
+    (TriggerRule::NoneFailed, "R U U R U U U U U R - - - - - U U U U U -"),
+    (TriggerRule::NoneFailedMinOneSuccess, "R U U R U U U U U K - - - - - U U U U U -"),
+    (TriggerRule::NoneSkipped, "R R R K R R K R K K - - - - - R R R R K -"),
+    (TriggerRule::Always, "R R R R R R R R R R R R R R R R R R R R R"),
 ];
 
 #[test]
@@ -58,9 +61,9 @@ fn without_upstream_every_rule_runs() {
 #[test]
 fn no_rule_changes_its_mind_when_more_is_settled() {
     for (rule, _) in TABLE {
-        for pair in ["S.", "F.", "U.", "K.", ".."] {
+        for pair in ["S.", "F.", "E.", "U.", "K.", ".."] {
             let early = decided(rule, &[], pair);
-            for state in ["S", "F", "U", "K"] {
+            for state in ["S", "F", "E", "U", "K"] {
                 let later = decided(rule, &[], &pair.replacen('.', state, 1));
                 assert!(early == "-" || early == later, "{rule} said {early} for {pair} and {later} with {state}");
             }
@@ -76,6 +79,7 @@ fn decided(rule: TriggerRule, needed: &[u8], pair: &str) -> &'static str {
         let state = match letter {
             'S' => TaskState::Succeeded,
             'F' => TaskState::Failed,
+            'E' => TaskState::Errored,
             'U' => TaskState::UpstreamFailed,
             'K' => TaskState::Skipped,
             _ => TaskState::Queued,
