@@ -177,7 +177,7 @@ pub enum Ignored {
     /// The star is not in the run yet.
     #[error("the star is not admitted")]
     NotAdmitted,
-    /// The task moved on to another attempt, or settled.
+    /// The task moved on to another attempt, or settled; or it is to be opened again and is on its way already.
     #[error("the attempt is not the current one")]
     Stale,
     /// The task does not wait for a next try.
@@ -279,7 +279,10 @@ pub fn apply(graph: &Graph, star: &Star, event: Event) -> Result<Applied, Ignore
             actions.push(next.queue(module));
         }
         Event::Reopen { module } => {
-            state_of(graph, star, module)?;
+            // Two that ask for the same must not stop the attempt that the first of them began.
+            if matches!(state_of(graph, star, module)?, TaskState::Queued | TaskState::Waiting) {
+                return Err(Ignored::Stale);
+            }
             next.set(module, TaskState::Blocked);
             if let Some(tries) = next.tries.get_mut(&module) {
                 tries.platform = 0;

@@ -100,7 +100,7 @@ impl News {
     async fn decide(&mut self, ports: &Ports, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
         let course = self.course.clone();
         let current = ports.state.load(course.record.run, stars).await?;
-        let mut changes = Vec::new();
+        let (mut changes, mut again) = (Vec::new(), Vec::new());
         for (&star, current) in stars.iter().zip(&current) {
             let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
             for reason in &folded.ignored {
@@ -108,11 +108,12 @@ impl News {
             }
             match folded.change {
                 None => drop(self.steps.remove(&star)),
-                Some(change) if current.is_settled() && !change.close => {
-                    changes.push(reopened(ports, &course, star, current).await?);
-                }
+                Some(change) if current.is_settled() && !change.close => again.push((star, current)),
                 Some(change) => changes.push(change),
             }
+        }
+        if !again.is_empty() {
+            changes.extend(reopened(ports, &course, &again).await?);
         }
         Ok(changes)
     }
@@ -129,18 +130,22 @@ impl News {
     }
 }
 
-/// A settled star that must go on. What was known of its tasks may be gone with its closing, so that all of them run again:
-/// keys make what is done free. Its line in the settled batches is taken back first.
-async fn reopened(ports: &Ports, course: &Arc<Course>, star: StarIndex, current: &Star) -> Result<Change, Trouble> {
-    let line = SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None };
+/// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that all of them run
+/// again: keys make what is done free. Their lines in the settled batches are taken back first.
+async fn reopened(ports: &Ports, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
+    let places: Vec<StarIndex> = stars.iter().map(|(star, _)| *star).collect();
+    let line = |star| SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None };
+    let lines: Vec<SettledStar> = places.iter().copied().map(line).collect();
     let (store, run) = (ports.store.clone(), course.record.run);
-    blocking(move || store.append_settled(run, &[line])).await?;
-    let admission = admissions(ports, course, &[star]).await?.remove(0);
+    blocking(move || store.append_settled(run, &lines)).await?;
     let steps: Vec<Step> = course.roots().map(|module| Event::Reopen { module }.into()).collect();
-    let folded = fold(&course.pipeline, &course.graph, star, current, &steps);
-    let nothing =
-        Change { star, expected: current.row.clone(), after: current.clone(), close: true, ..Change::default() };
-    Ok(Change { admission: Some(admission), ..folded.change.unwrap_or(nothing) })
+    let change = |(&(star, current), admission): (&(StarIndex, &Star), Admission)| {
+        let folded = fold(&course.pipeline, &course.graph, star, current, &steps);
+        let nothing =
+            Change { star, expected: current.row.clone(), after: current.clone(), close: true, ..Change::default() };
+        Change { admission: Some(admission), ..folded.change.unwrap_or(nothing) }
+    };
+    Ok(stars.iter().zip(admissions(ports, course, &places).await?).map(change).collect())
 }
 
 /// What is fixed of stars that enter, from file names alone: their externals at the horizon, their newest generation of

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::id::{ModuleIndex, RunId, StarId, StarIndex};
-use common::run::{Event, Row};
+use common::run::{Event, Row, TaskState};
 use common::state::{Phase, RunView};
 use common::store::runs::Selection;
 
@@ -16,9 +16,6 @@ use crate::trouble::{Trouble, blocking};
 
 /// Stars that are looked at together.
 const BLOCK: u32 = 4096;
-
-/// Stars in flight that are cancelled together.
-const CANCELLED_AT_ONCE: u32 = 512;
 
 /// What the store says that operators want of a run.
 pub(crate) async fn orders(ports: &Ports, run: RunId) -> Result<Orders, Trouble> {
@@ -47,7 +44,7 @@ pub(crate) async fn follow(
     match orders.phase {
         Phase::Active | Phase::Paused => {}
         // Those that were not admitted yet end where they would be admitted.
-        Phase::Cancelling => cancel_in_flight(ports, course).await?,
+        Phase::Cancelling => cancel(ports, course, view.in_flight).await?,
     }
     for (number, selection) in &orders.retries {
         retry(ports, course, selection).await?;
@@ -58,9 +55,10 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-async fn cancel_in_flight(ports: &Ports, course: &Arc<Course>) -> Result<(), Trouble> {
+/// Cancels all stars in flight, also behind those that wait for their files.
+async fn cancel(ports: &Ports, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
     let mut news = News::of(course);
-    for star in ports.state.in_flight(course.record.run, CANCELLED_AT_ONCE).await? {
+    for star in ports.state.in_flight(course.record.run, in_flight).await? {
         news.add(star, Event::Cancel);
     }
     news.bring_in(ports, Race::Again).await?;
@@ -100,7 +98,8 @@ pub(crate) async fn position(course: &Arc<Course>, star: StarId) -> Result<Optio
     blocking(move || course.stars.position(star)).await
 }
 
-/// The settled tasks of a star, whichever it is, that a selection is about. Without a state named, those that were lost.
+/// The settled tasks of a star, whichever it is, that a selection is about. Without a state named, those that were lost, but
+/// not to a newer run: that has newer data.
 pub(crate) fn selected(course: &Course, selection: &Selection, row: &Row) -> Vec<ModuleIndex> {
     if row.is_fresh() {
         return Vec::new();
@@ -110,7 +109,7 @@ pub(crate) fn selected(course: &Course, selection: &Selection, row: &Row) -> Vec
         let state = row.cell(*module).state;
         wanted.is_none_or(|wanted| wanted == Some(*module))
             && state.is_settled()
-            && selection.state.map_or(state.is_lost(), |wanted| wanted == state)
+            && selection.state.map_or(state.is_lost() && state != TaskState::Superseded, |wanted| wanted == state)
     };
     course.graph.modules().filter(is_wanted).collect()
 }

@@ -137,7 +137,7 @@ impl Settler {
         if view.star.row.is_fresh() || !view.star.is_settled() {
             return Ok(None);
         }
-        let end = star_end(&view);
+        let mut end = star_end(&view);
         let generation = match (end, &view.admission) {
             // The star file stays as the last whole run left it: half a run would hide products.
             (StarEnd::Cancelled | StarEnd::Superseded, _) => None,
@@ -152,7 +152,11 @@ impl Settler {
             // So it does after a run that was limited to a group.
             (_, Some(_)) if course.record.only_group.is_some() => None,
             (_, Some(admission)) => match self.build(&course, star, &view, admission).await {
-                Ok(generation) => Some(generation),
+                Ok(Some(generation)) => Some(generation),
+                Ok(None) => {
+                    end = StarEnd::Superseded;
+                    None
+                }
                 Err(Trouble::Agent(error @ AgentError::Refused(_))) => {
                     return make_again(&self.ports, &course, star, &view, error).await;
                 }
@@ -164,14 +168,16 @@ impl Settler {
         Ok(Some(Settled { course, row: view.star.row, line }))
     }
 
-    /// Makes the star's next generation; the number of the one that holds this end.
+    /// Makes the star's next generation; the number of the one that holds this end. `None` when the newest one is of newer
+    /// data already, as after a retry of an older run: the star file does not go back.
     async fn build(
         &mut self,
         course: &Arc<Course>,
         star: StarIndex,
         view: &StarView,
         admission: &Admission,
-    ) -> Result<u32, Trouble> {
+    ) -> Result<Option<u32>, Trouble> {
+        let record = &course.record;
         let (quarter, run) = (course.record.quarter, course.record.run);
         let (names, store) = (course.clone(), self.ports.store.clone());
         let (name, mut newest) = blocking(move || {
@@ -184,10 +190,13 @@ impl Settler {
                 let file = self.ports.store.at(paths::generation(name, quarter, number));
                 // One that cannot be read is not this end; the next one does not need it.
                 let info = self.files.generation(&file).await.ok().flatten();
-                if info.is_some_and(|info| info.run == run && info.row == view.star.row.as_bytes()) {
+                if info.as_ref().is_some_and(|info| info.run == run && info.row == view.star.row.as_bytes()) {
                     let store = self.ports.store.clone();
                     blocking(move || store.refresh_star_file(name, quarter)).await?;
-                    return Ok(number);
+                    return Ok(Some(number));
+                }
+                if info.is_some_and(|info| info.pipeline == record.pipeline && info.horizon > record.horizon) {
+                    return Ok(None);
                 }
             }
             let number = newest.unwrap_or(0) + 1;
@@ -204,7 +213,7 @@ impl Settler {
             // Its content has its final name by now, or is of no use.
             let _ = tokio::fs::remove_file(&dest).await;
             match commit? {
-                Commit::Created => return Ok(number),
+                Commit::Created => return Ok(Some(number)),
                 Commit::Exists => {
                     let store = self.ports.store.clone();
                     newest = blocking(move || store.latest_generation(name, quarter)).await?;

@@ -156,6 +156,11 @@ fn a_reopened_task_takes_what_depends_on_it_along() {
     let played = play(&graph, &events);
     assert_eq!(played.row(), "A queued, B blocked, C blocked, D queued");
     assert_eq!(played.ignored, ["C1 succeeded"]);
+    // Two that follow one decision do not stop each other's attempt.
+    let events = ["admit", "A1 succeeded", "reopen A", "reopen A", "A2 again", "reopen A", "A due"];
+    let played = play(&graph, &events);
+    assert_eq!(played.ignored, ["reopen A", "reopen A"]);
+    assert_eq!(played.actions.last().map(String::as_str), Some("queue A3"));
 }
 
 #[test]
