@@ -79,8 +79,7 @@ pub struct Module {
     pub parameters: BTreeMap<String, Value>,
     /// Its resource class.
     pub class: ClassName,
-    /// Bytes of memory of its first attempt; the next one after running out of memory gets twice as much, up to what its
-    /// class has.
+    /// Bytes of memory of its first attempt, at most what its class has; [`Pipeline::memory`] tells that of later ones.
     pub memory: u64,
     /// How long an attempt may run.
     pub time_limit: Duration,
@@ -260,6 +259,14 @@ impl Pipeline {
     /// Its modules with their positions.
     pub fn indexed(&self) -> impl Iterator<Item = (ModuleIndex, &Module)> {
         (0..=u8::MAX).map(ModuleIndex).zip(&self.modules)
+    }
+
+    /// Bytes of memory that an attempt (counted from 1) of a module has: twice as much as the one before, up to what its class
+    /// has. A slot has that much anyway, so that an attempt which ran out of memory is worth another while there is more.
+    pub fn memory(&self, module: &Module, attempt: u32) -> u64 {
+        let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
+        let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
+        module.memory.saturating_mul(doubled).min(most)
     }
 
     /// The groups of its modules, sorted.

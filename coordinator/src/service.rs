@@ -192,7 +192,7 @@ async fn add(ports: &Ports, news: &mut News, completion: &Completion) -> Result<
         }
         Report::Ended(outcome) => outcome,
     };
-    let event = Event::Ended { module, attempt, verdict: verdict(definition, outcome) };
+    let event = Event::Ended { module, attempt, verdict: verdict(&course.pipeline, definition, attempt, outcome) };
     news.add(star, Step { event, detail: Detail::of(completion) });
     if let Outcome::Errored(error) = outcome
         && error.kind == PlatformErrorKind::InputLost

@@ -9,25 +9,28 @@ use common::outcome::{Failure, FailureKind, Outcome, Skip};
 use common::pipeline::{Module, Pipeline, Source};
 use common::run::{Cause, Row, TaskState, Verdict};
 
-/// What the core is told of an attempt that ended.
-pub(crate) fn verdict(module: &Module, outcome: &Outcome) -> Verdict {
+/// What the core is told of an attempt of a module that ended.
+pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: u32, outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Succeeded(_) => Verdict::Succeeded,
         Outcome::Skipped(_) => Verdict::Skipped,
         Outcome::UpstreamFailed { .. } => Verdict::UpstreamFailed,
-        Outcome::Failed(failure) => Verdict::Failed { again: is_worth_another_try(module, failure) },
+        Outcome::Failed(failure) => {
+            let has_more = pipeline.memory(module, attempt + 1) > pipeline.memory(module, attempt);
+            Verdict::Failed { again: is_worth_another_try(module, failure, has_more) }
+        }
         Outcome::Errored(_) => Verdict::Errored,
     }
 }
 
-/// Only what may end differently is tried again: the module's own wish, and exit codes that its policy lists. Out of memory
-/// is not, for a slot's memory is fixed by the class, so that the next try would end the same way.
-fn is_worth_another_try(module: &Module, failure: &Failure) -> bool {
+/// Only what may end differently is tried again: the module's own wish, exit codes that its policy lists, and out of memory
+/// where the next attempt has more of it.
+fn is_worth_another_try(module: &Module, failure: &Failure, has_more_memory: bool) -> bool {
     match failure.kind {
         FailureKind::TryAgain => true,
         FailureKind::Exit => failure.exit_code.is_some_and(|code| module.retry_on.contains(&code)),
-        FailureKind::OutOfMemory
-        | FailureKind::TimeLimit
+        FailureKind::OutOfMemory => has_more_memory,
+        FailureKind::TimeLimit
         | FailureKind::Signal
         | FailureKind::OutputMissing
         | FailureKind::OutputUndeclared
@@ -102,6 +105,7 @@ memory = '1GB'
 [modules.A]
 image = 'i'
 class = 'default'
+memory = '300MB'
 time_limit = '1m'
 inputs.mandatory = ['LC']
 outputs.mandatory = ['X']
@@ -126,24 +130,32 @@ outputs.mandatory = ['Y']
     #[test]
     fn only_what_may_end_differently_is_tried_again() {
         let pipeline = pipeline();
-        let module = pipeline.module(ModuleIndex(0));
+        let (a, b) = (pipeline.module(ModuleIndex(0)), pipeline.module(ModuleIndex(1)));
         for (outcome, expected) in [
             (failed(FailureKind::TryAgain, Some(75)), Verdict::Failed { again: true }),
             (failed(FailureKind::Exit, Some(3)), Verdict::Failed { again: true }),
             (failed(FailureKind::Exit, Some(1)), Verdict::Failed { again: false }),
-            (failed(FailureKind::OutOfMemory, Some(137)), Verdict::Failed { again: false }),
+            (failed(FailureKind::TimeLimit, None), Verdict::Failed { again: false }),
             (failed(FailureKind::OutputMissing, None), Verdict::Failed { again: false }),
             (Outcome::UpstreamFailed { lost: "X".to_owned() }, Verdict::UpstreamFailed),
             (Outcome::Skipped(Skip::Disabled), Verdict::Skipped),
         ] {
-            assert_eq!(verdict(module, &outcome), expected, "{outcome}");
+            assert_eq!(verdict(&pipeline, a, 1, &outcome), expected, "{outcome}");
+        }
+        // A begins with 300 MB of its class's 1 GB: 600 MB, 1 GB, and there is no more. B has all of it from the start.
+        let out_of_memory = failed(FailureKind::OutOfMemory, None);
+        for (module, attempt, again) in [(a, 1, true), (a, 2, true), (a, 3, false), (a, 90, false), (b, 1, false)] {
+            let verdict = verdict(&pipeline, module, attempt, &out_of_memory);
+            assert_eq!(verdict, Verdict::Failed { again }, "{} {attempt}", module.name);
         }
     }
 
     #[test]
     fn the_platforms_trouble_is_never_blamed_on_the_module() {
         let trouble = PlatformError { kind: PlatformErrorKind::ImageMissing, message: String::new() };
-        assert_eq!(verdict(pipeline().module(ModuleIndex(0)), &Outcome::Errored(trouble)), Verdict::Errored);
+        let pipeline = pipeline();
+        let verdict = verdict(&pipeline, pipeline.module(ModuleIndex(0)), 1, &Outcome::Errored(trouble));
+        assert_eq!(verdict, Verdict::Errored);
     }
 
     #[test]

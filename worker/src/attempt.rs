@@ -76,14 +76,6 @@ impl Order {
     pub(crate) fn module(&self) -> &Module {
         self.run.pipeline.module(self.task.module)
     }
-
-    /// Bytes of memory for this attempt: twice as much after each try that the module lost, up to what its class has.
-    fn memory(&self) -> u64 {
-        let module = self.module();
-        let class = self.run.pipeline.classes.get(&module.class).map_or(module.memory, |class| class.memory);
-        let doublings = self.grant.tries.science.min(32);
-        module.memory.saturating_mul(1 << doublings).min(class.max(module.memory))
-    }
 }
 
 /// How an attempt ended.
@@ -230,7 +222,7 @@ fn spec(desk: &Desk, order: &Order, program: &Program, identity: &str, key: &Key
     let cpus = order.run.pipeline.classes.get(&module.class).map_or(1.0, |class| class.cpus);
     let limits = Limits {
         cpus,
-        memory: order.memory(),
+        memory: order.run.pipeline.memory(module, order.attempt),
         processes: desk.bounds.processes,
         time: module.time_limit,
         output: desk.bounds.output,
