@@ -120,7 +120,7 @@ impl Expression {
             Tree::Or(a, b) => Formula::Or(Box::new(self.formula_of(a)), Box::new(self.formula_of(b))),
             Tree::Not(a) => Formula::Not(Box::new(self.formula_of(a))),
             Tree::Term(term) if term.reads.is_empty() => {
-                // A constant that does not evaluate is left to the worker, which reports it.
+                // It evaluates: that was tried when it was compiled.
                 self.constant(term).map_or(Formula::Term(Vec::new()), Formula::Constant)
             }
             Tree::Term(term) => {

@@ -19,31 +19,74 @@ pub(super) const READ: &str = "read";
 /// Longest condition, in bytes: parsing and evaluation recurse.
 const LONGEST: usize = 4096;
 
+/// Deepest nesting of operators, for the same reason.
+const DEEPEST: usize = 100;
+
 /// Most terms in the condition of a `?:`, which stands in the tree twice.
 const MOST_TERMS: usize = 32;
 
 impl Expression {
-    /// Compiles a condition; the error says what is wrong and what would be right.
-    pub fn compile(text: &str, scope: &Scope<'_>) -> Result<Self, InvalidExpression> {
+    /// Compiles a condition; the errors say what is wrong and what would be right, all at once.
+    pub fn compile(text: &str, scope: &Scope<'_>) -> Result<Self, Vec<InvalidExpression>> {
+        let refuse = |reason: String| Err(vec![InvalidExpression(reason)]);
         if text.len() > LONGEST {
-            return Err(InvalidExpression(format!("is {} bytes long, at most {LONGEST} are allowed", text.len())));
+            return refuse(format!("is {} bytes long, at most {LONGEST} are allowed", text.len()));
         }
-        let program = cel::Program::compile(text).map_err(|error| no_cel(&error.to_string()))?;
-        let mut compiler = Compiler { scope, reads: Vec::new(), kinds: Vec::new(), params: BTreeMap::new() };
-        let tree = compiler.tree(program.expression())?;
-        let Compiler { reads, kinds, params, .. } = compiler;
+        let program = cel::Program::compile(text).map_err(|error| vec![no_cel(&error.to_string())])?;
+        if !is_shallow(program.expression(), DEEPEST) {
+            return refuse(format!("is nested deeper than {DEEPEST} operators"));
+        }
+        let mut compiler = Compiler {
+            scope,
+            reads: Vec::new(),
+            kinds: Vec::new(),
+            params: BTreeMap::new(),
+            mistakes: Vec::new(),
+        };
+        let tree = compiler.tree(program.expression());
+        let Compiler { reads, kinds, params, mut mistakes, .. } = compiler;
         let expression = Self { text: text.to_owned(), tree, reads, kinds, params };
-        expression.check_types(&expression.tree)?;
-        Ok(expression)
+        if mistakes.is_empty() {
+            expression.check_types(&expression.tree, &mut mistakes);
+        }
+        if mistakes.is_empty() { Ok(expression) } else { Err(mistakes) }
     }
 
     /// Tries each term on values of the types that its columns have.
-    fn check_types(&self, tree: &Tree) -> Result<(), InvalidExpression> {
+    fn check_types(&self, tree: &Tree, mistakes: &mut Vec<InvalidExpression>) {
         match tree {
-            Tree::And(a, b) | Tree::Or(a, b) => self.check_types(a).and_then(|()| self.check_types(b)),
-            Tree::Not(a) => self.check_types(a),
-            Tree::Term(term) => self.try_types(term).map_err(InvalidExpression),
+            Tree::And(a, b) | Tree::Or(a, b) => {
+                self.check_types(a, mistakes);
+                self.check_types(b, mistakes);
+            }
+            Tree::Not(a) => self.check_types(a, mistakes),
+            Tree::Term(term) => {
+                let names: Vec<String> = term.reads.iter().map(|&at| format!("`{}`", self.reads[at])).collect();
+                let about = if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) };
+                let mistake = self.try_types(term).err().map(|reason| InvalidExpression(format!("{about}{reason}")));
+                // The condition of a `?:` stands in the tree twice.
+                mistakes.extend(mistake.filter(|mistake| !mistakes.contains(mistake)));
+            }
         }
+    }
+}
+
+/// Whether a syntax tree has at most `most` levels.
+fn is_shallow(node: &IdedExpr, most: usize) -> bool {
+    let Some(most) = most.checked_sub(1) else { return false };
+    match &node.expr {
+        Expr::Call(call) => {
+            call.target.iter().map(Box::as_ref).chain(&call.args).all(|inner| is_shallow(inner, most))
+        }
+        Expr::Select(select) => is_shallow(&select.operand, most),
+        Expr::List(list) => list.elements.iter().all(|inner| is_shallow(inner, most)),
+        // The others have nothing inside, or are refused whole.
+        Expr::Ident(_)
+        | Expr::Literal(_)
+        | Expr::Comprehension(_)
+        | Expr::Map(_)
+        | Expr::Struct(_)
+        | Expr::Unspecified => true,
     }
 }
 
@@ -70,55 +113,60 @@ struct Compiler<'a> {
     reads: Vec<Read>,
     kinds: Vec<Option<ColumnKind>>,
     params: BTreeMap<String, serde_json::Value>,
+    mistakes: Vec<InvalidExpression>,
 }
 
 impl Compiler<'_> {
-    fn tree(&mut self, node: &IdedExpr) -> Result<Tree, InvalidExpression> {
+    fn tree(&mut self, node: &IdedExpr) -> Tree {
         if let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr {
             match (func_name.as_str(), args.as_slice()) {
                 (operators::LOGICAL_AND, [first, rest @ ..]) => return self.chain(first, rest, Tree::And),
                 (operators::LOGICAL_OR, [first, rest @ ..]) => return self.chain(first, rest, Tree::Or),
-                (operators::LOGICAL_NOT, [a]) => return Ok(Tree::Not(Box::new(self.tree(a)?))),
+                (operators::LOGICAL_NOT, [a]) => return Tree::Not(Box::new(self.tree(a))),
                 // `c ? a : b` is `c && a || !c && b`: an error of the side that is not taken does not matter.
                 (operators::CONDITIONAL, [condition, yes, no]) => {
-                    let (condition, yes, no) = (self.tree(condition)?, self.tree(yes)?, self.tree(no)?);
+                    let (condition, yes, no) = (self.tree(condition), self.tree(yes), self.tree(no));
                     if condition.terms() > MOST_TERMS {
-                        let most = format!("the condition of a `?:` has more than {MOST_TERMS} terms");
-                        return Err(InvalidExpression(most));
+                        self.refuse(format!("the condition of a `?:` has more than {MOST_TERMS} terms"));
+                        return condition;
                     }
                     let otherwise = Tree::Not(Box::new(condition.clone()));
                     let yes = Tree::And(Box::new(condition), Box::new(yes));
-                    return Ok(Tree::Or(Box::new(yes), Box::new(Tree::And(Box::new(otherwise), Box::new(no)))));
+                    return Tree::Or(Box::new(yes), Box::new(Tree::And(Box::new(otherwise), Box::new(no))));
                 }
                 _ => {}
             }
         }
         let mut syntax = node.clone();
         let mut reads = BTreeSet::new();
-        self.replace(&mut syntax, &mut reads)?;
-        Ok(Tree::Term(Term { reads: reads.into_iter().collect(), syntax }))
+        self.replace(&mut syntax, &mut reads);
+        Tree::Term(Term { reads: reads.into_iter().collect(), syntax })
     }
 
-    fn chain(
-        &mut self,
-        first: &IdedExpr,
-        rest: &[IdedExpr],
-        join: fn(Box<Tree>, Box<Tree>) -> Tree,
-    ) -> Result<Tree, InvalidExpression> {
-        rest.iter().try_fold(self.tree(first)?, |tree, next| Ok(join(Box::new(tree), Box::new(self.tree(next)?))))
+    fn chain(&mut self, first: &IdedExpr, rest: &[IdedExpr], join: fn(Box<Tree>, Box<Tree>) -> Tree) -> Tree {
+        let first = self.tree(first);
+        rest.iter().fold(first, |tree, next| join(Box::new(tree), Box::new(self.tree(next))))
+    }
+
+    fn refuse(&mut self, reason: impl Into<String>) {
+        self.mistakes.push(InvalidExpression(reason.into()));
     }
 
     /// Replaces the products in a term by identifiers and notes them.
-    fn replace(&mut self, node: &mut IdedExpr, reads: &mut BTreeSet<usize>) -> Result<(), InvalidExpression> {
-        if let Some((read, kind)) = self.read(node)? {
-            let at = self.reads.iter().position(|known| *known == read).unwrap_or_else(|| {
-                self.reads.push(read);
-                self.kinds.push(kind);
-                self.reads.len() - 1
-            });
-            reads.insert(at);
-            node.expr = Expr::Ident(format!("{READ}{at}"));
-            return Ok(());
+    fn replace(&mut self, node: &mut IdedExpr, reads: &mut BTreeSet<usize>) {
+        match self.read(node) {
+            Ok(Some((read, kind))) => {
+                let at = self.reads.iter().position(|known| *known == read).unwrap_or_else(|| {
+                    self.reads.push(read);
+                    self.kinds.push(kind);
+                    self.reads.len() - 1
+                });
+                reads.insert(at);
+                node.expr = Expr::Ident(format!("{READ}{at}"));
+                return;
+            }
+            Ok(None) => {}
+            Err(mistake) => return self.mistakes.push(mistake),
         }
         if let Some(("params", [name, ..])) = path(node).as_ref().map(|(root, names)| (*root, names.as_slice())) {
             return self.note_param(name);
@@ -126,34 +174,43 @@ impl Compiler<'_> {
         match &mut node.expr {
             Expr::Call(call) => {
                 for inner in call.target.iter_mut().map(Box::as_mut).chain(&mut call.args) {
-                    self.replace(inner, reads)?;
+                    self.operand(inner, reads);
                 }
             }
             Expr::Select(select) if select.test => {
-                return Err(InvalidExpression(
-                    "`has` is not allowed: what was not made counts as false, and `made(\"X\")` asks for it".to_owned(),
-                ));
+                self.refuse("`has` is not allowed: what was not made counts as false, and `made(\"X\")` asks for it");
             }
-            Expr::Select(select) => self.replace(&mut select.operand, reads)?,
+            Expr::Select(select) => self.operand(&mut select.operand, reads),
             Expr::List(list) => {
                 for inner in &mut list.elements {
-                    self.replace(inner, reads)?;
+                    self.operand(inner, reads);
                 }
             }
             Expr::Ident(name) if name == "P" || name == "PREV" || name == "params" => {
-                return Err(InvalidExpression(format!(
-                    "`{name}` must be followed by a literal name, as in `{name}.X` or `{name}[\"X\"]`"
-                )));
+                let reason = format!("`{name}` must be followed by a literal name, as in `{name}.X` or `{name}[\"X\"]`");
+                self.refuse(reason);
             }
             Expr::Ident(name) => {
-                return Err(InvalidExpression(format!("unknown name `{name}`: expected P, PREV or params")));
+                let reason = format!("unknown name `{name}`: expected P, PREV or params");
+                self.refuse(reason);
             }
             Expr::Literal(_) => {}
             Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
-                return Err(InvalidExpression("macros, maps and structures are not allowed in conditions".to_owned()));
+                self.refuse("macros, maps and structures are not allowed in conditions");
             }
         }
-        Ok(())
+    }
+
+    /// The same below an operator or function, where a condition would lose what it says of products that are not there:
+    /// they make the whole term false.
+    fn operand(&mut self, node: &mut IdedExpr, reads: &mut BTreeSet<usize>) {
+        match condition(node) {
+            Some(word) => self.refuse(format!(
+                "`{word}` gives a condition, which only `&&`, `||`, `!` and `?:` can take: write `!made(\"X\")`, not \
+                 `made(\"X\") == false`"
+            )),
+            None => self.replace(node, reads),
+        }
     }
 
     /// The read that a node is, if it is one, and the kind of its value, where it is known.
@@ -247,13 +304,32 @@ impl Compiler<'_> {
         Ok(Some(flags))
     }
 
-    fn note_param(&mut self, name: &str) -> Result<(), InvalidExpression> {
-        let Some(value) = self.scope.params.get(name) else {
-            return Err(InvalidExpression(format!("`params.{name}` is not in [params]")));
-        };
-        self.params.insert(name.to_owned(), value.clone());
-        Ok(())
+    fn note_param(&mut self, name: &str) {
+        match self.scope.params.get(name) {
+            Some(value) => drop(self.params.insert(name.to_owned(), value.clone())),
+            None => self.refuse(format!("`params.{name}` is not in [params]")),
+        }
     }
+}
+
+/// The operator or function of a node whose value is a condition in itself.
+fn condition(node: &IdedExpr) -> Option<&str> {
+    let Expr::Call(CallExpr { func_name, target: None, .. }) = &node.expr else { return None };
+    Some(match func_name.as_str() {
+        operators::LOGICAL_AND => "&&",
+        operators::LOGICAL_OR => "||",
+        operators::LOGICAL_NOT => "!",
+        operators::CONDITIONAL => "?:",
+        operators::EQUALS => "==",
+        operators::NOT_EQUALS => "!=",
+        operators::LESS => "<",
+        operators::LESS_EQUALS => "<=",
+        operators::GREATER => ">",
+        operators::GREATER_EQUALS => ">=",
+        operators::IN => "in",
+        name @ ("made" | "valid" | "any" | "all") => name,
+        _ => return None,
+    })
 }
 
 /// `a.b["c"]` as its root identifier and the literal names after it.

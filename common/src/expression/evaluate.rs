@@ -11,7 +11,7 @@ use crate::id::ProductName;
 use crate::pipeline::{ColumnKind, Source};
 
 /// Most combinations of types that a term is tried on.
-const MOST_EXAMPLES: usize = 256;
+const MOST_EXAMPLES: usize = 4096;
 
 /// What is known of a product.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ impl Expression {
     }
 
     /// Evaluates a term on examples of the types that its reads have; `Err` when none of them gives a boolean. A type that
-    /// is not known may be any.
+    /// is not known may be any. A term that reads nothing has its value here.
     pub(super) fn try_types(&self, term: &Term) -> Result<(), String> {
         let examples: Vec<Vec<Scalar>> = term.reads.iter().map(|&at| examples(self.kinds[at])).collect();
         let all = examples.iter().map(Vec::len).product::<usize>();
@@ -122,7 +122,8 @@ impl Expression {
             match self.run(term, values) {
                 Ok(value) if self.truth(term, &value).is_some() => return Ok(()),
                 Ok(value) => first = first.or(Some(not_boolean(&value))),
-                Err(error) if depends_on_value(&error) => return Ok(()),
+                Err(error @ ExecutionError::UndeclaredReference(_)) => return Err(error.to_string()),
+                Err(error) if !term.reads.is_empty() && depends_on_value(&error) => return Ok(()),
                 Err(error) => first = first.or(Some(error.to_string())),
             }
         }
@@ -143,6 +144,7 @@ impl Expression {
         for (at, value) in values {
             context.add_variable_from_value(format!("{READ}{at}"), cel_value(value));
         }
+        equals_alike(&term.syntax.expr, &context)?;
         let result = Value::resolve(&term.syntax, &context);
         match &result {
             // `cel` refuses to order NaN; it is neither less nor greater than anything.
@@ -201,6 +203,31 @@ fn both(
         (Err(EvaluationError::Broken(_)), Err(lost @ EvaluationError::Lost(_))) => Err(lost),
         (a, b) => a.and(b),
     }
+}
+
+/// `Err` where a term asks whether values are equal that never can be: to `cel` a flag that is stored as 1 and `true` are
+/// just different, and the module would be skipped for every star.
+fn equals_alike(expr: &Expr, context: &Context<'_, '_>) -> Result<(), ExecutionError> {
+    let Expr::Call(CallExpr { func_name, target: None, args }) = expr else { return Ok(()) };
+    let [a, b] = args.as_slice() else { return Ok(()) };
+    let sign = match func_name.as_str() {
+        operators::EQUALS => "==",
+        operators::NOT_EQUALS => "!=",
+        operators::IN => "in",
+        _ => return Ok(()),
+    };
+    let (a, b) = (Value::resolve(a, context)?, Value::resolve(b, context)?);
+    let alike = match &b {
+        Value::List(values) if sign == "in" => values.is_empty() || values.iter().any(|value| are_alike(&a, value)),
+        _ => sign == "in" || are_alike(&a, &b),
+    };
+    if alike { Ok(()) } else { Err(ExecutionError::UnsupportedBinaryOperator(sign, a, b)) }
+}
+
+/// Whether two values may be equal by their types.
+fn are_alike(a: &Value, b: &Value) -> bool {
+    let is_number = |value: &Value| matches!(value, Value::Int(_) | Value::UInt(_) | Value::Float(_));
+    std::mem::discriminant(a) == std::mem::discriminant(b) || is_number(a) && is_number(b)
 }
 
 fn orders_nan(expr: &Expr, context: &Context<'_, '_>) -> bool {

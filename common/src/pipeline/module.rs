@@ -213,7 +213,8 @@ impl Check<'_> {
             aliases: &names.aliases,
             unknown,
         };
-        Expression::compile(text, &scope).map_err(|error| self.mistakes.push(format!("{field}: {error}"))).ok()
+        let compiled = Expression::compile(text, &scope);
+        compiled.map_err(|errors| self.mistakes.extend(errors.iter().map(|error| format!("{field}: {error}")))).ok()
     }
 
     fn after(&mut self) -> Vec<ModuleIndex> {
