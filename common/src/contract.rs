@@ -118,14 +118,9 @@ pub enum Absence {
 
 /// What a module may look at: all declared inputs, and what its conditions name.
 pub fn needs(module: &Module) -> Needs {
-    let inputs = &module.inputs;
-    let mut sources: BTreeSet<Source> = inputs.mandatory.iter().chain(&inputs.optional).cloned().collect();
-    sources.extend(inputs.one_of.iter().flatten().cloned());
-    sources.extend(inputs.conditional.iter().map(|input| input.source.clone()));
-    let conditions = module.run_if.iter().chain(inputs.conditional.iter().map(|input| &input.when));
-    let read: BTreeSet<Source> = conditions.flat_map(Expression::reads).map(|read| read.source.clone()).collect();
-    sources.extend(read.iter().cloned());
-    Needs { sources, read }
+    let conditions = module.run_if.iter().chain(module.inputs.conditional.iter().map(|input| &input.when));
+    let read = conditions.flat_map(Expression::reads).map(|read| read.source.clone()).collect();
+    Needs { sources: module.sources().cloned().collect(), read }
 }
 
 /// Decides a task whose upstream is settled: `run_if`, then mandatory, conditional and one_of inputs, then optional ones.

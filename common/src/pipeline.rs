@@ -6,6 +6,7 @@ mod definition;
 pub mod draw;
 mod file;
 mod load;
+mod model;
 mod module;
 mod order;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use file::{DefinitionFile, LoadError, load_definition, load_file};
 pub use load::{Mistakes, load};
+pub use model::{Column, ColumnKind, DataModel, ProductModel};
 
 use serde_json::Value;
 
@@ -183,55 +185,6 @@ pub struct ConditionalOutput {
     pub when: Expression,
 }
 
-/// Columns of products.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DataModel {
-    /// Products with known columns; nested columns have slashes in their names.
-    #[serde(default)]
-    pub products: BTreeMap<ProductName, ProductModel>,
-}
-
-/// The columns of one product.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProductModel {
-    /// By column name.
-    #[serde(default)]
-    pub columns: BTreeMap<String, Column>,
-}
-
-/// A column of a product.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    /// The kind of its values.
-    #[serde(rename = "type")]
-    pub kind: ColumnKind,
-    /// Number of dimensions.
-    pub ndim: u32,
-    /// Its unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-    /// Whether it may be missing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub optional: bool,
-}
-
-/// Kinds of values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, strum::Display)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum ColumnKind {
-    /// Floating point; integers are accepted.
-    Float,
-    /// Integer.
-    Int,
-    /// Boolean, stored as HDF5 enum, bitfield or 8-bit integer.
-    Bool,
-    /// Text of fixed or variable length.
-    String,
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
@@ -311,13 +264,14 @@ impl Pipeline {
 }
 
 impl Module {
-    /// The modules that make what it cannot do without: mandatory and conditional inputs, and what its conditions name.
+    /// Everything that its inputs and conditions name; a product may be named more than once.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        module::sources(&self.inputs, self.run_if.as_ref())
+    }
+
+    /// The modules upstream that make what it cannot do without.
     fn needed(&self) -> Vec<ModuleIndex> {
-        let conditional = &self.inputs.conditional;
-        let conditions = self.run_if.iter().chain(conditional.iter().map(|input| &input.when));
-        let read = conditions.flat_map(Expression::reads).map(|read| &read.source);
-        let inputs = self.inputs.mandatory.iter().chain(conditional.iter().map(|input| &input.source));
-        let producers: BTreeSet<ModuleIndex> = inputs.chain(read).filter_map(Source::producer).collect();
+        let producers: BTreeSet<ModuleIndex> = module::needed(&self.inputs, self.run_if.as_ref()).collect();
         self.upstream.iter().copied().filter(|up| producers.contains(up)).collect()
     }
 }

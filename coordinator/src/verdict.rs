@@ -28,10 +28,11 @@ pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: u32, outcom
 fn is_worth_another_try(module: &Module, failure: &Failure, has_more_memory: bool) -> bool {
     match failure.kind {
         FailureKind::TryAgain => true,
-        FailureKind::Exit => failure.exit_code.is_some_and(|code| module.retry_on.contains(&code)),
+        FailureKind::Exit | FailureKind::Signal => {
+            failure.exit_code.is_some_and(|code| module.retry_on.contains(&code))
+        }
         FailureKind::OutOfMemory => has_more_memory,
         FailureKind::TimeLimit
-        | FailureKind::Signal
         | FailureKind::OutputMissing
         | FailureKind::OutputUndeclared
         | FailureKind::OutputCorrupt
@@ -49,7 +50,7 @@ pub(crate) fn outcome_of(pipeline: &Pipeline, row: &Row, module: ModuleIndex, ca
             Some(group) => Skip::NotOfGroup { group: group.clone() },
             None => Skip::Disabled,
         }),
-        Cause::Condition => Outcome::Skipped(Skip::Condition { detail: condition(pipeline, row, module, "not made") }),
+        Cause::Condition => Outcome::Skipped(Skip::Condition { detail: condition(pipeline, row, module) }),
         Cause::NotMade(producer) => {
             Outcome::Skipped(Skip::NotMade { product: mandatory_from(pipeline, module, producer) })
         }
@@ -57,20 +58,21 @@ pub(crate) fn outcome_of(pipeline: &Pipeline, row: &Row, module: ModuleIndex, ca
             let product = mandatory_from(pipeline, module, producer);
             lost(format!("{product} of {}", pipeline.module(producer).name))
         }
-        Cause::ConditionLost => lost(condition(pipeline, row, module, "lost")),
+        Cause::ConditionLost => lost(condition(pipeline, row, module)),
         Cause::RuleSkips(rule) => Outcome::Skipped(Skip::TriggerRule { rule: rule.to_string() }),
         Cause::RuleFails(rule) => lost(format!("trigger rule {rule}")),
     }
 }
 
 /// A module's condition on one line, with what it looks at and no module made.
-fn condition(pipeline: &Pipeline, row: &Row, module: ModuleIndex, absent: &str) -> String {
+fn condition(pipeline: &Pipeline, row: &Row, module: ModuleIndex) -> String {
     let Some(condition) = &pipeline.module(module).run_if else { return "run_if".to_owned() };
     let mut detail = condition.text().split_whitespace().collect::<Vec<_>>().join(" ");
     for read in condition.reads() {
         let producer = read.source.producer();
         let state = producer.map(|producer| row.cell(producer).state);
         if let Some((producer, state)) = producer.zip(state.filter(|state| *state != TaskState::Succeeded)) {
+            let absent = if state.is_lost() { "lost" } else { "not made" };
             _ = write!(detail, "; {read} {absent}: {} {state}", pipeline.module(producer).name);
         }
     }
@@ -109,7 +111,7 @@ memory = '300MB'
 time_limit = '1m'
 inputs.mandatory = ['LC']
 outputs.mandatory = ['X']
-retry = { retry_on = [3] }
+retry = { retry_on = [3, 139] }
 [modules.B]
 image = 'i'
 class = 'default'
@@ -135,6 +137,8 @@ outputs.mandatory = ['Y']
             (failed(FailureKind::TryAgain, Some(75)), Verdict::Failed { again: true }),
             (failed(FailureKind::Exit, Some(3)), Verdict::Failed { again: true }),
             (failed(FailureKind::Exit, Some(1)), Verdict::Failed { again: false }),
+            (failed(FailureKind::Signal, Some(139)), Verdict::Failed { again: true }),
+            (failed(FailureKind::Signal, Some(137)), Verdict::Failed { again: false }),
             (failed(FailureKind::TimeLimit, None), Verdict::Failed { again: false }),
             (failed(FailureKind::OutputMissing, None), Verdict::Failed { again: false }),
             (Outcome::UpstreamFailed { lost: "X".to_owned() }, Verdict::UpstreamFailed),

@@ -66,7 +66,8 @@ fn project(case: &Case) -> Value {
         aliases: &BTreeMap::new(),
         unknown: "unknown",
     };
-    let expression = Expression::compile(&case.text, &scope).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.text));
+    let expression =
+        Expression::compile(&case.text, &scope).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.text));
     let answer = expression.evaluate(&|source| match &case.products[&source.product] {
         Presence::Absent => Known::Absent,
         Presence::Lost => Known::Lost,

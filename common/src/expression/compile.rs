@@ -36,13 +36,8 @@ impl Expression {
         if !is_shallow(program.expression(), DEEPEST) {
             return refuse(format!("is nested deeper than {DEEPEST} operators"));
         }
-        let mut compiler = Compiler {
-            scope,
-            reads: Vec::new(),
-            kinds: Vec::new(),
-            params: BTreeMap::new(),
-            mistakes: Vec::new(),
-        };
+        let mut compiler =
+            Compiler { scope, reads: Vec::new(), kinds: Vec::new(), params: BTreeMap::new(), mistakes: Vec::new() };
         let tree = compiler.tree(program.expression());
         let Compiler { reads, kinds, params, mut mistakes, .. } = compiler;
         let expression = Self { text: text.to_owned(), tree, reads, kinds, params };
@@ -75,9 +70,7 @@ impl Expression {
 fn is_shallow(node: &IdedExpr, most: usize) -> bool {
     let Some(most) = most.checked_sub(1) else { return false };
     match &node.expr {
-        Expr::Call(call) => {
-            call.target.iter().map(Box::as_ref).chain(&call.args).all(|inner| is_shallow(inner, most))
-        }
+        Expr::Call(call) => call.target.iter().map(Box::as_ref).chain(&call.args).all(|inner| is_shallow(inner, most)),
         Expr::Select(select) => is_shallow(&select.operand, most),
         Expr::List(list) => list.elements.iter().all(|inner| is_shallow(inner, most)),
         // The others have nothing inside, or are refused whole.
@@ -187,7 +180,8 @@ impl Compiler<'_> {
                 }
             }
             Expr::Ident(name) if name == "P" || name == "PREV" || name == "params" => {
-                let reason = format!("`{name}` must be followed by a literal name, as in `{name}.X` or `{name}[\"X\"]`");
+                let reason =
+                    format!("`{name}` must be followed by a literal name, as in `{name}.X` or `{name}[\"X\"]`");
                 self.refuse(reason);
             }
             Expr::Ident(name) => {

@@ -217,9 +217,11 @@ fn equals_alike(expr: &Expr, context: &Context<'_, '_>) -> Result<(), ExecutionE
         _ => return Ok(()),
     };
     let (a, b) = (Value::resolve(a, context)?, Value::resolve(b, context)?);
-    let alike = match &b {
-        Value::List(values) if sign == "in" => values.is_empty() || values.iter().any(|value| are_alike(&a, value)),
-        _ => sign == "in" || are_alike(&a, &b),
+    let alike = match (sign, &b) {
+        ("in", Value::List(values)) => values.is_empty() || values.iter().any(|value| are_alike(&a, value)),
+        // Whether the right side may hold anything at all `cel` knows.
+        ("in", _) => true,
+        _ => are_alike(&a, &b),
     };
     if alike { Ok(()) } else { Err(ExecutionError::UnsupportedBinaryOperator(sign, a, b)) }
 }

@@ -256,7 +256,7 @@ fn check(text: &str, seen: &str, expected: Result<bool, &str>) {
 fn refuse(text: &str, reason: &str) {
     match compile(text) {
         Ok(_) => panic!("{text} was taken"),
-        Err(error) => assert!(error.to_string().contains(reason), "{text}: {error}"),
+        Err(error) => assert!(error.contains(reason), "{text}: {error}"),
     }
 }
 
@@ -292,7 +292,9 @@ fn see(text: &str) -> Seen {
 }
 
 fn compile(text: &str) -> Result<Expression, String> {
-    let model: DataModel = toml::from_str(MODEL).unwrap();
+    let mut mistakes = Vec::new();
+    let model = DataModel::read(MODEL, &mut mistakes);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
     let params = serde_json::json!({ "min": 3, "allowed": [1, 5], "name": "X", "deep": { "prefix": "K" } });
     let params = serde_json::from_value(params).unwrap();
     let products = |product: &ProductName| {

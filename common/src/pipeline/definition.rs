@@ -161,9 +161,10 @@ impl Definition {
     }
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    mistakes: &'a mut Vec<String>,
+/// Reads tables field by field, so that a mistake in one hides no other.
+pub(super) struct Reader<'a> {
+    pub(super) text: &'a str,
+    pub(super) mistakes: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
@@ -187,7 +188,12 @@ impl Reader<'_> {
     }
 
     /// Reads a table field by field, `sections` entry by entry, and leaves out what has a wrong shape.
-    fn fields<T: DeserializeOwned + Default>(&mut self, prefix: String, table: DeTable<'_>, sections: &[&str]) -> T {
+    pub(super) fn fields<T: DeserializeOwned + Default>(
+        &mut self,
+        prefix: String,
+        table: DeTable<'_>,
+        sections: &[&str],
+    ) -> T {
         let mut good = DeTable::new();
         for (name, value) in table {
             let field = format!("{prefix}{}", name.get_ref());
@@ -203,6 +209,10 @@ impl Reader<'_> {
                     }
                 }
                 good.insert(name, section(fitting));
+            } else if is_section {
+                // Serde would take a list for the fields in their order.
+                let line = self.line(value.span().start);
+                self.mistakes.push(format!("{field}: expected a table (line {line})"));
             } else if self.fits::<T>(&field, &value, DeTable::from_iter([(name.clone(), value.clone())])) {
                 good.insert(name, value);
             }

@@ -4,10 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::definition::{self, Definition, place};
+use super::definition::{self, Definition};
 use super::order::{Upstream, order};
 use super::{Class, DataModel, Module, Origin, Pipeline, module};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
+
+/// CPUs that a container may have: Docker takes no fewer.
+const CPUS: std::ops::RangeInclusive<f64> = 0.01..=1024.0;
+
+/// Least memory of a container, in bytes: Docker takes no less.
+pub(super) const LEAST_MEMORY: u64 = 6 << 20;
 
 /// Most modules that a pipeline may have: a position in a row is one byte.
 const MOST_MODULES: usize = 255;
@@ -44,6 +50,8 @@ pub(super) struct Names {
     pub(super) params: BTreeMap<String, serde_json::Value>,
     pub(super) model: DataModel,
     pub(super) aliases: BTreeMap<ProductName, ProductName>,
+    /// Products of modules whose own names are wrong: who needs these makes no mistake.
+    pub(super) orphans: BTreeSet<ProductName>,
 }
 
 impl Names {
@@ -144,10 +152,12 @@ fn named_modules<'a>(
 
 fn read_model(definition: &Definition, text: Option<&str>, mistakes: &mut Vec<String>) -> DataModel {
     match (&definition.data_model, text) {
-        (Some(name), Some(text)) if !text.is_empty() => toml::from_str(text).unwrap_or_else(|error| {
-            mistakes.push(format!("data_model: `{name}`: {}", place(text, &error)));
-            DataModel::default()
-        }),
+        (Some(name), Some(text)) if !text.is_empty() => {
+            let mut found = Vec::new();
+            let model = DataModel::read(text, &mut found);
+            mistakes.extend(found.into_iter().map(|mistake| format!("data_model: `{name}`: {mistake}")));
+            model
+        }
         (Some(name), None) => {
             mistakes.push(format!("data_model: `{name}` is not beside the pipeline file"));
             DataModel::default()
@@ -177,7 +187,11 @@ fn names(
         params: definition.params.clone(),
         model: DataModel::default(),
         aliases: BTreeMap::new(),
+        orphans: BTreeSet::new(),
     };
+    let nameless = definition.modules.iter().filter(|(name, _)| name.parse::<ModuleName>().is_err());
+    names.orphans =
+        nameless.flat_map(|(_, module)| module.outputs.names()).filter_map(|name| name.parse().ok()).collect();
     let aliases = aliases(definition, mistakes);
     for (name, module) in modules {
         for product in module.outputs.names() {
@@ -226,8 +240,17 @@ fn under_their_names(mut model: DataModel, aliases: &BTreeMap<ProductName, Produ
 fn classes(definition: &Definition, mistakes: &mut Vec<String>) -> BTreeMap<ClassName, Class> {
     let mut classes = BTreeMap::new();
     for (name, class) in &definition.classes {
-        if !(class.cpus.is_finite() && class.cpus > 0.0) || class.memory == 0 {
-            mistakes.push(format!("class {name}: cpus and memory must be more than zero"));
+        if !CPUS.contains(&class.cpus) {
+            mistakes.push(format!(
+                "class {name}: cpus: {:?} is not from {:?} to {:?}",
+                class.cpus,
+                CPUS.start(),
+                CPUS.end()
+            ));
+        }
+        if class.memory < LEAST_MEMORY {
+            let least = bytesize::ByteSize(LEAST_MEMORY);
+            mistakes.push(format!("class {name}: memory: is less than {least}, in which no container starts"));
         }
         let class = Class { cpus: class.cpus, memory: class.memory };
         classes.extend(parse(name, "classes", mistakes).map(|name: ClassName| (name, class)));
@@ -260,14 +283,34 @@ fn in_order(
     let upstream: Upstream = drafts.iter().map(|module| (module.name.clone(), names(module))).collect();
     order(&upstream).unwrap_or_else(|circles| {
         for circle in circles {
-            let names: Vec<&str> = circle.iter().chain(circle.first()).map(ModuleName::as_str).collect();
+            let next = circle.iter().cycle().skip(1);
+            let links: Vec<String> =
+                circle.iter().zip(next).map(|(name, up)| link(drafts, positions, name, up)).collect();
             mistakes.push(match circle.as_slice() {
-                [alone] => format!("module {alone}: depends on what it makes itself"),
-                _ => format!("modules: a circle, in which each depends on the next: {}", names.join(", ")),
+                [alone] => format!("module {alone}: depends on itself: {}", links.join(", ")),
+                _ => format!("modules: depend on each other in a circle: {}", links.join(", ")),
             });
         }
         Vec::new()
     })
+}
+
+/// Why a module waits for another one, in words.
+fn link(
+    drafts: &[Module],
+    positions: &BTreeMap<ModuleName, ModuleIndex>,
+    name: &ModuleName,
+    upstream: &ModuleName,
+) -> String {
+    let module = drafts.iter().find(|module| module.name == *name);
+    let wanted = positions.get(upstream).copied();
+    let product = module.and_then(|module| {
+        module.sources().find(|source| source.producer().is_some_and(|producer| Some(producer) == wanted))
+    });
+    match product {
+        Some(source) => format!("{name} needs `{source}` of {upstream}"),
+        None => format!("{name} is after {upstream}"),
+    }
 }
 
 /// Parses a name; what is wrong goes to the mistakes with the field that holds it.

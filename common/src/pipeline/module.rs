@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strum::VariantArray;
 
 use super::definition;
-use super::load::{Names, parse};
+use super::load::{LEAST_MEMORY, Names, parse};
 use super::{ConditionalInput, ConditionalOutput, Inputs, Module, Origin, Outputs, Source};
 use crate::expression::{Expression, Scope};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
@@ -13,6 +13,9 @@ use crate::run::{Retry, TriggerRule};
 
 /// What follows a product's name when the quarter before is meant.
 const PREVIOUS: &str = "@previous";
+
+/// What every container finds in its environment besides `SAS_…`.
+const GIVEN: [&str; 3] = ["HOME", "HDF5_USE_FILE_LOCKING", "TRACEPARENT"];
 
 /// Checks every module; those that come back are complete, but their number is that of the definition only where there
 /// were no mistakes.
@@ -29,6 +32,30 @@ pub(super) fn check_all(
         mistakes.extend(found);
     }
     checked
+}
+
+/// Everything that a module's inputs and conditions name.
+pub(super) fn sources<'a>(
+    inputs: &'a Inputs,
+    run_if: Option<&'a Expression>,
+) -> impl Iterator<Item = &'a Source> + use<'a> {
+    let declared = inputs.mandatory.iter().chain(&inputs.optional).chain(inputs.one_of.iter().flatten());
+    let conditional = inputs.conditional.iter().map(|input| &input.source);
+    let conditions = run_if.into_iter().chain(inputs.conditional.iter().map(|input| &input.when));
+    declared.chain(conditional).chain(conditions.flat_map(Expression::reads).map(|read| &read.source))
+}
+
+/// The modules that make what a module cannot do without: mandatory and conditional inputs, and what its conditions name.
+/// An early trigger rule waits for them, too.
+pub(super) fn needed<'a>(
+    inputs: &'a Inputs,
+    run_if: Option<&'a Expression>,
+) -> impl Iterator<Item = ModuleIndex> + use<'a> {
+    let conditional = &inputs.conditional;
+    let conditions = run_if.into_iter().chain(conditional.iter().map(|input| &input.when));
+    let read = conditions.flat_map(Expression::reads).map(|read| &read.source);
+    let staged = inputs.mandatory.iter().chain(conditional.iter().map(|input| &input.source));
+    staged.chain(read).filter_map(Source::producer)
 }
 
 struct Check<'a> {
@@ -55,7 +82,7 @@ impl Check<'_> {
         let memory = self.memory(class.as_ref());
         self.plain_fields();
         let upstream = self.upstream(&inputs, run_if.as_ref(), &after);
-        let trigger_rule = self.trigger_rule(&inputs, &upstream);
+        let trigger_rule = self.trigger_rule(&inputs, run_if.as_ref(), &upstream);
         Some(Module {
             name: self.name.clone(),
             group: raw.group.clone(),
@@ -99,7 +126,7 @@ impl Check<'_> {
             let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
             if !is_name(name) || value.contains('\0') {
                 self.mistakes.push(format!("environment: {name:?} cannot be set: `=` and NUL are not allowed"));
-            } else if name.starts_with("SAS_") {
+            } else if name.starts_with("SAS_") || GIVEN.contains(&name.as_str()) {
                 self.mistakes.push(format!("environment: `{name}` belongs to the contract with the container"));
             }
         }
@@ -181,7 +208,7 @@ impl Check<'_> {
         } else {
             self.names.origin(&product)
         };
-        if origin.is_none() {
+        if origin.is_none() && !self.names.orphans.contains(&product) {
             let missing = if previous {
                 "not made by any module, so no quarter before has it"
             } else {
@@ -231,7 +258,12 @@ impl Check<'_> {
 
     /// The rule, where it is not `contract`. An early one may run the module while an upstream module is not settled: whether
     /// an optional input is there would then depend on timing.
-    fn trigger_rule(&mut self, inputs: &Inputs, upstream: &[ModuleIndex]) -> Option<TriggerRule> {
+    fn trigger_rule(
+        &mut self,
+        inputs: &Inputs,
+        run_if: Option<&Expression>,
+        upstream: &[ModuleIndex],
+    ) -> Option<TriggerRule> {
         let text = self.raw.trigger_rule.as_str();
         if text == "contract" {
             return None;
@@ -241,14 +273,22 @@ impl Check<'_> {
             self.mistakes.push(format!("trigger_rule: `{text}` is no rule; expected contract, {rules}"));
             return None;
         };
-        let early = rule == TriggerRule::Always || rule.is_early() && upstream.len() > 1;
-        let unsettled = |source: &&Source| source.producer().is_some_and(|producer| upstream.contains(&producer));
-        let may_lack = inputs.optional.iter().chain(inputs.one_of.iter().flatten());
-        if let Some(source) = may_lack.into_iter().find(unsettled).filter(|_| early) {
-            self.mistakes.push(format!(
-                "trigger_rule: `{rule}` may run the module before the producer of `{source}` is settled; timing must not \
-                 enter a result, so inputs from modules must be mandatory here"
-            ));
+        if rule == TriggerRule::Always || rule.is_early() && upstream.len() > 1 {
+            let unsettled = |module: ModuleIndex| {
+                upstream.contains(&module) && !needed(inputs, run_if).any(|needed| needed == module)
+            };
+            let may_lack = inputs.optional.iter().chain(inputs.one_of.iter().flatten());
+            let odd: BTreeSet<String> = may_lack
+                .filter(|source| source.producer().is_some_and(unsettled))
+                .map(|source| format!("`{source}`"))
+                .collect();
+            if !odd.is_empty() {
+                self.mistakes.push(format!(
+                    "trigger_rule: `{rule}` may run the module before the producers of {} are settled; timing must not \
+                     enter a result, so inputs from such modules must be mandatory here",
+                    odd.into_iter().collect::<Vec<_>>().join(", ")
+                ));
+            }
         }
         Some(rule)
     }
@@ -261,20 +301,17 @@ impl Check<'_> {
             return 0;
         };
         let memory = self.raw.memory.unwrap_or(class.memory);
-        if memory == 0 || memory > class.memory {
-            let most = bytesize::ByteSize(class.memory);
-            self.mistakes.push(format!("memory: must be more than zero and at most the {most} of class {class_name}"));
+        // What is wrong with the class is told of the class.
+        if self.raw.memory.is_some() && !(LEAST_MEMORY..=class.memory).contains(&memory) {
+            let [memory, least, most] = [memory, LEAST_MEMORY, class.memory].map(bytesize::ByteSize);
+            self.mistakes.push(format!("memory: {memory} is not from {least} to the {most} of class {class_name}"));
         }
         memory
     }
 
     /// Modules that must be settled first, without those that are switched off.
     fn upstream(&self, inputs: &Inputs, run_if: Option<&Expression>, after: &[ModuleIndex]) -> Vec<ModuleIndex> {
-        let declared = inputs.mandatory.iter().chain(&inputs.optional).chain(inputs.one_of.iter().flatten());
-        let conditional = inputs.conditional.iter().map(|input| &input.source);
-        let conditions = run_if.into_iter().chain(inputs.conditional.iter().map(|input| &input.when));
-        let read = conditions.flat_map(Expression::reads).map(|read| &read.source);
-        let producers = declared.chain(conditional).chain(read).filter_map(Source::producer);
+        let producers = sources(inputs, run_if).filter_map(Source::producer);
         let all: BTreeSet<ModuleIndex> = producers.chain(after.iter().copied()).collect();
         let order = &self.names.order;
         let disabled: BTreeSet<ModuleIndex> =

@@ -119,6 +119,11 @@ pub fn image(run: RunId, image: &str) -> PathBuf {
     self::run(run).join("images").join(format!("{hash}.json"))
 }
 
+/// Whether a file that an admission names holds externals that are the same for all stars.
+pub fn is_shared(name: &str) -> bool {
+    name.starts_with("shared/")
+}
+
 /// A file of a star as admissions name it: relative to the star's folder (`Q003/externals/…`, `externals/…`,
 /// `Q003/products/…`), or `shared/…`. `None` when the name leads anywhere else.
 pub fn of_star(star: StarId, name: &str) -> Option<PathBuf> {

@@ -56,6 +56,7 @@ with h5py.File("{dir}/fast.h5", "w") as f:
         optional: vec![],
         nullable: vec![],
         conditional: vec![],
+        aliases: Default::default(),
         model: Default::default(),
         scalars_of: vec![],
         limits: OutputLimits::default(),

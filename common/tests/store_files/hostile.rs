@@ -50,6 +50,7 @@ fn check(output: PathBuf) -> Check {
         optional: vec![],
         nullable: vec![],
         conditional: vec![],
+        aliases: Default::default(),
         model: Default::default(),
         scalars_of: vec![],
         limits: OutputLimits { objects: 1000, ..OutputLimits::default() },

@@ -34,6 +34,7 @@ fn contract(bench: &Bench) -> Check {
         optional: vec![name("O")],
         nullable: vec![name("N")],
         conditional: vec![name("C")],
+        aliases: BTreeMap::new(),
         model: BTreeMap::from([(name("X"), ProductModel { columns })]),
         scalars_of: vec![name("X"), name("C")],
         limits: OutputLimits::default(),
@@ -87,6 +88,7 @@ async fn values_may_be_written_in_all_the_ways_of_the_field() {
         r#"del x["value"]; x["value"] = np.array(3, ">i4"); x["value"].attrs["unit"] = np.bytes_("µHz".encode())"#,
         r#"del x["value"]; x["value"] = np.array(3.5, ">f4"); x["value"].attrs["unit"] = "µHz""#,
         r#"del x["ok"]; x["ok"] = np.int8(1)"#,
+        r#"del x["ok"]; x.create_dataset("ok", data=1, dtype=h5py.enum_dtype({"NO": 0, "YES": 1}, "i1"))"#,
         r#"del x["label"]; x["label"] = np.bytes_(b"fixed")"#,
         r#"del x["label"]"#,
         r#"del x["set/list"]; x.create_dataset("set/list", data=np.zeros(0))"#,
@@ -104,6 +106,12 @@ async fn columns_that_break_the_data_model_are_named_with_what_was_expected_and_
     refused(r#"del x["set/list"]; x["set/list"] = 1.0"#, OutputViolates, &["\"set/list\"", "1 dim", "0 dim"]).await;
     refused(r#"del x["value"]; x["value"] = "text""#, OutputViolates, &["\"value\"", "text", "float"]).await;
     refused(r#"del x["ok"]; x["ok"] = np.int64(1)"#, OutputViolates, &["\"ok\"", "int64", "bool"]).await;
+    refused(r#"del x["ok"]; x["ok"] = np.int8(7)"#, OutputViolates, &["\"ok\"", "int8 7", "bool"]).await;
+    let colour =
+        r#"del x["ok"]; t = h5py.enum_dtype({"RED": 3, "BLUE": 9}, "i1"); x.create_dataset("ok", data=3, dtype=t)"#;
+    refused(colour, OutputViolates, &["\"ok\"", "enum", "bool"]).await;
+    refused(r#"del x["value"]; x["value"] = h5py.Empty("f8")"#, OutputViolates, &["\"value\"", "without a value"])
+        .await;
     refused(r#"del f["PRODUCTS/X"]; f["PRODUCTS/X"] = 1.0"#, OutputViolates, &["/PRODUCTS/X"]).await;
 }
 

@@ -70,6 +70,7 @@ async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest 
         optional: vec![name("LARGE")],
         nullable: vec![name("N")],
         conditional: vec![],
+        aliases: BTreeMap::new(),
         model: BTreeMap::new(),
         scalars_of: vec![],
         limits: OutputLimits::default(),
@@ -80,6 +81,7 @@ async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest 
     let pack = Pack {
         output,
         products: checked.products,
+        spelled: checked.spelled,
         provenance: Box::new(provenance(inputs)),
         log: "line 1\nline\0 2 µ\n".to_owned(),
         dest: dest.clone(),

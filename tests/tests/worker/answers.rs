@@ -79,6 +79,44 @@ async fn check_answer(field: &mut Field, outcomes: &BTreeMap<String, Outcome>, a
     assert_eq!(success.products.contains_key(&"N".parse().unwrap()), has_data);
 }
 
+/// Where several clauses of a contract choose one product it is staged once.
+#[tokio::test]
+async fn two_lists_of_alternatives_may_choose_the_same_product() {
+    let mut field = Field::new(|dir| {
+        let a = "inputs.mandatory = [\"LC\"]\noutputs.mandatory = [\"X\"]";
+        let b = "inputs.mandatory = [\"X\"]\ninputs.one_of = [[\"NEVER\", \"X\"], [\"X@previous\", \"LC\"], [\"X\"]]\n\
+                 outputs.mandatory = [\"Y\"]";
+        [light(dir, "A", QUIET, a), light(dir, "B", QUIET, b)].concat()
+    })
+    .await;
+    let worker = field.worker(|_| {}).await;
+    let outcomes = field.outcomes().await;
+    succeeded(outcomes["B"].clone());
+    worker.stop();
+    worker.ended().await;
+}
+
+/// Under an older name a module may also write; what is committed has the name that counts.
+#[tokio::test]
+async fn an_output_under_an_older_name_is_committed_under_the_one_that_counts() {
+    let mut field = Field::new(|dir| {
+        let write = "import h5py, os; h5py.File(os.environ['SAS_OUTPUT'], 'w')['PRODUCTS/OLD X [1] /value'] = 1.0";
+        let a = format!(
+            "[modules.A]\nimage = \"none\"\ncommand = [\"/usr/bin/python3\", \"-c\", {write:?}]\ntime_limit = \"1m\"\n\
+             inputs.mandatory = [\"LC\"]\noutputs.mandatory = [\"OLD X [1] \"]\n"
+        );
+        a + &light(dir, "B", QUIET, "inputs.mandatory = [\"X1\"]\noutputs.mandatory = [\"Y\"]")
+    })
+    .await;
+    let worker = field.worker(|_| {}).await;
+    let outcomes = field.outcomes().await;
+    let made = succeeded(outcomes["A"].clone()).products;
+    assert_eq!(made.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["X1"]);
+    succeeded(outcomes["B"].clone());
+    worker.stop();
+    worker.ended().await;
+}
+
 /// As with processes: the checks are the same, and so are kind and place.
 #[tokio::test]
 async fn in_containers_an_output_that_is_missing_undeclared_or_corrupt_is_the_modules_failure() {

@@ -70,10 +70,11 @@ impl Running {
 
 /// Modules in TOML, each `[name]` with what differs from a light module of class `default`.
 pub(crate) fn pipeline(modules: &str) -> String {
+    let old = if modules.contains("\"X1\"") { "\"OLD X [1] \" = \"X1\"\n" } else { "" };
     format!(
         "name = \"FIELD\"\nversion = \"1\"\ntrigger = \"l1/lightcurve\"\n\
          [externals]\nstar = [\"LC\", \"NEVER\", \"METALLICITY\"]\n\
-         [aliases]\n\"OLD [Fe_H] \" = \"METALLICITY\"\n[classes.default]\ncpus = 1\nmemory = \"512MB\"\n{modules}"
+         [aliases]\n\"OLD [Fe_H] \" = \"METALLICITY\"\n{old}[classes.default]\ncpus = 1\nmemory = \"512MB\"\n{modules}"
     )
 }
 

@@ -29,6 +29,7 @@ pub(super) async fn commit(
     let request = Pack {
         output: made.output.join(OUTPUT),
         products: checked.products,
+        spelled: checked.spelled,
         provenance: Box::new(provenance),
         log,
         dest: packed.clone(),

@@ -27,7 +27,10 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
             failed(FailureKind::TryAgain, said("exit code 75: try again later", &ended.log), Some(TRY_AGAIN))
         }
         Exit::Code(code) => failed(FailureKind::Exit, said(&format!("exit code {code}"), &ended.log), Some(code)),
-        Exit::Signal(signal) => failed(FailureKind::Signal, format!("ended by signal {signal}"), None),
+        // As a shell has it.
+        Exit::Signal(signal) => {
+            failed(FailureKind::Signal, format!("ended by signal {signal}"), Some(128 + i64::from(signal)))
+        }
         Exit::OutOfMemory => {
             let message = format!("used more than its {} of memory", bytesize::ByteSize(limits.memory));
             failed(FailureKind::OutOfMemory, message, None)
@@ -88,11 +91,13 @@ fn request(desk: &Desk, order: &Order, output: &Path) -> Check {
         .flat_map(|output| output.when.reads())
         .map(|read| read.source.product.clone())
         .collect();
+    let aliases = order.run.pipeline.aliases.iter().filter(|(_, name)| outputs.products().any(|made| made == *name));
     Check {
         output: output.join(OUTPUT),
         mandatory: outputs.mandatory.clone(),
         optional: outputs.optional.clone(),
         nullable: outputs.nullable.clone(),
+        aliases: aliases.map(|(alias, name)| (alias.clone(), name.clone())).collect(),
         model: known.collect(),
         conditional,
         scalars_of: read.into_iter().collect(),

@@ -57,7 +57,8 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
     };
     for source in &needs.sources {
         let found = match source.origin {
-            Origin::StarExternal | Origin::SharedExternal => external(&externals, &spellings(order, &source.product)),
+            Origin::StarExternal => external(&externals, Of::Star, &spellings(order, &source.product)),
+            Origin::SharedExternal => external(&externals, Of::All, &spellings(order, &source.product)),
             Origin::Previous => of_previous(previous.as_ref(), &spellings(order, &source.product)),
             Origin::Module(module) => of_module(order, module, &source.product)?,
         };
@@ -96,9 +97,17 @@ fn spellings<'a>(order: &'a Order, product: &'a ProductName) -> Vec<&'a ProductN
     std::iter::once(product).chain(aliases).collect()
 }
 
-fn external(externals: &[(String, Arc<Manifest>)], spellings: &[&ProductName]) -> Found {
+/// Whose externals a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Star,
+    All,
+}
+
+fn external(externals: &[(String, Arc<Manifest>)], of: Of, spellings: &[&ProductName]) -> Found {
+    let is_meant = |name: &str| if paths::is_shared(name) { of == Of::All } else { of == Of::Star };
     let held = |product: &&ProductName| {
-        externals.iter().find_map(|(name, manifest)| {
+        externals.iter().filter(|(name, _)| is_meant(name)).find_map(|(name, manifest)| {
             let entry = manifest.externals.get(*product)?;
             Some(Held { file: name.clone(), path: format!("/EXTERNALS/{product}"), digest: entry.digest })
         })

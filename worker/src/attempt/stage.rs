@@ -84,8 +84,19 @@ fn items(staging: &Staging, seen: &Seen, files: &BTreeMap<&PathBuf, String>) -> 
         file: files[&place.file].clone(),
         path: place.path.clone(),
     };
-    let staged = staging.staged.iter();
-    staged.filter_map(|staged| Some(item(&staged.source, seen.places.get(&staged.source)?))).collect()
+    let sources = sources(staging).into_iter();
+    sources.filter_map(|source| Some(item(source, seen.places.get(source)?))).collect()
+}
+
+/// What is staged, each once: two clauses of a contract may choose the same product.
+fn sources(staging: &Staging) -> Vec<&Source> {
+    let mut sources: Vec<&Source> = Vec::new();
+    for staged in &staging.staged {
+        if !sources.contains(&&staged.source) {
+            sources.push(&staged.source);
+        }
+    }
+    sources
 }
 
 /// Where a module finds a product in its input.
@@ -97,7 +108,7 @@ fn inside(source: &Source) -> String {
     }
 }
 
-/// The root attribute `STAGED`.
+/// The root attribute `STAGED`. What is absent is not told with its reason: under one key that may be another.
 fn announce(staging: &Staging) -> String {
     let mut alternatives: Vec<(u32, String)> = Vec::new();
     for staged in &staging.staged {
@@ -108,9 +119,8 @@ fn announce(staging: &Staging) -> String {
     }
     alternatives.sort();
     json!({
-        "staged": staging.staged.iter().map(|staged| inside(&staged.source)).collect::<Vec<_>>(),
+        "staged": sources(staging).into_iter().map(inside).collect::<Vec<_>>(),
         "one_of": alternatives.into_iter().map(|(_, path)| path).collect::<Vec<_>>(),
-        "absent": staging.absent.iter().map(|(source, why)| (inside(source), why.to_string())).collect::<BTreeMap<_, _>>(),
     })
     .to_string()
 }

@@ -109,6 +109,27 @@ fn externals_and_aliases() {
 }
 
 #[test]
+fn lists_in_place_of_tables() {
+    check_text(
+        "name = 'P'\nversion = '1'\ntrigger = 'l1/lc'\nexternals = [['EXT'], []]\n[modules.A]\nimage = 'a'\n\
+         inputs = [['EXT']]\nretry = [2, '3s', [75]]\n",
+        &[
+            "externals: expected a table (line 4)",
+            "module A: inputs: expected a table (line 7)",
+            "module A: retry: expected a table (line 8)",
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_name_of_a_module_is_no_mistake_of_those_who_need_it() {
+    check(
+        "[modules.'A B']\nimage = 'a'\noutputs.mandatory = ['X']\n[modules.B]\nimage = 'a'\ninputs.mandatory = ['X']\n",
+        &["modules: \"A B\" is not a valid module name: expected 1 to 64 letters, digits, `_` or `-`"],
+    );
+}
+
+#[test]
 fn conditions() {
     check(
         "[modules.A]\nimage = 'a'\nrun_if = 'P.EXT.flag &&'\ninputs.conditional = [{ product = 'EXT', when = \
@@ -127,12 +148,14 @@ fn conditions() {
 #[test]
 fn resources_and_retries() {
     check(
-        "[classes.none]\ncpus = 0\nmemory = '1GB'\n[classes.'a b']\ncpus = 1\nmemory = '1GB'\n\
+        "[classes.none]\ncpus = 0\nmemory = '1GB'\n[classes.tiny]\ncpus = 1e300\nmemory = '1KB'\n[classes.'a b']\ncpus = 1\nmemory = '1GB'\n\
          [modules.A]\nimage = ' '\nclass = 'heavy'\ntime_limit = '0s'\nretry = { max_attempts = 0, retry_on = [0, 300] }\n\
-         environment = { SAS_STAR = 'x', '' = 'y', 'A=B' = 'z' }\n[modules.B]\nimage = 'a'\nmemory = '2GB'\n",
+         environment = { SAS_STAR = 'x', HOME = '/', '' = 'y', 'A=B' = 'z' }\n[modules.B]\nimage = 'a'\nmemory = '2GB'\n",
         &[
             "classes: \"a b\" is not a valid class name: expected 1 to 64 letters, digits, `_` or `-`",
-            "class none: cpus and memory must be more than zero",
+            "class none: cpus: 0.0 is not from 0.01 to 1024.0",
+            "class tiny: cpus: 1e300 is not from 0.01 to 1024.0",
+            "class tiny: memory: is less than 6.0 MiB, in which no container starts",
             "module A: class: `heavy` is not in [classes]",
             "module A: image: must not be empty",
             "module A: retry.max_attempts: must be 1 or more",
@@ -141,8 +164,9 @@ fn resources_and_retries() {
             "module A: time_limit: must be more than zero",
             "module A: environment: \"\" cannot be set: `=` and NUL are not allowed",
             "module A: environment: \"A=B\" cannot be set: `=` and NUL are not allowed",
+            "module A: environment: `HOME` belongs to the contract with the container",
             "module A: environment: `SAS_STAR` belongs to the contract with the container",
-            "module B: memory: must be more than zero and at most the 953.7 MiB of class default",
+            "module B: memory: 1.9 GiB is not from 6.0 MiB to the 953.7 MiB of class default",
         ],
     );
 }
@@ -158,9 +182,9 @@ fn order_and_circles() {
          [modules.G]\nimage = 'a'\nafter = ['A']\n",
         &[
             "module A: after: the pipeline has no module NOPE",
-            "modules: a circle, in which each depends on the next: A, C, B, A",
-            "module D: depends on what it makes itself",
-            "modules: a circle, in which each depends on the next: E, F, E",
+            "modules: depend on each other in a circle: A is after C, C is after B, B needs `X` of A",
+            "module D: depends on itself: D needs `Y` of D",
+            "modules: depend on each other in a circle: E is after F, F is after E",
         ],
     );
 }
@@ -169,20 +193,22 @@ fn order_and_circles() {
 fn rules_that_let_timing_into_a_result_are_refused() {
     let modules = |rule: &str, inputs: &str| {
         format!(
-            "[modules.A]\nimage = 'a'\noutputs.optional = ['X']\n[modules.B]\nimage = 'a'\n[modules.OFF]\nimage = 'a'\n\
+            "[modules.A]\nimage = 'a'\noutputs.optional = ['X', 'W']\n[modules.B]\nimage = 'a'\n[modules.OFF]\nimage = 'a'\n\
              enabled = false\noutputs.optional = ['Z']\n[modules.C]\nimage = 'a'\ntrigger_rule = '{rule}'\n{inputs}"
         )
     };
     let refused = |rule: &str| {
         format!(
-            "module C: trigger_rule: `{rule}` may run the module before the producer of `X` is settled; timing must not enter \
-             a result, so inputs from modules must be mandatory here"
+            "module C: trigger_rule: `{rule}` may run the module before the producers of `X` are settled; timing must not \
+             enter a result, so inputs from such modules must be mandatory here"
         )
     };
     for rule in ["one_success", "one_failed", "one_done", "always"] {
         check(&modules(rule, "after = ['B']\ninputs.optional = ['X']\n"), &[&refused(rule)]);
         check(&modules(rule, "after = ['B']\ninputs.one_of = [['EXT', 'X']]\n"), &[&refused(rule)]);
         check(&modules(rule, "after = ['B']\ninputs.mandatory = ['X']\n"), &[]);
+        // Its other product is waited for, so that A is settled.
+        check(&modules(rule, "after = ['B']\ninputs.mandatory = ['W']\ninputs.optional = ['X']\n"), &[]);
         check(&modules(rule, "after = ['A', 'B']\ninputs.optional = ['EXT', 'X@previous', 'Z']\n"), &[]);
     }
     check(&modules("one_success", "inputs.optional = ['X']\n"), &[]);
@@ -197,9 +223,24 @@ fn the_data_model_is_checked_with_the_definition() {
     let text = format!("{HEAD}data_model = 'm.toml'\n[modules.A]\nimage = 'a'\nclass = 'x'\n");
     let found = |model: Option<&str>| load("p.toml", &text, model).unwrap_err().mistakes;
     assert_eq!(found(None)[0], "data_model: `m.toml` is not beside the pipeline file");
-    let broken = "[products.X]\ncolumns.a = { type = 'complex', ndim = 0 }\n";
-    let mistake = &found(Some(broken))[0];
-    assert!(mistake.starts_with("data_model: `m.toml`: line 2, column 22: unknown variant `complex`"), "{mistake}");
+    let broken = "[products.X]\ncolumns.a = { type = 'complex', ndim = 0 }\ncolumns.b = 3\ncolour = 1\n[products.'a/b']\n\
+                  [product.Y.columns]\n[products]\nZ = 1\n";
+    let about_model: Vec<String> = found(Some(broken));
+    assert_eq!(
+        about_model,
+        [
+            "data_model: `m.toml`: product: expected tables `[products.NAME.columns]` only",
+            "data_model: `m.toml`: product X: colour: unknown field `colour`, expected `columns` (line 4)",
+            "data_model: `m.toml`: product X: columns.a: unknown variant `complex`, expected one of `float`, `int`, \
+             `bool`, `string` (line 2)",
+            "data_model: `m.toml`: product X: columns.b: invalid type: integer `3`, expected struct Column (line 3)",
+            "data_model: `m.toml`: product Z: expected a table `[products.\"Z\".columns]`",
+            "data_model: `m.toml`: products: \"a/b\" is not a valid product name: expected 1 to 200 bytes without `/`, `@` \
+             or control characters, not `.` or `..`",
+            "module A: class: `x` is not in [classes]",
+        ]
+    );
+    assert_eq!(found(Some("[products.X]\n[products\n"))[0].split(": ").nth(1), Some("`m.toml`"));
     assert_eq!(found(Some(""))[0], "module A: class: `x` is not in [classes]");
 }
 

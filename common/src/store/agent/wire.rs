@@ -144,6 +144,8 @@ pub struct Check {
     pub nullable: Vec<ProductName>,
     /// Products whose condition the caller decides from [`Checked::scalars`].
     pub conditional: Vec<ProductName>,
+    /// Other spellings of these products that the file may use, each with the one that counts.
+    pub aliases: BTreeMap<ProductName, ProductName>,
     /// Known columns of these products.
     pub model: BTreeMap<ProductName, ProductModel>,
     /// Products whose scalar columns the caller wants.
@@ -174,6 +176,9 @@ impl Default for OutputLimits {
 pub struct Checked {
     /// The products that are there, those not produced included.
     pub products: BTreeMap<ProductName, ProductEntry>,
+    /// How the file spells those that it has under another name.
+    #[serde(default)]
+    pub spelled: BTreeMap<ProductName, ProductName>,
     /// Scalar columns of the products that were asked for and are there.
     pub scalars: BTreeMap<ProductName, BTreeMap<String, Scalar>>,
     /// What is odd but allowed: an extra column, another unit.
@@ -198,6 +203,8 @@ pub struct Pack {
     pub output: PathBuf,
     /// The products that are copied, with what the check said of them.
     pub products: BTreeMap<ProductName, ProductEntry>,
+    /// How the output spells those that it has under another name.
+    pub spelled: BTreeMap<ProductName, ProductName>,
     /// How they were made.
     pub provenance: Box<Provenance>,
     /// The attempt's log, bounded.

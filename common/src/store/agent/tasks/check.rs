@@ -11,7 +11,7 @@ use crate::outcome::FailureKind;
 use crate::pipeline::{Column as Expected, ColumnKind, ProductModel};
 use crate::store::agent::wire::*;
 use crate::store::digest::{Column, Problem, Walk, Walked};
-use crate::store::h5::{File, H5Error, LinkKind, Type};
+use crate::store::h5::{File, H5Error, LinkKind, Shape, Type};
 
 /// Names that a message lists at most.
 const LISTED: usize = 8;
@@ -90,10 +90,19 @@ fn products(check: &Check, file: &File, checked: &mut Checked) -> Examined<()> {
     let mut walk = Walk::new(check.limits.clone());
     for (name, kind) in group.links(check.limits.objects).map_err(broken)? {
         let path = format!("/PRODUCTS/{name}");
-        let Some(product) = declared.iter().find(|product| product.as_str() == name) else {
+        let written = name.parse::<ProductName>().ok();
+        let product = written.as_ref().map(|written| check.aliases.get(written).unwrap_or(written));
+        let Some(product) = product.filter(|product| declared.contains(product)) else {
             let message = format!("/PRODUCTS/{} is not among the outputs of the contract", name.escape_debug());
             return Err(violation(FailureKind::OutputUndeclared, message));
         };
+        if checked.products.contains_key(product) {
+            let message = format!("{path} is {product} a second time, under another name of it");
+            return Err(violation(FailureKind::OutputUndeclared, message));
+        }
+        if let Some(written) = written.as_ref().filter(|written| *written != product) {
+            checked.spelled.insert(product.clone(), written.clone());
+        }
         if kind != LinkKind::Hard {
             let message = format!("{path} is a soft, external or user-defined link, expected a group or dataset");
             return Err(violation(FailureKind::OutputCorrupt, message));
@@ -146,7 +155,7 @@ fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: 
             let message = format!("/PRODUCTS/{name}: column {column:?} is missing, expected {}", words(expected));
             return Err(violation(FailureKind::OutputViolates, message));
         };
-        if !fits(expected.kind, &found.dtype) || found.shape.dims().len() != expected.ndim as usize {
+        if !fits(expected, found) {
             let (expected, found) = (words(expected), found_words(found));
             let message = format!("/PRODUCTS/{name}: column {column:?} is {found}, expected {expected}");
             return Err(violation(FailureKind::OutputViolates, message));
@@ -164,14 +173,23 @@ fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: 
     Ok(())
 }
 
-fn fits(kind: ColumnKind, dtype: &Type) -> bool {
+/// Kind and rank as expected, and a value: one without any, as HDF5's null space has it, is no scalar.
+fn fits(expected: &Expected, found: &Column) -> bool {
+    found.shape != Shape::Null
+        && found.shape.dims().len() == expected.ndim as usize
+        && is_of(expected.kind, &found.dtype)
+        && (expected.kind != ColumnKind::Bool || !matches!(found.scalar, Some(Scalar::Int(value)) if value & !1 != 0))
+}
+
+fn is_of(kind: ColumnKind, dtype: &Type) -> bool {
     match kind {
         ColumnKind::Float => matches!(dtype, Type::Float { .. } | Type::Int { .. }),
         ColumnKind::Int => matches!(dtype, Type::Int { .. }),
-        ColumnKind::Bool => matches!(
-            dtype,
-            Type::Bool { .. } | Type::Bitfield { size: 1, .. } | Type::Int { size: 1, .. } | Type::Enum { .. }
-        ),
+        ColumnKind::Bool => {
+            let is_flags = |members: &[(String, i128)]| members.iter().all(|(_, value)| matches!(value, 0 | 1));
+            matches!(dtype, Type::Bool { .. } | Type::Bitfield { size: 1, .. } | Type::Int { size: 1, .. })
+                || matches!(dtype, Type::Enum { members, .. } if is_flags(members))
+        }
         ColumnKind::String => matches!(dtype, Type::FixedText { .. } | Type::Text),
     }
 }
@@ -181,5 +199,10 @@ fn words(expected: &Expected) -> String {
 }
 
 fn found_words(found: &Column) -> String {
-    format!("{} with {} dimensions", found.dtype.word(), found.shape.dims().len())
+    let word = found.dtype.word();
+    match (&found.shape, &found.scalar) {
+        (Shape::Null, _) => format!("{word} without a value"),
+        (Shape::Scalar, Some(Scalar::Int(value))) => format!("{word} {value}"),
+        (shape, _) => format!("{word} with {} dimensions", shape.dims().len()),
+    }
 }

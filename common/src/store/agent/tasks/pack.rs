@@ -39,7 +39,9 @@ fn copy(pack: &Pack, to: &Group) -> Done<()> {
     let source = open(&pack.output)?.into_root(&pack.output)?;
     let copied = source.group.subgroup("PRODUCTS").and_then(|from| {
         let Some(from) = from else { return Ok(false) };
-        pack.products.keys().try_for_each(|name| to.copy_from(&from, name.as_str(), name.as_str()))?;
+        for name in pack.products.keys() {
+            to.copy_from(&from, pack.spelled.get(name).unwrap_or(name).as_str(), name.as_str())?;
+        }
         Ok(true)
     });
     match copied {
