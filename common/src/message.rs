@@ -230,7 +230,10 @@ fn check_version(what: &'static str, v: u32) -> Result<(), Unreadable> {
 }
 
 fn stays_below(path: &str) -> bool {
-    !path.is_empty() && !path.starts_with('/') && path.split('/').all(|part| part != ".." && !part.is_empty())
+    !path.is_empty()
+        && !path.starts_with('/')
+        && !path.contains('\0')
+        && path.split('/').all(|part| part != ".." && !part.is_empty())
 }
 
 #[cfg(test)]

@@ -116,6 +116,9 @@ pub enum Event {
         /// Which module.
         module: ModuleIndex,
     },
+    /// A settled star must go on: it leaves the run, to be admitted again like one that never was. Its results are in the
+    /// store under their keys, so that only what changed runs again; its attempts go on counting.
+    Withdraw,
     /// An operator cancelled the run.
     Cancel,
     /// A newer run of the same pipeline takes the star over.
@@ -186,6 +189,9 @@ pub enum Ignored {
     /// Everything is settled already.
     #[error("nothing is left to end")]
     Settled,
+    /// Something of the star is still to do.
+    #[error("the star is not settled")]
+    NotSettled,
     /// The graph has no such module.
     #[error("the pipeline has no such module")]
     UnknownModule,
@@ -290,6 +296,12 @@ pub fn apply(graph: &Graph, star: &Star, event: Event) -> Result<Applied, Ignore
             }
             reopen_below(graph, &mut next, module);
         }
+        Event::Withdraw => {
+            if !star.is_settled() {
+                return Err(Ignored::NotSettled);
+            }
+            return Ok((withdrawn(graph, next), actions));
+        }
         Event::Cancel => end_all(&mut next, graph, TaskState::Cancelled)?,
         Event::Supersede => end_all(&mut next, graph, TaskState::Superseded)?,
     }
@@ -380,6 +392,17 @@ fn reopen_below(graph: &Graph, star: &mut Star, module: ModuleIndex) {
             }
         }
     }
+}
+
+/// A star that is not admitted, but remembers its attempts, so that answers to them are stale.
+fn withdrawn(graph: &Graph, mut star: Star) -> Star {
+    for module in graph.modules() {
+        star.set(module, TaskState::Blocked);
+    }
+    for tries in star.tries.values_mut() {
+        *tries = Tries { attempt: tries.attempt, science: 0, platform: 0 };
+    }
+    star
 }
 
 fn end_all(star: &mut Star, graph: &Graph, state: TaskState) -> Result<(), Ignored> {

@@ -126,7 +126,9 @@ pub struct Admission {
     pub previous: Option<u32>,
 }
 
-/// One star's change; written whole, or not at all when `expected` is no longer what the state holds.
+/// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not
+/// admitted after it leaves the run: it is in flight no more, nothing is known of it, and the admission cursor goes back to
+/// it where it was beyond.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// Which star.

@@ -188,15 +188,24 @@ fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>,
     let path = store.at(file);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(star_list(&text).map_err(|bad| format!("star list `{file}`: {bad}"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && store.root().join("store.json").exists() => {
-            Ok(Err(format!("star list `{file}` is not in the store")))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Ok(Err(format!("star list `{file}` is not text")))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            Ok(Err(format!("star list `{file}` is a directory")))
+        Err(error) if is_for_good(&error) && store.root().join("store.json").exists() => {
+            Ok(Err(format!("star list `{file}` cannot be read: {error}")))
         }
         Err(source) => Err(StoreError::Io { doing: "read", path, source }),
     }
+}
+
+/// Whether waiting does not mend an error of reading a file.
+fn is_for_good(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::NotFound
+            | E::NotADirectory
+            | E::IsADirectory
+            | E::InvalidData
+            | E::InvalidInput
+            | E::InvalidFilename
+            | E::PermissionDenied
+    )
 }

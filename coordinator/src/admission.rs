@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::id::{ModuleIndex, RunId, StarIndex};
-use common::run::Event;
+use common::run::{Event, Star};
 use common::state::{Change, CursorMove, Phase, RunInfo, RunView, StateError, Written};
 use plan::{Candidate, Demand, plan};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,10 @@ use crate::trouble::{Outage, Trouble, blocking};
 
 /// Most stars that enter in one step.
 const BATCH: u32 = 256;
+
+/// Most stars that are passed over in one step, and how many are looked at together.
+const SCAN: u32 = 65_536;
+const BLOCK: u32 = 4_096;
 
 /// How often the queues are looked at while stars wait to enter, without a nudge.
 const LOOK: Duration = Duration::from_millis(50);
@@ -43,7 +47,7 @@ pub(crate) async fn admit(ports: Ports, config: CoordinatorConfig, shutdown: Can
             }
             // A run that ended, or an epoch that began, since it was looked at.
             Err(Trouble::State(StateError::NoRun(_))) => LOOK,
-            Err(Trouble::State(StateError::Epoch { .. })) if ports.look_at_epoch().await.is_ok() => LOOK,
+            Err(Trouble::State(StateError::Epoch { .. })) if ports.mend_epoch().await.is_ok() => LOOK,
             Err(trouble) => {
                 outage.wait(&trouble).await;
                 continue;
@@ -84,7 +88,8 @@ async fn step(ports: &Ports, config: &CoordinatorConfig) -> Result<Duration, Tro
             }
         }
     }
-    let chosen = plan(&candidates(&infos, &views, &courses, config.in_flight), demand(ports, config, &views).await?);
+    let demand = demand(ports, config, &views).await?;
+    let chosen = plan(&candidates(&infos, &views, &courses, &demand, config.in_flight), demand);
     for (run, count) in chosen {
         enter(ports, &courses[&run], &views[&run].info, count, &infos).await?;
     }
@@ -96,12 +101,13 @@ fn candidates(
     infos: &[RunInfo],
     views: &BTreeMap<RunId, RunView>,
     courses: &BTreeMap<RunId, Arc<Course>>,
+    demand: &Demand,
     most: u32,
 ) -> Vec<Candidate> {
     let known = infos.iter().filter_map(|info| Some((views.get(&info.run)?, courses.get(&info.run)?)));
     known
         .filter(|(view, _)| view.info.phase == Phase::Active && view.info.cursor < view.info.stars)
-        // Stars that wait for a held module are in nobody's way but their own run's.
+        // Stars that are in nobody else's way are in that of their own run.
         .filter(|(view, _)| view.in_flight < most)
         .filter(|(view, course)| course.roots().next().is_none() || free_roots(view, course).next().is_some())
         .map(|(view, course)| {
@@ -112,7 +118,7 @@ fn candidates(
             Candidate {
                 run: view.info.run,
                 weight: view.info.weight,
-                in_flight: plan::in_the_way(view),
+                in_flight: plan::in_the_way(view, &demand.wanted),
                 to_come: view.info.stars - view.info.cursor,
                 asks,
             }
@@ -144,7 +150,9 @@ async fn demand(
             *ready.entry(class.clone()).or_default() += count;
         }
     }
-    let in_flight = views.values().map(plan::in_the_way).fold(0, u32::saturating_add);
+    // Stars of a paused run wait for operators, and must not keep those of others out.
+    let active = views.values().filter(|view| view.info.phase != Phase::Paused);
+    let in_flight = active.map(|view| plan::in_the_way(view, &wanted)).fold(0, u32::saturating_add);
     Ok(Demand { wanted, ready, room: config.in_flight.saturating_sub(in_flight).min(BATCH) })
 }
 
@@ -156,25 +164,24 @@ async fn enter(
     count: u32,
     infos: &[RunInfo],
 ) -> Result<(), Trouble> {
-    let (run, from) = (info.run, info.cursor);
-    let to = from.saturating_add(count).min(info.stars);
-    let stars: Vec<StarIndex> = (from..to).map(StarIndex).collect();
-    let events = match info.phase {
-        Phase::Active => take_over(ports, course, infos, &stars).await?,
-        Phase::Paused => return Ok(()),
-        Phase::Cancelling => vec![Event::Cancel; stars.len()],
-    };
-    let admissions = admissions(ports, course, &stars).await?;
-    let current = ports.state.load(run, &stars).await?;
-    let mut changes = Vec::new();
-    for (((star, event), current), admission) in stars.iter().zip(events).zip(&current).zip(admissions) {
-        // Stars that were taken over or restored before the cursor came to them are in already.
-        if current.row.is_fresh() {
-            let folded = fold(&course.pipeline, &course.graph, *star, current, &[Step::from(event)]);
-            changes.extend(folded.change.map(|change| Change { admission: Some(admission), ..change }));
-        }
+    if info.phase == Phase::Paused {
+        return Ok(());
     }
-    let written = ports.state.write(run, ports.epoch(), Some(CursorMove { from, to }), &changes).await?;
+    let Next { stars, rows, to } = next(ports, info, count).await?;
+    let (events, admissions) = match info.phase {
+        Phase::Active | Phase::Paused => {
+            let events = take_over(ports, course, infos, &stars).await?;
+            (events, admissions(ports, course, &stars).await?.into_iter().map(Some).collect())
+        }
+        Phase::Cancelling => (vec![Event::Cancel; stars.len()], vec![None; stars.len()]),
+    };
+    let mut changes = Vec::new();
+    for (((star, event), current), admission) in stars.iter().zip(events).zip(&rows).zip(admissions) {
+        let folded = fold(&course.pipeline, &course.graph, *star, current, &[Step::from(event)]);
+        changes.extend(folded.change.map(|change| Change { admission, ..change }));
+    }
+    let cursor = CursorMove { from: info.cursor, to };
+    let written = ports.state.write(info.run, ports.epoch(), Some(cursor), &changes).await?;
     let mut news = News::of(course);
     // A lost race needs nothing more: another coordinator moved the cursor, or ended the star.
     for (change, _) in changes.into_iter().zip(written).filter(|(_, written)| *written == Written::Done) {
@@ -187,8 +194,41 @@ async fn enter(
     publish(ports, course, &news.ready).await
 }
 
+/// Stars that are next to enter.
+struct Next {
+    stars: Vec<StarIndex>,
+    rows: Vec<Star>,
+    /// Where the cursor is behind them.
+    to: u32,
+}
+
+/// The next `count` stars from the cursor on. Passes over those that are in already, for they were restored, or taken over
+/// before the cursor came to them: many at once, since nobody waits for these.
+async fn next(ports: &Ports, info: &RunInfo, count: u32) -> Result<Next, Trouble> {
+    let mut next = Next { stars: Vec::new(), rows: Vec::new(), to: info.cursor };
+    let most = info.cursor.saturating_add(SCAN).min(info.stars);
+    let mut block = count;
+    while next.to < most && next.stars.len() < count as usize {
+        let end = next.to.saturating_add(block).min(most);
+        let stars: Vec<StarIndex> = (next.to..end).map(StarIndex).collect();
+        for (star, row) in stars.iter().zip(ports.state.load(info.run, &stars).await?) {
+            if next.stars.len() == count as usize {
+                return Ok(next);
+            }
+            next.to = star.0 + 1;
+            if row.row.is_fresh() {
+                next.stars.push(*star);
+                next.rows.push(row);
+            }
+        }
+        block = BLOCK;
+    }
+    Ok(next)
+}
+
 /// One run of a pipeline is in flight per star and quarter: takes these stars over from older runs. Returns what happens to
-/// each here: it enters, unless a newer run has it already.
+/// each here: it enters, unless a newer run has it already. Runs that are limited to a group make no star file, and are in
+/// nobody's way.
 async fn take_over(
     ports: &Ports,
     course: &Arc<Course>,
@@ -202,6 +242,9 @@ async fn take_over(
         .filter(|info| info.run != record.run && info.pipeline == record.pipeline && info.quarter == record.quarter);
     for rival in rivals {
         let Some(other) = ports.catalog.course(rival.run).await? else { continue };
+        if record.only_group.is_some() || other.record.only_group.is_some() {
+            continue;
+        }
         let places = places(course, &other, stars).await?;
         if rival.horizon < record.horizon {
             let mut news = News::of(&other);
@@ -214,12 +257,11 @@ async fn take_over(
             }
             continue;
         }
-        for (event, star) in events.iter_mut().zip(places) {
-            let Some(star) = star else { continue };
-            let theirs = ports.state.load(rival.run, &[star]).await?;
-            if theirs.iter().any(|theirs| !theirs.row.is_fresh()) {
-                *event = Event::Supersede;
-            }
+        let (mine, theirs): (Vec<usize>, Vec<StarIndex>) =
+            places.into_iter().enumerate().filter_map(|(at, star)| Some((at, star?))).unzip();
+        let rows = ports.state.load(rival.run, &theirs).await?;
+        for (at, _) in mine.into_iter().zip(rows).filter(|(_, row)| !row.row.is_fresh()) {
+            events[at] = Event::Supersede;
         }
     }
     Ok(events)

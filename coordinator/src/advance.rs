@@ -64,7 +64,7 @@ impl News {
                     tracing::debug!(%run, stars = self.steps.len(), "the run is over");
                     self.steps.clear();
                 }
-                Err(Trouble::State(StateError::Epoch { .. })) => drop(ports.look_at_epoch().await?),
+                Err(Trouble::State(StateError::Epoch { .. })) => ports.mend_epoch().await?,
                 Err(trouble) => return Err(trouble),
             }
             if self.steps.is_empty() {
@@ -100,7 +100,7 @@ impl News {
     async fn decide(&mut self, ports: &Ports, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
         let course = self.course.clone();
         let current = ports.state.load(course.record.run, stars).await?;
-        let (mut changes, mut again) = (Vec::new(), Vec::new());
+        let (mut changes, mut settled) = (Vec::new(), Vec::new());
         for (&star, current) in stars.iter().zip(&current) {
             let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
             for reason in &folded.ignored {
@@ -108,12 +108,12 @@ impl News {
             }
             match folded.change {
                 None => drop(self.steps.remove(&star)),
-                Some(change) if current.is_settled() && !change.close => again.push((star, current)),
+                Some(_) if current.is_settled() => settled.push((star, current)),
                 Some(change) => changes.push(change),
             }
         }
-        if !again.is_empty() {
-            changes.extend(reopened(ports, &course, &again).await?);
+        if !settled.is_empty() {
+            changes.extend(withdraw(ports, &course, &settled).await?);
         }
         Ok(changes)
     }
@@ -130,22 +130,18 @@ impl News {
     }
 }
 
-/// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that all of them run
-/// again: keys make what is done free. Their lines in the settled batches are taken back first.
-async fn reopened(ports: &Ports, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
-    let places: Vec<StarIndex> = stars.iter().map(|(star, _)| *star).collect();
+/// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that they are admitted
+/// again, when there is need for them: keys make what is done free. Their lines in the settled batches are taken back first.
+async fn withdraw(ports: &Ports, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
     let line = |star| SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None };
-    let lines: Vec<SettledStar> = places.iter().copied().map(line).collect();
+    let lines: Vec<SettledStar> = stars.iter().map(|(star, _)| line(*star)).collect();
     let (store, run) = (ports.store.clone(), course.record.run);
     blocking(move || store.append_settled(run, &lines)).await?;
-    let steps: Vec<Step> = course.roots().map(|module| Event::Reopen { module }.into()).collect();
-    let change = |(&(star, current), admission): (&(StarIndex, &Star), Admission)| {
-        let folded = fold(&course.pipeline, &course.graph, star, current, &steps);
-        let nothing =
-            Change { star, expected: current.row.clone(), after: current.clone(), close: true, ..Change::default() };
-        Change { admission: Some(admission), ..folded.change.unwrap_or(nothing) }
+    ports.wakes.admission.notify_one();
+    let change = |(star, current): &(StarIndex, &Star)| {
+        fold(&course.pipeline, &course.graph, *star, current, &[Event::Withdraw.into()]).change
     };
-    Ok(stars.iter().zip(admissions(ports, course, &places).await?).map(change).collect())
+    Ok(stars.iter().filter_map(change).collect())
 }
 
 /// What is fixed of stars that enter, from file names alone: their externals at the horizon, their newest generation of

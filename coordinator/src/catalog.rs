@@ -51,17 +51,30 @@ impl Catalog {
             Ok(None) => Ok(None),
             Ok(Some(course)) => Ok(Some(self.known().courses.entry(run).or_insert_with(|| Arc::new(course)).clone())),
             Err(trouble @ Trouble::Store(StoreError::Damaged { .. })) => {
-                tracing::error!(%run, error = chain(&trouble), "the run is left alone");
-                self.known().damaged.insert(run);
+                self.leave_alone(run, &trouble);
                 Ok(None)
             }
             Err(trouble) => Err(trouble),
         }
     }
 
+    /// Has nothing more to do with a run whose files are damaged, until the next start.
+    pub(crate) fn leave_alone(&self, run: RunId, trouble: &Trouble) {
+        let mut known = self.known();
+        known.courses.remove(&run);
+        if known.damaged.insert(run) {
+            tracing::error!(%run, error = chain(trouble), "the run is left alone");
+        }
+    }
+
     /// Forgets a run that is over.
     pub(crate) fn forget(&self, run: RunId) {
         self.known().courses.remove(&run);
+    }
+
+    /// Forgets all other runs: those that another coordinator ended.
+    pub(crate) fn keep_only(&self, runs: &BTreeSet<RunId>) {
+        self.known().courses.retain(|run, _| runs.contains(run));
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -9,6 +9,7 @@ use common::store::runs::Selection;
 
 use crate::advance::{News, Race};
 use crate::catalog::Course;
+use crate::dispatch::publish;
 use crate::hold;
 use crate::orders::{self, Orders};
 use crate::ports::Ports;
@@ -44,7 +45,13 @@ pub(crate) async fn follow(
     match orders.phase {
         Phase::Active | Phase::Paused => {}
         // Those that were not admitted yet end where they would be admitted.
-        Phase::Cancelling => cancel(ports, course, view.in_flight).await?,
+        Phase::Cancelling => {
+            let states = view.counts.values().flatten();
+            // A star in flight that is not settled has something queued or waiting (R3).
+            if states.into_iter().any(|(state, _)| matches!(state, TaskState::Queued | TaskState::Waiting)) {
+                cancel(ports, course, view.in_flight).await?;
+            }
+        }
     }
     for (number, selection) in &orders.retries {
         retry(ports, course, selection).await?;
@@ -68,7 +75,8 @@ async fn cancel(ports: &Ports, course: &Arc<Course>, in_flight: u32) -> Result<(
     Ok(())
 }
 
-/// Opens the selected tasks again that are settled; what depends on them follows.
+/// Opens the selected tasks again that are settled; what depends on them follows. Stars that are settled altogether are
+/// admitted again.
 async fn retry(ports: &Ports, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
     let only = match selection.star {
         None => None,
@@ -88,6 +96,7 @@ async fn retry(ports: &Ports, course: &Arc<Course>, selection: &Selection) -> Re
             }
         }
         news.bring_in(ports, Race::Again).await?;
+        publish(ports, course, &news.ready).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::id::{ClassName, Task};
 use common::message::{TaskMessage, WIRE_VERSION, to_json};
 use common::queue::{Outgoing, QueueError, QueueName};
-use common::state::Ready;
+use common::state::{Ready, StateError};
 
 use crate::catalog::Course;
 use crate::ports::Ports;
@@ -29,7 +29,11 @@ pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task,
         }
     }
     ports.counters.published.inc_by(confirmed.len() as u64);
-    ports.state.published(course.record.run, &confirmed).await?;
+    match ports.state.published(course.record.run, &confirmed).await {
+        // It ended while the broker was silent: nobody waits for these any more, and claims of them are refused.
+        Ok(()) | Err(StateError::NoRun(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     match failed {
         None => Ok(()),
         Some(error) => {

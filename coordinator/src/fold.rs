@@ -108,7 +108,7 @@ fn module_of(event: Event) -> Option<ModuleIndex> {
         | Event::GivenBack { module, .. }
         | Event::Due { module }
         | Event::Reopen { module } => Some(module),
-        Event::Admit | Event::Cancel | Event::Supersede => None,
+        Event::Admit | Event::Withdraw | Event::Cancel | Event::Supersede => None,
     }
 }
 

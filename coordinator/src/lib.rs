@@ -178,7 +178,7 @@ async fn start(ports: &Ports) -> Result<()> {
 
 async fn ready(ports: &Ports) -> Result<(), Trouble> {
     ports.state.check().await?;
-    ports.look_at_epoch().await?;
+    ports.mend_epoch().await?;
     dispatch::declare(ports, &std::collections::BTreeSet::new()).await
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Wakes {
     pub(crate) admission: Notify,
     /// Stars are to be closed.
     pub(crate) closing: Notify,
+    /// Store and state are to be compared: operators decided something, or an epoch began.
+    pub(crate) comparison: Notify,
 }
 
 impl Ports {
@@ -70,8 +72,16 @@ impl Ports {
             blocking(move || store.begin_epoch(known + 1)).await?;
             epoch = self.state.begin_epoch(known + 1).await?;
             tracing::info!(epoch, before = held, "an epoch begins");
+            self.wakes.comparison.notify_one();
         }
         self.epoch.store(epoch, Ordering::Relaxed);
         Ok(epoch)
+    }
+
+    /// The same after the state refused an epoch: whoever began the one in force may have died before all runs had it.
+    pub(crate) async fn mend_epoch(&self) -> Result<(), Trouble> {
+        let epoch = self.look_at_epoch().await?;
+        self.state.begin_epoch(epoch).await?;
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::id::{ClassName, RunId};
 use common::pipeline::DefinitionFile;
+use common::store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{finish, open, rewind};
@@ -33,7 +34,8 @@ pub(crate) async fn recover(
                 continue;
             }
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(config.compare)).await.is_none() {
+        let next = tokio::time::timeout(config.compare, ports.wakes.comparison.notified());
+        if shutdown.run_until_cancelled(next).await.is_none() {
             return;
         }
     }
@@ -52,9 +54,11 @@ async fn compare(ports: &Ports, pipelines: &[DefinitionFile], still: &mut BTreeS
     for event in events {
         finish(ports, pipelines, event).await?;
     }
+    take_nudges(ports).await?;
     let held: BTreeSet<RunId> = ports.state.runs().await?.into_iter().map(|info| info.run).collect();
+    ports.catalog.keep_only(&held);
     for run in held.iter().copied() {
-        if control::orders(ports, run).await?.is_over {
+        if is_over(ports, run).await? == Some(true) {
             ports.state.close_run(run).await?;
             ports.catalog.forget(run);
         }
@@ -62,7 +66,34 @@ async fn compare(ports: &Ports, pipelines: &[DefinitionFile], still: &mut BTreeS
     *still = start_again(ports, &held, still).await?;
     // Oldest first, as they were accepted.
     for record in records.into_iter().rev().filter(|record| !held.contains(&record.run)) {
-        open(ports, record.run).await?;
+        if is_over(ports, record.run).await? == Some(false) {
+            open(ports, record.run).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a run has ended; `None` when its files are damaged, so that nobody knows.
+async fn is_over(ports: &Ports, run: RunId) -> Result<Option<bool>, Trouble> {
+    match control::orders(ports, run).await {
+        Ok(orders) => Ok(Some(orders.is_over)),
+        Err(trouble @ Trouble::Store(StoreError::Damaged { .. })) => {
+            ports.catalog.leave_alone(run, &trouble);
+            Ok(None)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// Opens runs that ended and that operators want more of: what was decided of others the sweeps follow.
+async fn take_nudges(ports: &Ports) -> Result<(), Trouble> {
+    let store = ports.store.clone();
+    for run in blocking(move || store.nudges()).await? {
+        let store = ports.store.clone();
+        blocking(move || store.take_nudge(run)).await?;
+        if is_over(ports, run).await? == Some(false) {
+            open(ports, run).await?;
+        }
     }
     Ok(())
 }

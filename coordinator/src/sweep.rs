@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{ClassName, StarIndex, Task};
+use common::id::{ClassName, RunId, StarIndex, Task};
 use common::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use common::queue::QueueName;
 use common::run::Event;
 use common::state::{Detail, Due, Phase, RunView, StateError};
+use common::store::StoreError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::open;
 use crate::advance::{News, Race};
 use crate::catalog::Course;
 use crate::config::CoordinatorConfig;
@@ -85,44 +85,45 @@ impl Sweeper {
     /// Everything, once.
     async fn full(&mut self) -> Result<(), Trouble> {
         self.ports.look_at_epoch().await?;
-        self.nudged().await?;
+        let store = self.ports.store.clone();
+        if !blocking(move || store.nudges()).await?.is_empty() {
+            self.ports.wakes.comparison.notify_one();
+        }
         let mut views = Vec::new();
+        let mut troubles = Vec::new();
         for info in self.ports.state.runs().await? {
             let Some(course) = self.ports.catalog.course(info.run).await? else { continue };
             let Some(view) = self.ports.state.run(info.run).await? else { continue };
-            match self.run(&course, &view).await {
-                Ok(()) => views.push(view),
-                Err(Trouble::State(StateError::NoRun(run))) => tracing::debug!(%run, "ended while it was swept"),
-                Err(trouble) => return Err(trouble),
+            if self.of_one(info.run, self.run(&course, &view).await, &mut troubles) {
+                views.push(view);
             }
         }
-        self.compare_queues(&views).await
-    }
-
-    /// Runs that ended and that operators want more of: those in the state are looked at anyway.
-    async fn nudged(&self) -> Result<(), Trouble> {
-        let store = self.ports.store.clone();
-        for run in blocking(move || store.nudges()).await? {
-            let store = self.ports.store.clone();
-            blocking(move || store.take_nudge(run)).await?;
-            open(&self.ports, run).await?;
-        }
-        Ok(())
+        self.compare_queues(&views).await?;
+        troubles.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Timers alone: stars to be closed should not wait for the next full sweep.
     async fn timers(&mut self) -> Result<(), Trouble> {
+        let mut troubles = Vec::new();
         for info in self.ports.state.runs().await? {
             let Some(course) = self.ports.catalog.course(info.run).await? else { continue };
-            match self.due(&course).await {
-                Ok(()) | Err(Trouble::State(StateError::NoRun(_))) => {}
-                Err(trouble) => return Err(trouble),
-            }
+            self.of_one(info.run, self.due(&course).await, &mut troubles);
         }
-        Ok(())
+        troubles.into_iter().next().map_or(Ok(()), Err)
     }
 
-    async fn run(&mut self, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
+    /// Whether all went well with one run; its trouble must not stop the timers of the others.
+    fn of_one(&self, run: RunId, done: Result<(), Trouble>, troubles: &mut Vec<Trouble>) -> bool {
+        match done {
+            Ok(()) => return true,
+            Err(Trouble::State(StateError::NoRun(run))) => tracing::debug!(%run, "ended while it was swept"),
+            Err(trouble @ Trouble::Store(StoreError::Damaged { .. })) => self.ports.catalog.leave_alone(run, &trouble),
+            Err(trouble) => troubles.push(trouble),
+        }
+        false
+    }
+
+    async fn run(&self, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
         let run = course.record.run;
         let orders = control::orders(&self.ports, run).await?;
         control::follow(&self.ports, course, view, &orders).await?;
@@ -139,7 +140,7 @@ impl Sweeper {
     }
 
     /// Acts on the timers of a run that went off.
-    async fn due(&mut self, course: &Arc<Course>) -> Result<(), Trouble> {
+    async fn due(&self, course: &Arc<Course>) -> Result<(), Trouble> {
         for _ in 0..ROUNDS {
             let due = self.ports.state.due(course.record.run, AT_ONCE).await?;
             let is_all = [due.leases.len(), due.waits.len(), due.closing.len()].iter().all(|&n| n < AT_ONCE as usize);

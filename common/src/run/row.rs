@@ -100,7 +100,8 @@ pub struct InvalidRow {
     byte: u8,
 }
 
-/// The tasks of one star, a byte per module in topological order. All zero: not admitted yet.
+/// The tasks of one star, a byte per module in topological order. All blocked: not admitted; where something is admitted, at
+/// least one task is queued, waiting or settled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row(Vec<u8>);
 
@@ -123,9 +124,9 @@ impl Row {
         &self.0
     }
 
-    /// Whether the star has not been admitted.
+    /// Whether the star is not admitted.
     pub fn is_fresh(&self) -> bool {
-        self.0.iter().all(|&byte| byte == 0)
+        self.cells().all(|cell| cell.state == TaskState::Blocked)
     }
 
     /// The cell of a module.

@@ -1,8 +1,8 @@
 //! Which runs let how many stars in. Pure.
 //!
 //! Only the classes of a pipeline's root modules ask for stars: a star that could help a starved later class only by going
-//! through a saturated one first would just make that queue longer. Stars that wait for a saturated class hold nobody up,
-//! for they are not counted here as long as the bound on stars in flight is not reached.
+//! through a saturated one first would just make that queue longer. Stars that wait for a saturated class, or for a module
+//! that operators hold, are in nobody's way; a bound on each run's stars in flight keeps them few all the same.
 
 use std::collections::BTreeMap;
 
@@ -52,12 +52,18 @@ pub(super) fn plan(candidates: &[Candidate], mut demand: Demand) -> BTreeMap<Run
     chosen
 }
 
-/// Stars in flight that keep others from entering: all but those that wait for a module that operators hold.
-pub(super) fn in_the_way(view: &RunView) -> u32 {
-    // A star has at most one task of each held module.
-    let held = view.info.held.len().max(1) as u64;
-    let waiting = u32::try_from(view.on_hold.div_ceil(held)).unwrap_or(u32::MAX);
-    view.in_flight.saturating_sub(waiting)
+/// Stars in flight that keep others from entering: all but those that wait for a module that operators hold, or for a
+/// class with more ready tasks than its workers should have (`wanted`).
+pub(super) fn in_the_way(view: &RunView, wanted: &BTreeMap<ClassName, u64>) -> u32 {
+    // A star has at most one task of each module.
+    let held = view.on_hold.div_ceil(view.info.held.len().max(1) as u64);
+    let modules = |class: &ClassName| view.info.modules.iter().filter(|(_, of)| of == class).count().max(1) as u64;
+    let saturated = view
+        .ready
+        .iter()
+        .map(|(class, ready)| ready.saturating_sub(wanted.get(class).copied().unwrap_or(0)).div_ceil(modules(class)));
+    let waiting = held + saturated.max().unwrap_or(0);
+    view.in_flight.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
 }
 
 impl Demand {
@@ -148,9 +154,15 @@ mod tests {
         };
         let view =
             RunView { info, counts: Counts::new(), in_flight: 30, running: 0, ready: BTreeMap::new(), on_hold: 21 };
-        assert_eq!(in_the_way(&view), 30 - 11, "a star may wait for both");
+        let wanted = BTreeMap::from([(class("default"), 8), (class("heavy"), 2)]);
+        assert_eq!(in_the_way(&view, &wanted), 30 - 11, "a star may wait for both");
         let free = RunView { info: RunInfo { held: Vec::new(), ..view.info.clone() }, on_hold: 0, ..view };
-        assert_eq!(in_the_way(&free), 30);
+        assert_eq!(in_the_way(&free, &wanted), 30);
+        let module = |name: &str, of: &str| (name.parse().unwrap(), class(of));
+        let modules = vec![module("A", "default"), module("B", "heavy"), module("C", "heavy")];
+        let ready = BTreeMap::from([(class("default"), 8), (class("heavy"), 22)]);
+        let saturated = RunView { info: RunInfo { modules, ..free.info.clone() }, ready, ..free };
+        assert_eq!(in_the_way(&saturated, &wanted), 30 - 10, "20 more than heavy needs, of 10 stars at least");
     }
 
     #[test]

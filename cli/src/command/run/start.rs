@@ -73,7 +73,8 @@ pub(crate) async fn start(config: &Config, store: &Store, asked: StartArguments,
         require_group(&pipeline, group)?;
     }
     let quarters = quarters(store, read_stars(&asked.stars)?, asked.quarter)?;
-    if !asked.take_over {
+    // A run that is limited to a group is in nobody's way.
+    if !asked.take_over && asked.only_group.is_none() {
         for (quarter, stars) in &quarters {
             require_free(store, &pipeline.name, *quarter, stars)?;
         }
@@ -192,7 +193,7 @@ fn quarters(
 /// No run of the pipeline that goes on may have these stars: a newer one takes them over.
 fn require_free(store: &Store, pipeline: &PipelineName, quarter: Quarter, stars: &[StarId]) -> anyhow::Result<()> {
     for record in store.runs()?.into_iter().filter(|record| record.pipeline == *pipeline && record.quarter == quarter) {
-        if orders::read(store, record.run)?.is_over {
+        if record.only_group.is_some() || orders::read(store, record.run)?.is_over {
             continue;
         }
         let list = store.stars(record.run)?;

@@ -161,6 +161,12 @@ impl Run {
         } else {
             self.tries.insert(star, change.after.tries.clone());
         }
+        if change.after.row.is_fresh() {
+            self.in_flight.remove(&star);
+            self.closing.remove(&star);
+            self.info.cursor = self.info.cursor.min(star.0);
+            return Written::Done;
+        }
         let known = self.in_flight.entry(star).or_default();
         known.details.extend(change.details.iter().cloned());
         if change.admission.is_some() {

@@ -12,6 +12,7 @@ if tonumber(info[1]) ~= batch.epoch then
   return redis.error_reply('EPOCH ' .. info[1])
 end
 local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
+local cursor = tonumber(info[4])
 local classes, counted = {}, {}
 
 local function class_key(kind, module)
@@ -60,8 +61,10 @@ local function apply(change, expected, after)
   if change.lease_lost and lives(star .. ':' .. change.lease_lost) then
     return 0
   end
+  local admitted = false
   for module = 0, modules - 1 do
     local old, new = string.byte(expected, module + 1), string.byte(after, module + 1)
+    admitted = admitted or new >= 16
     if old ~= new then
       local state = math.floor(old / 16)
       forget(star .. ':' .. module, module, state)
@@ -74,6 +77,13 @@ local function apply(change, expected, after)
     redis.call('HSET', key('tries'), star, change.tries)
   else
     redis.call('HDEL', key('tries'), star)
+  end
+  if not admitted then
+    redis.call('UNLINK', key('star:' .. star))
+    redis.call('ZREM', key('in_flight'), star)
+    redis.call('ZREM', key('closing'), star)
+    cursor = math.min(cursor, star)
+    return 1
   end
   redis.call('ZADD', key('in_flight'), star, star)
   for _, detail in ipairs(change.details) do
@@ -98,13 +108,16 @@ local function apply(change, expected, after)
   return 1
 end
 
-local cursor_lost = batch.cursor and batch.cursor[1] ~= tonumber(info[4])
+local cursor_lost = batch.cursor and batch.cursor[1] ~= cursor
 if batch.cursor and not cursor_lost then
-  redis.call('HSET', INFO, 'cursor', batch.cursor[2])
+  cursor = batch.cursor[2]
 end
 local written = {}
 for i, change in ipairs(batch.changes) do
   written[i] = cursor_lost and 0 or apply(change, ARGV[2 * i], ARGV[2 * i + 1])
+end
+if cursor ~= tonumber(info[4]) then
+  redis.call('HSET', INFO, 'cursor', cursor)
 end
 for field, by in pairs(counted) do
   if by ~= 0 then
