@@ -8,7 +8,7 @@ import traceback
 
 import h5py
 
-from . import DEFECT, VIOLATION, canonical, contract, faults, produce, script, staged
+from . import DEFECT, VIOLATION, canonical, contract, faults, origin, produce, script, staged
 
 
 def main():
@@ -21,17 +21,17 @@ def main():
         return DEFECT
     if os.environ.get("SAS_SERVE") == "1":
         return _serve(known)
-    source, target, parameters = staged.paths(os.environ)
-    wrong = staged.missing_environment(os.environ)
+    source, target, path = staged.paths(os.environ)
+    parameters, wrong = staged.read_parameters(path)
     code, message = attempt(
         known,
         source,
         target,
-        staged.read_parameters(parameters),
+        parameters,
         os.environ.get("SAS_STAR", ""),
         os.environ.get("SAS_QUARTER", ""),
         int(os.environ.get("SAS_ATTEMPT") or 1),
-        wrong,
+        [*staged.missing_environment(os.environ), *wrong],
     )
     print(f"light: {module}: {message}", file=sys.stderr if code else sys.stdout)
     return code
@@ -53,7 +53,7 @@ def attempt(known, source, target, parameters, star, quarter, number, wrong=()):
             fingerprint = os.urandom(32)
         model = known.columns()
         products = produce.outputs(known, behaviour, fingerprint, model)
-        produce.write(target, products)
+        produce.write(target, products, origin.of(star, quarter, known.name))
         faults.after(fault, argument, target, known, model)
         return 0, f"{star}: {len(products)} products"
     except faults.Ended as end:
@@ -77,15 +77,17 @@ def _serve(known):
     print(json.dumps({"ready": 1}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        parameters = request.get("parameters") or {}
+        given = request.get("parameters")
+        parameters, wrong = (given, ()) if isinstance(given, dict) else staged.read_parameters(given)
         code, message = attempt(
             known,
             request["input"],
             request["output"],
-            staged.read_parameters(parameters) if isinstance(parameters, str) else parameters,
+            parameters,
             request["star"],
             request["quarter"],
             int(request.get("attempt", 1)),
+            wrong,
         )
         print(f"light: {known.name}: {message}", file=sys.stderr, flush=True)
         print(json.dumps({"id": request["id"], "exit": code, "message": message}), file=answers, flush=True)

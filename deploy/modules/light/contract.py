@@ -25,8 +25,13 @@ class Contract:
         externals = definition.get("externals", {})
         self._externals = {self.canonical(product) for scope in externals.values() for product in scope}
         self._model_path = os.path.join(directory, definition["data_model"]) if "data_model" in definition else None
-        # Airflow's rules may let a module run without what it would need.
-        self.may_lack = module.get("trigger_rule", "contract") != "contract"
+        self.enabled = module.get("enabled", True)
+        self.run_if = module.get("run_if")
+        self._makers = {
+            self.canonical(product): maker
+            for maker, other in definition["modules"].items()
+            for product in _output_names(other)
+        }
 
         self.mandatory = [self.source(text) for text in inputs.get("mandatory", [])]
         self.optional = [self.source(text) for text in inputs.get("optional", [])]
@@ -52,6 +57,10 @@ class Contract:
         product = self.canonical(text)
         return Source(product, EXTERNALS if product in self._externals else PRODUCTS)
 
+    def is_made_by(self, product, module):
+        """Whether the definition has this module make this product."""
+        return self._makers.get(product) == module
+
     def declared_inputs(self):
         """Every input that may be staged."""
         conditional = [item.what for item in self.conditional_inputs]
@@ -68,6 +77,13 @@ class Contract:
             return {}
         products = read_toml(self._model_path).get("products", {})
         return {self.canonical(product): model.get("columns", {}) for product, model in products.items()}
+
+
+def _output_names(module):
+    """Every product that a module of a definition may write, as it is spelled there."""
+    outputs = module.get("outputs", {})
+    plain = [product for kind in ("mandatory", "optional", "nullable") for product in outputs.get(kind, [])]
+    return [*plain, *(item["product"] for item in outputs.get("conditional", []))]
 
 
 def read(path, module):

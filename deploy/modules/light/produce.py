@@ -11,7 +11,7 @@ import math
 import h5py
 import numpy as np
 
-from . import cel
+from . import cel, origin
 
 # Columns of a product that the data model leaves open.
 OPEN = {"value": {"type": "float", "ndim": 0}}
@@ -54,17 +54,18 @@ def columns(product, behaviour, fingerprint, model):
     return made
 
 
-def write(path, products):
-    """A new output.h5 with these products."""
+def write(path, products, marks):
+    """A new output.h5 with these products, and the marks of their origin."""
     with h5py.File(path, "w") as file:
         root = file.create_group("PRODUCTS")
         for product, made in products.items():
-            put(root, product, made)
+            put(root, product, made, marks)
 
 
-def put(root, product, made):
+def put(root, product, made, marks):
     """Adds one product to a group of an open file."""
     group = root.create_group(product)
+    origin.mark(group, product, marks)
     if isinstance(made, str):
         group.attrs["NOT_PRODUCED"] = made
         return

@@ -12,7 +12,7 @@ import sys
 
 import h5py
 
-from . import staged
+from . import conditions
 
 # The group of a module run: pipeline, module, generation.
 RUN = re.compile(r"(?P<pipeline>.+)-(?P<module>[^-]+)_(?P<generation>\d+)\Z")
@@ -62,7 +62,7 @@ def _readable(group):
 
 def _scalars(product):
     """Its scalar columns but for those that JSON has no number for."""
-    columns = staged.scalars(product).items()
+    columns = conditions.scalars(product).items()
     return {name: value for name, value in columns if not isinstance(value, float) or math.isfinite(value)}
 
 

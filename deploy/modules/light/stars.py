@@ -3,9 +3,10 @@
     python3 -m light.stars OUT_DIR --quarter N --stars quiet=2,rotating=2,seismic=1 [--pipeline FILE]
 
 Writes OUT_DIR/PLATO_<uuid>_Q<n>.h5 per star in the layout of PLATO's prototype files, OUT_DIR/shared.h5 with the
-externals that are the same for all stars, and OUT_DIR/stars.json, the scripts of these stars by kind. The ids are the same
-in every call with the same --seed, so that further quarters are of the same stars. Odd stars have a transit: the flag of
-its detection is true, and the density from it is there; the kit to remove it is delivered for all.
+externals that are the same for all stars, and OUT_DIR/stars.json, the scripts of these stars by kind. Products are marked
+with their origin (see `origin.py`). The ids are the same in every call with the same --seed, so that further quarters are
+of the same stars. Odd stars have a transit: the flag of its detection is true, and the density from it is there; the kit to
+remove it is delivered for all.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import uuid
 import h5py
 import numpy as np
 
-from . import contract, produce, script
+from . import contract, origin, produce, script
 
 NAMESPACE = uuid.UUID("5f0c6d3e-30f4-5a43-9a3c-6d1b8f5b7c11")
 DETECTION, DENSITY = "IDP_EAS_QC_TARGET_TCE_DETECTION", "DP2_RHO_TRANSIT"
@@ -52,7 +53,7 @@ def make(options):
         products = _externals(externals["star"], f"{star}/{options.quarter}", at % 2 == 1, options, model)
         write_star(os.path.join(options.directory, f"{star}_Q{options.quarter}.h5"), star, options.quarter, products)
     with h5py.File(os.path.join(options.directory, "shared.h5"), "w") as file:
-        _put_all(file, _externals(externals.get("shared", []), "shared", False, options, model))
+        _put_all(file, _externals(externals.get("shared", []), "shared", False, options, model), {})
     with open(os.path.join(options.directory, "stars.json"), "w", encoding="utf-8") as file:
         json.dump(kinds, file, indent=1)
     return kinds
@@ -80,13 +81,13 @@ def write_star(path, star, quarter, products):
         file.attrs["OBS_END_DATE"] = np.array([start + QUARTER_DAYS])
         file.create_group("METADATA").attrs["description"] = "a light star, of no astronomical meaning"
         file.create_group("PRODUCTS")
-        _put_all(file, products)
+        _put_all(file, products, origin.of(star, quarter))
 
 
-def _put_all(file, products):
+def _put_all(file, products, marks):
     group = file.create_group("EXTERNALS")
     for product, made in products.items():
-        produce.put(group, product, made)
+        produce.put(group, product, made, marks)
 
 
 def _externals(names, salt, transit, options, model):

@@ -9,7 +9,7 @@ import os
 from collections import namedtuple
 
 import h5py
-from light import cel, contract, script, staged
+from light import cel, conditions, contract, script
 from light.__main__ import attempt
 
 # What a module ended with: a word of the project, why, and the products that it made, each with its file.
@@ -83,21 +83,40 @@ class Star:
             return End("upstream_failed", "run_if", {})
         if not holds:
             return End("skipped", "condition", {})
-        needed = [(source,) for source in known.mandatory]
+        return (
+            self._missing([source] for source in known.mandatory)
+            or self._missing_conditional(known)
+            or self._missing(known.one_of)
+        )
+
+    def _missing_conditional(self, known):
+        """The same for the inputs whose conditions hold."""
+        due = []
         for source, when in known.conditional_inputs:
             holds = cel.evaluate(when, self._product, known.params)
             if holds is cel.UNDECIDED:
                 return End("upstream_failed", "condition of an input", {})
-            needed += [(source,)] if holds else []
-        for group in (needed, known.one_of):
-            missing = [alternatives for alternatives in group if not any(map(self._file, alternatives))]
-            lost = [alternatives for alternatives in missing if any(map(self._is_lost, alternatives))]
-            if lost:
-                return End("upstream_failed", lost[0][0].product, {})
-            if missing:
-                external = all(source.root == contract.EXTERNALS for source in missing[0])
-                return End("skipped", "missing_external" if external else "not_made", {})
+            due += [[source]] if holds else []
+        return self._missing(due)
+
+    def _missing(self, clause):
+        """How a module ends for what one clause of its contract, lists of alternatives, misses; None when it misses nothing."""
+        absences = {self._absence(alternatives) for alternatives in clause}
+        if "lost" in absences:
+            return End("upstream_failed", "lost", {})
+        for reason in ("not_made", "missing_external"):
+            if reason in absences:
+                return End("skipped", reason, {})
         return None
+
+    def _absence(self, alternatives):
+        """Why none of them is there; None when one is. With the external the module would have run: its absence is told."""
+        if any(map(self._file, alternatives)):
+            return None
+        if any(map(self._is_lost, alternatives)):
+            return "lost"
+        external = any(source.root == contract.EXTERNALS for source in alternatives)
+        return "missing_external" if external else "not_made"
 
     def _file(self, source):
         """The file that holds an input; None when it is absent."""
@@ -122,7 +141,7 @@ class Star:
         if path is None:
             raise cel.Absent
         with h5py.File(path, "r") as file:
-            return staged.scalars(file[_inside(source)], self._model.get(source.product))
+            return conditions.scalars(file[_inside(source)], self._model.get(source.product))
 
     def _play(self, name, work):
         """Stages and runs a module."""
@@ -142,27 +161,25 @@ class Star:
 
     def _stage(self, known, work):
         holding = [item.what for item in known.conditional_inputs if cel.evaluate(item.when, self._product, known.params)]
-        chosen = [next((source for source in group if self._file(source)), None) for group in known.one_of]
-        sources = {*known.mandatory, *known.optional, *holding, *filter(None, chosen)}
-        sources = {source for source in sources if self._file(source)}
-        absent = dict.fromkeys(known.declared_inputs() - sources, "not_made")
+        chosen = [next(source for source in group if self._file(source)) for group in known.one_of]
+        optional = [source for source in known.optional if self._file(source)]
+        sources = list(dict.fromkeys([*known.mandatory, *holding, *chosen, *optional]))
         with h5py.File(os.path.join(work, "input.h5"), "w") as file:
             file.attrs["PLATO_ID"], file.attrs["QUARTER_NUMBER"] = self._star, self._quarter
-            file.attrs["STAGED"] = announce(sources, chosen, absent)
-            for number, source in enumerate(sorted(sources)):
+            file.attrs["STAGED"] = announce(sources, chosen)
+            for number, source in enumerate(sources):
                 os.symlink(self._file(source), os.path.join(work, "files", f"{number}.h5"))
                 link = h5py.ExternalLink(f"files/{number}.h5", _inside(source))
                 file.require_group(source.root)[source.product] = link
 
 
-def announce(sources, chosen, absent):
-    """The root attribute STAGED: what is there, the alternative of each one_of, what is not there and why."""
-    paths = {source: f"{source.root}/{source.product}" for source in {*sources, *filter(None, chosen), *absent}}
-    return json.dumps({
-        "staged": sorted(paths[source] for source in sources),
-        "one_of": [paths[source] for source in chosen if source],
-        "absent": {paths[source]: reason for source, reason in absent.items()},
-    })  # fmt: skip
+def announce(sources, chosen):
+    """The root attribute STAGED: what is there in the order of the contract, and the alternative of each one_of."""
+
+    def paths(sources):
+        return [f"{source.root}/{source.product}" for source in sources]
+
+    return json.dumps({"staged": paths(sources), "one_of": paths(chosen)})
 
 
 def externals(paths):

@@ -88,10 +88,15 @@ class Definitions(unittest.TestCase):
                 found, transit = set(file["EXTERNALS"]), file["EXTERNALS/IDP_EAS_QC_TARGET_TCE_DETECTION/flag"][()]
                 self.assertEqual(set(externals["star"]) - found, set() if transit else {"DP2_RHO_TRANSIT"})
                 self.assertEqual(file["EXTERNALS/DP1_LC_MERGED/flux"].shape, (40,))
+                marks = {"LIGHT_STAR": star, "LIGHT_QUARTER": 2}
+                for name, group in file["EXTERNALS"].items():
+                    self.assertEqual(dict(group.attrs), {"LIGHT_PRODUCT": name, **marks})
                 detections.append(bool(transit))
         self.assertEqual(detections, [False, True, False])
         with h5py.File(os.path.join(self.directory, "shared.h5"), "r") as file:
             self.assertEqual(set(file["EXTERNALS"]), set(externals["shared"]))
+            for name, group in file["EXTERNALS"].items():
+                self.assertEqual(dict(group.attrs), {"LIGHT_PRODUCT": name})
 
     def test_another_quarter_is_of_the_same_stars_with_other_values(self):
         values = []

@@ -130,6 +130,18 @@ class RealPipeline(unittest.TestCase):
         self.assertEqual(subject.ends["MSAP5_22"][:2], ("skipped", "missing_external"))
         self.assertEqual(subject.ran(), self.expected["rotating"] - {"MSAP5_22"})
 
+    def test_what_belongs_to_another_star_or_quarter_is_noticed(self):
+        right, other = self.deliver(1, "quiet=2")
+        self.deliver(2, "quiet=2")
+        delivered = os.path.join(self.directory, "delivered")
+        for number, (name, words) in enumerate(((f"{other}_Q1.h5", f"is of {other}"), (f"{right}_Q2.h5", "is of quarter 2"))):
+            paths = [os.path.join(delivered, name), os.path.join(delivered, "shared.h5")]
+            externals, directory = reading.externals(paths), os.path.dirname(PIPELINE)
+            subject = reading.Star(self.definition, directory, right, 1, externals, {right: "quiet"})
+            subject.run(os.path.join(self.directory, str(number)))
+            self.assertEqual(subject.ends["MSAP1_02"].reason, "exit 64")
+            self.assertIn(words, subject.log["MSAP1_02"])
+
     def test_a_rotation_period_of_minus_one_is_no_period(self):
         (star,) = self.deliver(0, "rotating=1")
         script = {"like": "rotating", "values": {"DP4_SAS_PROT": {"value": -1}}}

@@ -44,7 +44,8 @@ class Program(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = directory.name
-        definition = {"data_model": "model.toml", "externals": {"star": ["IN"]}, "modules": {"M": MODULE}}
+        off = {"inputs": MODULE["inputs"], "enabled": False}
+        definition = {"data_model": "model.toml", "externals": {"star": ["IN"]}, "modules": {"M": MODULE, "OFF": off}}
         for name, content in (("pipeline.toml", definition), ("model.toml", {"products": MODEL})):
             with open(self.path(name), "w", encoding="utf-8") as file:
                 file.write(toml.dumps(content))
@@ -56,7 +57,7 @@ class Program(unittest.TestCase):
     def stage(self, value=1.0, name="input.h5"):
         with h5py.File(self.path(name), "w") as file:
             file.attrs["PLATO_ID"], file.attrs["QUARTER_NUMBER"] = STAR, 3
-            file.attrs["STAGED"] = reading.announce({Source("IN", EXTERNALS)}, [], {})
+            file.attrs["STAGED"] = reading.announce([Source("IN", EXTERNALS)], [])
             file["EXTERNALS/IN/value"] = value
 
     def environment(self, **more):
@@ -64,7 +65,8 @@ class Program(unittest.TestCase):
             "LIGHT_PIPELINE": self.path("pipeline.toml"), "PYTHONPATH": os.path.dirname(HERE), "SAS_MODULE": "M",
             "SAS_STAR": STAR, "SAS_QUARTER": "3", "SAS_RUN": "r", "SAS_ATTEMPT": "1", "SAS_SEED": "7", "SAS_CPUS": "1",
             "SAS_MEMORY_BYTES": str(64 << 20), "SAS_INPUT": self.path("input.h5"), "SAS_OUTPUT": self.path("output.h5"),
-            "SAS_PARAMETERS": self.path("parameters.json"), "HDF5_USE_FILE_LOCKING": "FALSE",
+            "SAS_PARAMETERS": self.path("parameters.json"), "HDF5_USE_FILE_LOCKING": "FALSE", "HOME": "/tmp",
+            "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         }  # fmt: skip
         return {**known, **more}
 
@@ -133,6 +135,28 @@ class Program(unittest.TestCase):
         self.assertEqual(done.returncode, 64)
         self.assertEqual(done.stderr.count("violation: "), 3, done.stderr)
         self.assertFalse(os.path.exists(self.path("output.h5")))
+
+    def test_parameters_that_are_not_there_or_no_object_are_a_violation(self):
+        for text in (None, "{", "[]"):
+            with open(self.path("broken.json"), "w", encoding="utf-8") as file:
+                file.write(text or "")
+            name = "gone.json" if text is None else "broken.json"
+            done = self.run_light(SAS_PARAMETERS=self.path(name))
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertIn("violation: parameters.json", done.stderr)
+
+    def test_a_module_that_is_switched_off_is_not_played(self):
+        done = self.run_light(SAS_MODULE="OFF")
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("violation: the module is switched off", done.stderr)
+
+    def test_every_product_says_where_it_comes_from(self):
+        self.run_light({"values": {"OUT": {"flag": True}}, "make": {"ANSWER": False}})
+        out = self.output()
+        marks = {"LIGHT_STAR": STAR, "LIGHT_QUARTER": 3, "LIGHT_MODULE": "M"}
+        for product in ("OUT", "MAYBE [a]", "ANSWER", "WHEN"):
+            found = {name: value for name, value in out[f"PRODUCTS/{product}"][0].items() if name.startswith("LIGHT_")}
+            self.assertEqual(found, {"LIGHT_PRODUCT": product, **marks})
 
     def test_exit_codes_and_signals(self):
         self.assertEqual(self.fail("exit 3").returncode, 3)
@@ -218,17 +242,19 @@ class Program(unittest.TestCase):
     def test_a_server_takes_one_star_after_the_other(self):
         self.stage(2.0, "second.h5")
         requests = []
-        for number, name in enumerate(("input.h5", "second.h5", "gone.h5", "input.h5")):
+        for number, name in enumerate(("input.h5", "second.h5", "gone.h5", "input.h5", "input.h5")):
             request = {"id": number, "star": STAR, "quarter": 3, "seed": 1, "attempt": 1, "parameters": {}}
             requests.append({**request, "input": self.path(name), "output": self.path(f"output{number}.h5")})
         requests[3]["parameters"] = {"script": {"default": {"modules": {"M": {"fail": "exit 9"}}}}}
+        del requests[4]["parameters"]
         done = subprocess.run(
             ["/usr/bin/python3", "-m", "light"], env=self.environment(SAS_SERVE="1"), text=True, capture_output=True,
             input="".join(json.dumps(request) + "\n" for request in requests), timeout=60, check=True,
         )  # fmt: skip
         ready, *answers = map(json.loads, done.stdout.splitlines())
         self.assertEqual(ready, {"ready": 1})
-        self.assertEqual([(answer["id"], answer["exit"]) for answer in answers], [(0, 0), (1, 0), (2, 70), (3, 9)])
+        exits = [(answer["id"], answer["exit"]) for answer in answers]
+        self.assertEqual(exits, [(0, 0), (1, 0), (2, 70), (3, 9), (4, 64)])
         os.rename(self.path("output0.h5"), self.path("output.h5"))
         first = self.output()
         os.rename(self.path("output1.h5"), self.path("output.h5"))
