@@ -406,7 +406,10 @@ pub trait State: Send + Sync {
 
     /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a
     /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].
-    async fn due(&self, run: RunId, limit: u32) -> Result<Due, StateError>;
+    ///
+    /// When nobody asked for longer than `silence`, and than a third of the longest lease, this state or all coordinators were
+    /// away, and workers may have been unable to renew: no lease is named then until each had the time to.
+    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError>;
     /// Shows a worker, for as long as `lives`.
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;
     /// Takes a worker that ends off the list.

@@ -28,6 +28,9 @@ use crate::trouble::{Outage, Trouble, blocking};
 /// Timers of each kind that are taken at once.
 const AT_ONCE: u32 = 256;
 
+/// Sweeps that may fail to appear before it counts as an outage.
+const SILENCES: u32 = 5;
+
 /// How often they are taken before others get their turn.
 const ROUNDS: u32 = 16;
 
@@ -142,7 +145,7 @@ impl Sweeper {
     /// Acts on the timers of a run that went off.
     async fn due(&self, course: &Arc<Course>) -> Result<(), Trouble> {
         for _ in 0..ROUNDS {
-            let due = self.ports.state.due(course.record.run, AT_ONCE).await?;
+            let due = self.ports.state.due(course.record.run, AT_ONCE, SILENCES * self.config.sweep).await?;
             let is_all = [due.leases.len(), due.waits.len(), due.closing.len()].iter().all(|&n| n < AT_ONCE as usize);
             for star in &due.closing {
                 self.closings.offer(course.record.run, *star);

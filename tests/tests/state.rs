@@ -15,9 +15,12 @@ use anyhow::{Result, ensure};
 use common::id::{ModuleIndex, Nonce, StarIndex, Task};
 use common::run::{Cell, TaskState, Tries};
 use common::state::{
-    Change, Claim, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, SharedState, StateError, WorkerInfo, Written,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, SharedState, StateError,
+    WorkerInfo, Written,
 };
-use fixture::{DEFAULT, EPOCH, Fixture, HEAVY, LEASE, MODULES, STARS, admission, class, detail, run_info, task};
+use fixture::{
+    DEFAULT, EPOCH, Fixture, HEAVY, LEASE, MODULES, SILENCE, STARS, admission, class, detail, run_info, task,
+};
 use leases::*;
 use timers::*;
 
@@ -53,6 +56,7 @@ on_both_adapters!(
     a_grant_carries_what_is_known_upstream,
     a_held_task_is_refused_until_the_lease_runs_out,
     an_expired_lease_is_due_until_acted_upon,
+    after_a_silence_leases_have_the_time_to_be_renewed,
     lease_lost_changes_nothing_while_the_lease_lives,
     a_lease_that_ran_out_lives_again_when_renewed_in_time,
     a_change_of_the_cell_takes_its_lease,
@@ -65,6 +69,7 @@ on_both_adapters!(
     a_hold_puts_tasks_aside_and_a_release_brings_them_back,
     a_wait_is_due_after_its_delay,
     a_star_to_be_closed_is_named_until_closed,
+    a_star_that_is_not_admitted_any_more_leaves_nothing_behind,
     a_reopened_star_is_not_closed,
     counts_equal_the_rows_after_any_writes,
     attempts_are_told_apart_beyond_the_tag,
@@ -103,7 +108,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: Fixture) -> Result<()
     assert!(gone(s.outbox(f.run, Duration::ZERO, 10).await.map(drop)));
     assert!(gone(s.published(f.run, &[]).await));
     assert!(gone(s.republish(f.run, &class(DEFAULT), Duration::ZERO, 10).await.map(drop)));
-    assert!(gone(s.due(f.run, 10).await.map(drop)));
+    assert!(gone(s.due(f.run, 10, SILENCE).await.map(drop)));
     assert!(gone(s.set_phase(f.run, Phase::Paused, 1).await));
     assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::NoRun));
     let lease = Lease { run: f.run, task: task(0, 0), attempt: 1, nonce: Nonce::random() };
@@ -159,7 +164,7 @@ async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: Fixture) -> Result
     let good = f.admission_of(1);
     assert_eq!(f.write(&[late, good]).await?, [Written::Lost, Written::Done], "each change for itself");
     assert_eq!(f.star(0).await?, star);
-    assert_eq!(f.state.due(f.run, 10).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
     assert_eq!(f.view().await?.counts[&ModuleIndex(2)], view.counts[&ModuleIndex(2)]);
     f.counts_equal_rows().await
 }
@@ -270,7 +275,7 @@ async fn attempts_are_told_apart_beyond_the_tag(f: Fixture) -> Result<()> {
     assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?, ready);
     f.claim_briefly(task(0, 0), 17, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
-    assert_eq!(f.state.due(f.run, 10).await?.leases, [(task(0, 0), 17)]);
+    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), 17)]);
     Ok(())
 }
 

@@ -19,6 +19,9 @@ use crate::run::{Run, Runs};
 /// How long a claim may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the store may take to say what a task is about: the first of a run reads its whole definition.
+const READING: Duration = Duration::from_secs(10);
+
 /// Nonces of claims without answer that are kept.
 const UNSURE: usize = 1_024;
 
@@ -67,7 +70,9 @@ impl Claims {
                 return None;
             }
         };
-        let (upstream, work) = match self.subject(&message).await {
+        let subject = tokio::time::timeout(READING, self.subject(&message)).await;
+        let late = || Subject::Later(format!("the store did not answer within {} s", READING.as_secs()));
+        let (upstream, work) = match subject.unwrap_or_else(|_| late()) {
             Subject::Known(run, star) => (run.pipeline.module(message.task.module).upstream.clone(), Ok((run, star))),
             Subject::Odd(reason) => (Vec::new(), Err(reason)),
             Subject::Unreadable(reason) => {
@@ -124,7 +129,7 @@ impl Claims {
         if message.task.module.at() >= run.pipeline.modules.len() {
             return Subject::Unreadable(format!("run {} has no module {}", message.run, message.task.module.0));
         }
-        match run.star(message.task.star) {
+        match run.star(message.task.star).await {
             Ok(star) => Subject::Known(run, star),
             Err(error @ StoreError::Io { .. }) => {
                 // A handle that was kept open may be stale for good, as after a file server was replaced.

@@ -1,13 +1,21 @@
 //! The claims that a worker holds: what the heartbeat renews and a sweep must leave alone.
 //!
-//! A lock around a map, never held across an await.
+//! One that was reported is renewed until its completion has settled it: coordinators may be away for longer than a lease, and
+//! what ran for hours must not run again for that. A lock around a map, never held across an await.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::id::Nonce;
 use common::state::Lease;
 use tokio_util::sync::CancellationToken;
+
+/// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
+const REPORTED: Duration = Duration::from_secs(600);
+
+/// How many reported claims are renewed at most: where there are more, attempts are short, and cheap to repeat.
+const MOST_REPORTED: usize = 1024;
 
 /// All claims of a worker.
 #[derive(Debug, Default)]
@@ -18,6 +26,8 @@ struct Entry {
     lease: Lease,
     /// Stops the attempt.
     cancel: CancellationToken,
+    /// When its completion was confirmed by the broker.
+    reported: Option<Instant>,
 }
 
 /// A claim that is held until this is dropped.
@@ -31,13 +41,15 @@ impl Ledger {
     /// Notes a claim; `cancel` stops its attempt when the claim is lost.
     pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> Held {
         let nonce = lease.nonce;
-        self.lock().insert(nonce, Entry { lease, cancel });
+        self.lock().insert(nonce, Entry { lease, cancel, reported: None });
         Held { ledger: Arc::clone(self), nonce }
     }
 
     /// Every lease that is to be renewed.
     pub(crate) fn leases(&self) -> Vec<Lease> {
-        self.lock().values().map(|entry| entry.lease.clone()).collect()
+        let mut held = self.lock();
+        held.retain(|_, entry| entry.reported.is_none_or(|at| at.elapsed() < REPORTED));
+        held.values().map(|entry| entry.lease.clone()).collect()
     }
 
     /// Whether a claim with this nonce is held; it is written as labels of containers have it.
@@ -47,15 +59,20 @@ impl Ledger {
 
     /// How many attempts run or are about to be reported.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().values().filter(|entry| entry.reported.is_none()).count()
     }
 
-    /// Stops an attempt whose claim is lost. True when it was still known.
+    /// Stops an attempt whose claim is lost, and forgets one that was reported. True when an attempt is stopped.
     pub(crate) fn lose(&self, lease: &Lease) -> bool {
-        match self.lock().get(&lease.nonce) {
-            Some(entry) => {
+        let mut held = self.lock();
+        match held.get(&lease.nonce) {
+            Some(entry) if entry.reported.is_none() => {
                 entry.cancel.cancel();
                 true
+            }
+            Some(_) => {
+                held.remove(&lease.nonce);
+                false
             }
             None => false,
         }
@@ -67,8 +84,65 @@ impl Ledger {
     }
 }
 
+impl Held {
+    /// The completion is with the broker; the claim is renewed until it has settled the task.
+    pub(crate) fn reported(self) {
+        let mut held = self.ledger.lock();
+        let reported = held.values().filter(|entry| entry.reported.is_some()).count();
+        if reported < MOST_REPORTED
+            && let Some(entry) = held.get_mut(&self.nonce)
+        {
+            entry.reported = Some(Instant::now());
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.ledger.lock().remove(&self.nonce);
+        let mut held = self.ledger.lock();
+        if held.get(&self.nonce).is_some_and(|entry| entry.reported.is_none()) {
+            held.remove(&self.nonce);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::id::{EventId, ModuleIndex, RunId, StarIndex, Task};
+
+    use super::*;
+
+    fn lease() -> Lease {
+        let task = Task { star: StarIndex(0), module: ModuleIndex(0) };
+        Lease { run: RunId::of(EventId::of("test", "1"), "P", "1"), task, attempt: 1, nonce: Nonce::random() }
+    }
+
+    #[test]
+    fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
+        let ledger = Arc::new(Ledger::default());
+        let (lease, cancel) = (lease(), CancellationToken::new());
+        ledger.hold(lease.clone(), cancel.clone()).reported();
+        assert_eq!((ledger.len(), ledger.leases()), (0, vec![lease.clone()]));
+        assert!(!ledger.lose(&lease) && !cancel.is_cancelled());
+        assert!(ledger.leases().is_empty());
+    }
+
+    #[test]
+    fn a_claim_that_is_dropped_or_lost_is_not_renewed() {
+        let ledger = Arc::new(Ledger::default());
+        let (lease, cancel) = (lease(), CancellationToken::new());
+        let held = ledger.hold(lease.clone(), cancel.clone());
+        assert!(ledger.lose(&lease) && cancel.is_cancelled());
+        drop(held);
+        assert!(ledger.leases().is_empty());
+    }
+
+    #[test]
+    fn no_more_than_so_many_reported_claims_are_renewed() {
+        let ledger = Arc::new(Ledger::default());
+        for _ in 0..=MOST_REPORTED {
+            ledger.hold(lease(), CancellationToken::new()).reported();
+        }
+        assert_eq!(ledger.leases().len(), MOST_REPORTED);
     }
 }

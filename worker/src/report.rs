@@ -1,5 +1,5 @@
 //! Complete: completions are published with confirms, in batches, and kept and repeated until they are confirmed. A claim
-//! is held until then.
+//! is held until then, and renewed until the completion has settled it.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn publish(queue: &SharedQueue, batch: Vec<Report>) -> Vec<Report> {
     for (report, answer) in batch.into_iter().zip(answers) {
         let Report { completion, held } = report;
         match answer {
-            Ok(()) => drop(held),
+            Ok(()) => held.reported(),
             Err(error) => {
                 tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
                 rest.push(Report { completion, held });

@@ -40,9 +40,13 @@ impl Run {
         })
     }
 
-    /// The star at a position of the run's list.
-    pub(crate) fn star(&self, index: StarIndex) -> Result<StarId, StoreError> {
-        self.stars.star(index)
+    /// The star at a position of the run's list. A disk that does not answer holds up nobody but the caller.
+    pub(crate) async fn star(self: &Arc<Self>, index: StarIndex) -> Result<StarId, StoreError> {
+        let run = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || run.stars.star(index)).await {
+            Ok(star) => star,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Whether this worker gets a task of the run for the first time; true once.

@@ -143,6 +143,20 @@ fn a_late_success_decides_anew_what_its_failure_had_decided() {
 }
 
 #[test]
+fn a_settled_star_that_is_withdrawn_is_admitted_again_and_remembers_its_attempts() {
+    // A → B
+    let graph = graph(vec![node(&[]), node(&[0])]);
+    let played = play(&graph, &["withdraw"]);
+    assert_eq!(played.ignored, ["withdraw"]);
+    let events = ["admit", "A1 again", "A due", "withdraw", "A2 failed", "withdraw", "A2 succeeded", "withdraw"];
+    let played = play(&graph, &events);
+    assert_eq!(played.ignored, ["withdraw", "A2 succeeded", "withdraw"]);
+    assert!(played.star.row.is_fresh());
+    let played = play(&graph, &[&events[..6], &["admit"]].concat());
+    assert_eq!(played.actions.last().map(String::as_str), Some("queue A3"));
+}
+
+#[test]
 fn a_reopened_task_takes_what_depends_on_it_along() {
     // A → B → C    D
     let graph = graph(vec![node(&[]), node(&[0]), node(&[1]), node(&[])]);
@@ -285,6 +299,7 @@ fn event(text: &str) -> Event {
     match (first, second) {
         ("admit", _) => Event::Admit,
         ("cancel", _) => Event::Cancel,
+        ("withdraw", _) => Event::Withdraw,
         ("supersede", _) => Event::Supersede,
         ("reopen", name) => Event::Reopen { module: module(name) },
         (_, "due") => Event::Due { module: module(first) },

@@ -169,8 +169,8 @@ impl State for MemoryState {
         Ok(leases.iter().map(renew).collect())
     }
 
-    async fn due(&self, run: RunId, limit: u32) -> Result<Due, StateError> {
-        Ok(self.lock().run_mut(run)?.due(limit, Instant::now()))
+    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
+        Ok(self.lock().run_mut(run)?.due(limit, silence, Instant::now()))
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {

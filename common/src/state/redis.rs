@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module |
+//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named |
 //! | `rows:<block>` | string | rows of 4,096 stars, one byte a module |
 //! | `counts` | hash | `module:state` → tasks |
 //! | `tries` | hash | star → tries, where a task has more than one |
@@ -432,9 +432,9 @@ impl State for RedisState {
         Ok(answers)
     }
 
-    async fn due(&self, run: RunId, limit: u32) -> Result<Due, StateError> {
+    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
         let mut call = on(run, &scripts::DUE);
-        call.arg(limit).arg(wire::millis(CLOSING_PATIENCE));
+        call.arg(limit).arg(wire::millis(CLOSING_PATIENCE)).arg(wire::millis(silence));
         let (leases, waits, closing): (Vec<(String, String)>, Vec<String>, Vec<u32>) =
             self.run_script(run, 0, &call).await?;
         let lease = |(task, lease): &(String, String)| Ok((wire::task(task)?, wire::lease(lease)?.0));

@@ -234,7 +234,7 @@ delegate! {
     republish(run: RunId, class: &ClassName, age: Duration, limit: u32) -> u32;
     claim(request: &ClaimRequest) -> Claim;
     renew(leases: &[Lease], lease: Duration) -> Vec<bool>;
-    due(run: RunId, limit: u32) -> Due;
+    due(run: RunId, limit: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
     forget_worker(worker: &str) -> ();
     workers() -> Vec<WorkerInfo>;

@@ -15,6 +15,8 @@ use common::state::{Admission, ClaimRequest, Counts, Detail, RunView};
 pub(crate) const STARS: u32 = 5;
 pub(crate) const MODULES: usize = 3;
 pub(crate) const EPOCH: u64 = 3;
+/// Longer than any pause in these tests.
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const DEFAULT: &str = "default";
 pub(crate) const HEAVY: &str = "heavy";
@@ -215,7 +217,7 @@ impl Fixture {
 
     pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(Due) -> bool) -> Result<()> {
         harness::wait_until(Duration::from_secs(10), what, async || {
-            self.state.due(self.run, 10).await.is_ok_and(&condition)
+            self.state.due(self.run, 10, SILENCE).await.is_ok_and(&condition)
         })
         .await
     }

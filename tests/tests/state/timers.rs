@@ -128,10 +128,10 @@ pub(crate) async fn a_wait_is_due_after_its_delay(f: Fixture) -> Result<()> {
     };
     assert_eq!(f.write(&[waiting(Duration::from_millis(100))]).await?, [Written::Done]);
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
-    assert!(f.state.due(f.run, 10).await?.waits.is_empty());
+    assert!(f.state.due(f.run, 10, SILENCE).await?.waits.is_empty());
     f.wait_until("the wait is over", |due| due.waits == [task(0, 0)]).await?;
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
-    assert_eq!(f.state.due(f.run, 10).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
     Ok(())
 }
 
@@ -139,8 +139,8 @@ pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: Fixture) -> Res
     f.admit(0).await?;
     f.admit(1).await?;
     f.settle(0).await?;
-    assert_eq!(f.state.due(f.run, 10).await?.closing, [StarIndex(0)]);
-    assert!(f.state.due(f.run, 10).await?.closing.is_empty(), "whoever was told has time for it");
+    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.closing, [StarIndex(0)]);
+    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty(), "whoever was told has time for it");
     let row = f.row(0).await?;
     assert_eq!(f.view().await?.in_flight, 2);
     for _ in 0..2 {
@@ -153,13 +153,44 @@ pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: Fixture) -> Res
     f.counts_equal_rows().await
 }
 
+pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f: Fixture) -> Result<()> {
+    for star in [0, 1, 2] {
+        f.admit(star).await?;
+    }
+    let cursor = CursorMove { from: 0, to: 3 };
+    f.state.write(f.run, EPOCH, Some(cursor), &[]).await?;
+    f.settle(1).await?;
+    let settled = f.star(1).await?;
+    let mut after = settled.clone();
+    for module in 0..MODULES as u8 {
+        after = Fixture::with_cell(&after, module, Cell { state: TaskState::Blocked, tag: 1 });
+    }
+    after.tries.insert(ModuleIndex(2), Tries { attempt: 4, science: 0, platform: 0 });
+    let change = Change { star: StarIndex(1), expected: settled.row, after: after.clone(), ..Change::default() };
+    assert_eq!(f.write(&[change]).await?, [Written::Done]);
+    assert_eq!(f.star(1).await?, after, "its attempts are remembered");
+    let view = f.view().await?;
+    assert_eq!((view.info.cursor, view.in_flight), (1, 2), "the cursor goes back to it");
+    assert_eq!(f.state.in_flight(f.run, 10).await?, [StarIndex(0), StarIndex(2)]);
+    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty());
+    let known = f.state.star(f.run, StarIndex(1)).await?;
+    assert!(known.details.is_empty() && known.admission.is_none());
+    f.counts_equal_rows().await?;
+
+    let again = Change { star: StarIndex(1), expected: after.row.clone(), ..f.admission_of(1) };
+    assert_eq!(f.write(&[again]).await?, [Written::Done]);
+    let view = f.view().await?;
+    assert_eq!((view.info.cursor, view.in_flight), (1, 3));
+    f.counts_equal_rows().await
+}
+
 pub(crate) async fn a_reopened_star_is_not_closed(f: Fixture) -> Result<()> {
     f.admit(0).await?;
     f.settle(0).await?;
     let settled = f.row(0).await?;
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
     assert_eq!(f.state.closed(f.run, StarIndex(0), &settled).await?, Written::Lost);
-    assert!(f.state.due(f.run, 10).await?.closing.is_empty());
+    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty());
     assert!(f.state.star(f.run, StarIndex(0)).await?.admission.is_some());
 
     f.settle(0).await?;

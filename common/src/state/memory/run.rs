@@ -30,6 +30,12 @@ pub(super) struct Run {
     waits: BTreeMap<Task, Instant>,
     leases: BTreeMap<Task, Held>,
     closing: BTreeMap<StarIndex, Instant>,
+    /// The longest lease that was granted.
+    lease: Duration,
+    /// When timers were last asked for.
+    swept: Option<Instant>,
+    /// Until when no lease is named.
+    mercy: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -60,6 +66,9 @@ impl Run {
             waits: BTreeMap::new(),
             leases: BTreeMap::new(),
             closing: BTreeMap::new(),
+            lease: Duration::ZERO,
+            swept: None,
+            mercy: None,
         }
     }
 
@@ -265,6 +274,7 @@ impl Run {
             until: now + request.lease,
         };
         self.leases.insert(task, held);
+        self.lease = self.lease.max(request.lease);
         let known = self.in_flight.get(&task.star);
         let detail = |module: &ModuleIndex| Some((*module, known?.details.get(module)?.clone()));
         Ok(Claim::Granted(Box::new(Grant {
@@ -290,10 +300,15 @@ impl Run {
         }
     }
 
-    pub(super) fn due(&mut self, limit: u32, now: Instant) -> Due {
+    pub(super) fn due(&mut self, limit: u32, silence: Duration, now: Instant) -> Due {
         let limit = limit as usize;
+        if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {
+            self.mercy = Some(now + self.lease);
+        }
+        self.swept = Some(now);
+        let leases = if self.mercy.is_some_and(|until| now < until) { 0 } else { limit };
         let due = Due {
-            leases: first(self.leases.iter().map(|(&task, held)| (held.until, (task, held.attempt))), limit, now),
+            leases: first(self.leases.iter().map(|(&task, held)| (held.until, (task, held.attempt))), leases, now),
             waits: first(self.waits.iter().map(|(&task, &at)| (at, task)), limit, now),
             closing: first(self.closing.iter().map(|(&star, &at)| (at, star)), limit, now),
         };

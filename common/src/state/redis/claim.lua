@@ -2,7 +2,7 @@
 -- Answers with a refusal's word, or `granted`, row, tries, newest amendment, admission and the detail of each upstream module ('' where
 -- nothing is known).
 
-local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended')
+local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease')
 if not info[1] then
   return { 'no_run' }
 end
@@ -37,6 +37,10 @@ redis.call('ZREM', key('outbox:' .. class), task)
 redis.call('ZREM', key('published:' .. class), task)
 redis.call('ZADD', key('leases'), now + tonumber(ARGV[7]), task)
 redis.call('HSET', key('lease'), task, attempt .. ' ' .. ARGV[5] .. ' ' .. ARGV[6])
+
+if tonumber(ARGV[7]) > tonumber(info[7] or 0) then
+  redis.call('HSET', INFO, 'lease', ARGV[7])
+end
 
 local known = redis.call('HMGET', key('star:' .. star), 'admission', unpack(ARGV, 9))
 local granted = { 'granted', row, tries, info[6] or '0' }
