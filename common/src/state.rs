@@ -128,7 +128,7 @@ pub struct Admission {
 
 /// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not
 /// admitted after it leaves the run: it is in flight no more, nothing is known of it, and the admission cursor goes back to
-/// it where it was beyond.
+/// it where it was beyond. One that is settled after it and not to be closed is closed already: neither is it in flight.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// Which star.
@@ -408,7 +408,8 @@ pub trait State: Send + Sync {
     /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].
     ///
     /// When nobody asked for longer than `silence`, and than a third of the longest lease, this state or all coordinators were
-    /// away, and workers may have been unable to renew: no lease is named then until each had the time to.
+    /// away, and workers may have been unable to renew: no lease is named then until each had the time to, and coordinators that of
+    /// twice that silence to take in what was reported meanwhile.
     async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError>;
     /// Shows a worker, for as long as `lives`.
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;

@@ -90,6 +90,7 @@ async fn lines_of_rows(ports: &Ports, course: &Arc<Course>, stars: &[StarIndex])
         row: loaded.row.as_bytes().to_vec(),
         keys: BTreeMap::new(),
         generation: None,
+        reason: None,
     };
     Ok(stars.iter().zip(loaded).map(line).collect())
 }

@@ -95,25 +95,15 @@ fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settl
     (!again).then_some(row)
 }
 
-/// Writes rows and closes their stars at once; returns how many were not admitted by somebody in the meantime.
-async fn write(ports: &Ports, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<u32, Trouble> {
-    let run = course.record.run;
-    let change = |(star, row): &(StarIndex, Row)| Change {
-        star: *star,
+/// Writes rows of stars that are closed already; returns how many were not admitted by somebody in the meantime.
+async fn write(ports: &Ports, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
+    let change = |(star, row): (StarIndex, Row)| Change {
+        star,
         expected: Row::fresh(course.graph.nodes.len()),
-        after: Star { row: row.clone(), ..Star::default() },
-        // The timer names it again, should nobody come to close it below.
-        close: true,
+        after: Star { row, ..Star::default() },
         ..Change::default()
     };
-    let changes: Vec<Change> = batch.iter().map(change).collect();
-    let written = ports.state.write(run, ports.epoch(), None, &changes).await?;
-    let mut restored = 0;
-    for ((star, row), written) in batch.iter().zip(written) {
-        if written == Written::Done {
-            ports.state.closed(run, *star, row).await?;
-            restored += 1;
-        }
-    }
-    Ok(restored)
+    let changes: Vec<Change> = batch.into_iter().map(change).collect();
+    let written = ports.state.write(course.record.run, ports.epoch(), None, &changes).await?;
+    Ok(written.into_iter().filter(|written| *written == Written::Done).count())
 }

@@ -3,37 +3,33 @@
 //!
 //! Every step may be repeated by anyone: until the last one is done the closing timer names the star again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod closings;
+mod end;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::id::{Key, ModuleIndex, RunId, StarId, StarIndex};
-use common::outcome::{Outcome, Skip};
-use common::run::{Event, Row, TaskState};
-use common::state::{Admission, StarView, StateError, Written};
-use common::store::agent::{Agent, AgentError, Assemble, GenerationInfo, ModuleEntry};
+use closings::Settled;
+pub(crate) use closings::{Closings, write_lines};
+use common::id::{ModuleIndex, RunId, StarIndex};
+use common::run::Event;
+use common::state::{Admission, StarView, StateError};
+use common::store::agent::{Agent, AgentError, Assemble, GenerationInfo};
 use common::store::runs::{SettledStar, StarEnd};
 use common::store::{Commit, paths};
+pub(crate) use end::end_of_row;
+use end::{assemble, keys, star_end};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use crate::advance::{News, Race};
 use crate::catalog::Course;
 use crate::dispatch::publish;
-use crate::finish::end_if_done;
 use crate::ports::Ports;
-use crate::trouble::{Outage, Trouble, blocking};
+use crate::trouble::{Outage, Trouble, blocking, chain};
 
-/// Stars that wait to be closed; what does not fit is named again by its timer.
-const WAITING: usize = 4096;
-
-/// Most stars in one settled batch.
-const BATCH: usize = 512;
-
-/// How long a batch is filled.
-const FILL: Duration = Duration::from_millis(50);
+/// How often a star's file may be refused before the star ends without it.
+const MOST_REFUSALS: u32 = 5;
 
 /// Builds star files and reads them back.
 #[async_trait]
@@ -53,42 +49,6 @@ impl StarFiles for Agent {
     async fn generation(&mut self, file: &Path) -> Result<Option<GenerationInfo>, AgentError> {
         Ok(self.manifest(file).await?.generation.map(|info| *info))
     }
-}
-
-/// Where stars to be closed are put.
-#[derive(Clone)]
-pub(crate) struct Closings {
-    jobs: mpsc::Sender<(RunId, StarIndex)>,
-    at_work: Arc<Mutex<BTreeSet<(RunId, StarIndex)>>>,
-}
-
-impl Closings {
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<(RunId, StarIndex)>) {
-        let (jobs, receiver) = mpsc::channel(WAITING);
-        (Self { jobs, at_work: Arc::default() }, receiver)
-    }
-
-    /// Puts a star among those to be closed, unless it is there.
-    pub(crate) fn offer(&self, run: RunId, star: StarIndex) {
-        if self.at_work().insert((run, star)) && self.jobs.try_send((run, star)).is_err() {
-            self.done(run, star);
-        }
-    }
-
-    fn done(&self, run: RunId, star: StarIndex) {
-        self.at_work().remove(&(run, star));
-    }
-
-    fn at_work(&self) -> std::sync::MutexGuard<'_, BTreeSet<(RunId, StarIndex)>> {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A star whose file is built.
-pub(crate) struct Settled {
-    course: Arc<Course>,
-    row: Row,
-    line: SettledStar,
 }
 
 /// One builder of star files, with a directory of its own.
@@ -119,8 +79,13 @@ impl Settler {
                     }
                 }
                 Ok(None) => self.closings.done(run, star),
+                // One star's trouble is not that of others.
+                Err(trouble @ Trouble::Agent(_)) => {
+                    tracing::warn!(%run, star = star.0, error = chain(&trouble), "no star file yet");
+                    self.closings.put_off(run, star);
+                }
                 Err(trouble) => {
-                    self.closings.done(run, star);
+                    self.closings.put_off(run, star);
                     outage.wait(&trouble).await;
                 }
             }
@@ -137,7 +102,7 @@ impl Settler {
         if view.star.row.is_fresh() || !view.star.is_settled() {
             return Ok(None);
         }
-        let mut end = star_end(&view);
+        let (mut end, mut reason) = (star_end(&view), None);
         let generation = match (end, &view.admission) {
             // The star file stays as the last whole run left it: half a run would hide products.
             (StarEnd::Cancelled | StarEnd::Superseded, _) => None,
@@ -157,14 +122,26 @@ impl Settler {
                     end = StarEnd::Superseded;
                     None
                 }
-                Err(Trouble::Agent(error @ AgentError::Refused(_))) => {
-                    return make_again(&self.ports, &course, star, &view, error).await;
+                Err(Trouble::Agent(error)) => {
+                    if make_again(&self.ports, &course, star, &view).await? {
+                        return Ok(None);
+                    }
+                    let refusals = self.closings.refused(run, star);
+                    let store = self.ports.store.clone();
+                    blocking(move || store.probe()).await?;
+                    if refusals < MOST_REFUSALS {
+                        return Err(error.into());
+                    }
+                    tracing::error!(%run, star = star.0, error = chain(&error), "the star ends without a star file");
+                    reason = Some(format!("its star file cannot be built: {}", chain(&error)));
+                    end = StarEnd::Failed;
+                    None
                 }
                 Err(trouble) => return Err(trouble),
             },
         };
         let row = view.star.row.as_bytes().to_vec();
-        let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end) };
+        let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason };
         Ok(Some(Settled { course, row: view.star.row, line }))
     }
 
@@ -185,12 +162,21 @@ impl Settler {
             Ok((name, store.latest_generation(name, quarter)?))
         })
         .await?;
+        let mut order = assemble(course, name, view, admission);
+        order.store = self.ports.store.root().to_owned();
         loop {
             if let Some(number) = newest {
                 let file = self.ports.store.at(paths::generation(name, quarter, number));
                 // One that cannot be read is not this end; the next one does not need it.
-                let info = self.files.generation(&file).await.ok().flatten();
-                if info.as_ref().is_some_and(|info| info.run == run && info.row == view.star.row.as_bytes()) {
+                let info = match self.files.generation(&file).await {
+                    Ok(info) => info,
+                    Err(AgentError::Refused(_)) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                let is_this = |info: &GenerationInfo| {
+                    info.run == run && info.row == order.generation.row && info.ends == order.generation.ends
+                };
+                if info.as_ref().is_some_and(is_this) {
                     let store = self.ports.store.clone();
                     blocking(move || store.refresh_star_file(name, quarter)).await?;
                     return Ok(Some(number));
@@ -201,10 +187,9 @@ impl Settler {
             }
             let number = newest.unwrap_or(0) + 1;
             let dest = self.scratch.join(format!("{}.h5", uuid::Uuid::new_v4()));
-            let mut order = assemble(course, name, view, admission, number);
-            order.store = self.ports.store.root().to_owned();
             order.dest.clone_from(&dest);
-            let built = self.files.build(order).await;
+            order.generation.number = number;
+            let built = self.files.build(order.clone()).await;
             let (store, file) = (self.ports.store.clone(), dest.clone());
             let commit = match built {
                 Ok(()) => blocking(move || store.commit_generation(name, quarter, number, &file)).await,
@@ -223,17 +208,11 @@ impl Settler {
     }
 }
 
-/// A committed result that is not there any more is made again; for anything else the timer tries again.
-async fn make_again(
-    ports: &Ports,
-    course: &Arc<Course>,
-    star: StarIndex,
-    view: &StarView,
-    refused: AgentError,
-) -> Result<Option<Settled>, Trouble> {
+/// Has committed results that are not there any more made again; whether there are any.
+async fn make_again(ports: &Ports, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<bool, Trouble> {
     let gone = gone(ports, course, star, view, course.graph.modules().collect()).await?;
     if gone.is_empty() {
-        return Err(refused.into());
+        return Ok(false);
     }
     let mut news = News::of(course);
     for module in gone {
@@ -242,7 +221,7 @@ async fn make_again(
     }
     news.bring_in(ports, Race::Again).await?;
     publish(ports, course, &news.ready).await?;
-    Ok(None)
+    Ok(true)
 }
 
 /// Of these modules those whose task succeeded, and whose committed result is not in the store any more.
@@ -266,135 +245,4 @@ pub(crate) async fn gone(
         Ok(modules)
     })
     .await
-}
-
-/// Writes the lines of settled stars in batches, then forgets the stars.
-pub(crate) async fn write_lines(ports: Ports, closings: Closings, mut settled: mpsc::Receiver<Settled>) {
-    let mut outage = Outage::of("settled batches");
-    while let Some(first) = settled.recv().await {
-        let mut batch = vec![first];
-        let until = Instant::now() + FILL;
-        while batch.len() < BATCH
-            && let Ok(Some(next)) = timeout_at(until, settled.recv()).await
-        {
-            batch.push(next);
-        }
-        let mut by_run: BTreeMap<RunId, Vec<Settled>> = BTreeMap::new();
-        for done in batch {
-            by_run.entry(done.course.record.run).or_default().push(done);
-        }
-        for (run, batch) in by_run {
-            // Lines that are written twice say the same.
-            while let Err(trouble) = close(&ports, &batch).await {
-                outage.wait(&trouble).await;
-            }
-            outage.over();
-            for done in &batch {
-                closings.done(run, done.line.star);
-            }
-        }
-        ports.wakes.admission.notify_one();
-    }
-}
-
-/// Writes the lines of stars of one run, forgets the stars, and ends the run after the last one.
-async fn close(ports: &Ports, batch: &[Settled]) -> Result<(), Trouble> {
-    let Some(first) = batch.first() else { return Ok(()) };
-    let run = first.course.record.run;
-    let lines: Vec<SettledStar> = batch.iter().map(|done| done.line.clone()).collect();
-    let store = ports.store.clone();
-    blocking(move || store.append_settled(run, &lines)).await?;
-    for done in batch {
-        match ports.state.closed(run, done.line.star, &done.row).await {
-            // Reopened since, or the run is over: neither is this star's matter any more.
-            Ok(Written::Done) => {
-                ports.counters.closed.inc();
-                ports.hooks.star_ended(&done.course, done.line.star, done.line.end);
-            }
-            Ok(Written::Lost) => {}
-            Err(StateError::NoRun(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    end_if_done(ports, &first.course).await
-}
-
-/// How a star ended, the worst of its tasks deciding.
-fn star_end(view: &StarView) -> StarEnd {
-    let missing = view.details.iter().any(|(module, detail)| {
-        view.star.row.cell(*module).state == TaskState::Skipped
-            && matches!(detail.outcome, Outcome::Skipped(Skip::MissingExternal { .. }))
-    });
-    end_of_row(&view.star.row, missing)
-}
-
-/// How a star with this row ended; `missing` says whether a task was skipped since an external was not delivered.
-pub(crate) fn end_of_row(row: &Row, missing: bool) -> StarEnd {
-    let any = |wanted: &[TaskState]| row.cells().any(|cell| wanted.contains(&cell.state));
-    if any(&[TaskState::Superseded]) {
-        StarEnd::Superseded
-    } else if any(&[TaskState::Cancelled]) {
-        StarEnd::Cancelled
-    } else if any(&[TaskState::Failed, TaskState::Errored, TaskState::UpstreamFailed]) {
-        StarEnd::Failed
-    } else if missing {
-        StarEnd::Incomplete
-    } else {
-        StarEnd::Complete
-    }
-}
-
-/// Keys of the tasks that succeeded.
-fn keys(view: &StarView) -> BTreeMap<ModuleIndex, Key> {
-    let key = |(module, detail): (&ModuleIndex, &common::state::Detail)| match &detail.outcome {
-        Outcome::Succeeded(success) if view.star.row.cell(*module).state == TaskState::Succeeded => {
-            Some((*module, success.key))
-        }
-        Outcome::Succeeded(_)
-        | Outcome::Skipped(_)
-        | Outcome::UpstreamFailed { .. }
-        | Outcome::Failed(_)
-        | Outcome::Errored(_) => None,
-    };
-    view.details.iter().filter_map(key).collect()
-}
-
-/// What a star file holds; the caller says where it is built.
-fn assemble(course: &Course, star: StarId, view: &StarView, admission: &Admission, number: u32) -> Assemble {
-    let record = &course.record;
-    Assemble {
-        dest: PathBuf::new(),
-        store: PathBuf::new(),
-        star,
-        quarter: record.quarter,
-        externals: admission.externals.clone(),
-        modules: course.pipeline.indexed().map(|(index, module)| entry(view, index, module)).collect(),
-        generation: GenerationInfo {
-            number,
-            run: record.run,
-            pipeline: record.pipeline.clone(),
-            version: record.version.clone(),
-            horizon: record.horizon,
-            previous: admission.previous,
-            row: view.star.row.as_bytes().to_vec(),
-        },
-    }
-}
-
-/// What is on record of a module.
-fn entry(view: &StarView, index: ModuleIndex, module: &common::pipeline::Module) -> ModuleEntry {
-    let state = view.star.row.cell(index).state.to_string();
-    // What is known may be of a try before the one that counts.
-    let detail = view.details.get(&index).filter(|detail| detail.outcome.word() == state);
-    ModuleEntry {
-        module: module.name.clone(),
-        group: module.group.clone(),
-        state,
-        outcome: detail.map(|detail| detail.outcome.clone()),
-        attempt: view.star.attempt(index),
-        worker: detail.and_then(|detail| detail.worker.clone()),
-        started: detail.and_then(|detail| detail.started),
-        millis: detail.map_or(0, |detail| detail.millis),
-        image: module.image.clone(),
-    }
 }

@@ -125,6 +125,9 @@ pub struct StarSummary {
     pub admitted: bool,
     /// How it ended; `None` while it is in flight.
     pub end: Option<StarEnd>,
+    /// Why it ended so, where its tasks do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<String>,
     /// The newest star file, relative to the store's root.
     pub file: Option<String>,
     /// The generation that it settled with in this run.

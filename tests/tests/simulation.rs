@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use common::id::{RunId, StarId, StarIndex};
 use common::message::StarSelection;
 use common::queue::QueueName;
-use common::run::TaskState;
+use common::run::{TaskState, Tries};
 use common::state::Phase;
 use common::store::agent::{Agent, AgentOptions};
 use common::store::runs::{Decided, Decision, Selection, StarEnd};
@@ -213,6 +213,115 @@ async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
     let mut lines = 0;
     world.store.each_settled(run, |_| lines += 1)?;
     assert_eq!(lines, 60 + failed, "the failed stars, and no others, were done again");
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_many_stars_is_bounded_by_what_may_be_in_flight() -> Result<()> {
+    let world = World::start(7, vec![Script::random(7, "ONE", 6)]).await?;
+    let working = world.coordinator();
+    let event = world.publish("1", &stars(300)).await?;
+    let run = world.runs_of(&event).await?[0];
+    settled(&world, run, 200).await?;
+    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    decide(&world, run, Decided::Retry { selection })?;
+    let mut most = 0;
+    harness::wait_until(Duration::from_secs(3600), "the run ended", async || {
+        if let Ok(Some(view)) = world.state().run(run).await {
+            most = most.max(view.in_flight);
+        }
+        world.store.run_end(run).is_ok_and(|end| end.is_some())
+    })
+    .await?;
+    world.wait_for_end(&[run]).await?;
+    world.check_end(run, false)?;
+    assert!((10..=20).contains(&most), "{most} stars were in flight");
+    let mut lines = 0;
+    world.store.each_settled(run, |line| lines += u32::from(line.end.is_some()))?;
+    assert!(lines > 450, "settled stars were done again: {lines}");
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_run_keeps_no_other_out() -> Result<()> {
+    let world = World::start(5, vec![Script::random(5, "ONE", 6)]).await?;
+    let working = world.coordinator();
+    let event = world.publish("1", &stars(300)).await?;
+    let run = world.runs_of(&event).await?[0];
+    harness::wait_until(Duration::from_secs(600), "it has as many stars in flight as there may be", async || {
+        world.state().run(run).await.is_ok_and(|view| view.is_some_and(|view| view.in_flight >= 20))
+    })
+    .await?;
+    decide(&world, run, Decided::Pause)?;
+    phase(&world, run, Phase::Paused).await?;
+    let others: Vec<StarId> = (1000..1040).map(StarId::of_simulator).collect();
+    let urgent = world.publish("urgent", &others).await?;
+    let urgent = world.runs_of(&urgent).await?[0];
+    harness::wait_until(Duration::from_secs(3600), "the other one ends", async || {
+        world.store.run_end(urgent).is_ok_and(|end| end.is_some())
+    })
+    .await?;
+    world.check_end(urgent, false)?;
+    decide(&world, run, Decided::Resume)?;
+    world.wait_for_end(&[run]).await?;
+    world.check_end(run, false)?;
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_state_costs_no_attempt_however_long_it_is() -> Result<()> {
+    for seed in 0..4 {
+        let world = World::start(seed, vec![Script::random(seed, "ONE", 6)]).await?;
+        let working = world.coordinator();
+        let event = world.publish("1", &stars(120)).await?;
+        let run = world.runs_of(&event).await?[0];
+        settled(&world, run, 10).await?;
+        world.faults.set_state(false);
+        _ = tokio::time::timeout(Duration::from_secs(300), std::future::pending::<()>()).await;
+        world.faults.set_state(true);
+        let (script, names) = (world.script("ONE")?, world.store.stars(run)?);
+        let all: Vec<StarIndex> = (0..120).map(StarIndex).collect();
+        let mut lost = BTreeSet::new();
+        harness::wait_until(Duration::from_secs(3600), "the run ended", async || {
+            for (index, star) in all.iter().zip(world.state().load(run, &all).await.unwrap_or_default()) {
+                let name = names.star(*index).expect("it is of the run");
+                let more = |(module, tries): &(_, Tries)| tries.platform > script.trouble(name, *module);
+                lost.extend(star.tries.into_iter().filter(more).map(|(module, _)| (name, module)));
+            }
+            world.store.run_end(run).is_ok_and(|end| end.is_some())
+        })
+        .await?;
+        world.wait_for_end(&[run]).await?;
+        world.check_end(run, false)?;
+        assert!(lost.is_empty(), "tries that the platform lost: {lost:?}");
+        none(world.violations());
+        working.abort();
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_the_broker_is_silent_stops_nobody() -> Result<()> {
+    let world = World::start(6, vec![Script::random(6, "ONE", 6)]).await?;
+    let working = world.coordinator();
+    let event = world.publish("1", &stars(100)).await?;
+    let run = world.runs_of(&event).await?[0];
+    settled(&world, run, 5).await?;
+    world.faults.set_broker(false);
+    decide(&world, run, Decided::Cancel)?;
+    world.wait_for_end(&[run]).await?;
+    world.faults.set_broker(true);
+    let others: Vec<StarId> = (1000..1040).map(StarId::of_simulator).collect();
+    let next = world.publish("next", &others).await?;
+    let next = world.runs_of(&next).await?[0];
+    world.wait_for_end(&[next]).await?;
+    world.check_end(next, false)?;
     none(world.violations());
     working.abort();
     Ok(())

@@ -210,7 +210,7 @@ async fn an_older_or_newer_epoch_is_an_error(f: Fixture) -> Result<()> {
     let claim = f.claim(task(0, 0), 1, Nonce::random()).await?;
     assert_eq!(claim, Claim::Refused(Refusal::Stale), "a message of an older epoch is forgotten");
     let request = f.request(task(0, 0), 1, Nonce::random());
-    let newer = f.state.claim(&common::state::ClaimRequest { epoch: EPOCH + 2, ..request }).await;
+    let newer = f.state.claim(&ClaimRequest { epoch: EPOCH + 2, ..request }).await;
     assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH + 1), "{newer:?}");
     let wrote = f.state.write(f.run, EPOCH + 1, None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done]);

@@ -72,7 +72,9 @@ impl Slots {
         let mut gate = self.worker.gate.watch();
         // The gate lives as long as the worker.
         let _ = gate.wait_for(|open| *open).await;
-        let prefetch = u16::try_from(self.idle.len() + self.busy.len()).unwrap_or(u16::MAX);
+        // No more than can be taken at once: what waits here is missing elsewhere.
+        let most = self.idle.len();
+        let prefetch = u16::try_from(most).unwrap_or(u16::MAX);
         let mut consumer = match self.worker.queue.consume(QueueName::Tasks(self.class.clone()), prefetch).await {
             Ok(consumer) => consumer,
             Err(error @ QueueError::Refused(_)) => return Err(error),
@@ -86,7 +88,13 @@ impl Slots {
             tokio::select! {
                 biased;
                 _ = gate.wait_for(|open| !open) => return Ok(()),
-                Some(done) = self.busy.join_next(), if !self.busy.is_empty() => self.reclaim(done),
+                Some(done) = self.busy.join_next(), if !self.busy.is_empty() => {
+                    self.reclaim(done);
+                    if self.idle.len() > 2 * most {
+                        // Tasks are short, and more slots are free than this consumer can feed.
+                        return Ok(());
+                    }
+                }
                 delivery = next(&mut consumer, self.idle.is_empty()) => match (delivery, self.idle.pop()) {
                     (Some(delivery), Some(desk)) => {
                         self.busy.spawn(take(Arc::clone(&self.worker), desk, delivery));

@@ -76,7 +76,10 @@ fn newest_with(store: &Store, star: StarId) -> anyhow::Result<Option<RunId>> {
 }
 
 fn head(star: &StarSummary) -> String {
-    let end = star.end.map_or_else(|| "in flight".to_owned(), |end| end.to_string());
+    let mut end = star.end.map_or_else(|| "in flight".to_owned(), |end| end.to_string());
+    if let Some(reason) = &star.end_reason {
+        end = format!("{end} ({reason})");
+    }
     let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
     let file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
     format!("{} {} in run {} of {}: {end}{generation}{file}", star.star, star.quarter, star.run, star.pipeline)

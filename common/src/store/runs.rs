@@ -174,6 +174,9 @@ pub struct SettledStar {
     pub generation: Option<u32>,
     /// How it ended; `None` when it was reopened since, so that what earlier lines say of it holds no more.
     pub end: Option<StarEnd>,
+    /// Why it ended so, where its tasks do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Store {
@@ -313,11 +316,11 @@ impl Store {
 
     /// Creates the next numbered file of a folder.
     pub(super) fn append(&self, folder: &Path, extension: &str, body: &[u8]) -> Result<u64, StoreError> {
-        let mut number = numbered(folder, extension)?.last().map_or(0, |(number, _)| *number);
+        let path = |number: u64| folder.join(format!("{number:06}.{extension}"));
+        let mut number = last(|number| path(number).exists());
         loop {
             number += 1;
-            let path = folder.join(format!("{number:06}.{extension}"));
-            match durable::create(&path, &self.beside(), body)? {
+            match durable::create(&path(number), &self.beside(), body)? {
                 Commit::Created => return Ok(number),
                 Commit::Exists => {}
             }
@@ -329,6 +332,23 @@ impl Store {
 struct ImageFile {
     image: String,
     identity: String,
+}
+
+/// The last of the numbers from 1 that are there, none of which is missing; 0 when none is. Asks for few of them: a folder
+/// may have a hundred thousand.
+fn last(is_there: impl Fn(u64) -> bool) -> u64 {
+    let (mut known, mut step) = (0, 1);
+    while is_there(known + step) {
+        known += step;
+        step *= 2;
+    }
+    while step > 1 {
+        step /= 2;
+        if is_there(known + step) {
+            known += step;
+        }
+    }
+    known
 }
 
 /// Files `<number>.<extension>` of a folder, in the order of their numbers.

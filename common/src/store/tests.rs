@@ -236,12 +236,24 @@ fn the_newest_word_about_a_settled_star_counts() {
         keys: [(crate::id::ModuleIndex(0), Key::from_bytes([1; 32]))].into(),
         generation: Some(generation),
         end: Some(StarEnd::Complete),
+        reason: None,
     };
     store.append_settled(run, &[settled(1, 1), settled(0, 1), settled(2, 1)]).unwrap();
     let reopened = SettledStar { end: None, ..settled(2, 1) };
     store.append_settled(run, &[settled(1, 2), reopened]).unwrap();
     let all = store.settled(run).unwrap();
     assert_eq!(all.into_values().collect::<Vec<_>>(), [settled(0, 1), settled(1, 2)]);
+}
+
+#[test]
+fn batches_are_numbered_without_a_gap() {
+    let (_dir, store) = store();
+    let run = record(EventId::of("a", "1"), 1, 1).run;
+    let decision =
+        |weight| Decision { at: Timestamp::UNIX_EPOCH, by: "me".to_owned(), what: Decided::Priority { weight } };
+    let numbers: Vec<u64> = (1..40).map(|weight| store.decide(run, &decision(weight)).unwrap()).collect();
+    assert_eq!(numbers, (1..40).collect::<Vec<u64>>());
+    assert_eq!(store.decisions(run).unwrap().len(), 39);
 }
 
 #[test]

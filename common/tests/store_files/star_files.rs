@@ -138,6 +138,7 @@ fn star_file(bench: &Bench, dest: &Path, generation: u32, success: Success) -> A
             horizon: 1,
             previous: None,
             row: vec![0x30, 0x60],
+            ends: String::new(),
         },
     }
 }

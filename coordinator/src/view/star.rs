@@ -45,6 +45,7 @@ pub async fn star(
         quarter: record.quarter,
         admitted: !known.row.is_fresh(),
         end: known.end,
+        end_reason: known.end_reason.clone(),
         file: store.at(&file).exists().then(|| file.display().to_string()),
         generation: known.generation,
         tasks: pipeline.indexed().map(|(module, _)| known.task(&pipeline, module)).collect(),
@@ -86,6 +87,7 @@ struct Known {
     tasks: BTreeMap<ModuleIndex, KnownTask>,
     externals: Vec<String>,
     end: Option<StarEnd>,
+    end_reason: Option<String>,
     generation: Option<u32>,
 }
 
@@ -153,10 +155,10 @@ impl Known {
             })?;
             Ok(newest)
         });
-        if let Some(SettledStar { row, end: Some(end), .. }) = line.await?
+        if let Some(SettledStar { row, end: Some(end), reason, .. }) = line.await?
             && let Ok(row) = Row::from_bytes(row)
         {
-            (self.row, self.end) = (row, Some(end));
+            (self.row, self.end, self.end_reason) = (row, Some(end), reason);
             self.take_failures(store, record, star).await?;
         }
         Ok(())

@@ -13,16 +13,33 @@ use common::state::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+
+/// How long a confirm is waited for, as on RabbitMQ.
+const CONFIRM: Duration = Duration::from_secs(30);
 
 /// A source of misfortune; the same seed draws the same.
 pub struct Faults {
     draws: Mutex<(StdRng, f64)>,
+    /// Whether the state, and the broker, answer.
+    answering: [watch::Sender<bool>; 2],
 }
 
 impl Faults {
     /// Faults drawn from `seed`, none yet.
     pub fn new(seed: u64) -> Self {
-        Self { draws: Mutex::new((StdRng::seed_from_u64(seed), 0.0)) }
+        let answering = [(); 2].map(|()| watch::Sender::new(true));
+        Self { draws: Mutex::new((StdRng::seed_from_u64(seed), 0.0)), answering }
+    }
+
+    /// Whether the state is within reach.
+    pub fn set_state(&self, answers: bool) {
+        self.answering[0].send_replace(answers);
+    }
+
+    /// Whether the broker confirms task messages; while it does not, their publishers wait, and then fail.
+    pub fn set_broker(&self, confirms: bool) {
+        self.answering[1].send_replace(confirms);
     }
 
     /// How much goes wrong: 0 nothing, 1 the usual measure.
@@ -97,7 +114,11 @@ impl Queue for FaultyQueue {
 
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(5))).await;
-        if self.faults.happens(0.01) {
+        let mut confirms = self.faults.answering[1].subscribe();
+        let of_tasks = messages.iter().any(|message| matches!(message.queue, QueueName::Tasks(_)));
+        let confirmed = confirms.wait_for(|confirms| *confirms || !of_tasks);
+        let silent = tokio::time::timeout(CONFIRM, confirmed).await.is_err();
+        if silent || self.faults.happens(0.01) {
             return messages.iter().map(|_| Err(QueueError::Unreachable("simulated".to_owned()))).collect();
         }
         let mut answers = Vec::new();
@@ -202,7 +223,10 @@ macro_rules! delegate {
 impl FaultyState {
     async fn faults_before(&self) -> Result<(), StateError> {
         tokio::task::yield_now().await;
-        if self.faults.happens(0.005) { Err(StateError::Unreachable("simulated".to_owned())) } else { Ok(()) }
+        if self.faults.happens(0.005) || !*self.faults.answering[0].borrow() {
+            return Err(StateError::Unreachable("simulated".to_owned()));
+        }
+        Ok(())
     }
 
     fn faults_after<T>(&self, answer: Result<T, StateError>) -> Result<T, StateError> {

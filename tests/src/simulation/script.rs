@@ -165,6 +165,19 @@ impl Script {
         self.graph.modules().map(expected).collect()
     }
 
+    /// Tries that the platform loses of a task whatever else goes wrong.
+    pub fn trouble(&self, star: StarId, module: ModuleIndex) -> u32 {
+        match self.fate(star, module) {
+            Fate::SucceedsAfterTrouble(lost) => lost,
+            Fate::Succeeds
+            | Fate::SucceedsAfter(_)
+            | Fate::AsksForEver
+            | Fate::Fails
+            | Fate::MissesExternal
+            | Fate::HasNothingToDo => 0,
+        }
+    }
+
     fn fate(&self, star: StarId, module: ModuleIndex) -> Fate {
         let draw = hash(&(self.seed, star, module)) % 100;
         match draw {

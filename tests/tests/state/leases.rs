@@ -171,7 +171,7 @@ pub(crate) async fn leases_of_many_runs_renew_together(f: Fixture) -> Result<()>
     f.state.write(other.run, EPOCH, None, &[f.admission_of(0)]).await?;
     let mine = [f.granted(task(0, 0), 1).await?, f.granted(task(1, 0), 1).await?];
     let nonce = Nonce::random();
-    let request = common::state::ClaimRequest { run: other.run, ..f.request(task(0, 0), 1, nonce) };
+    let request = ClaimRequest { run: other.run, ..f.request(task(0, 0), 1, nonce) };
     assert!(matches!(f.state.claim(&request).await?, Claim::Granted(_)));
     let lease = |run, star, nonce| Lease { run, task: task(star, 0), attempt: 1, nonce };
     let leases = [

@@ -170,10 +170,13 @@ impl Run {
         } else {
             self.tries.insert(star, change.after.tries.clone());
         }
-        if change.after.row.is_fresh() {
+        let is_fresh = change.after.row.is_fresh();
+        if is_fresh || change.after.is_settled() && !change.close {
             self.in_flight.remove(&star);
             self.closing.remove(&star);
-            self.info.cursor = self.info.cursor.min(star.0);
+            if is_fresh {
+                self.info.cursor = self.info.cursor.min(star.0);
+            }
             return Written::Done;
         }
         let known = self.in_flight.entry(star).or_default();
@@ -303,7 +306,7 @@ impl Run {
     pub(super) fn due(&mut self, limit: u32, silence: Duration, now: Instant) -> Due {
         let limit = limit as usize;
         if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {
-            self.mercy = Some(now + self.lease);
+            self.mercy = Some(now + self.lease + 2 * silence);
         }
         self.swept = Some(now);
         let leases = if self.mercy.is_some_and(|until| now < until) { 0 } else { limit };

@@ -8,7 +8,7 @@ end
 local now, leases = clock(), {}
 local lease, mercy = tonumber(info[2] or 0), tonumber(info[4] or 0)
 if info[3] and now - tonumber(info[3]) > math.max(tonumber(ARGV[3]), lease / 3) then
-  mercy = now + lease
+  mercy = now + lease + 2 * tonumber(ARGV[3])
   redis.call('HSET', INFO, 'mercy', mercy)
 end
 redis.call('HSET', INFO, 'swept', now)

@@ -4,7 +4,7 @@
 local INFO = KEYS[1]
 local PREFIX = string.sub(INFO, 1, -5)
 local BLOCK = 4096 -- stars in one string of rows
-local QUEUED, WAITING = 1, 2 -- states as in the high four bits of a row's byte
+local QUEUED, WAITING, SETTLED = 1, 2, 3 -- states as in the high four bits of a row's byte; from SETTLED on they are the end
 
 local function key(name)
   return PREFIX .. name

@@ -61,10 +61,10 @@ local function apply(change, expected, after)
   if change.lease_lost and lives(star .. ':' .. change.lease_lost) then
     return 0
   end
-  local admitted = false
+  local admitted, settled = false, true
   for module = 0, modules - 1 do
     local old, new = string.byte(expected, module + 1), string.byte(after, module + 1)
-    admitted = admitted or new >= 16
+    admitted, settled = admitted or new >= 16, settled and new >= 16 * SETTLED
     if old ~= new then
       local state = math.floor(old / 16)
       forget(star .. ':' .. module, module, state)
@@ -78,11 +78,13 @@ local function apply(change, expected, after)
   else
     redis.call('HDEL', key('tries'), star)
   end
-  if not admitted then
+  if not admitted or settled and not change.close then
     redis.call('UNLINK', key('star:' .. star))
     redis.call('ZREM', key('in_flight'), star)
     redis.call('ZREM', key('closing'), star)
-    cursor = math.min(cursor, star)
+    if not admitted then
+      cursor = math.min(cursor, star)
+    end
     return 1
   end
   redis.call('ZADD', key('in_flight'), star, star)

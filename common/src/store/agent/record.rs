@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
 use crate::outcome::Outcome;
@@ -178,6 +179,9 @@ pub struct GenerationInfo {
     /// The star's row, a byte per module, so that the same end is not built twice.
     #[serde(with = "hex")]
     pub row: Vec<u8>,
+    /// What its modules ended with, as [`ends`] sums it up, for the same reason: other results may have the same row.
+    #[serde(default)]
+    pub ends: String,
 }
 
 /// What a star ended with in one module.
@@ -201,4 +205,20 @@ pub struct ModuleEntry {
     pub millis: u64,
     /// The image as the pipeline names it.
     pub image: String,
+}
+
+/// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when.
+pub fn ends(modules: &[ModuleEntry]) -> String {
+    let mut hash = Sha256::new();
+    for entry in modules {
+        let end = match &entry.outcome {
+            Some(Outcome::Succeeded(success)) => success.key.to_string(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        for text in [entry.module.as_str(), &entry.state, &end] {
+            hash.update(format!("{}:{text}", text.len()));
+        }
+    }
+    hex::encode(hash.finalize())
 }

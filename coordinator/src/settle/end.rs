@@ -1,0 +1,97 @@
+//! How a star ended, and what is on record of it: in words of its row and of what is known of its tasks. Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use common::id::{Key, ModuleIndex, StarId};
+use common::outcome::{Outcome, Skip};
+use common::pipeline::Module;
+use common::run::{Row, TaskState};
+use common::state::{Admission, Detail, StarView};
+use common::store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
+use common::store::runs::StarEnd;
+
+use crate::catalog::Course;
+
+/// How a star ended, the worst of its tasks deciding.
+pub(super) fn star_end(view: &StarView) -> StarEnd {
+    let missing = view.details.iter().any(|(module, detail)| {
+        view.star.row.cell(*module).state == TaskState::Skipped
+            && matches!(detail.outcome, Outcome::Skipped(Skip::MissingExternal { .. }))
+    });
+    end_of_row(&view.star.row, missing)
+}
+
+/// How a star with this row ended; `missing` says whether a task was skipped since an external was not delivered.
+pub(crate) fn end_of_row(row: &Row, missing: bool) -> StarEnd {
+    let any = |wanted: &[TaskState]| row.cells().any(|cell| wanted.contains(&cell.state));
+    if any(&[TaskState::Superseded]) {
+        StarEnd::Superseded
+    } else if any(&[TaskState::Cancelled]) {
+        StarEnd::Cancelled
+    } else if any(&[TaskState::Failed, TaskState::Errored, TaskState::UpstreamFailed]) {
+        StarEnd::Failed
+    } else if missing {
+        StarEnd::Incomplete
+    } else {
+        StarEnd::Complete
+    }
+}
+
+/// Keys of the tasks that succeeded.
+pub(super) fn keys(view: &StarView) -> BTreeMap<ModuleIndex, Key> {
+    let key = |(module, detail): (&ModuleIndex, &Detail)| match &detail.outcome {
+        Outcome::Succeeded(success) if view.star.row.cell(*module).state == TaskState::Succeeded => {
+            Some((*module, success.key))
+        }
+        Outcome::Succeeded(_)
+        | Outcome::Skipped(_)
+        | Outcome::UpstreamFailed { .. }
+        | Outcome::Failed(_)
+        | Outcome::Errored(_) => None,
+    };
+    view.details.iter().filter_map(key).collect()
+}
+
+/// What a star file holds; the caller says where it is built, and as which generation.
+pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission: &Admission) -> Assemble {
+    let record = &course.record;
+    let modules: Vec<ModuleEntry> =
+        course.pipeline.indexed().map(|(index, module)| entry(view, index, module)).collect();
+    Assemble {
+        dest: PathBuf::new(),
+        store: PathBuf::new(),
+        star,
+        quarter: record.quarter,
+        externals: admission.externals.clone(),
+        generation: GenerationInfo {
+            number: 0,
+            run: record.run,
+            pipeline: record.pipeline.clone(),
+            version: record.version.clone(),
+            horizon: record.horizon,
+            previous: admission.previous,
+            row: view.star.row.as_bytes().to_vec(),
+            ends: ends(&modules),
+        },
+        modules,
+    }
+}
+
+/// What is on record of a module.
+fn entry(view: &StarView, index: ModuleIndex, module: &Module) -> ModuleEntry {
+    let state = view.star.row.cell(index).state.to_string();
+    // What is known may be of a try before the one that counts.
+    let detail = view.details.get(&index).filter(|detail| detail.outcome.word() == state);
+    ModuleEntry {
+        module: module.name.clone(),
+        group: module.group.clone(),
+        state,
+        outcome: detail.map(|detail| detail.outcome.clone()),
+        attempt: view.star.attempt(index),
+        worker: detail.and_then(|detail| detail.worker.clone()),
+        started: detail.and_then(|detail| detail.started),
+        millis: detail.map_or(0, |detail| detail.millis),
+        image: module.image.clone(),
+    }
+}
