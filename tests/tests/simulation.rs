@@ -219,6 +219,32 @@ async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn other_results_of_an_amended_image_are_another_generation() -> Result<()> {
+    let world = World::start(7, vec![Script::random(7, "ONE", 6)]).await?;
+    let working = world.coordinator();
+    let event = world.publish("1", &stars(30)).await?;
+    let run = world.runs_of(&event).await?[0];
+    world.wait_for_end(&[run]).await?;
+    let before = world.store.settled(run)?;
+    world.script("ONE")?.amend();
+    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    decide(&world, run, Decided::Retry { selection })?;
+    harness::wait_until(Duration::from_secs(600), "it ended again", async || {
+        world.store.run_end(run).is_ok_and(|end| end.is_some_and(|end| end.decisions == 1))
+    })
+    .await?;
+    world.wait_for_end(&[run]).await?;
+    world.check_end(run, false)?;
+    for (star, after) in world.store.settled(run)?.into_iter().filter(|(_, line)| !line.keys.is_empty()) {
+        assert_eq!(after.row, before[&star].row, "the rows are alike");
+        assert_eq!(after.generation, Some(2), "the star file is not of the old results");
+    }
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_of_many_stars_is_bounded_by_what_may_be_in_flight() -> Result<()> {
     let world = World::start(7, vec![Script::random(7, "ONE", 6)]).await?;
     let working = world.coordinator();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::id::{Key, ModuleIndex, StarId};
 use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind, Skip, Success};
@@ -20,6 +21,8 @@ pub struct Script {
     /// Its graph.
     pub graph: Graph,
     seed: u64,
+    /// How often its images were amended: results get other keys.
+    amended: AtomicU64,
 }
 
 /// What a task must end with.
@@ -91,7 +94,17 @@ impl Script {
         }
         let pipeline = load("simulated.toml", &text, None).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
         let graph = pipeline.graph();
-        Self { definition: DefinitionFile { pipeline, text, data_model: String::new() }, graph, seed }
+        Self {
+            definition: DefinitionFile { pipeline, text, data_model: String::new() },
+            graph,
+            seed,
+            amended: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on everything that runs has another image.
+    pub fn amend(&self) {
+        self.amended.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How an attempt ends, given what was spent on the task before, and the keys that it reads.
@@ -194,8 +207,9 @@ impl Script {
 
     fn key(&self, star: StarId, module: ModuleIndex, upstream: &BTreeMap<ModuleIndex, Key>) -> Key {
         let mut bytes = [0; 32];
+        let amended = self.amended.load(Ordering::Relaxed);
         for (part, chunk) in bytes.chunks_mut(8).enumerate() {
-            chunk.copy_from_slice(&hash(&(part, star, module, upstream)).to_le_bytes());
+            chunk.copy_from_slice(&hash(&(part, star, module, amended, upstream)).to_le_bytes());
         }
         Key::from_bytes(bytes)
     }
