@@ -94,7 +94,8 @@ def dominant_line(frequency, power):
     top = int(np.argmax(power))
     low = min(int(np.searchsorted(frequency, 0.97 * frequency[top])), max(top - 2, 0))
     high = max(int(np.searchsorted(frequency, 1.03 * frequency[top])), min(top + 3, power.size))
-    return float(frequency[top]), float((total[high] - total[low]) / total[-1])
+    line, share = slice(low, high), (total[high] - total[low]) / total[-1]
+    return float(np.average(frequency[line], weights=power[line])), float(share)
 
 
 def _merit_broad(inside, dnu):

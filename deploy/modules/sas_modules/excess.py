@@ -27,6 +27,11 @@ def envelope_fwhm(numax):
     return 0.66 * numax**0.88
 
 
+def envelope_height(numax):
+    """Usual height of the envelope of oscillations in ppm²/µHz: 2.03e7 ν_max^-2.38 (Mosser et al. 2012)."""
+    return 2.03e7 * numax**-2.38
+
+
 @dataclass
 class Bins:
     """The density averaged in bins of log frequency, with the weight (number of densities) of each bin."""
@@ -48,6 +53,7 @@ class Scan:
     trial: np.ndarray
     gain: np.ndarray
     height: np.ndarray
+    density: np.ndarray  # height of the hump in ppm²/µHz
     log_likelihood: np.ndarray
 
 
@@ -90,7 +96,7 @@ def scan(bins_, null, trial, rounds=150):
     total = low @ basis + high * hump
     value = log_likelihood(bins_, total)
     below = np.array([bins_.at(nu, row) for nu, row in zip(trial, low @ basis)])
-    return Scan(trial, 2.0 * (value - reference), high[:, 0] / below, value)
+    return Scan(trial, 2.0 * (value - reference), high[:, 0] / below, high[:, 0], value)
 
 
 def with_hump(bins_, null, numax, rounds=400):

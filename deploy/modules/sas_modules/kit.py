@@ -65,7 +65,10 @@ class Inputs:
         data = self.column(product, column, previous)
         if data is None or np.size(data) != 1:
             return None
-        value = float(np.ravel(data)[0])
+        try:
+            value = float(np.ravel(data)[0])
+        except (TypeError, ValueError):  # text
+            return None
         return value if np.isfinite(value) and value != -1.0 else None
 
     def first_number(self, candidates, column="value"):

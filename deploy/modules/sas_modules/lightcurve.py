@@ -14,6 +14,10 @@ from .kit import Refused
 SECONDS_PER_DAY = 86400.0
 # Below this many usable points neither a spectrum nor an autocorrelation says anything.
 MIN_POINTS = 256
+# Stamps beyond a gap of this many days are strays (0, -1, garbage) when they are fewer than this share of all.
+STRAY_GAP, STRAY_SHARE = 1000.0, 0.01
+# Four years at the finest step are 2.8 million cells; more do not fit into the memory of a default slot.
+MOST_CELLS = 4_000_000
 
 
 @dataclass
@@ -64,6 +68,8 @@ def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
     time = _days(time, inputs.unit(product, "time"))
     usable = np.isfinite(time) & np.isfinite(flux)
     enough(usable.sum(), time.size)
+    usable &= ~_blank(flux, usable) & ~_stray(time, usable)
+    enough(usable.sum(), time.size)
 
     flag = inputs.column(flags, "flag")
     if flag is not None and np.shape(flag) == time.shape:
@@ -72,6 +78,8 @@ def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
     else:
         group = np.zeros(time.size, int)
     enough(usable.sum(), time.size)
+    if np.ptp(flux[usable]) == 0.0:
+        raise Refused(f"all {int(usable.sum())} usable points have the same flux")
     flux = _ppm(flux, usable, inputs.unit(product, "flux"))
     for number in np.unique(group)[1:] if np.unique(group).size > 1 else ():
         # Camera groups differ by an offset; the first one is the reference.
@@ -109,8 +117,11 @@ def cadence(time):
 
 
 def to_grid(time, flux, step):
-    """Averages points into cells of `step` days; cells without a point are NaN."""
+    """Averages points into cells of `step` days; cells without a point are NaN. Refuses more than `MOST_CELLS`."""
     start = float(time.min())
+    span = float(time.max()) - start
+    if span / step >= MOST_CELLS:
+        raise Refused(f"{span:.0f} days in steps of {step * SECONDS_PER_DAY:.4g} s are more than {MOST_CELLS} cells")
     cell = np.rint((time - start) / step).astype(np.int64)
     count = np.bincount(cell)
     total = np.bincount(cell, weights=flux)
@@ -192,13 +203,30 @@ def _days(time, unit):
     return time
 
 
+def _blank(flux, usable):
+    """Points whose flux is 0 or -1, as some writers mark a missing one, where the star's own level is neither."""
+    blank = np.isin(flux, (0.0, -1.0))
+    rest = flux[usable & ~blank]
+    return blank & (rest.size > 0 and abs(np.median(rest)) > 3.0 * spread(rest))
+
+
+def _stray(time, usable):
+    """Usable points whose stamps are far from nearly all others: one of them would stretch the grid over decades."""
+    index = np.flatnonzero(usable)
+    index = index[np.argsort(time[index], kind="stable")]
+    piece = np.concatenate(([0], np.cumsum(np.diff(time[index]) > STRAY_GAP)))
+    stray = np.zeros(time.size, bool)
+    stray[index] = (np.bincount(piece) < STRAY_SHARE * index.size)[piece]
+    return stray
+
+
 def _ppm(flux, usable, unit):
     """ppm from flux that is normalised to 1, relative to 0, already in ppm, or in counts."""
     level = float(np.median(flux[usable]))
     scatter = spread(flux[usable])
     if unit == "ppm" and abs(level) < 5e5:
         return flux - level
-    if abs(level) > 3 * scatter and level > 0.3:
+    if level > 3 * scatter and (level > 0.3 or level > 30 * scatter):
         return (flux / level - 1.0) * 1e6
     if scatter < 0.1:
         return (flux - level) * 1e6

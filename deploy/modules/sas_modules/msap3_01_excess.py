@@ -1,9 +1,11 @@
 """MSAP3_01, power excess: at each trial ν_max, how much better a hump explains the spectrum than a falling background.
 
 The likelihoods are those of `excess.py`; the merit is 2 ln(L1 / L0). It is set to zero where most of the excess is one narrow
-line, which no pattern of modes is. The prior on ν_max comes from radius and temperature, ν_max = 3090 µHz (M / R²)
-sqrt(5777 K / Teff) with M = 1.1 and 40 % for the unknown mass (Kjeldsen & Bedding 1995, A&A 293, 87; Huber et al. 2011, ApJ
-743, 143), mixed with a flat one, for a radius can be wrong.
+line, which no pattern of modes is, and where the hump is far lower or higher than oscillations are at this ν_max (height of
+Mosser et al. 2012, A&A 537, A30): in years of data every bump of an instrument is significant, but it stays low.
+The prior on ν_max comes from radius and temperature, ν_max = 3090 µHz (M / R²) sqrt(5777 K / Teff) with M = 1.1 and 40 % for
+the unknown mass (Kjeldsen & Bedding 1995, A&A 293, 87; Huber et al. 2011, ApJ 743, 143), mixed with a flat one, for a
+radius can be wrong.
 """
 
 import numpy as np
@@ -14,6 +16,7 @@ from .kit import Refused
 NUMAX_SUN, TEFF_SUN = 3090.0, 5777.0
 TRUST = 0.8  # share of the prior that radius and temperature get
 LOWEST_CUTOFF, HIGHEST_NUMAX = 3.6, 5000.0  # µHz
+ODD_HEIGHT = 20.0  # a factor in power; stars scatter by 2 or 3, activity or the light of a companion takes up to 10
 
 
 def run(inputs, outputs):
@@ -31,7 +34,8 @@ def run(inputs, outputs):
     above = frequency >= cutoff
     ratio = power[above] / bins.at(frequency[above], null[1])
     share = np.array([comb.concentration(frequency[above], ratio, numax) for numax in trial])
-    merit = np.where(share < 0.6, np.maximum(scan.gain, 0.0), 0.0)
+    odd = np.abs(np.log(np.maximum(scan.density, 1e-300) / excess.envelope_height(trial))) > np.log(ODD_HEIGHT)
+    merit = np.where((share < 0.6) & ~odd, np.maximum(scan.gain, 0.0), 0.0)
     prior = numax_prior(trial, *_radius_and_teff(inputs))
 
     posterior = prior * np.exp(0.5 * (merit - merit.max()))

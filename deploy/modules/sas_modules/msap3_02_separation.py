@@ -3,7 +3,8 @@
 The statistic is that of `comb.py`, near the Δν that scaling relations expect: -ln of the probability that noise does it. It
 is set to zero where the pattern is something else: lines with another spacing (harmonics of a fast rotation), or the
 same spacing far from ν_max, where no mode is (harmonics of rotation, transits, periodic gaps). And where one line holds
-most of the variance, its first sixty harmonics are no place to look for modes.
+most of the variance, its first sixty harmonics are no place to look for modes, nor is a whole multiple of it a spacing of
+modes: eclipses and pulsations with sharp corners have hundreds of harmonics.
 """
 
 import numpy as np
@@ -13,6 +14,7 @@ from .lightcurve import SECONDS_PER_DAY
 
 PDF_POINTS = 161
 DOMINANT_SHARE, HARMONICS = 0.3, 60.0
+WHOLE = 0.05  # this near to a whole number, Δν in units of the dominant line is a multiple of it
 
 
 def run(inputs, outputs):
@@ -23,9 +25,10 @@ def run(inputs, outputs):
     merit = np.array([_merit(response) for response in responses])
     line, share = comb.dominant_line(np.ravel(inputs.require("IDP_SAS_AARPSD", "frequency")),
                                      np.ravel(inputs.require("IDP_SAS_AARPSD", "power")))
+    dnu = np.array([comb.scaling(numax) if r is None else r.dnu[r.best] for r, numax in zip(responses, trial)])
     if share > DOMINANT_SHARE:
         merit[(trial > 1.5 * line) & (trial < HARMONICS * line)] = 0.0
-    dnu = np.array([comb.scaling(numax) if r is None else r.dnu[r.best] for r, numax in zip(responses, trial)])
+        merit[np.abs(dnu / line - np.maximum(np.rint(dnu / line), 1.0)) < WHOLE] = 0.0
     best = int(np.argmax(merit))
     grid, pdf = _dnu_pdf(responses[best], trial[best])
 

@@ -6,7 +6,8 @@ A rotation makes maxima at P, 2 P, 3 P with minima between (McQuillan, Aigrain &
 lower maximum at P / 2 first, so the higher one of P / 2 and P is taken. A period is claimed when
   - H exceeds 0.1 + 1.1 / cycles and G exceeds 0.2 + 1.2 / sqrt(cycles): few cycles prove little, red noise makes some;
   - the maximum is broad, as a sinusoid's: at 0.12 P from it r is still 0.45 of the way up. Transits make narrow ones;
-  - the maximum at 2 P is there too and at least 0.35 times as high: oscillations of giants and red noise forget their phase;
+  - the maximum at 2 P is there too and at least 0.35 times as high, or the star varies much less or more than a giant that
+    oscillates with that period: oscillations forget their phase, but so do spots that live for one rotation or two;
   - at least three cycles were seen.
 Period and error: fit of the lags of up to five maxima against their number.
 """
@@ -16,10 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import lightcurve
+from .excess import envelope_fwhm, envelope_height
 from .lightcurve import SECONDS_PER_DAY, Grid
 
 SHORTEST = 0.2  # days
 CYCLES = 3.0
+GIANT = 3.0  # within this factor of the usual amplitude a variation may be the oscillation of a giant
 
 
 @dataclass
@@ -36,12 +39,13 @@ def run(inputs, outputs):
     step = inputs.number("IDP_SAS_VARLC_BINNED_METADATA", "cadence")
     plain = _grid(inputs, "IDP_SAS_VARLC_BINNED", "bins", "med_flux", step)
     filtered = _grid(inputs, "IDP_SAS_VARLC_FILT_BINNED", "time", "flux", step)
-    lightcurve.enough(int(filtered.there.sum()))
     for product, grid in (("IDP_SAS_ACF_TIMESERIES", plain), ("IDP_SAS_ACF_FILT_TIMESERIES", filtered)):
         lag, acf = autocorrelation(grid)
         outputs.put(product, "time_lag", lag * SECONDS_PER_DAY, "sec")
         outputs.put(product, "acf", acf)
-    found = find(lag, acf, filtered.span)
+    # Without the white noise, which answers at no other lag than 0.
+    signal = float(np.nanstd(filtered.flux) * np.sqrt(max(acf[1], 0.0))) if acf.size > 1 else 0.0
+    found = find(lag, acf, filtered.span, signal)
     product = "IDP_SAS_PROT_TIMESERIES"
     value, error = (np.nan, np.nan) if found is None else (found.period, found.error)
     outputs.put(product, "values", np.array([value * SECONDS_PER_DAY]), "sec")
@@ -63,13 +67,13 @@ def autocorrelation(grid):
     size = lightcurve.fft_size(2 * flux.size)
     total = np.fft.irfft(np.abs(np.fft.rfft(flux, size)) ** 2, size)
     pairs = np.fft.irfft(np.abs(np.fft.rfft(there.astype(float), size)) ** 2, size)
-    count = int(0.7 * flux.size)
+    count = max(int(0.7 * flux.size), 1)
     mean = np.where(pairs[:count] > 0.5, total[:count] / np.maximum(pairs[:count], 1.0), 0.0)
     return np.arange(count) * grid.step, mean / mean[0] if mean[0] > 0 else np.zeros(count)
 
 
-def find(lag, acf, span):
-    """The rotation in an autocorrelation, or None."""
+def find(lag, acf, span, signal):
+    """The rotation in the autocorrelation of a curve with the standard deviation `signal` in ppm, or None."""
     if lag.size < 16:
         return None
     step = lag[1]
@@ -78,7 +82,7 @@ def find(lag, acf, span):
     period = shortest
     while period <= span / CYCLES:
         octave = _maxima(lag, smoothed(acf, 0.06 * period / step), period, min(2 * period, span / CYCLES))
-        candidates += [found for found in octave if _is_rotation(found, span)]
+        candidates += [found for found in octave if _is_rotation(found, span, signal)]
         period *= 2.0
     if not candidates:
         return None
@@ -128,14 +132,26 @@ def _maxima(lag, acf, low, high):
     return found
 
 
-def _is_rotation(found, span):
+def _is_rotation(found, span, signal):
     """The thresholds of the file's head, set on simulated rotators, giants, transits, drifts, and red and white noise."""
     cycles = span / found.lag
     if found.height < 0.1 + 1.1 / cycles or found.contrast < 0.2 + 1.2 / np.sqrt(cycles):
         return False
     if found.shoulder < 0.45:
         return False
-    return found.second is not None and found.second > 0.35 * found.height
+    keeps_phase = found.second is not None and found.second > 0.35 * found.height
+    usual = giant_amplitude(found.lag)
+    return keeps_phase or not usual / GIANT < signal < usual * GIANT
+
+
+def giant_amplitude(period):
+    """Standard deviation in ppm of a giant whose ν_max is 1 / `period` (days): envelope of oscillations and granulation.
+
+    Granulation: two components of 3382 ν_max^-0.609 ppm (Kallinger et al. 2014, A&A 570, A41, table 2).
+    """
+    numax = 1e6 / (period * SECONDS_PER_DAY)
+    envelope = 1.064 * envelope_height(numax) * envelope_fwhm(numax)  # area of a Gaussian
+    return float(np.sqrt(envelope + 2.0 * (3382.0 * numax**-0.609) ** 2))
 
 
 def _fundamental(candidates):
@@ -156,25 +172,26 @@ def _refined(lag, acf, best, span):
     numbers, places = [], []
     for n in range(1, 6):
         middle = n * best.lag if not places else n * places[-1] / numbers[-1]
-        low, high = int(0.85 * middle / step if n == 1 else (middle - 0.2 * best.lag) / step), int((middle + 0.2 * best.lag) / step)
+        reach = (0.1 if n == 1 else 0.2) * best.lag
+        low, high = int((middle - reach) / step), int((middle + reach) / step)
         if high + 2 >= curve.size or middle > 0.67 * span:
             break
         top = low + int(np.argmax(curve[low : high + 1]))
-        if curve[top] < 0.3 * best.height:
+        if curve[top] < 0.3 * best.height or top in (low, high):
             break
         numbers.append(n)
         places.append(top * step)
     n, place = np.array(numbers or [1], float), np.array(places or [best.lag])
     period = float(np.sum(n * place) / np.sum(n * n))
     scatter = float(np.sqrt(np.mean((place - n * period) ** 2) / np.sum(n * n))) if n.size > 1 else 0.0
-    error = float(np.hypot(max(scatter, 0.5 * step), 0.02 * period))
+    # One maximum alone says little: spots on other latitudes, with another period, come and go.
+    error = float(np.hypot(max(scatter, 0.5 * step), (0.02 if n.size > 1 else 0.1) * period))
     return Rotation(period, error, best.height, best.contrast, int(n.size))
 
 
 def _grid(inputs, product, time, flux, step):
     time = np.ravel(inputs.require(product, time))
     flux = (np.ravel(inputs.require(product, flux)) - 1.0) * 1e6
-    lightcurve.enough(time.size)
     step = lightcurve.cadence(time) if step is None else step / SECONDS_PER_DAY
     grid = lightcurve.to_grid(time, flux, step)
     return Grid(grid.start, grid.step, grid.flux)

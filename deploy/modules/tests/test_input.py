@@ -8,7 +8,7 @@ import unittest
 import h5py
 import numpy as np
 
-from sas_modules import lightcurve, starmodel
+from sas_modules import kit, lightcurve, msap4_02_rotation, starmodel
 
 from . import harness
 from .harness import Player, load, run_once, stage
@@ -60,6 +60,8 @@ class Field(Scratch):
         damaged[::97] = np.nan
         bits = np.where(np.arange(time.size) % 53 == 0, 8192, 0).astype(np.int32)
         spiked = np.where(bits > 0, flux + 0.05, flux)
+        blank, stray = flux.copy(), time.copy()
+        blank[6000:12000], stray[5::500], stray[77] = 0.0, -1.0, 1e12
         variants = {
             "days, normalised": dict(time=time, flux=flux),
             "seconds, ppm": dict(time=time * 86400, flux=(flux - 1) * 1e6, time_unit="s", flux_unit="ppm"),
@@ -68,6 +70,7 @@ class Field(Scratch):
             "unsorted": dict(time=time[mixed], flux=flux[mixed]),
             "NaNs": dict(time=time, flux=damaged),
             "big-endian, quality bits": dict(time=time.astype(">f8"), flux=spiked.astype(">f8"), flags=bits),
+            "zeros for what is missing, strays among the stamps": dict(time=stray, flux=blank),
             "temperature and radius absent": dict(time=time, flux=flux, teff=np.nan, radius=-1.0),
         }
         for name, star in variants.items():
@@ -88,10 +91,20 @@ class Field(Scratch):
         _, granulation, _ = starmodel.observe(random, quiet, 30, 100.0, 50.0)
         fast = starmodel.Star(5500, 0.9, 0.9, oscillates=False, rotation=0.7, spots=8000.0)
         _, rotation, _ = starmodel.observe(random, fast, 60, 900.0, 100.0)
+        # A hump with a regular pattern as high as the noise, but a hundred times too low for a star with this ν_max.
+        frequency = np.fft.rfftfreq(200000, 600.0) * 1e6
+        hump = np.exp(-0.5 * ((frequency - 250.0) / 35.0) ** 2) * (1.0 + np.cos(2.0 * np.pi * frequency / 9.2))
+        bumpy = 1.0 + np.fft.irfft(np.fft.rfft(random.normal(0.0, 2e-5, 200000)) * np.sqrt(1.0 + 0.5 * hump))
+        phase = np.arange(26000) / 864.0 / 0.55 % 1.0
+        sawtooth = 1.0 + 0.3 * np.where(phase < 0.15, phase / 0.15, (1.0 - phase) / 0.85) + random.normal(0.0, 3e-4, 26000)
         for name, flux, cadence in (("white", white, 100.0), ("red", red, 100.0), ("granulation", granulation, 100.0),
-                                    ("fast rotation", rotation, 900.0)):
+                                    ("fast rotation", rotation, 900.0), ("bump of an instrument", bumpy, 600.0),
+                                    ("pulsation with a corner", sawtooth, 100.0)):
             with self.subTest(name):
                 self.assertIsNone(self.numax_of_noise(flux, cadence))
+
+    def test_few_bins_are_no_failure_of_rotation(self):
+        self.assertIsNone(self.numax_of_noise(np.random.default_rng(5).normal(1.0, 1e-4, 300), 1800.0))
 
 
 class Refusals(Scratch):
@@ -115,6 +128,9 @@ class Refusals(Scratch):
 
     def test_columns_of_different_length_are_refused(self):
         self.assertIn("5000 times and 4999 fluxes", self.refusal(time=np.arange(5000) / 48, flux=np.ones(4999)))
+
+    def test_a_flux_that_never_changes_is_refused(self):
+        self.assertIn("same flux", self.refusal(time=np.arange(5000) / 48, flux=np.zeros(5000)))
 
     def test_one_time_for_all_is_refused(self):
         self.assertIn("same time", self.refusal(time=np.ones(5000), flux=np.random.default_rng(1).normal(1, 1e-4, 5000)))
@@ -167,6 +183,34 @@ class Definition(unittest.TestCase):
             for column, rule in rules.get("columns", {}).items():
                 self.assertLessEqual(set(rule), {"type", "ndim", "unit", "optional"}, f"{product}.{column}")
                 self.assertIn(rule["type"], {"float", "int", "bool", "string"}, f"{product}.{column}")
+
+
+class Rotation(unittest.TestCase):
+    def found(self, ppm):
+        grid = lightcurve.Grid(0.0, 1.0 / 24.0, ppm)
+        lag, acf = msap4_02_rotation.autocorrelation(grid)
+        return msap4_02_rotation.find(lag, acf, grid.span, float(np.std(ppm)))
+
+    def test_spots_that_live_for_one_rotation_tell_the_period(self):
+        random, time = np.random.default_rng(4), np.arange(720 * 24) / 24.0
+        ppm = random.normal(0.0, 30.0, time.size)
+        for middle in np.arange(0.0, 720.0, 8.0):
+            facing = np.maximum(0.0, np.cos(2.0 * np.pi * time / 12.0 + random.uniform(0.0, 2.0 * np.pi)))
+            ppm -= 400.0 * facing * np.exp(-0.5 * ((time - middle) / 9.0) ** 2)
+        found = self.found(ppm)
+        self.assertIsNotNone(found)
+        self.assertLess(abs(found.period / 12.0 - 1), 0.1)
+
+    def test_oscillations_of_a_giant_are_no_rotation(self):
+        for seed in range(4):
+            giant = starmodel.star_with_numax(8.0, 4500.0, mass=1.2)
+            self.assertIsNone(self.found(starmodel.stochastic(np.random.default_rng(seed), giant, 720 * 24, 3600.0)))
+
+
+class Grid(unittest.TestCase):
+    def test_more_cells_than_memory_are_refused(self):
+        with self.assertRaisesRegex(kit.Refused, "more than 4000000 cells"):
+            lightcurve.to_grid(np.array([0.0, 1e6]), np.ones(2), 1e-3)
 
 
 class Cadence(unittest.TestCase):
