@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{StoreError, io_error};
@@ -45,6 +45,35 @@ pub fn replace(from: &Path, to: &Path, beside: &Path) -> Result<(), StoreError> 
     fs::hard_link(from, &step.0).map_err(|source| io_error("link", &step.0, source))?;
     fs::rename(&step.0, to).map_err(|source| io_error("replace", to, source))?;
     sync_parent(to)
+}
+
+/// The number of the file that has this name; `None` when there is none. [`set_aside`] takes it.
+pub fn inode(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(facts) => Ok(Some(facts.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io_error("look at", path, source)),
+    }
+}
+
+/// Takes a committed file that cannot be read any more out of the way, so that its result can be made again: it becomes
+/// `<name>.damaged-<uuid>` beside its place, for whoever wants to know what befell it. Returns that path.
+///
+/// A committed file never changes (S1), and this one keeps its bytes; only its name is free again. It must have been
+/// found damaged more than once, on a store that answers. `seen` is the file that was found so: one that somebody else
+/// put in its place meanwhile stays, and so does one that is gone; then `None`.
+pub fn set_aside(path: &Path, seen: u64) -> Result<Option<PathBuf>, StoreError> {
+    if inode(path)? != Some(seen) {
+        return Ok(None);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{}", uuid::Uuid::new_v4()));
+    let aside = path.with_file_name(name);
+    match fs::rename(path, &aside) {
+        Ok(()) => sync_parent(path).map(|()| Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io_error("set aside", path, source)),
+    }
 }
 
 /// Makes a directory and those above it, durably; harmless when it is there.

@@ -79,6 +79,23 @@ fn the_first_of_many_creates_and_the_file_is_whole_and_read_only() {
 }
 
 #[test]
+fn a_damaged_file_is_set_aside_once_and_what_took_its_place_stays() {
+    let (dir, _) = store();
+    let path = dir.path().join("A-key.h5");
+    durable::create(&path, dir.path(), b"damaged").unwrap();
+    let seen = durable::inode(&path).unwrap().expect("it is there");
+    let moved = together(8, |_| durable::set_aside(&path, seen).unwrap());
+    let [aside] = &moved.into_iter().flatten().collect::<Vec<_>>()[..] else { panic!("one moves it") };
+    assert!(aside.file_name().unwrap().to_string_lossy().starts_with("A-key.h5.damaged-"), "{}", aside.display());
+    assert_eq!(std::fs::read(aside).unwrap(), b"damaged");
+    assert_eq!(durable::inode(&path).unwrap(), None);
+
+    durable::create(&path, dir.path(), b"made again").unwrap();
+    assert_eq!(durable::set_aside(&path, seen).unwrap(), None, "it was another file that was found damaged");
+    assert_eq!(std::fs::read(&path).unwrap(), b"made again");
+}
+
+#[test]
 fn numbers_are_given_once_without_gaps_in_growing_order() {
     let (_dir, store) = store();
     assert_eq!(store.newest_sequence().unwrap(), 0);
