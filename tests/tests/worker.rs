@@ -4,6 +4,8 @@
 mod answers;
 #[path = "worker/field.rs"]
 mod field;
+#[path = "worker/trouble.rs"]
+mod trouble;
 
 use std::path::Path;
 use std::time::Duration;

@@ -9,6 +9,7 @@ mod judge;
 mod look;
 mod prefetch;
 mod stage;
+mod twice;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -209,7 +210,7 @@ async fn reuse(desk: &mut Desk, order: &Order, key: &Key) -> Result<Option<Succe
     if !blocking(move || Ok(looked.exists())).await? {
         return Ok(None);
     }
-    let manifest = desk.agent.manifest(&path).await.map_err(|error| Ending::unreadable(&path, &error))?;
+    let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
     Ok(Some(commit::success(*key, &manifest, true)))
 }
 

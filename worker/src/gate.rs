@@ -97,9 +97,20 @@ impl Gate {
 async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store) -> Result<(), String> {
     state.epoch().await.map_err(|error| error.to_string())?;
     runner.check().await.map_err(|error| error.to_string())?;
-    let store = store.clone();
-    let probed = tokio::task::spawn_blocking(move || store.probe()).await;
-    probed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    ask_store(store).await
+}
+
+/// Whether the store is there and can be written to; if not, why, in words. Where it is unmounted its directory is empty, and
+/// may well be writable: that it is the store says `store.json` alone.
+pub(crate) async fn ask_store(store: &Store) -> Result<(), String> {
+    let root = store.root().to_owned();
+    let probed = tokio::task::spawn_blocking(move || Store::open(&root)?.probe());
+    match tokio::time::timeout(PROBE, probed).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(format!("{:#}", anyhow::Error::from(error))),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("store `{}` did not answer within {} s", store.root().display(), PROBE.as_secs())),
+    }
 }
 
 #[cfg(test)]

@@ -133,7 +133,8 @@ impl Agent {
         self.ask(Request::Stage(stage)).await
     }
 
-    /// Checks a module's output. An output that kills the agent or makes it hang is an error here, and the module's fault.
+    /// Checks a module's output. An output that kills the agent or makes it hang is an error here; whether that is the
+    /// module's fault the caller finds out by asking again.
     pub async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
         self.ask(Request::Check(check)).await
     }
@@ -166,6 +167,11 @@ impl Agent {
     /// Digest and size of a product, or of any other object, computed from its values.
     pub async fn digest(&mut self, at: At) -> Result<ProductEntry, AgentError> {
         self.ask(Request::Digest { at }).await
+    }
+
+    /// Ends the child, if one runs; the next request starts another.
+    pub fn end(&mut self) {
+        self.running = None;
     }
 
     /// Asks one thing. A future that is dropped before its answer costs the child, nothing more.

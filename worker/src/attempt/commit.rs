@@ -1,5 +1,7 @@
 //! Commit: checked products in a fresh file, linked to the name that contains the key. The first link wins.
 
+use std::path::PathBuf;
+
 use common::contract::{Staging, seed};
 use common::expression::Scalar;
 use common::id::Key;
@@ -12,6 +14,7 @@ use serde_json::Value;
 use super::ending::chain;
 use super::look::Seen;
 use super::stage::Made;
+use super::twice::{believed, manifest as manifest_of};
 use super::{Desk, Ending, Order, blocking, product_path};
 use crate::runner::{OUTPUT, Program};
 
@@ -25,22 +28,21 @@ pub(super) async fn commit(
     log: String,
 ) -> Result<Success, Ending> {
     let key = provenance.key;
-    let packed = made.folder.join("result.h5");
     let request = Pack {
         output: made.output.join(OUTPUT),
         products: checked.products,
         spelled: checked.spelled,
         provenance: Box::new(provenance),
         log,
-        dest: packed.clone(),
+        dest: PathBuf::new(),
     };
-    let manifest = desk.agent.pack(request).await.map_err(|error| could_not_pack(&error))?;
+    let (packed, manifest) = pack(desk, made, &request).await?;
     let path = desk.store.at(product_path(order, &key));
     let target = path.clone();
     match blocking(move || durable::commit_file(&packed, &target)).await? {
         Commit::Created => Ok(success(key, &manifest, false)),
         Commit::Exists => {
-            let first = desk.agent.manifest(&path).await.map_err(|error| Ending::unreadable(&path, &error))?;
+            let first = manifest_of(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
             let result = success(key, &first, false);
             if result.products != success(key, &manifest, false).products {
                 let module = &order.module().name;
@@ -51,12 +53,25 @@ pub(super) async fn commit(
     }
 }
 
-/// The agent checked this file a moment ago: what kills it now is in the file.
+/// Packs into a fresh file; returns it with its manifest.
+async fn pack(desk: &mut Desk, made: &Made, request: &Pack) -> Result<(PathBuf, Manifest), Ending> {
+    // What an agent had begun when it died stays in its place.
+    let [file, other] = ["result.h5", "again.h5"].map(|name| made.folder.join(name));
+    let into = |dest: &PathBuf| Pack { dest: dest.clone(), ..request.clone() };
+    let first = desk.agent.pack(into(&file)).await;
+    let (file, answer) = match believed(desk, first).await? {
+        Some(answer) => (file, answer),
+        None => (other.clone(), desk.agent.pack(into(&other)).await),
+    };
+    Ok((file, answer.map_err(|error| could_not_pack(&error))?))
+}
+
+/// An agent checked this file a moment ago: what kills the next two is in the file.
 fn could_not_pack(error: &AgentError) -> Ending {
     match error {
         AgentError::Died { .. } | AgentError::Hung { .. } => Ending::failed(
             FailureKind::OutputCorrupt,
-            format!("output.h5 cannot be copied: {}", chain(error)),
+            format!("output.h5 was copied twice in vain: {}", chain(error)),
             None,
             "",
         ),

@@ -8,9 +8,10 @@ use common::expression::Scalar;
 use common::id::ProductName;
 use common::outcome::{FailureKind, PlatformErrorKind};
 use common::pipeline::Module;
-use common::store::agent::{AgentError, Check, Checked, OutputLimits};
+use common::store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, RefusalKind, Violation};
 
 use super::ending::chain;
+use super::twice::believed;
 use super::{Desk, Ending, Order};
 use crate::runner::{Ended, Exit, OUTPUT, Spec};
 
@@ -59,13 +60,21 @@ fn said(what: &str, log: &str) -> String {
 pub(super) async fn check(desk: &mut Desk, order: &Order, output: &Path, ended: &Ended) -> Result<Checked, Ending> {
     let module = order.module();
     let request = request(desk, order, output);
-    let found = match desk.agent.check(request).await {
+    let first = desk.agent.check(request.clone()).await.and_then(legible);
+    let answer = match believed(desk, first).await? {
+        Some(answer) => answer,
+        None => desk.agent.check(request).await.and_then(legible),
+    };
+    let found = match answer {
         Ok(checked) => match &checked.violation {
             Some(violation) => Err((violation.kind, violation.message.clone())),
             None => conditional(module, &checked).map(|()| checked),
         },
+        Err(AgentError::Refused(refusal)) if refusal.kind == RefusalKind::Damaged => {
+            Err((FailureKind::OutputCorrupt, refusal.message))
+        }
         Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
-            Err((FailureKind::OutputCorrupt, format!("output.h5 cannot be read: {}", chain(&error))))
+            Err((FailureKind::OutputCorrupt, format!("output.h5 was read twice in vain: {}", chain(&error))))
         }
         Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
     };
@@ -76,6 +85,16 @@ pub(super) async fn check(desk: &mut Desk, order: &Order, output: &Path, ended: 
             Err(Ending::errored(PlatformErrorKind::Engine, message))
         }
         Err((kind, message)) => Err(Ending::failed(kind, message, None, &ended.log)),
+    }
+}
+
+/// An output that cannot be read is damaged, like any other file: a second look decides whether it is the module's fault.
+fn legible(checked: Checked) -> Result<Checked, AgentError> {
+    match checked.violation {
+        Some(Violation { kind: FailureKind::OutputCorrupt, message }) => {
+            Err(Refusal { kind: RefusalKind::Damaged, message }.into())
+        }
+        Some(_) | None => Ok(checked),
     }
 }
 

@@ -15,6 +15,7 @@ use common::store::agent::{At, Manifest};
 use common::store::paths;
 use tokio_util::sync::CancellationToken;
 
+use super::twice::{self, believed};
 use super::{Desk, Ending, Order, blocking};
 
 /// Manifests that a slot keeps at most; they are of committed files, which never change.
@@ -184,7 +185,7 @@ async fn manifest(
         return Ok(Arc::clone(manifest));
     }
     await_file(&path, desk.bounds.input_patience, cancel).await?;
-    let manifest = desk.agent.manifest(&path).await.map_err(|error| Ending::unreadable(&path, &error))?;
+    let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
     let manifest = Arc::new(manifest);
     if desk.manifests.0.len() >= KEPT {
         desk.manifests.0.clear();
@@ -205,7 +206,12 @@ async fn columns(
         let place = &places[*source];
         await_file(&place.file, desk.bounds.input_patience, cancel).await?;
         let wants = vec![At { file: place.file.clone(), path: place.path.clone() }];
-        let scalars = desk.agent.scalars(wants).await.map_err(|error| Ending::unreadable(&place.file, &error))?;
+        let first = desk.agent.scalars(wants.clone()).await;
+        let answer = match believed(desk, first).await? {
+            Some(answer) => answer,
+            None => desk.agent.scalars(wants).await,
+        };
+        let scalars = answer.map_err(|error| Ending::unreadable(&place.file, &error))?;
         columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
     }
     Ok(columns)
