@@ -4,6 +4,7 @@
 //! is a `Failed`; whatever the platform could not do is an `Errored`, never blamed on the module.
 
 mod commit;
+mod committed;
 mod ending;
 mod judge;
 mod look;
@@ -23,7 +24,7 @@ use common::pipeline::Module;
 use common::state::Grant;
 use common::store::agent::Agent;
 use common::store::runs::{Amendment, Amendments};
-use common::store::{Store, paths};
+use common::store::{Store, durable, paths};
 use ending::{Ending, blocking};
 pub(crate) use look::Manifests;
 pub(crate) use prefetch::prefetch;
@@ -207,7 +208,7 @@ async fn fixed_identity(store: &Store, runner: &SharedRunner, run: &Run, program
 async fn reuse(desk: &mut Desk, order: &Order, key: &Key) -> Result<Option<Success>, Ending> {
     let path = desk.store.at(product_path(order, key));
     let looked = path.clone();
-    if !blocking(move || Ok(looked.exists())).await? {
+    if blocking(move || durable::inode(&looked)).await?.is_none() {
         return Ok(None);
     }
     let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;

@@ -2,13 +2,13 @@
 //! damaged.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use common::outcome::{FailureKind, Outcome, PlatformErrorKind};
-use harness::program;
+use common::outcome::{FailureKind, Outcome, PlatformError, PlatformErrorKind};
+use harness::{program, wait_until};
 
-use super::field::Field;
-use super::{failed, one, succeeded};
+use super::field::{Field, PATIENCE, light};
+use super::{QUIET, failed, one, product, script, succeeded};
 
 /// A store agent that is killed over requests of one kind, as a host without memory does it.
 struct Mortal {
@@ -84,4 +84,68 @@ async fn nothing_is_blamed_on_a_module_while_the_store_is_away() {
         assert_eq!(error.kind, PlatformErrorKind::Store, "{}", error.message);
         assert!(error.message.contains("store.json"), "{}", error.message);
     }
+}
+
+/// LC → A → X → B → Y, with A's result committed and its worker gone; returns the result.
+async fn with_a_done() -> (Field, PathBuf) {
+    let b = |dir: &Path| light(dir, "B", QUIET, "inputs.mandatory = [\"X\"]\noutputs.mandatory = [\"Y\"]");
+    let mut field = Field::new(|dir| [one(dir, "{}", ""), b(dir)].concat()).await;
+    let first = field.worker(|config| config.grace = PATIENCE).await;
+    wait_until(PATIENCE, "A is under way", async || !field.attempts(&first).is_empty()).await.unwrap();
+    first.stop();
+    first.ended().await;
+    let key = succeeded(field.outcome("A").await).key;
+    let file = product(&field, "A", &key);
+    (field, file)
+}
+
+/// How B ends, which reads A's result.
+async fn outcome_of_b(field: &mut Field) -> PlatformError {
+    let worker = field.worker(|_| {}).await;
+    let outcome = field.outcome("B").await;
+    worker.stop();
+    worker.ended().await;
+    let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
+    error
+}
+
+#[tokio::test]
+async fn an_input_that_cannot_be_looked_at_is_the_stores_trouble_and_not_lost() {
+    let (mut field, file) = with_a_done().await;
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let error = outcome_of_b(&mut field).await;
+    assert_eq!(error.kind, PlatformErrorKind::Store, "{}", error.message);
+    assert!(error.message.contains("symbolic links"), "{}", error.message);
+}
+
+/// As on a host whose store is unmounted: the directory is there, and empty.
+#[tokio::test]
+async fn an_input_of_a_store_that_is_not_there_is_not_lost() {
+    let (mut field, file) = with_a_done().await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(field.store.at("store.json"), field.store.at("no-store.json")).unwrap();
+    let error = outcome_of_b(&mut field).await;
+    assert_eq!(error.kind, PlatformErrorKind::Store, "{}", error.message);
+    assert!(error.message.contains("not there after 1 s") && error.message.contains("store.json"), "{}", error.message);
+}
+
+/// The store is unmounted while a module runs that needs nothing from it: the directory that is left is not taken for it.
+#[tokio::test]
+async fn in_the_place_of_a_store_that_went_away_nothing_is_made() {
+    let rest = "inputs.optional = [\"NEVER\"]\noutputs.mandatory = [\"X\"]";
+    let mut field = Field::new(|dir| light(dir, "A", &script("{ seconds = 2 }"), rest)).await;
+    let worker = field.worker(|_| {}).await;
+    wait_until(PATIENCE, "A is under way", async || !field.attempts(&worker).is_empty()).await.unwrap();
+    let root = field.store.root().to_owned();
+    std::fs::rename(&root, root.with_extension("away")).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    for _ in 0..2 {
+        let outcome = field.outcome("A").await;
+        let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
+        assert_eq!(error.kind, PlatformErrorKind::Store, "{}", error.message);
+    }
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+    worker.stop();
+    worker.ended().await;
 }

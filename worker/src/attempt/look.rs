@@ -1,9 +1,8 @@
 //! Look: what of a module's declared inputs is there, in which file, with which digest, and what conditions read of it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use common::contract::{self, Presence, View};
 use common::expression::Scalar;
@@ -15,8 +14,9 @@ use common::store::agent::{At, Manifest};
 use common::store::paths;
 use tokio_util::sync::CancellationToken;
 
+use super::committed::await_file;
 use super::twice::{self, believed};
-use super::{Desk, Ending, Order, blocking};
+use super::{Desk, Ending, Order};
 
 /// Manifests that a slot keeps at most; they are of committed files, which never change.
 const KEPT: usize = 512;
@@ -184,7 +184,7 @@ async fn manifest(
     if let Some(manifest) = desk.manifests.0.get(&path) {
         return Ok(Arc::clone(manifest));
     }
-    await_file(&path, desk.bounds.input_patience, cancel).await?;
+    await_file(desk, &path, cancel).await?;
     let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
     let manifest = Arc::new(manifest);
     if desk.manifests.0.len() >= KEPT {
@@ -204,7 +204,7 @@ async fn columns(
     let mut columns = BTreeMap::new();
     for source in read {
         let place = &places[*source];
-        await_file(&place.file, desk.bounds.input_patience, cancel).await?;
+        await_file(desk, &place.file, cancel).await?;
         let wants = vec![At { file: place.file.clone(), path: place.path.clone() }];
         let first = desk.agent.scalars(wants.clone()).await;
         let answer = match believed(desk, first).await? {
@@ -215,29 +215,4 @@ async fn columns(
         columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
     }
     Ok(columns)
-}
-
-/// Waits until a committed file can be seen from this host.
-pub(super) async fn await_file(path: &Path, patience: Duration, cancel: &CancellationToken) -> Result<(), Ending> {
-    let since = Instant::now();
-    let mut pause = Duration::from_millis(50);
-    loop {
-        let looked = path.to_owned();
-        let found = blocking(move || {
-            // Reading the directory makes network file systems forget that the name was not there.
-            let _ = looked.parent().map(std::fs::read_dir);
-            Ok(looked.exists())
-        });
-        if found.await? {
-            return Ok(());
-        }
-        if since.elapsed() > patience {
-            let message = format!("`{}` is committed, but not there after {} s", path.display(), patience.as_secs());
-            return Err(Ending::errored(PlatformErrorKind::InputLost, message));
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return Err(Ending::Cancelled),
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
-        }
-    }
 }

@@ -15,7 +15,8 @@ use common::store::agent::{AgentError, Stage, StageItem};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::look::{Place, Seen, await_file};
+use super::committed::await_file;
+use super::look::{Place, Seen};
 use super::{Desk, Ending, Order, blocking};
 use crate::runner::{INPUT, PARAMETERS};
 
@@ -41,7 +42,7 @@ pub(super) async fn stage(
     let made = Made { folder: folder.to_owned(), input: folder.join("in"), output: folder.join("out") };
     let files = files(staging, seen);
     for file in files.keys() {
-        await_file(file, desk.bounds.input_patience, cancel).await?;
+        await_file(desk, file, cancel).await?;
     }
     let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
     let (input, output) = (made.input.clone(), made.output.clone());
@@ -126,9 +127,10 @@ fn announce(staging: &Staging) -> String {
 }
 
 fn lay_out(input: &Path, output: &Path, links: &[(PathBuf, PathBuf)], parameters: &[u8]) -> Result<(), StoreError> {
-    let files = input.join("files");
-    for folder in [input, &files, output] {
-        fs::create_dir_all(folder).map_err(failed("make directory", folder))?;
+    let (folder, files) = (input.parent().unwrap_or(input), input.join("files"));
+    for folder in [folder, input, &files, output] {
+        // Never those above: where the slot's own directory is gone, so is the store.
+        fs::create_dir(folder).map_err(failed("make directory", folder))?;
         fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed("protect", folder))?;
     }
     for (from, to) in links {
