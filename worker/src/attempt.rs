@@ -204,15 +204,16 @@ async fn fixed_identity(store: &Store, runner: &SharedRunner, run: &Run, program
     Ok(identity)
 }
 
-/// A key that exists is a result that exists.
+/// A key that exists is a result that exists; unless it is damaged, then it is computed anew.
 async fn reuse(desk: &mut Desk, order: &Order, key: &Key) -> Result<Option<Success>, Ending> {
     let path = desk.store.at(product_path(order, key));
     let looked = path.clone();
-    if blocking(move || durable::inode(&looked)).await?.is_none() {
-        return Ok(None);
+    let Some(seen) = blocking(move || durable::inode(&looked)).await? else { return Ok(None) };
+    match twice::manifest(desk, &path).await? {
+        Ok(manifest) => Ok(Some(commit::success(*key, &manifest, true))),
+        Err(error) if committed::is_damaged(&error) => committed::set_aside(&path, seen).await.map(|_| None),
+        Err(error) => Err(Ending::unreadable(&path, &error)),
     }
-    let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
-    Ok(Some(commit::success(*key, &manifest, true)))
 }
 
 fn product_path(order: &Order, key: &Key) -> PathBuf {

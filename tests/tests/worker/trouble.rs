@@ -149,3 +149,58 @@ async fn in_the_place_of_a_store_that_went_away_nothing_is_made() {
     worker.stop();
     worker.ended().await;
 }
+
+/// Overwrites a file in place, as a disk may.
+fn damage(file: &Path) {
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(file, "no HDF5 any more").unwrap();
+}
+
+/// The files that stand beside a damaged one's place, and what is in them.
+fn set_aside(file: &Path) -> Vec<String> {
+    let beside = std::fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let prefix = format!("{}.damaged-", file.display());
+    let ours = beside.filter(|path| path.to_str().is_some_and(|path| path.starts_with(&prefix)));
+    ours.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_damaged_result_is_computed_anew_and_kept_for_whoever_wants_to_know() {
+    let mut field = Field::new(|dir| one(dir, "{}", "")).await;
+    let worker = field.worker(|_| {}).await;
+    let first = succeeded(field.outcome("A").await);
+    let file = product(&field, "A", &first.key);
+    damage(&file);
+    field.begin("second").await;
+    assert_eq!(succeeded(field.outcome("A").await), first, "computed anew, and not reused");
+    field.agent().manifest(&file).await.unwrap();
+    assert_eq!(set_aside(&file), ["no HDF5 any more"]);
+    worker.stop();
+    worker.ended().await;
+}
+
+#[tokio::test]
+async fn a_damaged_input_makes_room_for_its_producer_and_no_module_sees_it() {
+    let (mut field, file) = with_a_done().await;
+    damage(&file);
+    let error = outcome_of_b(&mut field).await;
+    assert_eq!(error.kind, PlatformErrorKind::InputLost, "{}", error.message);
+    assert!(error.message.contains(".damaged-"), "{}", error.message);
+    assert!(!file.exists());
+    assert_eq!(set_aside(&file), ["no HDF5 any more"]);
+}
+
+/// Nobody can make it again: it is for operators to deliver.
+#[tokio::test]
+async fn a_damaged_external_is_lost_and_stays_where_it_is() {
+    let mut field = Field::new(|dir| one(dir, "{}", "")).await;
+    let [external] = &field.files("externals")[..] else { panic!("one external is delivered") };
+    damage(external);
+    let worker = field.worker(|_| {}).await;
+    let outcome = field.outcome("A").await;
+    let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
+    assert_eq!(error.kind, PlatformErrorKind::InputLost, "{}", error.message);
+    assert_eq!(std::fs::read_to_string(external).unwrap(), "no HDF5 any more");
+    worker.stop();
+    worker.ended().await;
+}

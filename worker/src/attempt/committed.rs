@@ -1,13 +1,18 @@
-//! Committed files: found, and waited for where this host does not see them yet.
+//! Committed files: waited for where this host does not see them yet, and taken out of the way where they are damaged and
+//! can be made again.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::outcome::PlatformErrorKind;
-use common::store::durable;
+use common::store::agent::{AgentError, RefusalKind};
+use common::store::{StoreError, durable};
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, Ending, blocking};
+use super::ending::chain;
+use super::look::Place;
+use super::{Desk, Ending, Order, blocking};
 use crate::gate::ask_store;
 
 /// Waits until a committed file can be seen from this host; returns its number. What keeps it from being looked at is
@@ -41,5 +46,44 @@ async fn absent(desk: &Desk, path: &Path) -> Ending {
     match ask_store(&desk.store).await {
         Ok(()) => Ending::errored(PlatformErrorKind::InputLost, message),
         Err(reason) => Ending::errored(PlatformErrorKind::Store, format!("{message}: {reason}")),
+    }
+}
+
+/// Whether the agent called a file damaged; it was asked twice.
+pub(super) fn is_damaged(error: &AgentError) -> bool {
+    match error {
+        AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
+        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Start { .. } => false,
+    }
+}
+
+/// Takes a damaged file out of the way; `None` when somebody else did. What this host may not even open is not damaged.
+pub(super) async fn set_aside(path: &Path, seen: u64) -> Result<Option<PathBuf>, Ending> {
+    let path = path.to_owned();
+    let moved = blocking(move || {
+        File::open(&path).map_err(|source| StoreError::Io { doing: "open", path: path.clone(), source })?;
+        durable::set_aside(&path, seen)
+    });
+    let moved = moved.await?;
+    if let Some(aside) = &moved {
+        tracing::warn!(file = %aside.display(), "a committed file is damaged: it is kept under this name, and made again");
+    }
+    Ok(moved)
+}
+
+/// What it means that an input could not be read, although asked for twice. A damaged result of this quarter makes room:
+/// its producer is in the same run.
+pub(super) async fn unreadable(order: &Order, place: &Place, seen: u64, error: &AgentError) -> Ending {
+    let ours = format!("{}/products/", order.run.record.quarter);
+    if !is_damaged(error) || !place.name.starts_with(&ours) {
+        return Ending::unreadable(&place.file, error);
+    }
+    match set_aside(&place.file, seen).await {
+        Ok(Some(aside)) => {
+            let message = format!("an input was damaged, and is `{}` now: {}", aside.display(), chain(error));
+            Ending::errored(PlatformErrorKind::InputLost, message)
+        }
+        Ok(None) => Ending::unreadable(&place.file, error),
+        Err(ending) => ending,
     }
 }

@@ -14,7 +14,7 @@ use common::store::agent::{At, Manifest};
 use common::store::paths;
 use tokio_util::sync::CancellationToken;
 
-use super::committed::await_file;
+use super::committed::{await_file, unreadable};
 use super::twice::{self, believed};
 use super::{Desk, Ending, Order};
 
@@ -64,12 +64,8 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
             Origin::Module(module) => of_module(order, module, &source.product)?,
         };
         let presence = match found {
-            Ok(Held { file: name, path: within, digest }) => {
-                let path = paths::of_star(order.star, &name).ok_or_else(|| {
-                    Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star"))
-                })?;
-                let place = Place { name, file: desk.store.at(path), path: within };
-                seen.places.insert(source.clone(), place);
+            Ok(Held { file, path, digest }) => {
+                seen.places.insert(source.clone(), place(desk, order, file, path)?);
                 Presence::Made(digest)
             }
             Err(presence) => presence,
@@ -77,7 +73,7 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
         seen.view.presence.insert(source.clone(), presence);
     }
     let read: Vec<&Source> = needs.read.iter().filter(|source| seen.places.contains_key(source)).collect();
-    seen.view.columns = columns(desk, &seen.places, &read, cancel).await?;
+    seen.view.columns = columns(desk, order, &seen.places, &read, cancel).await?;
     Ok(seen)
 }
 
@@ -178,25 +174,44 @@ async fn manifest(
     name: &str,
     cancel: &CancellationToken,
 ) -> Result<Arc<Manifest>, Ending> {
-    let path = paths::of_star(order.star, name)
-        .ok_or_else(|| Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star")))?;
-    let path = desk.store.at(path);
-    if let Some(manifest) = desk.manifests.0.get(&path) {
+    let place = place(desk, order, name.to_owned(), "/".to_owned())?;
+    whole(desk, order, &place, cancel).await
+}
+
+fn place(desk: &Desk, order: &Order, name: String, path: String) -> Result<Place, Ending> {
+    let Some(file) = paths::of_star(order.star, &name) else {
+        return Err(Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star")));
+    };
+    Ok(Place { name, file: desk.store.at(file), path })
+}
+
+/// The manifest of the committed file where something lies, from memory or the file: one that is damaged has none.
+pub(super) async fn whole(
+    desk: &mut Desk,
+    order: &Order,
+    place: &Place,
+    cancel: &CancellationToken,
+) -> Result<Arc<Manifest>, Ending> {
+    let file = &place.file;
+    if let Some(manifest) = desk.manifests.0.get(file) {
         return Ok(Arc::clone(manifest));
     }
-    await_file(desk, &path, cancel).await?;
-    let manifest = twice::manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
-    let manifest = Arc::new(manifest);
+    let seen = await_file(desk, file, cancel).await?;
+    let manifest = match twice::manifest(desk, file).await? {
+        Ok(manifest) => Arc::new(manifest),
+        Err(error) => return Err(unreadable(order, place, seen, &error).await),
+    };
     if desk.manifests.0.len() >= KEPT {
         desk.manifests.0.clear();
     }
-    desk.manifests.0.insert(path, Arc::clone(&manifest));
+    desk.manifests.0.insert(file.clone(), Arc::clone(&manifest));
     Ok(manifest)
 }
 
 /// Scalar columns of the products that conditions read.
 async fn columns(
     desk: &mut Desk,
+    order: &Order,
     places: &BTreeMap<Source, Place>,
     read: &[&Source],
     cancel: &CancellationToken,
@@ -204,14 +219,17 @@ async fn columns(
     let mut columns = BTreeMap::new();
     for source in read {
         let place = &places[*source];
-        await_file(desk, &place.file, cancel).await?;
+        let seen = await_file(desk, &place.file, cancel).await?;
         let wants = vec![At { file: place.file.clone(), path: place.path.clone() }];
         let first = desk.agent.scalars(wants.clone()).await;
         let answer = match believed(desk, first).await? {
             Some(answer) => answer,
             None => desk.agent.scalars(wants).await,
         };
-        let scalars = answer.map_err(|error| Ending::unreadable(&place.file, &error))?;
+        let scalars = match answer {
+            Ok(scalars) => scalars,
+            Err(error) => return Err(unreadable(order, place, seen, &error).await),
+        };
         columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
     }
     Ok(columns)

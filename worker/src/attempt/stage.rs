@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::committed::await_file;
-use super::look::{Place, Seen};
+use super::look::{Place, Seen, whole};
 use super::{Desk, Ending, Order, blocking};
 use crate::runner::{INPUT, PARAMETERS};
 
@@ -40,10 +40,11 @@ pub(super) async fn stage(
     cancel: &CancellationToken,
 ) -> Result<Made, Ending> {
     let made = Made { folder: folder.to_owned(), input: folder.join("in"), output: folder.join("out") };
-    let files = files(staging, seen);
-    for file in files.keys() {
-        await_file(desk, file, cancel).await?;
+    for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
+        await_file(desk, &place.file, cancel).await?;
+        whole(desk, order, place, cancel).await?;
     }
+    let files = files(staging, seen);
     let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
     let (input, output) = (made.input.clone(), made.output.clone());
     let links: Vec<(PathBuf, PathBuf)> =
