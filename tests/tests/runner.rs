@@ -201,6 +201,22 @@ async fn too_much_output_is_stopped_in_one_file_and_in_many() {
 }
 
 #[tokio::test]
+async fn an_output_directory_that_cannot_be_measured_is_the_modules_doing() {
+    let deep = "import os; os.chdir('/sas/out'); [(os.mkdir('d' * 200), os.chdir('d' * 200)) for n in range(40)]";
+    check(&format!("python3 -c \"{deep}\""), Exit::OutputHidden).await;
+    check("for n in $(seq 10001); do : > /sas/out/$n; done", Exit::TooManyFiles).await;
+    let removed = Bench::as_processes("rm -r \"$(dirname \"$SAS_OUTPUT\")\"").await;
+    assert_eq!(removed.run().await.exit, Exit::OutputHidden);
+}
+
+#[tokio::test]
+async fn an_output_directory_that_went_with_its_store_is_not_the_modules_doing() {
+    let gone = Bench::as_processes("rm -r \"$(dirname \"$(dirname \"$SAS_OUTPUT\")\")\"").await;
+    let error = gone.runner.run(&gone.spec, &CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, RunnerError::Directory { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn of_a_long_log_beginning_and_end_are_kept() {
     let ended = check("seq 1000000; echo the end", Exit::Code(0)).await;
     assert!(ended.log.starts_with("1\n2\n3\n") && ended.log.ends_with("1000000\nthe end\n"));

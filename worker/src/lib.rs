@@ -8,6 +8,7 @@ mod claim;
 pub mod config;
 mod gate;
 mod ledger;
+mod removal;
 mod report;
 mod run;
 pub mod runner;

@@ -32,6 +32,9 @@ pub const PARAMETERS: &str = "parameters.json";
 /// Name of a module's output in its output directory.
 pub const OUTPUT: &str = "output.h5";
 
+/// Most files and directories that a program may make in its output directory: only one file is kept.
+pub const MOST_FILES: u64 = 10_000;
+
 /// What runs: a module's image and command as its pipeline names them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
@@ -117,8 +120,12 @@ pub enum Exit {
     OutOfMemory,
     /// Stopped after its time limit.
     TimeLimit,
-    /// Stopped, or ended by itself, for writing more than it may.
+    /// Stopped, or ended by itself, for writing more bytes than it may.
     OutputTooLarge,
+    /// Stopped, or ended by itself, with more than [`MOST_FILES`] in its output directory.
+    TooManyFiles,
+    /// Stopped, or ended by itself, with an output directory that it removed, locked, or nested deeper than paths can be.
+    OutputHidden,
     /// Stopped because the caller said so.
     Cancelled,
 }
@@ -182,7 +189,7 @@ async fn must_stop(spec: &Spec, cancel: &CancellationToken) -> Exit {
         biased;
         () = cancel.cancelled() => Exit::Cancelled,
         () = tokio::time::sleep(spec.limits.time) => Exit::TimeLimit,
-        () = folder::grows_too_large(&spec.output, spec.limits.output) => Exit::OutputTooLarge,
+        exit = folder::breaks_its_limits(&spec.output, spec.limits.output) => exit,
     }
 }
 

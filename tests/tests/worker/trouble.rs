@@ -204,3 +204,24 @@ async fn a_damaged_external_is_lost_and_stays_where_it_is() {
     worker.stop();
     worker.ended().await;
 }
+
+#[tokio::test]
+async fn a_directory_that_a_module_nested_too_deep_is_its_failure_and_goes_away() {
+    let program = "import os; os.chdir(os.path.dirname(os.environ['SAS_OUTPUT']))\n\
+                   for n in range(500): os.mkdir('d' * 200); os.chdir('d' * 200)\n\
+                   os.chmod('.', 0)";
+    let mut field = Field::new(|_| {
+        format!(
+            "[modules.A]\nimage = \"none\"\ncommand = [\"/usr/bin/python3\", \"-c\", {program:?}]\n\
+             time_limit = \"1m\"\ninputs.mandatory = [\"LC\"]\noutputs.mandatory = [\"X\"]\n"
+        )
+    })
+    .await;
+    let worker = field.worker(|_| {}).await;
+    let failure = failed(field.outcome("A").await);
+    assert_eq!(failure.kind, FailureKind::OutputCorrupt, "{}", failure.message);
+    assert!(failure.message.contains("cannot be looked into"), "{}", failure.message);
+    assert!(field.attempts(&worker).is_empty(), "nothing is left of the attempt");
+    worker.stop();
+    worker.ended().await;
+}

@@ -13,7 +13,7 @@ use common::store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, Re
 use super::ending::chain;
 use super::twice::believed;
 use super::{Desk, Ending, Order};
-use crate::runner::{Ended, Exit, OUTPUT, Spec};
+use crate::runner::{Ended, Exit, MOST_FILES, OUTPUT, Spec};
 
 /// The exit code by which a module asks to be tried again later.
 const TRY_AGAIN: i64 = 75;
@@ -43,6 +43,15 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
         Exit::OutputTooLarge => {
             let message = format!("wrote more than {} to its output directory", bytesize::ByteSize(limits.output));
             failed(FailureKind::OutputTooLarge, message, None)
+        }
+        Exit::TooManyFiles => {
+            let message = format!("made more than {MOST_FILES} files and directories in its output directory");
+            failed(FailureKind::OutputTooLarge, message, None)
+        }
+        Exit::OutputHidden => {
+            let message = "its output directory cannot be looked into: expected one that is there, open, and not nested \
+                           deeper than paths can be";
+            failed(FailureKind::OutputCorrupt, message.to_owned(), None)
         }
         Exit::Cancelled => Err(Ending::Cancelled),
     }

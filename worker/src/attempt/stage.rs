@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::committed::await_file;
 use super::look::{Place, Seen, whole};
 use super::{Desk, Ending, Order, blocking};
+use crate::removal;
 use crate::runner::{INPUT, PARAMETERS};
 
 /// The directories of an attempt.
@@ -164,32 +165,9 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreEr
 /// Removes an attempt's directory; what cannot be removed is left for the sweep.
 pub(super) async fn clean_up(folder: PathBuf) {
     let removed = tokio::task::spawn_blocking(move || {
-        if let Err(error) = remove(&folder) {
+        if let Err(error) = removal::remove(&folder) {
             tracing::warn!(folder = %folder.display(), %error, "an attempt's directory stays behind");
         }
     });
     let _ = removed.await;
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A module may lock its own directories.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock(folder)?;
-            fs::remove_dir_all(folder)
-        }
-        removed => removed,
-    }
-}
-
-fn unlock(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            unlock(&entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -234,8 +234,7 @@ impl DockerRunner {
     /// What a container's end means.
     async fn exit(&self, name: &str, spec: &Spec, end: &End) -> Result<Exit, RunnerError> {
         if end.code == 0 {
-            let too_large = folder::is_too_large(&spec.output, spec.limits.output)?;
-            return Ok(if too_large { Exit::OutputTooLarge } else { Exit::Code(0) });
+            return Ok(folder::breach(&spec.output, spec.limits.output)?.unwrap_or(Exit::Code(0)));
         }
         if !end.certain {
             let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
@@ -246,8 +245,8 @@ impl DockerRunner {
         if state.oom_killed.unwrap_or(false) {
             return Ok(Exit::OutOfMemory);
         }
-        if folder::is_too_large(&spec.output, spec.limits.output)? {
-            return Ok(Exit::OutputTooLarge);
+        if let Some(exit) = folder::breach(&spec.output, spec.limits.output)? {
+            return Ok(exit);
         }
         Ok(match i32::try_from(end.code - 128) {
             Ok(signal @ 1..=64) => Exit::Signal(signal),

@@ -89,14 +89,14 @@ impl Runner for ProcessRunner {
         let _ = tokio::time::timeout(LOG_PATIENCE, log.follow()).await;
         let exit = match exit.map_err(|error| engine("wait for the program", &error))? {
             Exit::Signal(SIGXFSZ) => Exit::OutputTooLarge,
-            Exit::Code(_) | Exit::Signal(_) if folder::is_too_large(&spec.output, spec.limits.output)? => {
-                Exit::OutputTooLarge
+            exit @ (Exit::Code(_) | Exit::Signal(_)) => {
+                folder::breach(&spec.output, spec.limits.output)?.unwrap_or(exit)
             }
-            exit @ (Exit::Code(_)
-            | Exit::Signal(_)
-            | Exit::OutOfMemory
+            exit @ (Exit::OutOfMemory
             | Exit::TimeLimit
             | Exit::OutputTooLarge
+            | Exit::TooManyFiles
+            | Exit::OutputHidden
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
