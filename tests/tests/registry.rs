@@ -54,6 +54,7 @@ impl Host {
                 processes: 8,
                 time: Duration::from_secs(60),
                 output: 8 << 20,
+                free: 0,
                 tmp: 1 << 20,
             },
             labels: Labels { module: "M".to_owned(), nonce: uuid(), ..Labels::default() },

@@ -69,6 +69,7 @@ impl Bench {
                 processes: 64,
                 time: Duration::from_secs(60),
                 output: 8 << 20,
+                free: 0,
                 tmp: 64 << 20,
             },
             labels: Labels { module: "M".to_owned(), nonce: uuid::Uuid::new_v4().to_string(), ..Labels::default() },
@@ -197,6 +198,17 @@ async fn too_much_output_is_stopped_in_one_file_and_in_many() {
     check("dd if=/dev/zero of=/sas/out/output.h5 bs=1M count=9", Exit::OutputTooLarge).await;
     let many = "for n in 1 2 3 4 5 6; do dd if=/dev/zero of=/sas/out/$n bs=1M count=3 2>/dev/null; done; sleep 60";
     let ended = check(many, Exit::OutputTooLarge).await;
+    assert!(ended.millis < 30_000, "stopped while it ran");
+}
+
+/// What is deleted and still open has no size that could be measured, and fills the store all the same.
+#[tokio::test]
+async fn a_program_is_stopped_before_its_file_system_is_full_whoever_fills_it() {
+    let script = "exec 3>/sas/out/x; rm /sas/out/x; while :; do echo more >&3; sleep 0.1; done";
+    let mut bench = Bench::in_containers(script).await;
+    bench.spec.limits.free = u64::MAX;
+    let ended = bench.run().await;
+    assert_eq!(ended.exit, Exit::NoSpace);
     assert!(ended.millis < 30_000, "stopped while it ran");
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Bounds {
     pub(crate) processes: u32,
     /// Bytes that a module may write.
     pub(crate) output: u64,
+    /// Bytes that must stay free in the store while it does.
+    pub(crate) free: u64,
     /// Bytes in `/tmp`.
     pub(crate) tmp: u64,
     /// How long a committed input that is not there is awaited: caches of network file systems show new files late.
@@ -229,6 +231,7 @@ fn spec(desk: &Desk, order: &Order, program: &Program, identity: &str, key: &Key
         processes: desk.bounds.processes,
         time: module.time_limit,
         output: desk.bounds.output,
+        free: desk.bounds.free,
         tmp: desk.bounds.tmp,
     };
     Spec {

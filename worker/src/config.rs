@@ -58,6 +58,8 @@ pub struct WorkerConfig {
     pub grace: Duration,
     /// Most that a module may write.
     pub output: ByteSize,
+    /// Least that must be free in the store: with less no module goes on, and no task is taken.
+    pub free: ByteSize,
     /// Size of a module's `/tmp`, which counts as its memory.
     pub tmp: ByteSize,
     /// Most processes and threads of a module.
@@ -92,6 +94,7 @@ impl Default for WorkerConfig {
             lease: Duration::from_secs(60),
             grace: Duration::from_secs(30),
             output: ByteSize::gib(2),
+            free: ByteSize::gib(1),
             tmp: ByteSize::mib(256),
             processes: 512,
             input_patience: Duration::from_secs(90),

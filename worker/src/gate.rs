@@ -4,12 +4,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use common::outcome::{Outcome, PlatformErrorKind};
 use common::state::SharedState;
 use common::store::Store;
 use tokio::sync::watch;
 
 use crate::runner::SharedRunner;
+use crate::runner::folder::lacks_space;
 
 /// Attempts that may fail for this host's trouble, one after another, before it stops claiming.
 const PATIENCE: u32 = 3;
@@ -70,7 +72,7 @@ impl Gate {
     }
 
     /// Opens the gate whenever it is closed and everything answers. Never returns.
-    pub(crate) async fn tend(&self, state: &SharedState, runner: &SharedRunner, store: &Store) {
+    pub(crate) async fn tend(&self, state: &SharedState, runner: &SharedRunner, store: &Store, free: ByteSize) {
         let mut watch = self.watch();
         loop {
             // The sender lives as long as this does.
@@ -79,7 +81,7 @@ impl Gate {
             let mut pause = Duration::from_secs(1 << doublings).min(LONGEST);
             loop {
                 tokio::time::sleep(pause).await;
-                match tokio::time::timeout(PROBE, probe(state, runner, store)).await {
+                match tokio::time::timeout(PROBE, probe(state, runner, store, free)).await {
                     Ok(Ok(())) => break,
                     Ok(Err(reason)) => tracing::warn!(reason, "still no tasks are taken"),
                     Err(_) => tracing::warn!("still no tasks are taken: a probe got no answer"),
@@ -94,10 +96,16 @@ impl Gate {
 }
 
 /// Asks everything that an attempt needs.
-async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store) -> Result<(), String> {
+async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store, free: ByteSize) -> Result<(), String> {
     state.epoch().await.map_err(|error| error.to_string())?;
     runner.check().await.map_err(|error| error.to_string())?;
-    ask_store(store).await
+    ask_store(store).await?;
+    let root = store.root().to_owned();
+    let lacks = tokio::task::spawn_blocking(move || lacks_space(&root, free.as_u64())).await;
+    match lacks.map_err(|error| error.to_string())? {
+        true => Err(format!("the store has less than {free} of free space ([worker] free)")),
+        false => Ok(()),
+    }
 }
 
 /// Whether the store is there and can be written to; if not, why, in words. Where it is unmounted its directory is empty, and

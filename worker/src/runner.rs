@@ -5,7 +5,7 @@
 
 mod code;
 pub mod docker;
-mod folder;
+pub(crate) mod folder;
 mod log;
 pub mod noop;
 pub mod presence;
@@ -76,6 +76,8 @@ pub struct Limits {
     pub time: Duration,
     /// Bytes in its output directory.
     pub output: u64,
+    /// Bytes that must stay free on the file system of its output directory.
+    pub free: u64,
     /// Bytes in `/tmp`.
     pub tmp: u64,
 }
@@ -126,6 +128,8 @@ pub enum Exit {
     TooManyFiles,
     /// Stopped, or ended by itself, with an output directory that it removed, locked, or nested deeper than paths can be.
     OutputHidden,
+    /// Stopped because the file system of its output directory was about to be full, whoever filled it.
+    NoSpace,
     /// Stopped because the caller said so.
     Cancelled,
 }
@@ -189,7 +193,7 @@ async fn must_stop(spec: &Spec, cancel: &CancellationToken) -> Exit {
         biased;
         () = cancel.cancelled() => Exit::Cancelled,
         () = tokio::time::sleep(spec.limits.time) => Exit::TimeLimit,
-        exit = folder::breaks_its_limits(&spec.output, spec.limits.output) => exit,
+        exit = folder::breaks_its_limits(&spec.output, &spec.limits) => exit,
     }
 }
 

@@ -138,7 +138,7 @@ impl Worker {
             result = work => result,
             () = self.heartbeat() => Ok(()),
             () = self.sweep() => Ok(()),
-            () = self.gate.tend(&self.state, &self.runner, &self.store) => Ok(()),
+            () = self.gate.tend(&self.state, &self.runner, &self.store, self.config.free) => Ok(()),
             () = self.give_back_late(&stop) => {
                 anyhow::bail!("attempts did not stop within {} s; the next sweep on this host removes them", STOPPING.as_secs())
             }
@@ -232,6 +232,7 @@ impl Worker {
             bounds: Bounds {
                 processes: self.config.processes,
                 output: self.config.output.as_u64(),
+                free: self.config.free.as_u64(),
                 tmp: self.config.tmp.as_u64(),
                 input_patience: self.config.input_patience,
             },

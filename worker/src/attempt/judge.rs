@@ -53,6 +53,11 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
                            deeper than paths can be";
             failed(FailureKind::OutputCorrupt, message.to_owned(), None)
         }
+        Exit::NoSpace => {
+            let free = bytesize::ByteSize(limits.free);
+            let message = format!("stopped because the store has less than {free} of free space ([worker] free)");
+            Err(Ending::errored(PlatformErrorKind::Store, message))
+        }
         Exit::Cancelled => Err(Ending::Cancelled),
     }
 }

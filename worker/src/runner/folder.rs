@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
 use rustix::io::Errno;
 
-use super::{Exit, MOST_FILES, RunnerError};
+use super::{Exit, Limits, MOST_FILES, RunnerError};
 
 /// How often a running program's output is measured.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,18 +30,30 @@ pub(super) fn breach(path: &Path, limit: u64) -> Result<Option<Exit>, RunnerErro
     }
 }
 
-/// Returns when a running program breaks the limits of its output directory, with the way; never, when that does not
-/// happen.
-pub(super) async fn breaks_its_limits(path: &Path, limit: u64) -> Exit {
+/// Returns when a running program breaks the limits of its output directory, with the way, or when the file system is
+/// about to be full; never, when neither happens.
+///
+/// The latter is for what cannot be measured: files that are deleted and still open. It is seen every second, so that a
+/// program which fills the rest faster than that still fills it, until it ends; and it cannot be told whose doing it is.
+pub(super) async fn breaks_its_limits(path: &Path, limits: &Limits) -> Exit {
+    let (output, free) = (limits.output, limits.free);
     loop {
         tokio::time::sleep(EVERY).await;
         let path = path.to_owned();
-        let measured = tokio::task::spawn_blocking(move || breach(&path, limit)).await;
-        // What the file system does not say now it is asked when the program has ended.
-        if let Ok(Ok(Some(exit))) = measured {
+        let looked = tokio::task::spawn_blocking(move || match breach(&path, output) {
+            Ok(None) => lacks_space(&path, free).then_some(Exit::NoSpace),
+            // What the file system does not say now it is asked when the program has ended.
+            breach => breach.ok().flatten(),
+        });
+        if let Ok(Some(exit)) = looked.await {
             return exit;
         }
     }
+}
+
+/// Whether a file system has less than `free` bytes for us. One that does not say how large it is has enough.
+pub(crate) fn lacks_space(path: &Path, free: u64) -> bool {
+    statvfs(path).is_ok_and(|facts| facts.f_blocks > 0 && facts.f_bavail.saturating_mul(facts.f_frsize) < free)
 }
 
 fn is_its_own(error: &io::Error) -> bool {

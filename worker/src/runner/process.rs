@@ -97,6 +97,7 @@ impl Runner for ProcessRunner {
             | Exit::OutputTooLarge
             | Exit::TooManyFiles
             | Exit::OutputHidden
+            | Exit::NoSpace
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
