@@ -127,7 +127,7 @@ impl Config {
 pub(crate) fn out_of_reach(error: RunnerError, what: &str) -> anyhow::Error {
     match error {
         RunnerError::Engine { .. } => Stop::OutOfReach(format!("{what}: {error}")).into(),
-        RunnerError::ImageMissing(_) | RunnerError::Directory { .. } => {
+        RunnerError::ImageMissing(_) | RunnerError::Refused(_) | RunnerError::Directory { .. } => {
             anyhow::Error::new(error).context(what.to_owned())
         }
     }

@@ -134,13 +134,15 @@ pub struct PlatformError {
 pub enum PlatformErrorKind {
     /// The image is not on this host and cannot be pulled.
     ImageMissing,
+    /// No container can be made as the module's image or definition want it.
+    Refused,
     /// The container engine did not do what it was asked to.
     Engine,
     /// The store could not be read or written.
     Store,
     /// A committed input is missing or damaged.
     InputLost,
-    /// The worker stopped, or its lease ran out, before the attempt ended.
+    /// The worker stopped, its lease ran out, or somebody killed the program, before the attempt ended.
     Interrupted,
 }
 

@@ -14,7 +14,7 @@ pub mod simulation;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-pub use images::base_image;
+pub use images::{Variant, base_image};
 pub use programs::program;
 pub use registry::{Registry, TinyImage};
 pub use services::{RabbitMq, Redis};

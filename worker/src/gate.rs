@@ -60,7 +60,10 @@ impl Gate {
                     }
                 }
                 // The trouble of one image, one input or one attempt.
-                PlatformErrorKind::ImageMissing | PlatformErrorKind::InputLost | PlatformErrorKind::Interrupted => {}
+                PlatformErrorKind::ImageMissing
+                | PlatformErrorKind::Refused
+                | PlatformErrorKind::InputLost
+                | PlatformErrorKind::Interrupted => {}
             },
             // Neither the engine nor the disk had much to do.
             Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}

@@ -140,6 +140,9 @@ pub enum RunnerError {
     /// The image is not on this host and cannot be pulled.
     #[error("{0}")]
     ImageMissing(String),
+    /// No container can be made as the module's image or definition want it; why, and what to change.
+    #[error("{0}")]
+    Refused(String),
     /// The engine did not do what it was asked to.
     #[error("container engine failed to {doing}: {reason}")]
     Engine {

@@ -61,6 +61,7 @@ impl From<RunnerError> for Ending {
     fn from(error: RunnerError) -> Self {
         let kind = match &error {
             RunnerError::ImageMissing(_) => PlatformErrorKind::ImageMissing,
+            RunnerError::Refused(_) => PlatformErrorKind::Refused,
             RunnerError::Engine { .. } => PlatformErrorKind::Engine,
             RunnerError::Directory { .. } => PlatformErrorKind::Store,
         };

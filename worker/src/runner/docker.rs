@@ -79,6 +79,8 @@ pub struct DockerRunner {
     config: DockerConfig,
     owner: Owner,
     user: User,
+    /// CPUs of the engine's host; it refuses to give more.
+    cpus: f64,
 }
 
 /// Whom a container's program runs as.
@@ -111,7 +113,8 @@ impl DockerRunner {
         };
         let docker = Docker::connect_with_defaults().map_err(unreachable)?;
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
-        Ok(Self { docker, config, owner, user: User::of_this_process() })
+        let cpus = docker.info().await.map_err(unreachable)?.ncpu.map_or(f64::INFINITY, |cpus| cpus as f64);
+        Ok(Self { docker, config, owner, user: User::of_this_process(), cpus })
     }
 
     /// Makes the container; brings its image here first where that is missing.
@@ -123,16 +126,11 @@ impl DockerRunner {
                 source,
             })?;
         }
-        let body = container::body(spec, &self.config, &self.owner, self.user);
-        let options = || CreateContainerOptionsBuilder::default().name(name).build();
-        let created = match self.docker.create_container(Some(options()), body.clone()).await {
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
-                self.bring(&spec.program, &spec.identity).await?;
-                self.docker.create_container(Some(options()), body).await
-            }
-            created => created,
-        };
-        created.map(drop).map_err(|error| engine("create a container", &error))
+        self.bring(&spec.program, &spec.identity).await?;
+        let body = container::body(spec, &self.config, &self.owner, self.user, self.cpus);
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let created = self.docker.create_container(Some(options), body).await;
+        created.map(drop).map_err(|error| not_created(&spec.program.image, &error))
     }
 
     /// Starts a container and stays with it to its end.
@@ -182,7 +180,7 @@ impl DockerRunner {
             stop = must_stop(spec, cancel) => stop,
         };
         let patience = i32::try_from(TERM_PATIENCE.as_secs()).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::default().signal("SIGTERM").t(patience).build();
+        let options = StopContainerOptionsBuilder::default().t(patience).build();
         match self.docker.stop_container(name, Some(options)).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {
                 Ok((Some(stop), End { code: 137, certain: true }))
@@ -315,9 +313,15 @@ impl Runner for DockerRunner {
             if self.is_wanted(&labels, is_known) {
                 continue;
             }
-            self.remove(&id).await?;
-            removed += 1;
-            tracing::info!(container = id, worker = ?labels.get(container::WORKER), "removed an orphan container");
+            let worker = labels.get(container::WORKER);
+            match self.remove(&id).await {
+                Ok(()) => {
+                    removed += 1;
+                    tracing::info!(container = id, ?worker, "removed an orphan container");
+                }
+                // The next sweep tries again; the others need not wait for it.
+                Err(error) => tracing::warn!(container = id, ?worker, %error, "an orphan container stays behind"),
+            }
         }
         Ok(removed)
     }
@@ -350,6 +354,19 @@ async fn drain(log: &mut BoundedLog, output: &mut (impl Stream<Item = Result<Log
         }
     };
     let _ = tokio::time::timeout(LOG_PATIENCE, rest).await;
+}
+
+/// A container that cannot be as it should be is no sign of a sick engine, unless its mounts are not there.
+fn not_created(image: &str, error: &Error) -> RunnerError {
+    match error {
+        Error::DockerResponseServerError { status_code: 400, message } if !message.contains(shared::NO_SOURCE) => {
+            RunnerError::Refused(format!(
+                "the engine makes no container of image `{image}` as the pipeline wants it: {message}; change the image, or \
+                 the module's definition"
+            ))
+        }
+        error => engine("create a container", error),
+    }
 }
 
 fn engine(doing: &'static str, error: &Error) -> RunnerError {

@@ -19,14 +19,21 @@ pub(super) const NONCE: &str = "sas.nonce";
 const INPUT: &str = "/sas/in";
 /// Where a container writes its output.
 const OUTPUT: &str = "/sas/out";
+/// Where a container has a file system in memory.
+const TMP: &str = "/tmp";
 
 /// A container's name: one per claim, so that a claim cannot run twice on one host.
 pub(super) fn name(labels: &Labels) -> String {
     format!("sas-{}-{}", labels.module, labels.nonce)
 }
 
-/// Everything about a container.
-pub(super) fn body(spec: &Spec, config: &DockerConfig, owner: &Owner, user: User) -> ContainerCreateBody {
+/// Whether something of ours is mounted here, whatever the image has in this place.
+pub(super) fn is_mounted(path: &str) -> bool {
+    [INPUT, OUTPUT, TMP].contains(&path.trim_end_matches('/'))
+}
+
+/// Everything about a container on a host with this many CPUs.
+pub(super) fn body(spec: &Spec, config: &DockerConfig, owner: &Owner, user: User, cpus: f64) -> ContainerCreateBody {
     let environment = environment(spec, Path::new(INPUT), Path::new(OUTPUT));
     ContainerCreateBody {
         image: Some(spec.identity.clone()),
@@ -34,20 +41,19 @@ pub(super) fn body(spec: &Spec, config: &DockerConfig, owner: &Owner, user: User
         env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: Some(format!("{}:{}", user.uid, user.gid)),
         labels: Some(labels(&spec.labels, owner)),
-        host_config: Some(host_config(spec, config)),
+        // Images may name another, and old engines have no other way to say which.
+        stop_signal: Some("SIGTERM".to_owned()),
+        host_config: Some(host_config(spec, config, cpus)),
         ..Default::default()
     }
 }
 
-fn host_config(spec: &Spec, config: &DockerConfig) -> HostConfig {
+fn host_config(spec: &Spec, config: &DockerConfig, cpus: f64) -> HostConfig {
     let limits = &spec.limits;
     let memory = signed(limits.memory);
     HostConfig {
         mounts: Some(vec![mount(&spec.input, INPUT, true), mount(&spec.output, OUTPUT, false)]),
-        tmpfs: Some(HashMap::from([(
-            "/tmp".to_owned(),
-            format!("rw,nosuid,nodev,exec,mode=1777,size={}", limits.tmp),
-        )])),
+        tmpfs: Some(HashMap::from([(TMP.to_owned(), format!("rw,nosuid,nodev,exec,mode=1777,size={}", limits.tmp))])),
         readonly_rootfs: Some(true),
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("private".to_owned()),
@@ -57,7 +63,7 @@ fn host_config(spec: &Spec, config: &DockerConfig) -> HostConfig {
         // Equal limits: no swap.
         memory: Some(memory),
         memory_swap: Some(memory),
-        nano_cpus: Some((limits.cpus * 1e9) as i64),
+        nano_cpus: Some((limits.cpus.min(cpus) * 1e9) as i64),
         pids_limit: Some(limits.processes.into()),
         ulimits: Some(vec![ulimit("fsize", signed(limits.output)), ulimit("nofile", 4096), ulimit("core", 0)]),
         // The worker keeps the log; what the engine keeps is for whoever looks at a container that runs.

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 
 use super::super::{Program, RunnerError};
 use super::login::login;
-use super::{DockerRunner, engine};
+use super::{DockerRunner, container, engine};
 
 /// How long a registry has to say what a name stands for.
 const ASKING: Duration = Duration::from_secs(20);
@@ -59,9 +59,10 @@ impl DockerRunner {
         Err(self.missing(image, &format!("in this run it is {identity}; {here}")))
     }
 
+    /// What the engine knows of an image on this host; one that no module may have is refused.
     pub(super) async fn inspect(&self, image: &str) -> Result<Option<ImageInspect>, RunnerError> {
         match self.docker.inspect_image(image).await {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => without_volumes(image, found).map(Some),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(engine("inspect an image", &error)),
         }
@@ -127,6 +128,19 @@ impl DockerRunner {
              bring it there with `docker pull`, or from another host with `docker save {image} | ssh {host} docker load`",
             host = self.owner.host
         ))
+    }
+}
+
+/// Refuses an image with volumes besides what is mounted anyway: each is a directory of the host that a module could fill.
+fn without_volumes(image: &str, found: ImageInspect) -> Result<ImageInspect, RunnerError> {
+    let volumes = found.config.as_ref().and_then(|config| config.volumes.as_ref());
+    match volumes.into_iter().flatten().find(|path| !container::is_mounted(path)) {
+        None => Ok(found),
+        Some(path) => Err(RunnerError::Refused(format!(
+            "image `{}` has the volume {path}, which a module could write without limit: build it without VOLUME {path}; \
+             modules write to /sas/out and /tmp",
+            found.repo_tags.iter().flatten().next().map_or(image, String::as_str)
+        ))),
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::RunnerError;
 use super::{DockerRunner, container, engine};
 
 /// What the engine says of a mount whose source its host does not have.
-const NO_SOURCE: &str = "bind source path does not exist";
+pub(super) const NO_SOURCE: &str = "bind source path does not exist";
 
 impl DockerRunner {
     /// Refuses an engine whose host does not have the directory `folder`, or has another in its place: a container that
