@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod compose;
+mod cut;
 mod images;
 pub mod light;
 mod programs;
@@ -14,6 +15,7 @@ pub mod simulation;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+pub use cut::Cut;
 pub use images::{Variant, base_image};
 pub use programs::program;
 pub use registry::{Registry, TinyImage};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Variant, base_image, wait_until};
+use harness::{Cut, Variant, base_image, wait_until};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
@@ -234,6 +234,39 @@ async fn of_a_long_log_beginning_and_end_are_kept() {
     assert!(ended.log.starts_with("1\n2\n3\n") && ended.log.ends_with("1000000\nthe end\n"));
     assert!(ended.log.contains("bytes are cut here"));
     assert!(ended.log.len() < 66 << 10, "{} bytes", ended.log.len());
+}
+
+/// The engine is found by the environment, which only a process of its own can have: this test runs itself once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_whole_although_the_engine_was_away_in_between() {
+    const SOCKET: &str = "SAS_TEST_SOCKET";
+    let Some(socket) = std::env::var_os(SOCKET) else {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine");
+        let name = "a_log_is_whole_although_the_engine_was_away_in_between";
+        let again = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+            .env(SOCKET, &socket)
+            .output()
+            .unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        return;
+    };
+    let cut = Cut::at(socket.as_ref()).unwrap();
+    let script =
+        "for n in 1 2 3; do echo $n; touch /sas/out/$n; while [ ! -e /sas/out/go-$n ]; do sleep 0.1; done; done";
+    let bench = Bench::in_containers(script).await;
+    let file = |name: &str| bench.spec.output.join(name);
+    let (ended, ()) = tokio::join!(bench.run(), async {
+        for n in ["1", "2", "3"] {
+            wait_until(Duration::from_secs(30), "the module writes", async || file(n).exists()).await.unwrap();
+            cut.all();
+            std::fs::write(file(&format!("go-{n}")), "").unwrap();
+        }
+    });
+    assert_eq!((ended.exit, ended.certain, ended.log.as_str()), (Exit::Code(0), false, "1\n2\n3\n"));
+    assert!(bench.containers().is_empty());
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    WaitContainerOptions,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ use super::{
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Wait before an engine that was out of reach is asked again.
+const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the rest of a log is awaited after its container has ended.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
@@ -159,12 +162,25 @@ impl DockerRunner {
             }
         };
         drain(&mut log, &mut output).await;
+        if !end.certain {
+            self.catch_up(name, &mut log).await;
+        }
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let exit = match stop {
             Some(stop) => stop,
             None => self.exit(name, spec, &end).await?,
         };
         Ok(Ended { exit, log: log.text(), millis, certain: end.certain })
+    }
+
+    /// Takes what the engine kept of a container's log for the log, of which an outage cut the rest off.
+    async fn catch_up(&self, name: &str, log: &mut BoundedLog) {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let mut kept = BoundedLog::default();
+        drain(&mut kept, &mut self.docker.logs(name, Some(options))).await;
+        if !kept.text().is_empty() {
+            *log = kept;
+        }
     }
 
     /// Waits for a container's end, or brings it about and says why.
@@ -203,6 +219,8 @@ impl DockerRunner {
                     if let Some(code) = self.end_after_outage(name).await? {
                         return Ok(End { code, certain });
                     }
+                    // It runs, and yet cannot be waited for: not at once again.
+                    tokio::time::sleep(ENGINE_PAUSE).await;
                 }
             }
         }
@@ -224,7 +242,7 @@ impl DockerRunner {
                 Err(error) if since.elapsed() > ENGINE_PATIENCE => {
                     return Err(engine("wait for a container", &error));
                 }
-                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(_) => tokio::time::sleep(ENGINE_PAUSE).await,
             }
         }
     }
@@ -358,15 +376,15 @@ async fn drain(log: &mut BoundedLog, output: &mut (impl Stream<Item = Result<Log
 
 /// A container that cannot be as it should be is no sign of a sick engine, unless its mounts are not there.
 fn not_created(image: &str, error: &Error) -> RunnerError {
-    match error {
-        Error::DockerResponseServerError { status_code: 400, message } if !message.contains(shared::NO_SOURCE) => {
-            RunnerError::Refused(format!(
-                "the engine makes no container of image `{image}` as the pipeline wants it: {message}; change the image, or \
-                 the module's definition"
-            ))
-        }
-        error => engine("create a container", error),
+    if let Error::DockerResponseServerError { status_code: 400, message } = error
+        && !message.contains(shared::NO_SOURCE)
+    {
+        return RunnerError::Refused(format!(
+            "the engine makes no container of image `{image}` as the pipeline wants it: {message}; change the image, or the \
+             module's definition"
+        ));
     }
+    engine("create a container", error)
 }
 
 fn engine(doing: &'static str, error: &Error) -> RunnerError {
