@@ -225,3 +225,17 @@ async fn a_directory_that_a_module_nested_too_deep_is_its_failure_and_goes_away(
     worker.stop();
     worker.ended().await;
 }
+
+/// As a host without memory does it, or `docker kill`.
+#[tokio::test]
+async fn a_module_that_somebody_kills_is_tried_again_and_not_blamed() {
+    let mut field = Field::new(|dir| one(dir, "{ fail = \"signal KILL\", attempts = 1 }", "")).await;
+    let worker = field.worker(|_| {}).await;
+    let outcome = field.outcome("A").await;
+    let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
+    assert_eq!(error.kind, PlatformErrorKind::Interrupted);
+    assert!(error.message.contains("SIGKILL"), "{}", error.message);
+    succeeded(field.outcome("A").await);
+    worker.stop();
+    worker.ended().await;
+}

@@ -18,6 +18,9 @@ use crate::runner::{Ended, Exit, MOST_FILES, OUTPUT, Spec};
 /// The exit code by which a module asks to be tried again later.
 const TRY_AGAIN: i64 = 75;
 
+/// The signal that ends any program.
+const SIGKILL: i32 = 9;
+
 /// Goes on where the program ended well.
 pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Ending> {
     let failed = |kind, message: String, code| Err(Ending::failed(kind, message, code, &ended.log));
@@ -28,6 +31,11 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
             failed(FailureKind::TryAgain, said("exit code 75: try again later", &ended.log), Some(TRY_AGAIN))
         }
         Exit::Code(code) => failed(FailureKind::Exit, said(&format!("exit code {code}"), &ended.log), Some(code)),
+        // Programs do not send it to themselves; this worker did not, and its memory was not the reason.
+        Exit::Signal(SIGKILL) => {
+            let message = "killed from outside by SIGKILL, as a host without memory does it, or `docker kill`";
+            Err(Ending::errored(PlatformErrorKind::Interrupted, message))
+        }
         // As a shell has it.
         Exit::Signal(signal) => {
             failed(FailureKind::Signal, format!("ended by signal {signal}"), Some(128 + i64::from(signal)))
