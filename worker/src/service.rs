@@ -221,8 +221,8 @@ impl Worker {
             // Every attempt there will say so.
             tracing::warn!(folder = %folder.display(), %error, "a slot has no directory");
         }
-        let options =
-            AgentOptions { program: self.config.agent.clone(), ..AgentOptions::new(self.store.root(), &folder) };
+        let options = AgentOptions::new(self.store.root(), &folder).with_outputs_of(self.config.output.as_u64());
+        let options = AgentOptions { program: self.config.agent.clone(), ..options };
         Desk {
             store: self.store.clone(),
             runner: Arc::clone(&self.runner),

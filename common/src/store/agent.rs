@@ -32,6 +32,9 @@ pub const ASKED: &str = "store-agent";
 /// Longest line that an agent may answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
+/// Bytes that the slowest store gives in a second.
+const SLOWEST: u64 = 20_000_000;
+
 /// How an agent is started and bounded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentOptions {
@@ -47,12 +50,12 @@ pub struct AgentOptions {
     pub memory: u64,
     /// Bytes of the largest file that it may write.
     pub file_size: u64,
-    /// How long one request may take.
+    /// How long one request may take, besides the time for the bytes of the files that it reads as a whole.
     pub deadline: Duration,
 }
 
 impl AgentOptions {
-    /// The usual bounds: 4 GB of address space, files of 16 GB, two minutes a request.
+    /// The usual bounds: 4 GB of address space, files of 16 GB, two minutes a request and a second for each 20 MB.
     pub fn new(store: &Path, writable: &Path) -> Self {
         Self {
             program: None,
@@ -63,6 +66,13 @@ impl AgentOptions {
             file_size: 16 << 30,
             deadline: Duration::from_secs(120),
         }
+    }
+
+    /// The same for outputs of this many bytes: what is packed of one may be somewhat larger than that.
+    #[must_use]
+    pub fn with_outputs_of(mut self, bytes: u64) -> Self {
+        self.file_size = self.file_size.max(bytes.saturating_mul(2));
+        self
     }
 }
 
@@ -176,15 +186,20 @@ impl Agent {
 
     /// Asks one thing. A future that is dropped before its answer costs the child, nothing more.
     async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, AgentError> {
+        let line = serde_json::to_string(&(self.asked + 1, &request)).expect("requests have string keys");
+        let name = summary(&line);
+        let base = self.options.deadline;
+        let hung = |after| AgentError::Hung { after, request: name.clone() };
+        // A store that does not even say how large its files are is no better than an agent that hangs on it.
+        let bytes = tokio::time::timeout(base, size_of(request.files())).await.map_err(|_| hung(base))?;
+        let deadline = base + Duration::from_secs(bytes / SLOWEST);
         let alive = self.running.take().and_then(Running::if_alive);
         let mut running = match alive {
             Some(running) => running,
             None => Running::start(&self.options).await?,
         };
         self.asked += 1;
-        let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys");
-        let name = summary(&line);
-        match tokio::time::timeout(self.options.deadline, running.exchange(&line)).await {
+        match tokio::time::timeout(deadline, running.exchange(&line)).await {
             Ok(Ok(answer)) if answer.id == self.asked => {
                 self.running = Some(running);
                 Ok(answer.result?)
@@ -194,9 +209,18 @@ impl Agent {
                 let status = running.died(&error).await;
                 Err(AgentError::Died { status, request: name })
             }
-            Err(_) => Err(AgentError::Hung { after: self.options.deadline, request: name }),
+            Err(_) => Err(hung(deadline)),
         }
     }
+}
+
+/// Bytes of these files together; one that is not there has none.
+async fn size_of(files: Vec<PathBuf>) -> u64 {
+    if files.is_empty() {
+        return 0;
+    }
+    let sizes = move || files.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum();
+    tokio::task::spawn_blocking(sizes).await.unwrap_or(0)
 }
 
 /// A child that lives.

@@ -67,6 +67,16 @@ with h5py.File("{dir}/fast.h5", "w") as f:
 }
 
 #[tokio::test]
+async fn a_large_file_has_more_time_than_a_small_one() {
+    let bench = Bench::new();
+    bench.python(r#"h5py.File("{dir}/x.h5", "w")["large"] = np.zeros(12_500_000)"#);
+    let mut options = bench.agent.options().clone();
+    options.deadline = Duration::from_millis(300);
+    let at = At { file: bench.path("x.h5"), path: "/large".to_owned() };
+    assert_eq!(Agent::new(options).digest(at).await.unwrap().bytes, 100_000_000);
+}
+
+#[tokio::test]
 async fn what_was_dropped_before_its_answer_does_not_answer_the_next() {
     let mut bench = Bench::new();
     bench.python(

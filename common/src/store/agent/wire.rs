@@ -56,6 +56,24 @@ pub(super) enum Request {
     },
 }
 
+impl Request {
+    /// The files that are read as a whole for it.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Check(check) => vec![check.output.clone()],
+            Self::Pack(pack) => vec![pack.output.clone()],
+            Self::Import(import) => [&import.sources[..], &import.bases].concat(),
+            Self::Digest { at } => vec![at.file.clone()],
+            Self::Manifest { .. }
+            | Self::Scalars { .. }
+            | Self::Stage(_)
+            | Self::Assemble(_)
+            | Self::Inspect { .. }
+            | Self::Read { .. } => Vec::new(),
+        }
+    }
+}
+
 /// One line of the child's stdout after a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answer<T> {
