@@ -233,15 +233,11 @@ struct Running {
 
 impl Running {
     async fn start(options: &AgentOptions) -> Result<Self, AgentError> {
-        let program = match &options.program {
-            Some(program) => Ok(program.clone()),
-            None => std::env::current_exe(),
-        };
-        let failed = |source| AgentError::Start {
-            program: options.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe")),
-            source,
-        };
-        let mut child = Command::new(program.map_err(failed)?)
+        // The running program itself, also when its file was replaced or deleted: both speak the same language.
+        let program = options.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let failed = |source| AgentError::Start { program: program.clone(), source };
+        let mut child = Command::new(&program)
+            .arg0("sas-store-agent")
             .arg(ASKED)
             .env_clear()
             .env("HDF5_USE_FILE_LOCKING", "FALSE")
