@@ -29,6 +29,8 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("hdf5_sys", &["common/src/store"]),
     ("bollard", &["worker/src/runner/docker"]),
     ("docker_credential", &["worker/src/runner/docker"]),
+    ("landlock", &["common/src/store/agent/sandbox.rs"]),
+    ("seccompiler", &["common/src/store/agent/calls.rs"]),
 ];
 
 /// Files without clock, network, file system, threads and log.

@@ -3,6 +3,7 @@
 //! [`Agent`] is the parent's side: it starts the child, asks one thing at a time with a deadline, and replaces a child that
 //! crashed, hung or talked garbage. [`serve_if_asked`] is the child's side; every binary of the project calls it first.
 
+mod calls;
 mod record;
 mod sandbox;
 mod serve;
@@ -303,10 +304,11 @@ fn report(ready: &str) {
     let Ok(in_force) = serde_json::from_str::<InForce>(ready) else { return };
     SAID.call_once(|| {
         if in_force.is_open() {
-            let landlock = in_force.landlock;
+            let InForce { landlock, calls, .. } = in_force;
             tracing::warn!(
                 landlock,
-                "no Landlock here: only limits and a process of its own protect this host from files"
+                calls,
+                "store agents are not confined as they should be: this host is open to files"
             );
         } else {
             tracing::debug!(?in_force, "store agents are confined");

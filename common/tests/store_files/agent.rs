@@ -186,3 +186,17 @@ fn kernel_has_landlock() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(|ruleset| ruleset.create()).is_ok()
 }
+
+#[tokio::test]
+async fn every_thread_of_an_agent_has_given_up_system_calls_and_new_privileges() {
+    let mut bench = Bench::new();
+    bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
+    bench.agent.inspect(&bench.path("x.h5")).await.unwrap();
+    let threads = format!("/proc/{}/task", child_in(&bench.agent.options().writable));
+    let threads: Vec<_> = std::fs::read_dir(threads).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(threads.len(), 2, "one works, one looks after the parent");
+    for thread in threads {
+        let status = std::fs::read_to_string(thread.join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2\n") && status.contains("NoNewPrivs:\t1\n"), "{status}");
+    }
+}

@@ -1,18 +1,22 @@
 //! What the child gives up before it reads a file.
 //!
-//! Always: core dumps, address space and file sizes beyond the limits, new privileges. Where the kernel has Landlock: every
-//! path but the store and the delivered files for reading and its own directory for writing; nothing can be executed.
+//! Always: core dumps, address space and file sizes beyond the limits, new privileges, and where it is not root's, more
+//! processes and threads. Where the kernel has Landlock: every path but the store and the delivered files for reading and
+//! its own directory for writing, TCP, and signals and abstract sockets of others, each as far as that kernel knows it. Where
+//! it has seccomp filters: [`calls`].
+//!
+//! There is no limit of CPU time: an agent may live for months, and each request has its deadline.
 
 use std::time::Duration;
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, getppid, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::AgentOptions;
+use super::{AgentOptions, calls};
 
 /// How often the child looks whether its parent lives.
 const WATCH: Duration = Duration::from_secs(1);
@@ -24,12 +28,14 @@ pub(super) struct InForce {
     pub(super) limits: Vec<String>,
     /// Whether paths are closed: `full`, `partial`, or why not.
     pub(super) landlock: String,
+    /// Whether system calls are given up: `full`, or why not.
+    pub(super) calls: String,
 }
 
 impl InForce {
-    /// Whether only the kernel's limits protect the host.
+    /// Whether the host lacks a protection that any kernel of today has.
     pub(super) fn is_open(&self) -> bool {
-        self.landlock != "full" && self.landlock != "partial"
+        self.landlock != "full" && self.landlock != "partial" || self.calls != "full"
     }
 }
 
@@ -56,7 +62,12 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
         limits.push("privileges".to_owned());
     }
     end_with_parent();
-    InForce { limits, landlock }
+    // Only now: the thread that watches the parent is the last to begin.
+    if setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).is_ok() {
+        limits.push("processes".to_owned());
+    }
+    let calls = calls::give_up().map_or_else(|error| error.to_string(), |()| "full".to_owned());
+    InForce { limits, landlock, calls }
 }
 
 fn close_paths(options: &AgentOptions) -> Result<RulesetStatus, RulesetError> {
@@ -66,6 +77,7 @@ fn close_paths(options: &AgentOptions) -> Result<RulesetStatus, RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
+        .handle_access(AccessNet::from_all(abi))?
         .scope(Scope::from_all(abi))?
         .create()?;
     for path in std::iter::once(&options.store).chain(&options.readable) {
