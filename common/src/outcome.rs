@@ -39,6 +39,10 @@ pub struct Success {
     /// True when the key was in the store before, so that no container ran.
     #[serde(default)]
     pub reused: bool,
+    /// True when it ran although the key had a result by the time it ended, and made other values than that: the module is
+    /// not deterministic. The first result counts, and is what this reports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nondeterministic: bool,
 }
 
 /// Why a module was skipped.

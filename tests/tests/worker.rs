@@ -167,6 +167,24 @@ async fn a_key_that_is_in_the_store_ends_the_attempt_without_a_container() {
     worker.ended().await;
 }
 
+/// A result that was taken away, and comes back while the same is computed again.
+#[tokio::test]
+async fn of_two_results_under_one_key_the_first_counts_and_the_difference_is_reported() {
+    let mut field = Field::new(|dir| one(dir, "{ fail = \"nondeterministic\", seconds = 2 }", "")).await;
+    let worker = field.worker(|_| {}).await;
+    let first = succeeded(field.outcome("A").await);
+    assert!(!first.nondeterministic);
+    let file = product(&field, "A", &first.key);
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    field.begin("second").await;
+    wait_until(PATIENCE, "A is under way again", async || !field.attempts(&worker).is_empty()).await.unwrap();
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(succeeded(field.outcome("A").await), Success { nondeterministic: true, ..first });
+    worker.stop();
+    worker.ended().await;
+}
+
 #[tokio::test]
 async fn a_module_that_asks_for_it_is_tried_again() {
     let mut field = Field::new(|dir| {

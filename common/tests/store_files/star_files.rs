@@ -178,7 +178,7 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let external = bench.agent.manifest(&external).await.unwrap();
     let result = commit_result(&mut bench, inputs(&external)).await;
     let products = result.products.iter().map(|(name, entry)| (name.clone(), entry.digest)).collect();
-    let success = Success { key: key(), products, reused: false };
+    let success = Success { key: key(), products, reused: false, nondeterministic: false };
 
     let built = bench.private("star.h5");
     let assemble = star_file(&bench, &built, 1, success.clone());

@@ -117,7 +117,7 @@ impl Script {
     ) -> Outcome {
         let success = || {
             let key = self.key(star, module, keys);
-            Outcome::Succeeded(Success { key, products: BTreeMap::new(), reused: false })
+            Outcome::Succeeded(Success { key, products: BTreeMap::new(), reused: false, nondeterministic: false })
         };
         let failed = |kind, exit_code| {
             Outcome::Failed(Failure { kind, message: "simulated".to_owned(), exit_code, log_tail: String::new() })

@@ -64,7 +64,8 @@ pub(crate) fn admission() -> Admission {
 
 pub(crate) fn detail(worker: &str) -> Detail {
     let products = [("IDP_SAS_[FE_H]_SAPP".parse().expect("a valid product"), Digest::from_bytes([7; 32]))];
-    let success = Success { key: Key::from_bytes([9; 32]), products: products.into(), reused: false };
+    let success =
+        Success { key: Key::from_bytes([9; 32]), products: products.into(), reused: false, nondeterministic: false };
     Detail {
         outcome: Outcome::Succeeded(success),
         attempt: 1,

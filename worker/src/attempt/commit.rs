@@ -44,11 +44,12 @@ pub(super) async fn commit(
         Commit::Exists => {
             let first = manifest_of(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
             let result = success(key, &first, false);
-            if result.products != success(key, &manifest, false).products {
+            let nondeterministic = result.products != success(key, &manifest, false).products;
+            if nondeterministic {
                 let module = &order.module().name;
                 tracing::warn!(%module, %key, "the module is not deterministic: equal inputs, other values; the first are kept");
             }
-            Ok(result)
+            Ok(Success { nondeterministic, ..result })
         }
     }
 }
@@ -82,7 +83,8 @@ fn could_not_pack(error: &AgentError) -> Ending {
 /// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.
 pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
     let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
-    Success { key, products: made.map(|(name, entry)| (name.clone(), entry.digest)).collect(), reused }
+    let products = made.map(|(name, entry)| (name.clone(), entry.digest)).collect();
+    Success { key, products, reused, nondeterministic: false }
 }
 
 /// Everything that determined the result and everything that the module could read (S3).
