@@ -10,42 +10,60 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// Removes a directory with all that is in it; harmless where there is none.
+/// Removes a directory with all that is in it; harmless where there is none, or where somebody else removes it, too.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
-    let top = match open(CWD, folder) {
-        Err(Errno::NOENT) => return Ok(()),
-        top => top?,
-    };
+    match remove_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => Ok(()),
+        removed => removed,
+    }
+}
+
+fn remove_all(folder: &Path) -> io::Result<()> {
+    let top = open(CWD, folder)?;
     loop {
-        let names = names(&top)?;
-        if names.is_empty() {
-            return fs::remove_dir(folder);
-        }
-        for name in names {
+        let mut raised = 0;
+        for name in names(&top)? {
             match unlinkat(&top, &name, AtFlags::empty()) {
-                Err(Errno::ISDIR) => remove_one(&top, &name)?,
-                Err(Errno::NOENT) => {}
-                removed => removed?,
+                Err(Errno::ISDIR) => raised += gone(remove_one(&top, &name))?,
+                removed => gone(removed.map_err(io::Error::from))?,
             }
+        }
+        if raised == 0 {
+            return fs::remove_dir(folder);
         }
     }
 }
 
-/// Removes a directory in `top`. Directories in it become directories in `top`, which never gets deeper by that.
-fn remove_one(top: &OwnedFd, name: &CString) -> io::Result<()> {
+/// Removes a directory in `top`. Directories in it become directories in `top`, which never gets deeper by that; returns
+/// how many.
+fn remove_one(top: &OwnedFd, name: &CString) -> io::Result<usize> {
     let folder = open(top, name.as_c_str())?;
+    let mut raised = 0;
     for inner in names(&folder)? {
         match unlinkat(&folder, &inner, AtFlags::empty()) {
             Err(Errno::ISDIR) => {
-                // One that is locked cannot be moved either.
-                open(&folder, inner.as_c_str())?;
-                renameat(&folder, &inner, top, uuid::Uuid::new_v4().to_string())?;
+                gone(raise(&folder, &inner, top))?;
+                raised += 1;
             }
-            Err(Errno::NOENT) => {}
-            removed => removed?,
+            removed => gone(removed.map_err(io::Error::from))?,
         }
     }
-    Ok(unlinkat(top, name, AtFlags::REMOVEDIR)?)
+    unlinkat(top, name, AtFlags::REMOVEDIR)?;
+    Ok(raised)
+}
+
+fn raise(folder: &OwnedFd, inner: &CString, top: &OwnedFd) -> io::Result<()> {
+    // One that is locked cannot be moved.
+    open(folder, inner.as_c_str())?;
+    Ok(renameat(folder, inner, top, uuid::Uuid::new_v4().to_string())?)
+}
+
+/// What is not there any more is what is wanted.
+fn gone<T: Default>(removed: io::Result<T>) -> io::Result<T> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        removed => removed,
+    }
 }
 
 /// Opens a directory, never a link to one, and unlocks it for us.

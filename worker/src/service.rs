@@ -22,6 +22,7 @@ use crate::claim::Claims;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
+use crate::removal;
 use crate::report::{Report, publish_all};
 use crate::run::{Run, Runs};
 use crate::runner::SharedRunner;
@@ -272,7 +273,7 @@ fn sweep_scratch(scratch: &Path, host: &str) {
         let path = entry.path();
         let ours = entry.file_name().to_string_lossy().starts_with(&format!("{host}-"));
         if ours && presence::is_worker(&path) && !presence::lives(&path) {
-            match std::fs::remove_dir_all(&path) {
+            match removal::remove(&path) {
                 Ok(()) => tracing::info!(folder = %path.display(), "removed what a dead worker left"),
                 Err(error) => {
                     tracing::warn!(folder = %path.display(), %error, "what a dead worker left cannot be removed");
@@ -284,5 +285,5 @@ fn sweep_scratch(scratch: &Path, host: &str) {
 
 async fn remove(folder: &Path) {
     let folder = folder.to_owned();
-    let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+    let _ = tokio::task::spawn_blocking(move || removal::remove(&folder)).await;
 }
