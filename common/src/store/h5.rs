@@ -40,6 +40,14 @@ pub(super) struct H5Error {
     reason: String,
 }
 
+impl H5Error {
+    /// Whether the operating system refused to read or write, and not the library to understand.
+    pub(super) fn is_of_the_system(&self) -> bool {
+        let begins = |words: &str| self.reason.starts_with(words);
+        (begins("file read failed: ") || begins("file write failed: ")) && self.reason.contains("errno = ")
+    }
+}
+
 pub(super) type Result<T> = std::result::Result<T, H5Error>;
 
 /// A handle of the library; given back when it goes out of scope.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::outcome::FailureKind::{self, OutputCorrupt, OutputTooLarge, OutputUndeclared};
-use common::store::agent::{AgentError, Check, Checked, OutputLimits};
+use common::store::agent::{AgentError, Check, Checked, OutputLimits, Pack, RefusalKind};
 
+use crate::star_files::provenance;
 use crate::{Bench, script};
 
 /// Kinds of `hostile.py` and what is said of them. What is not here is in `flipped`.
@@ -85,16 +86,42 @@ async fn flipped_bits_cost_no_more_than_the_agent() {
     script("hostile.py", &["flipped".as_ref(), &output]);
     let (mut refused, mut passed) = (0, 0);
     for index in 0..200 {
-        let file = bench.path(&format!("output.h5.d/{index}.h5"));
-        match bench.agent.check(check(file)).await {
+        match bench.agent.check(check(flipped(&bench, index))).await {
             Ok(Checked { violation: Some(_), .. }) | Err(AgentError::Died { .. } | AgentError::Hung { .. }) => {
                 refused += 1;
             }
-            Ok(Checked { violation: None, .. }) => passed += 1, // the bits changed values, or nothing that is read
+            // The bits changed values, or nothing that is read.
+            Ok(checked) => {
+                passed += 1;
+                pack(&mut bench, index, checked).await;
+            }
             Err(error) => panic!("{index}: {error}"),
         }
         let good = bench.agent.check(check(output.clone())).await.unwrap();
         assert_eq!(good.violation, None, "after {index}");
     }
     assert!(refused > 50 && passed > 10, "{refused} refused, {passed} passed");
+}
+
+fn flipped(bench: &Bench, index: u32) -> PathBuf {
+    bench.path(&format!("output.h5.d/{index}.h5"))
+}
+
+/// Copies what passed. What cannot be copied is damaged: writing goes well.
+async fn pack(bench: &mut Bench, index: u32, checked: Checked) {
+    let pack = Pack {
+        output: flipped(bench, index),
+        products: checked.products,
+        spelled: checked.spelled,
+        provenance: Box::new(provenance(vec![])),
+        log: String::new(),
+        dest: bench.private(&format!("{index}.h5")),
+    };
+    match bench.agent.pack(pack).await {
+        Ok(_) | Err(AgentError::Died { .. } | AgentError::Hung { .. }) => {}
+        Err(AgentError::Refused(refusal)) => {
+            assert_eq!(refusal.kind, RefusalKind::Damaged, "{index}: {}", refusal.message);
+        }
+        Err(error) => panic!("{index}: {error}"),
+    }
 }

@@ -33,7 +33,7 @@ with h5py.File("{dir}/output.h5", "w") as f:
     p.create_group("N").attrs["NOT_PRODUCED"] = "no peaks"
 "#;
 
-fn provenance(inputs: Vec<InputRecord>) -> Provenance {
+pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
     Provenance {
         module: "MSAP3_04".parse().unwrap(),
         key: key(),

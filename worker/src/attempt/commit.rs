@@ -7,7 +7,7 @@ use common::expression::Scalar;
 use common::id::Key;
 use common::outcome::{FailureKind, Success};
 use common::pipeline::{Origin, Source};
-use common::store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance};
+use common::store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
 use common::store::{Commit, durable};
 use serde_json::Value;
 
@@ -64,20 +64,21 @@ async fn pack(desk: &mut Desk, made: &Made, request: &Pack) -> Result<(PathBuf, 
         Some(answer) => (file, answer),
         None => (other.clone(), desk.agent.pack(into(&other)).await),
     };
-    Ok((file, answer.map_err(|error| could_not_pack(&error))?))
+    Ok((file, answer.map_err(|error| could_not_pack(&error, &request.log))?))
 }
 
-/// An agent checked this file a moment ago: what kills the next two is in the file.
-fn could_not_pack(error: &AgentError) -> Ending {
-    match error {
-        AgentError::Died { .. } | AgentError::Hung { .. } => Ending::failed(
-            FailureKind::OutputCorrupt,
-            format!("output.h5 was copied twice in vain: {}", chain(error)),
-            None,
-            "",
-        ),
-        AgentError::Refused(_) | AgentError::Start { .. } => Ending::store(error),
+/// An agent checked this file a moment ago: what two cannot copy is in the file.
+fn could_not_pack(error: &AgentError, log: &str) -> Ending {
+    let is_its_own = match error {
+        AgentError::Died { .. } | AgentError::Hung { .. } => true,
+        AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
+        AgentError::Start { .. } => false,
+    };
+    if !is_its_own {
+        return Ending::store(error);
     }
+    let message = format!("output.h5 was copied twice in vain: {}", chain(error));
+    Ending::failed(FailureKind::OutputCorrupt, message, None, log)
 }
 
 /// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Done, open, refuse, set_root, unwritable};
+use super::{Done, damaged, open, refuse, set_root, unwritable};
 use crate::store::agent::record::*;
 use crate::store::agent::wire::*;
 use crate::store::h5::{File, Group, H5Error};
@@ -49,7 +49,9 @@ fn copy(pack: &Pack, to: &Group) -> Done<()> {
         Ok(false) => {
             Err(refuse(RefusalKind::Missing, format!("`{}` has no /PRODUCTS any more", pack.output.display())))
         }
-        Err(error) => Err(unwritable(&pack.dest)(error)),
+        Err(error) if error.is_of_the_system() => Err(unwritable(&pack.dest)(error)),
+        // The values could be read, and yet the library cannot copy what describes them.
+        Err(error) => Err(damaged(&pack.output)(error)),
     }
 }
 
