@@ -192,6 +192,11 @@ async fn add(ports: &Ports, news: &mut News, completion: &Completion) -> Result<
         }
         Report::Ended(outcome) => outcome,
     };
+    if let Outcome::Succeeded(success) = outcome
+        && success.nondeterministic
+    {
+        ports.counters.nondeterministic.inc();
+    }
     let event = Event::Ended { module, attempt, verdict: verdict(&course.pipeline, definition, attempt, outcome) };
     news.add(star, Step { event, detail: Detail::of(completion) });
     if let Outcome::Errored(error) = outcome

@@ -17,7 +17,7 @@ use common::run::Event;
 use common::state::{Admission, StarView, StateError};
 use common::store::agent::{Agent, AgentError, Assemble, GenerationInfo};
 use common::store::runs::{SettledStar, StarEnd};
-use common::store::{Commit, paths};
+use common::store::{Commit, Store, paths};
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
 use tokio::sync::mpsc;
@@ -27,6 +27,10 @@ use crate::catalog::Course;
 use crate::dispatch::publish;
 use crate::ports::Ports;
 use crate::trouble::{Outage, Trouble, blocking, chain};
+
+/// How often a star's file is refused before its tasks are done again: workers look at every result, and mend what is
+/// damaged.
+const LOOK_AGAIN: u32 = 2;
 
 /// How often a star's file may be refused before the star ends without it.
 const MOST_REFUSALS: u32 = 5;
@@ -78,7 +82,7 @@ impl Settler {
                         return;
                     }
                 }
-                Ok(None) => self.closings.done(run, star),
+                Ok(None) => self.closings.put_off(run, star),
                 // One star's trouble is not that of others.
                 Err(trouble @ Trouble::Agent(_)) => {
                     tracing::warn!(%run, star = star.0, error = chain(&trouble), "no star file yet");
@@ -126,9 +130,12 @@ impl Settler {
                     if make_again(&self.ports, &course, star, &view).await? {
                         return Ok(None);
                     }
-                    let refusals = self.closings.refused(run, star);
                     let store = self.ports.store.clone();
                     blocking(move || store.probe()).await?;
+                    let refusals = self.closings.refused(run, star);
+                    if refusals == LOOK_AGAIN {
+                        return do_again(&self.ports, &course, star).await.map(|()| None);
+                    }
                     if refusals < MOST_REFUSALS {
                         return Err(error.into());
                     }
@@ -224,6 +231,14 @@ async fn make_again(ports: &Ports, course: &Arc<Course>, star: StarIndex, view: 
     Ok(true)
 }
 
+/// Has a settled star admitted again: what is whole is there under its key.
+async fn do_again(ports: &Ports, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
+    tracing::warn!(run = %course.record.run, star = star.0, "no star file of its results: its tasks are done again");
+    let mut news = News::of(course);
+    course.roots().for_each(|module| news.add(star, Event::Reopen { module }));
+    news.bring_in(ports, Race::Again).await
+}
+
 /// Of these modules those whose task succeeded, and whose committed result is not in the store any more.
 pub(crate) async fn gone(
     ports: &Ports,
@@ -235,6 +250,8 @@ pub(crate) async fn gone(
     let keys = keys(view);
     let (store, course) = (ports.store.clone(), course.clone());
     blocking(move || {
+        // In the place of a store that went away everything is gone.
+        Store::open(store.root())?;
         let name = course.stars.star(star)?;
         modules.retain(|module| {
             let Some(key) = keys.get(module) else { return false };
