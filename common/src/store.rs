@@ -8,6 +8,7 @@ pub mod digest;
 pub mod durable;
 mod epochs;
 pub mod events;
+mod externals;
 pub mod failures;
 pub mod generations;
 mod h5;
@@ -15,7 +16,9 @@ pub mod holds;
 pub mod ingest;
 mod nudges;
 pub mod paths;
+pub mod presence;
 pub mod runs;
+pub mod scratch;
 mod sequence;
 
 use std::io;
@@ -109,6 +112,9 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let not_a_store = || StoreError::NotAStore(root.to_owned());
         let root = root.canonicalize().map_err(|_| not_a_store())?;
+        if root.to_str().is_none() {
+            return Err(StoreError::Unusable { root, reason: "its path is not UTF-8".to_owned() });
+        }
         let body = std::fs::read(root.join("store.json")).map_err(|_| not_a_store())?;
         let file: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
         if file.format != STORE_FORMAT {

@@ -107,8 +107,7 @@ pub(crate) async fn position(course: &Arc<Course>, star: StarId) -> Result<Optio
     blocking(move || course.stars.position(star)).await
 }
 
-/// The settled tasks of a star, whichever it is, that a selection is about. Without a state named, those that were lost, but
-/// not to a newer run: that has newer data.
+/// The settled tasks of a star, whichever it is, that a selection is about.
 pub(crate) fn selected(course: &Course, selection: &Selection, row: &Row) -> Vec<ModuleIndex> {
     if row.is_fresh() {
         return Vec::new();
@@ -116,9 +115,7 @@ pub(crate) fn selected(course: &Course, selection: &Selection, row: &Row) -> Vec
     let wanted = selection.module.as_ref().map(|name| course.pipeline.index_of(name));
     let is_wanted = |module: &ModuleIndex| {
         let state = row.cell(*module).state;
-        wanted.is_none_or(|wanted| wanted == Some(*module))
-            && state.is_settled()
-            && selection.state.map_or(state.is_lost() && state != TaskState::Superseded, |wanted| wanted == state)
+        wanted.is_none_or(|wanted| wanted == Some(*module)) && state.is_settled() && selection.wants(state)
     };
     course.graph.modules().filter(is_wanted).collect()
 }

@@ -31,7 +31,6 @@ pub mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -41,6 +40,7 @@ use common::queue::SharedQueue;
 use common::state::SharedState;
 use common::store::Store;
 use common::store::agent::{Agent, AgentOptions};
+use common::store::scratch::Scratch;
 use config::{CoordinatorConfig, HttpConfig};
 pub use expand::{BadList, star_list};
 use hooks::Hooks;
@@ -81,10 +81,10 @@ pub struct Parts {
 
 /// Works until `shutdown`, whatever is out of reach meanwhile; fails only over what waiting does not mend.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
-    let mut builders: Vec<(PathBuf, Box<dyn StarFiles>)> = Vec::new();
+    let mut builders: Vec<(Scratch, Box<dyn StarFiles>)> = Vec::new();
     for _ in 0..parts.config.agents.max(1) {
         let scratch = scratch(&parts.store).await?;
-        let mut options = AgentOptions::new(parts.store.root(), &scratch);
+        let mut options = AgentOptions::new(parts.store.root(), scratch.path());
         options.program.clone_from(&parts.agent);
         builders.push((scratch, Box::new(Agent::new(options))));
     }
@@ -100,7 +100,7 @@ pub async fn run_with(parts: Parts, files: Vec<Box<dyn StarFiles>>, shutdown: Ca
     work(parts, builders, shutdown).await
 }
 
-async fn work(parts: Parts, builders: Vec<(PathBuf, Box<dyn StarFiles>)>, shutdown: CancellationToken) -> Result<()> {
+async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdown: CancellationToken) -> Result<()> {
     let Parts { store, queue, state, pipelines, config, http, agent: _ } = parts;
     let listener = http::listen(&http).await?;
     let counters = Counters::default();
@@ -183,10 +183,7 @@ async fn ready(ports: &Ports) -> Result<(), Trouble> {
 }
 
 /// A directory for star files in the making that no other part of this or another process has.
-async fn scratch(store: &Store) -> Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let host = gethostname::gethostname().to_string_lossy().replace('/', "-");
-    let owner = format!("coordinator-{host}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+async fn scratch(store: &Store) -> Result<Scratch> {
     let store = store.clone();
-    Ok(blocking(move || store.scratch(&owner)).await?)
+    Ok(blocking(move || store.own_scratch("coordinator")).await?)
 }

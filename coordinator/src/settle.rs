@@ -6,7 +6,7 @@
 mod closings;
 mod end;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use common::run::Event;
 use common::state::{Admission, StarView, StateError};
 use common::store::agent::{Agent, AgentError, Assemble, GenerationInfo};
 use common::store::runs::{SettledStar, StarEnd};
+use common::store::scratch::Scratch;
 use common::store::{Commit, Store, paths};
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
@@ -60,7 +61,7 @@ pub(crate) struct Settler {
     pub(crate) ports: Ports,
     pub(crate) files: Box<dyn StarFiles>,
     /// Where files are built.
-    pub(crate) scratch: PathBuf,
+    pub(crate) scratch: Scratch,
     pub(crate) closings: Closings,
 }
 
@@ -193,7 +194,7 @@ impl Settler {
                 }
             }
             let number = newest.unwrap_or(0) + 1;
-            let dest = self.scratch.join(format!("{}.h5", uuid::Uuid::new_v4()));
+            let dest = self.scratch.path().join(format!("{}.h5", uuid::Uuid::new_v4()));
             order.dest.clone_from(&dest);
             order.generation.number = number;
             let built = self.files.build(order.clone()).await;

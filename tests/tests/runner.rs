@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::store::presence::Presence;
 use harness::{Cut, Variant, base_image, wait_until};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
-use worker::runner::presence::Presence;
 use worker::runner::process::ProcessRunner;
 use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, RunnerError, Spec};
 
@@ -395,7 +395,7 @@ async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
         .await
         .unwrap();
     wait_until(Duration::from_secs(30), "the holder has its lock", async || {
-        worker::runner::presence::lives(&folder("dead"))
+        common::store::presence::lives(&folder("dead"))
     })
     .await
     .unwrap();

@@ -8,7 +8,6 @@ pub mod docker;
 pub(crate) mod folder;
 mod log;
 pub mod noop;
-pub mod presence;
 pub mod process;
 
 use std::collections::BTreeMap;

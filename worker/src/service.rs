@@ -12,6 +12,7 @@ use common::queue::{QueueError, SharedQueue};
 use common::state::{SharedState, WorkerInfo};
 use common::store::Store;
 use common::store::agent::{Agent, AgentOptions};
+use common::store::presence::{self, Presence};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -26,7 +27,6 @@ use crate::removal;
 use crate::report::{Report, publish_all};
 use crate::run::{Run, Runs};
 use crate::runner::SharedRunner;
-use crate::runner::presence::{self, Presence};
 use crate::slot;
 
 /// How long containers of attempts that are given back have to end, after the grace.
@@ -266,17 +266,17 @@ async fn declare(queue: &SharedQueue, classes: &[ClassName]) -> Result<(), Queue
         .await
 }
 
-/// Removes the scratch directories of dead workers of this host.
+/// Removes the scratch directories of dead workers of this host, and of other programs of ours that died here.
 fn sweep_scratch(scratch: &Path, host: &str) {
     let Ok(entries) = std::fs::read_dir(scratch) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         let ours = entry.file_name().to_string_lossy().starts_with(&format!("{host}-"));
-        if ours && presence::is_worker(&path) && !presence::lives(&path) {
+        if ours && presence::was_shown(&path) && !presence::lives(&path) {
             match removal::remove(&path) {
-                Ok(()) => tracing::info!(folder = %path.display(), "removed what a dead worker left"),
+                Ok(()) => tracing::info!(folder = %path.display(), "removed what a dead process left"),
                 Err(error) => {
-                    tracing::warn!(folder = %path.display(), %error, "what a dead worker left cannot be removed");
+                    tracing::warn!(folder = %path.display(), %error, "what a dead process left cannot be removed");
                 }
             }
         }

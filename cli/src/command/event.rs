@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use common::id::{DatasetName, Quarter, StarId};
 use common::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use common::queue::{Outgoing, QueueName, SharedQueue};
+use common::store::Store;
 use uuid::Uuid;
 
 use crate::connect::Config;
@@ -14,6 +15,9 @@ use crate::output::Format;
 
 /// What publishers without a name of their own are called.
 const SOURCE: &str = "sas";
+
+/// Stars that travel in the event itself; of more a list is laid into the store.
+const INLINE: usize = 1000;
 
 /// Dataset events.
 #[derive(Debug, Subcommand)]
@@ -65,6 +69,14 @@ impl Event {
 /// A new event with an id of its own.
 pub(crate) fn new(data: DatasetUpdate) -> DatasetEvent {
     DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), jiff::Timestamp::now().to_string(), data)
+}
+
+/// How an event names its stars; many are laid into the store beside it, by the event's id.
+pub(crate) fn select(store: &Store, id: &str, stars: Vec<StarId>) -> anyhow::Result<StarSelection> {
+    if stars.len() <= INLINE {
+        return Ok(StarSelection::Inline(stars));
+    }
+    Ok(StarSelection::File(store.keep_star_list(id, &stars)?))
 }
 
 /// Publishes an event and waits until the broker has it.

@@ -1,39 +1,53 @@
 //! `sas ingest`: delivered files into the store, and the event that says so.
 
+mod delivery;
+mod progress;
+mod publish;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
-use common::id::{DatasetName, Quarter, StarId};
-use common::message::{DatasetEvent, DatasetUpdate, StarSelection};
+use common::id::{DatasetName, Quarter};
+use common::message::DatasetEvent;
 use common::pipeline::load_file;
 use common::store::Store;
 use common::store::agent::{Agent, AgentOptions};
-use common::store::ingest::{IngestOptions, IngestResult, Ingested, Scope, ingest};
+use common::store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
+use delivery::{Delivery, listed};
+use progress::Progress;
 use serde::Serialize;
 
-use crate::command::event;
 use crate::connect::Config;
 use crate::exit::Stop;
 use crate::output::{Format, table};
 
 /// Take star files into the store.
+///
+/// A version of a dataset holds the newest of every product that was delivered for it, so files may come one by one. What
+/// the store has already makes no new version. A file that is wrong is said, and the others go on.
 #[derive(Debug, Args)]
 pub(crate) struct Ingest {
-    /// Files in the layout of the prototype (`/EXTERNALS/…`), several per star if need be.
-    #[arg(required = true, value_name = "FILE")]
+    /// Files in the layout of the prototype (`/EXTERNALS/…`), several per star if need be; directories mean the HDF5 files
+    /// below them.
+    #[arg(required_unless_present = "files_from", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
+    /// A text file with more of them, one a line; `-` is standard input.
+    #[arg(long, value_name = "LIST")]
+    files_from: Option<PathBuf>,
     /// Root of the store; made when it is not there.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// The dataset that the files are a version of.
     #[arg(long, default_value = "l1/lightcurve")]
     dataset: DatasetName,
-    /// The quarter of stars whose files name none, as the simulator's do not.
-    #[arg(long, default_value = "0", conflicts_with_all = ["per_star", "shared"])]
-    quarter: Quarter,
-    /// The files belong to their star and to no quarter in particular.
-    #[arg(long, conflicts_with = "shared")]
+    /// The quarter of stars whose files name none, as the simulator's do not. Unless it is given these are of quarter 0, and
+    /// wrong where the store has other quarters of their star.
+    #[arg(long, conflicts_with_all = ["per_star", "shared"])]
+    quarter: Option<Quarter>,
+    /// The files belong to their star and to no quarter in particular; say by `sas event publish` which quarters are to run.
+    #[arg(long, conflicts_with_all = ["shared", "publish"])]
     per_star: bool,
     /// The files are the same for all stars (model grids).
     #[arg(long, conflicts_with = "publish")]
@@ -41,7 +55,8 @@ pub(crate) struct Ingest {
     /// Know the other spellings of products that this pipeline lists as aliases.
     #[arg(long, value_name = "FILE")]
     pipeline: Option<PathBuf>,
-    /// Publish a dataset event for the stars that have new data.
+    /// Publish a dataset event for the stars that have new data, and for those whose data came before and was never
+    /// published.
     #[arg(long)]
     publish: bool,
 }
@@ -53,49 +68,83 @@ struct Answer {
 }
 
 impl Ingest {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
         let config = Config::load(config)?;
+        if let Some(list) = &self.files_from {
+            self.files.extend(listed(list)?);
+        }
+        let options = self.options()?;
+        // A broker that cannot be reached is found out before anything is copied.
+        let queue = if self.publish { Some(config.queue().await?) } else { None };
         let store = config.store_or_new(self.store.as_deref())?;
+        let Taken { stars, stopped } = take_in(&store, &self.files, &options).await?;
+        let mut answer = Answer { stars, events: Vec::new() };
+        if format == Format::Text {
+            format.print(&answer, |answer| describe(&answer.stars));
+        }
+        let mut published = Ok(());
+        if let Some(queue) = queue {
+            let events = &mut answer.events;
+            published = publish::publish(&store, &queue, &self.dataset, &answer.stars, events).await;
+        }
+        match format {
+            Format::Json => format.print(&answer, |_| String::new()),
+            Format::Text if answer.events.is_empty() => {}
+            Format::Text => format.print(&answer, |answer| published_lines(&answer.events)),
+        }
+        published.context("the files are in the store: the same command publishes what is not published yet")?;
+        stopped?;
+        refuse_wrong(&answer.stars)
+    }
+
+    fn options(&self) -> anyhow::Result<IngestOptions> {
         let scope = match (self.per_star, self.shared) {
             (true, _) => Scope::Star,
             (false, true) => Scope::Shared,
-            (false, false) => Scope::AsWritten { default: Some(self.quarter) },
+            (false, false) => Scope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) },
         };
         let aliases = match &self.pipeline {
             Some(file) => load_file(file)?.aliases,
             None => BTreeMap::new(),
         };
-        let options = IngestOptions { dataset: self.dataset.clone(), scope, aliases };
-        let stars = take_in(&store, &self.files, &options).await?;
-        let mut answer = Answer { stars, events: Vec::new() };
-        if self.publish {
-            answer.events = events_of(&self.dataset, &answer.stars);
-            let queue = config.queue().await?;
-            for event in &answer.events {
-                event::publish(&queue, event).await?;
-            }
-        }
-        format.print(&answer, |answer| {
-            let line = |event: &DatasetEvent| format!("published event {} of {}\n", event.id, event.data.quarter);
-            describe(&answer.stars) + &answer.events.iter().map(line).collect::<String>()
-        });
-        refuse_wrong(&answer.stars)
+        Ok(IngestOptions { dataset: self.dataset.clone(), scope, aliases })
     }
 }
 
-/// Ingests files with an agent of its own.
-pub(crate) async fn take_in(
-    store: &Store,
-    files: &[PathBuf],
-    options: &IngestOptions,
-) -> anyhow::Result<Vec<Ingested>> {
-    let scratch = store.scratch(&format!("ingest-{}", std::process::id()))?;
-    let readable = files.iter().map(|file| file.canonicalize().unwrap_or_else(|_| file.clone())).collect();
-    let mut agent = Agent::new(AgentOptions { readable, ..AgentOptions::new(store.root(), &scratch) });
-    let result = ingest(store, &mut agent, files, options).await;
-    drop(agent);
-    std::fs::remove_dir_all(&scratch).ok();
-    Ok(result?)
+/// What became of a delivery.
+pub(crate) struct Taken {
+    /// Of each star and quarter, or file that has no place.
+    pub(crate) stars: Vec<Ingested>,
+    /// Why it stopped before its end, if it did.
+    pub(crate) stopped: anyhow::Result<()>,
+}
+
+/// Ingests files, and those below directories, with an agent of its own.
+pub(crate) async fn take_in(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<Taken> {
+    let Delivery { files, wrong: mut stars } = Delivery::of(named);
+    let scratch = store.own_scratch("ingest")?;
+    // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
+    let readable = files.iter().filter_map(|file| file.canonicalize().ok().filter(|file| file.to_str().is_some()));
+    let readable = readable.collect();
+    let mut agent = Agent::new(AgentOptions { readable, ..AgentOptions::new(store.root(), scratch.path()) });
+    let mut progress = Progress::new(files.len());
+    let mut tell = |step| match step {
+        Step::Inspected => progress.inspected(),
+        Step::Done(ingested) => {
+            progress.done(&ingested);
+            stars.push(ingested);
+        }
+    };
+    let stopped = ingest(store, &mut agent, &files, options, &mut tell)
+        .await
+        .map_err(|error| anyhow::Error::new(error).context("ingestion stopped; the same command goes on where it was"));
+    progress.close();
+    Ok(Taken { stars, stopped })
+}
+
+fn published_lines(events: &[DatasetEvent]) -> String {
+    let line = |event: &DatasetEvent| format!("published event {} of {}\n", event.id, event.data.quarter);
+    events.iter().map(line).collect()
 }
 
 /// An error when a file was wrong; the others are in the store all the same.
@@ -130,23 +179,4 @@ pub(crate) fn describe(stars: &[Ingested]) -> String {
         ]);
     }
     format!("{table}\n{wrong}")
-}
-
-/// One event per quarter, with the stars that have new data.
-fn events_of(dataset: &DatasetName, stars: &[Ingested]) -> Vec<DatasetEvent> {
-    let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
-    for ingested in stars {
-        if let (Some(star), Some(quarter), IngestResult::Added { .. }) =
-            (ingested.star, ingested.quarter, &ingested.result)
-        {
-            quarters.entry(quarter).or_default().push(star);
-        }
-    }
-    let update = |(quarter, stars)| DatasetUpdate {
-        dataset: dataset.clone(),
-        quarter,
-        stars: StarSelection::Inline(stars),
-        start: None,
-    };
-    quarters.into_iter().map(update).map(event::new).collect()
 }

@@ -12,7 +12,7 @@ use common::message::{DatasetUpdate, StarSelection};
 use common::pipeline::{DefinitionFile, Pipeline, load_definition};
 use common::service;
 use common::store::Store;
-use common::store::ingest::{IngestOptions, Ingested, Scope};
+use common::store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
 
 use worker::config::RunnerKind;
 
@@ -34,8 +34,8 @@ pub(crate) struct Local {
     /// Root of the store; made when it is not there.
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
-    /// Star files to take in first.
-    #[arg(value_name = "STAR FILE")]
+    /// Star files to take in first; directories mean the HDF5 files below them.
+    #[arg(value_name = "STAR FILE|DIR")]
     files: Vec<PathBuf>,
     /// Only this quarter; stars whose files name none are of it, and of quarter 0 unless it is given.
     #[arg(long)]
@@ -91,11 +91,11 @@ impl Local {
         if self.files.is_empty() {
             return Ok(Vec::new());
         }
-        let scope = Scope::AsWritten { default: Some(self.quarter.unwrap_or(Quarter::FIRST)) };
+        let scope = Scope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) };
         let options = IngestOptions { dataset: pipeline.trigger.clone(), scope, aliases: pipeline.aliases.clone() };
-        let ingested = ingest::take_in(store, &self.files, &options).await?;
-        note(&ingest::describe(&ingested));
-        Ok(ingested)
+        let ingest::Taken { stars, stopped } = ingest::take_in(store, &self.files, &options).await?;
+        note(&ingest::describe(&stars));
+        stopped.map(|()| stars)
     }
 
     /// The stars to run, by quarter.

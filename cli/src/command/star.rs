@@ -45,11 +45,10 @@ impl Star {
             None => newest_with(&store, which.star)?.into_iter().collect(),
         };
         let state = config.state_of(&store, &runs).await?;
-        let scratch = store.scratch(&format!("sas-{}", std::process::id()))?;
-        let mut agent = Agent::new(AgentOptions::new(store.root(), &scratch));
+        let scratch = store.own_scratch("sas")?;
+        let mut agent = Agent::new(AgentOptions::new(store.root(), scratch.path()));
         let summary = view::star(&store, &state, &mut agent, which.run, which.star).await;
-        drop(agent);
-        std::fs::remove_dir_all(&scratch).ok();
+        drop((agent, scratch));
         let mut summary = summary?;
         match self {
             Self::Show(_) => format.print(&summary, show),

@@ -14,7 +14,8 @@
 //! - an extent: `N` none, `S` scalar, `A` count and dimensions;
 //! - elements as `super::h5`'s canonical bytes: NaNs are all the same, text has no padding, byte order does not matter.
 //!
-//! Never layout, chunks, filters, times, padding or the order of creation. −0 and 0 differ; so do types of different
+//! Never layout, chunks, filters, times, padding or the order of creation, nor the attributes by which dimension scales
+//! refer to each other. −0 and 0 differ; so do types of different
 //! size. Limits are checked against declared extents before anything is read. The walk also collects what checks need.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use super::agent::{OutputLimits, Scalar};
-use super::h5::{Attributed, Dataset, Group, H5Error, LinkKind, Object, Shape, Type, Value};
+use super::h5::{Attributed, Dataset, Group, H5Error, LinkKind, OF_SCALES, Object, Shape, Type, Value};
 use crate::id::Digest;
 
 /// Filters whose output is allowed: deflate, shuffle, checksum.
@@ -94,7 +95,7 @@ impl Walk {
         product.hash.update(b"sas-digest-1\n");
         let object = parent.open(name).map_err(|error| unreadable(at, error))?;
         let (is_group, not_produced) = match &object {
-            Object::Group(group) => (true, reason_for_nothing(group).map_err(|error| unreadable(at, error))?),
+            Object::Group(group) => (true, reason_for_nothing(group, at)?),
             Object::Dataset(_) | Object::Other => (false, None),
         };
         self.object(&mut product, object, Place { path: at, column: "", depth: 0 })?;
@@ -168,7 +169,8 @@ impl Walk {
     }
 
     fn attributes(&mut self, product: &mut Product, of: &impl Attributed, path: &str) -> Result<(), Problem> {
-        let names = of.attribute_names().map_err(|error| unreadable(path, error))?;
+        let mut names = of.attribute_names().map_err(|error| unreadable(path, error))?;
+        names.retain(|name| !OF_SCALES.contains(&name.as_str()));
         self.count(path, names.len() as u64)?;
         count(&mut product.hash, names.len() as u64);
         for name in names {
@@ -217,11 +219,17 @@ struct Place<'a> {
     depth: u32,
 }
 
-fn reason_for_nothing(group: &Group) -> Result<Option<String>, H5Error> {
-    match group.text_attribute(NOT_PRODUCED)? {
-        Some(reason) if group.links(1)?.is_empty() => Ok(Some(reason)),
-        Some(_) | None => Ok(None),
+/// Why there is no such product, if a group says so; one that says so and has columns contradicts itself.
+fn reason_for_nothing(group: &Group, at: &str) -> Result<Option<String>, Problem> {
+    let broken = |error| unreadable(at, error);
+    let Some(value) = group.attribute(NOT_PRODUCED).map_err(broken)? else { return Ok(None) };
+    let Some(reason) = value.as_text() else {
+        return Err(forbidden(at, "has the attribute NOT_PRODUCED, but not as one text, which says why"));
+    };
+    if group.len().map_err(broken)? > 0 {
+        return Err(forbidden(at, "says NOT_PRODUCED and has columns: expected one of both"));
     }
+    Ok(Some(reason))
 }
 
 fn check_storage(dataset: &Dataset, path: &str) -> Result<(), Problem> {

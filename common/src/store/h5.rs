@@ -32,6 +32,9 @@ use hdf5_sys::h5s::{H5S_class_t, H5Sget_simple_extent_dims, H5Sget_simple_extent
 pub(super) use types::Type;
 pub(super) use values::Value;
 
+/// Attributes by which HDF5's dimension scales refer to each other, by addresses in their file: no values.
+pub(super) const OF_SCALES: [&str; 2] = ["DIMENSION_LIST", "REFERENCE_LIST"];
+
 /// What the library refused, and its innermost reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to {doing}: {reason}")]
@@ -43,8 +46,16 @@ pub(super) struct H5Error {
 impl H5Error {
     /// Whether the operating system refused to read or write, and not the library to understand.
     pub(super) fn is_of_the_system(&self) -> bool {
-        let begins = |words: &str| self.reason.starts_with(words);
-        (begins("file read failed: ") || begins("file write failed: ")) && self.reason.contains("errno = ")
+        self.is_refused_write() || (self.reason.starts_with("file read failed: ") && self.has_errno())
+    }
+
+    /// Whether the operating system refused to write, other than for the size of the file.
+    pub(super) fn is_refused_write(&self) -> bool {
+        self.reason.starts_with("file write failed: ") && self.has_errno() && !self.reason.contains("File too large")
+    }
+
+    fn has_errno(&self) -> bool {
+        self.reason.contains("errno = ")
     }
 }
 

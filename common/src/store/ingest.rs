@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::agent::{Agent, AgentError, Import, Inspected};
+use super::agent::{Agent, AgentError, Import, Inspected, ProductEntry, Refusal, RefusalKind};
 use super::durable::{self, Unfinished};
-use super::{Store, StoreError, names_in, paths};
+use super::externals::versions;
+use super::{Store, StoreError, paths};
 use crate::id::{DatasetName, ProductName, Quarter, StarId};
 
 /// What delivered files become.
@@ -24,11 +25,10 @@ pub struct IngestOptions {
 /// Where delivered externals belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// To the star and quarter that each file names. A file that names none goes with the other files of its star, or,
-    /// where these name none either, to the default.
+    /// To the star and quarter that each file names. A file that names no quarter goes with the other files of its star.
     AsWritten {
-        /// The quarter of stars whose files name none; `None`: such files are wrong.
-        default: Option<Quarter>,
+        /// Where it belongs when these name none either.
+        unnamed: Unnamed,
     },
     /// To the star that each file names and this quarter; a file that names another one is wrong.
     Quarter(Quarter),
@@ -36,6 +36,18 @@ pub enum Scope {
     Star,
     /// To all stars: `store/shared`.
     Shared,
+}
+
+/// Where files belong that name no quarter, nor does any other file of their star.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// Nowhere: they are wrong.
+    Nowhere,
+    /// To the first quarter, as those of PLATO's simulator, unless the store has only other quarters of the star: then
+    /// nobody can tell, and they are wrong.
+    First,
+    /// To this quarter.
+    Of(Quarter),
 }
 
 /// What became of the files of one star.
@@ -46,6 +58,7 @@ pub struct Ingested {
     /// The quarter.
     pub quarter: Option<Quarter>,
     /// The delivered files.
+    #[serde(serialize_with = "as_text")]
     pub files: Vec<PathBuf>,
     /// What became of them.
     pub result: IngestResult,
@@ -83,33 +96,42 @@ pub enum IngestError {
     /// The agent could not be started.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// A version could not be written: the store is full, or refuses.
+    #[error("the store cannot be written: {0}")]
+    Unwritable(Refusal),
 }
 
-/// Makes delivered files versions of a dataset: one result per (star, quarter), and one per file that has no place.
-/// What the agent writes it writes into its own directory, which must be on the store's file system.
+/// How far ingestion is.
+#[derive(Debug)]
+pub enum Step {
+    /// Another file was looked at.
+    Inspected,
+    /// Files are in the store, or wrong.
+    Done(Ingested),
+}
+
+/// Makes delivered files versions of a dataset: one result per (star, quarter), and one per file that has no place, told to
+/// `tell` as they come. What the agent writes it writes into its own directory, which must be on the store's file system.
 pub async fn ingest(
     store: &Store,
     agent: &mut Agent,
     files: &[PathBuf],
     options: &IngestOptions,
-) -> Result<Vec<Ingested>, IngestError> {
-    let mut wrong = Vec::new();
-    let mut inspected = Vec::new();
+    tell: &mut (dyn FnMut(Step) + Send),
+) -> Result<(), IngestError> {
+    let mut placed = Vec::new();
     for file in files {
-        match inspect(agent, file).await? {
-            Ok(facts) => inspected.push((file.clone(), facts)),
-            Err(reason) => wrong.push(not_placed(file, None, reason)),
+        match inspect(store, agent, file).await? {
+            Ok(facts) => placed.push((file.clone(), facts)),
+            Err(reason) => tell(Step::Done(wrong(file, None, reason))),
         }
+        tell(Step::Inspected);
     }
-    let groups = group(inspected, options.scope, &mut wrong);
-    let mut results = Vec::new();
-    let mut sequence = None;
-    for (place, files) in groups {
-        let result = add(store, agent, place, &files, options, &mut sequence).await?;
-        results.push(Ingested { star: place.star, quarter: place.quarter, files, result });
+    for (place, files) in group(store, placed, options.scope, tell)? {
+        let result = add(store, agent, place, &files, options).await?;
+        tell(Step::Done(Ingested { star: place.star, quarter: place.quarter, files, result }));
     }
-    results.extend(wrong);
-    Ok(results)
+    Ok(())
 }
 
 /// Where externals belong: to a star and quarter, to a star, or (neither) to all stars.
@@ -130,9 +152,15 @@ impl Place {
 }
 
 /// What a file is, or why it cannot be ingested.
-async fn inspect(agent: &mut Agent, file: &Path) -> Result<Result<Inspected, String>, IngestError> {
+async fn inspect(store: &Store, agent: &mut Agent, file: &Path) -> Result<Result<Inspected, String>, IngestError> {
     // The agent has a directory of its own, where a relative path means something else.
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    if file.to_str().is_none() {
+        return Ok(Err("its path is not UTF-8: deliver it by another name".to_owned()));
+    }
+    if file.canonicalize().is_ok_and(|file| file.starts_with(store.root())) {
+        return Ok(Err("it is a file of this store already, expected a delivery".to_owned()));
+    }
     match agent.inspect(&file).await {
         Ok(Inspected { problem: Some(problem), .. }) => Ok(Err(problem)),
         Ok(inspected) => Ok(Ok(inspected)),
@@ -140,9 +168,11 @@ async fn inspect(agent: &mut Agent, file: &Path) -> Result<Result<Inspected, Str
     }
 }
 
-/// What an agent's error says of the file that it was asked about; an agent that cannot be started says nothing.
+/// What an agent's error says of the files that it was asked about; an agent that cannot be started, or has no room to
+/// write, says nothing of them.
 fn blame(error: AgentError) -> Result<String, IngestError> {
     match error {
+        AgentError::Refused(refusal) if refusal.kind == RefusalKind::Write => Err(IngestError::Unwritable(refusal)),
         AgentError::Refused(refusal) => Ok(refusal.message),
         AgentError::Died { status, .. } => Ok(format!("reading it killed the reader ({status})")),
         AgentError::Hung { after, .. } => Ok(format!("reading it took longer than {} s", after.as_secs())),
@@ -150,12 +180,18 @@ fn blame(error: AgentError) -> Result<String, IngestError> {
     }
 }
 
-fn not_placed(file: &Path, star: Option<StarId>, reason: String) -> Ingested {
+/// What is said of a file that is not ingested.
+pub fn wrong(file: &Path, star: Option<StarId>, reason: String) -> Ingested {
     Ingested { star, quarter: None, files: vec![file.to_owned()], result: IngestResult::Wrong { reason } }
 }
 
-/// Puts files together that belong to the same place; those that have none go to `wrong`.
-fn group(files: Vec<(PathBuf, Inspected)>, scope: Scope, wrong: &mut Vec<Ingested>) -> BTreeMap<Place, Vec<PathBuf>> {
+/// Puts files together that belong to the same place; those that have none are told.
+fn group(
+    store: &Store,
+    files: Vec<(PathBuf, Inspected)>,
+    scope: Scope,
+    tell: &mut (dyn FnMut(Step) + Send),
+) -> Result<BTreeMap<Place, Vec<PathBuf>>, StoreError> {
     let mut named: BTreeMap<StarId, BTreeSet<Quarter>> = BTreeMap::new();
     for (_, facts) in &files {
         if let (Some(star), Some(quarter)) = (facts.star, facts.quarter) {
@@ -164,34 +200,56 @@ fn group(files: Vec<(PathBuf, Inspected)>, scope: Scope, wrong: &mut Vec<Ingeste
     }
     let mut groups: BTreeMap<Place, Vec<PathBuf>> = BTreeMap::new();
     for (file, facts) in files {
-        let quarters = facts.star.and_then(|star| named.get(&star));
-        match place_of(&facts, quarters, scope) {
+        let place = match (scope, facts.star) {
+            (Scope::Shared, None) => Ok(Place { star: None, quarter: None }),
+            (Scope::Shared, Some(star)) => Err(format!("it is of {star}, expected externals of no star in particular")),
+            (_, None) => Err("it names no star: neither PLATO_ID nor METADATA.star_id".to_owned()),
+            (_, Some(star)) => quarter_for(store, star, facts.quarter, named.get(&star), scope)?
+                .map(|quarter| Place { star: Some(star), quarter }),
+        };
+        match place {
             Ok(place) => groups.entry(place).or_default().push(file),
-            Err(reason) => wrong.push(not_placed(&file, facts.star, reason)),
+            Err(reason) => tell(Step::Done(wrong(&file, facts.star, reason))),
         }
     }
-    groups
+    Ok(groups)
 }
 
-/// Where a file belongs; `quarters` are those that files of its star name.
-fn place_of(facts: &Inspected, quarters: Option<&BTreeSet<Quarter>>, scope: Scope) -> Result<Place, String> {
-    if scope == Scope::Shared {
-        return Ok(Place { star: None, quarter: None });
-    }
-    let star = facts.star.ok_or("it names no star: neither PLATO_ID nor METADATA.star_id")?;
-    let quarter = match (scope, facts.quarter) {
-        (Scope::Star | Scope::Shared, _) => None,
+/// The quarter that a star's file belongs to, or why nobody can tell; `named` are those that files of its star name.
+fn quarter_for(
+    store: &Store,
+    star: StarId,
+    written: Option<Quarter>,
+    named: Option<&BTreeSet<Quarter>>,
+    scope: Scope,
+) -> Result<Result<Option<Quarter>, String>, StoreError> {
+    let unnamed = match (scope, written) {
+        (Scope::Star | Scope::Shared, _) => return Ok(Ok(None)),
         (Scope::Quarter(quarter), Some(written)) if written != quarter => {
-            return Err(format!("it is of {written}, expected {quarter}"));
+            return Ok(Err(format!("it is of {written}, expected {quarter}")));
         }
-        (Scope::Quarter(quarter), _) | (Scope::AsWritten { .. }, Some(quarter)) => Some(quarter),
-        (Scope::AsWritten { default }, None) => match quarters.map(|quarters| quarters.iter().collect::<Vec<_>>()) {
-            Some(one) if one.len() == 1 => Some(*one[0]),
-            Some(_) => return Err("it names no quarter, and other files of its star name several".to_owned()),
-            None => Some(default.ok_or("it names no quarter: it has no root attribute QUARTER_NUMBER")?),
-        },
+        (Scope::Quarter(quarter), _) | (Scope::AsWritten { .. }, Some(quarter)) => return Ok(Ok(Some(quarter))),
+        (Scope::AsWritten { unnamed }, None) => unnamed,
     };
-    Ok(Place { star: Some(star), quarter })
+    let named: Vec<Quarter> = named.into_iter().flatten().copied().collect();
+    Ok(match (named.as_slice(), unnamed) {
+        ([one], _) => Ok(Some(*one)),
+        ([_, ..], _) => Err("it names no quarter, and other files of its star name several".to_owned()),
+        ([], Unnamed::Of(quarter)) => Ok(Some(quarter)),
+        ([], Unnamed::Nowhere) => Err("it names no quarter: it has no root attribute QUARTER_NUMBER".to_owned()),
+        ([], Unnamed::First) => {
+            let known = store.quarters_of(star)?;
+            if known.is_empty() || known.contains(&Quarter::FIRST) {
+                Ok(Some(Quarter::FIRST))
+            } else {
+                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                let known = known.join(", ");
+                Err(format!(
+                    "it names no quarter, and the store has {known} of its star: name one, or that it is of none"
+                ))
+            }
+        }
+    })
 }
 
 /// Makes the files of one place a version, unless nothing changed. What is not delivered again stays: a version holds the
@@ -202,7 +260,6 @@ async fn add(
     place: Place,
     files: &[PathBuf],
     options: &IngestOptions,
-    sequence: &mut Option<u64>,
 ) -> Result<IngestResult, IngestError> {
     let folder = store.at(place.folder());
     let mut bases = versions(&folder, &options.dataset)?;
@@ -226,15 +283,12 @@ async fn add(
         };
         if let Some(newest) = bases.first()
             && let Ok(before) = agent.manifest(&folder.join(&newest.name)).await
-            && before.externals == manifest.externals
+            && same_values(&before.externals, &manifest.externals)
         {
             return Ok(added.unwrap_or(IngestResult::Unchanged { sequence: newest.sequence }));
         }
-        let number = match (*sequence, &added) {
-            (Some(number), None) => number,
-            (None, None) => *sequence.insert(store.next_sequence()?),
-            (_, Some(_)) => store.next_sequence()?,
-        };
+        // As late as can be: a run that is accepted from now on has a horizon beyond it, and must find the file.
+        let number = store.next_sequence()?;
         durable::commit_file(&built.0, &folder.join(paths::external_name(&options.dataset, number)))?;
         let products = manifest.externals.into_keys().collect();
         let result = IngestResult::Added { sequence: number, products };
@@ -248,84 +302,12 @@ async fn add(
     }
 }
 
-/// A version of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Version {
-    sequence: u64,
-    name: String,
+/// Whether these are the same products with the same digests; how wide a text is padded does not matter.
+fn same_values(one: &BTreeMap<ProductName, ProductEntry>, two: &BTreeMap<ProductName, ProductEntry>) -> bool {
+    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| (one.0, one.1.digest) == (two.0, two.1.digest))
 }
 
-/// The versions of a dataset in a folder, newest first.
-fn versions(folder: &Path, dataset: &DatasetName) -> Result<Vec<Version>, StoreError> {
-    let wanted = dataset.in_file_name();
-    let mut versions: Vec<Version> = names_in(folder)?
-        .into_iter()
-        .filter_map(|name| match paths::parse_external_name(&name)? {
-            (dataset, sequence) if dataset == wanted => Some(Version { sequence, name }),
-            _ => None,
-        })
-        .collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version.sequence));
-    Ok(versions)
-}
-
-impl Store {
-    /// Externals of a star that a run uses: the newest version of each dataset at or below the horizon, of the quarter, of
-    /// the star and shared, by names that [`paths::of_star`] understands. Decided from file names alone. The order is that
-    /// of preference, for a product that is in several: quarter, star, shared, and in each the newest first.
-    pub fn externals(&self, star: StarId, quarter: Quarter, horizon: u64) -> Result<Vec<String>, StoreError> {
-        let mut chosen = Vec::new();
-        for (folder, prefix) in [
-            (paths::externals(star, quarter), format!("{quarter}/externals")),
-            (paths::star_externals(star), "externals".to_owned()),
-            (paths::shared(), "shared".to_owned()),
-        ] {
-            let newest = newest_versions(&names_in(&self.at(folder))?, horizon);
-            let mut versions: Vec<(u64, String)> = newest.into_values().collect();
-            versions.sort_by_key(|(sequence, name)| (std::cmp::Reverse(*sequence), name.clone()));
-            chosen.extend(versions.iter().map(|(_, name)| format!("{prefix}/{name}")));
-        }
-        Ok(chosen)
-    }
-
-    /// The quarters that a star has in the store, sorted; none when it is not there.
-    pub fn quarters_of(&self, star: StarId) -> Result<Vec<Quarter>, StoreError> {
-        let mut quarters: Vec<Quarter> =
-            names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()).collect();
-        quarters.sort_unstable();
-        Ok(quarters)
-    }
-
-    /// Stars that have a folder in the store, sorted, by the quarters that they have.
-    pub fn known_stars(&self) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
-        let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
-        for shard in names_in(&self.at("stars"))? {
-            for name in names_in(&self.at("stars").join(shard))? {
-                let Ok(star) = name.parse::<StarId>() else { continue };
-                for quarter in names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()) {
-                    quarters.entry(quarter).or_default().push(star);
-                }
-            }
-        }
-        for stars in quarters.values_mut() {
-            stars.sort();
-        }
-        Ok(quarters)
-    }
-}
-
-/// Of file names of externals the newest of each dataset at or below the horizon.
-fn newest_versions(names: &[String], horizon: u64) -> BTreeMap<String, (u64, String)> {
-    let mut newest: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for name in names {
-        let Some((dataset, sequence)) = paths::parse_external_name(name) else { continue };
-        if sequence > horizon {
-            continue;
-        }
-        let entry = newest.entry(dataset.to_owned()).or_insert_with(|| (sequence, name.clone()));
-        if entry.0 <= sequence {
-            *entry = (sequence, name.clone());
-        }
-    }
-    newest
+/// Paths as people read them: one that is not UTF-8 cannot be said otherwise.
+fn as_text<S: serde::Serializer>(files: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(files.iter().map(|file| file.to_string_lossy()))
 }

@@ -115,6 +115,14 @@ pub struct Selection {
     pub state: Option<TaskState>,
 }
 
+impl Selection {
+    /// Whether a task in this state is meant. Without a state named, those that were lost, but not to a newer run: that has
+    /// newer data.
+    pub fn wants(&self, state: TaskState) -> bool {
+        self.state.map_or(state.is_lost() && state != TaskState::Superseded, |wanted| wanted == state)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnd {

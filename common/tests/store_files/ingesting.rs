@@ -2,7 +2,7 @@
 
 use common::id::{Quarter, StarId};
 use common::store::agent::{Agent, AgentOptions, At};
-use common::store::ingest::{IngestOptions, IngestResult, Ingested, Scope, ingest};
+use common::store::ingest::{IngestError, IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use common::store::{Store, paths};
 
 use crate::Bench;
@@ -41,10 +41,26 @@ pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: Scope) -> 
     let files: Vec<_> = files.iter().map(|name| bench.path(name)).collect();
     let aliases = [("IDP_SAS_[FE_H]_SAPP".parse().unwrap(), "IDP_SAS_FE_H_SAPP".parse().unwrap())].into();
     let options = IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope, aliases };
-    ingest(&bench.store, &mut bench.agent, &files, &options).await.unwrap()
+    take_in(&bench.store, &mut bench.agent, &files, &options).await
 }
 
-const AS_WRITTEN: Scope = Scope::AsWritten { default: None };
+async fn take_in(
+    store: &Store,
+    agent: &mut Agent,
+    files: &[std::path::PathBuf],
+    options: &IngestOptions,
+) -> Vec<Ingested> {
+    let mut results = Vec::new();
+    let mut collect = |step| {
+        if let Step::Done(ingested) = step {
+            results.push(ingested);
+        }
+    };
+    ingest(store, agent, files, options, &mut collect).await.unwrap();
+    results
+}
+
+pub(crate) const AS_WRITTEN: Scope = Scope::AsWritten { unnamed: Unnamed::Nowhere };
 
 fn reason(ingested: &Ingested) -> &str {
     match &ingested.result {
@@ -152,7 +168,7 @@ for index in range(6):
         let (store, options, file) = (bench.store.clone(), options.clone(), bench.path(&format!("{index}.h5")));
         let writable = store.scratch(&format!("delivery-{index}")).unwrap();
         let mut agent = Agent::new(AgentOptions { writable, ..bench.agent.options().clone() });
-        deliveries.spawn(async move { ingest(&store, &mut agent, &[file], &options).await.unwrap() });
+        deliveries.spawn(async move { take_in(&store, &mut agent, &[file], &options).await });
     }
     for results in deliveries.join_all().await {
         assert!(matches!(results[0].result, IngestResult::Added { .. }), "{results:?}");
@@ -179,7 +195,7 @@ with h5py.File("{dir}/0012069449.hdf5", "w") as f:
     let files = ["0012069449.hdf5"];
     let without = deliver(&mut bench, &files, AS_WRITTEN).await;
     assert!(reason(&without[0]).contains("QUARTER_NUMBER"), "{without:?}");
-    let with = deliver(&mut bench, &files, Scope::AsWritten { default: Some(quarter(0)) }).await;
+    let with = deliver(&mut bench, &files, Scope::AsWritten { unnamed: Unnamed::First }).await;
     let star = StarId::of_simulator(12_069_449);
     assert_eq!((with[0].star, with[0].quarter), (Some(star), Some(quarter(0))));
     let file = bench.store.at(paths::externals(star, quarter(0)).join("l1.lightcurve@1.h5"));
@@ -255,7 +271,15 @@ async fn files_that_contradict_each_other_are_an_error_that_names_both() {
 async fn externals_of_the_star_and_of_all_stars_have_places_of_their_own() {
     let mut bench = Bench::new();
     bench.python(DELIVERED);
-    deliver(&mut bench, &["pfu.h5"], Scope::Shared).await;
+    bench.python(
+        r#"
+with h5py.File("{dir}/grid.h5", "w") as f:
+    f["EXTERNALS/flag/flag"] = True
+"#,
+    );
+    let mine = deliver(&mut bench, &["pfu.h5"], Scope::Shared).await;
+    assert!(reason(&mine[0]).contains(STAR), "one star's data is nothing that all stars share: {mine:?}");
+    deliver(&mut bench, &["grid.h5"], Scope::Shared).await;
     deliver(&mut bench, &["pfu.h5"], Scope::Star).await;
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let expected = ["Q003/externals/l1.lightcurve@3.h5", "externals/l1.lightcurve@2.h5", "shared/l1.lightcurve@1.h5"];
@@ -264,4 +288,128 @@ async fn externals_of_the_star_and_of_all_stars_have_places_of_their_own() {
     let shared = At { file: bench.store.at("shared/l1.lightcurve@1.h5"), path: "/EXTERNALS/flag".to_owned() };
     assert_eq!(bench.agent.digest(shared).await.unwrap().bytes, 1);
     assert!(Store::open(bench.store.root()).is_ok());
+}
+
+#[tokio::test]
+async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store_has() {
+    let mut bench = Bench::new();
+    bench.python(DELIVERED);
+    deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
+    let first = Scope::AsWritten { unnamed: Unnamed::First };
+    let late = deliver(&mut bench, &["pfu.h5"], first).await;
+    assert!(reason(&late[0]).contains("Q003"), "{late:?}");
+    let named = deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(3)) }).await;
+    assert!(matches!(named[0].result, IngestResult::Added { sequence: 2, .. }), "{named:?}");
+    let both = deliver(&mut bench, &["lc.h5", "pfu.h5"], first).await;
+    assert_eq!(both[0].result, IngestResult::Unchanged { sequence: 2 });
+}
+
+#[tokio::test]
+async fn versions_are_numbered_when_they_are_written() {
+    let mut bench = Bench::new();
+    bench.python(
+        r#"
+for number in (1, 2):
+    with h5py.File("{dir}/%d.h5" % number, "w") as f:
+        f.attrs["PLATO_ID"] = number
+        f["EXTERNALS/X/value"] = 1.0
+"#,
+    );
+    let results = deliver(&mut bench, &["1.h5", "2.h5"], Scope::Quarter(quarter(0))).await;
+    let mut numbers: Vec<u64> = results
+        .iter()
+        .map(|one| match one.result {
+            IngestResult::Added { sequence, .. } => sequence,
+            IngestResult::Unchanged { .. } | IngestResult::Wrong { .. } => panic!("{one:?}"),
+        })
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(
+        numbers,
+        [1, 2],
+        "a run that is accepted between them sees the first, and will not see the second appear"
+    );
+}
+
+#[tokio::test]
+async fn names_that_are_no_text_and_files_of_the_store_itself_are_wrong_and_the_others_go_on() {
+    let mut bench = Bench::new();
+    bench.python(DELIVERED);
+    deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
+    let odd = bench.path("x").with_file_name(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.h5"));
+    std::fs::copy(bench.path("lc.h5"), &odd).unwrap();
+    let own = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@1.h5"));
+    let options =
+        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    let files = [odd, own, bench.path("lc.h5")];
+    let results = take_in(&bench.store, &mut bench.agent, &files, &options).await;
+    assert!(reason(&results[0]).contains("UTF-8"), "{results:?}");
+    assert!(reason(&results[1]).contains("store"), "{results:?}");
+    assert!(matches!(results[2].result, IngestResult::Added { .. }), "{results:?}");
+    serde_json::to_string(&results).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_for_a_store_is_wrong_for_that_reason() {
+    let bench = Bench::new();
+    bench.python(DELIVERED);
+    let options =
+        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    let mut agent = Agent::new(AgentOptions { file_size: 100_000, ..bench.agent.options().clone() });
+    let results = take_in(&bench.store, &mut agent, &[bench.path("lc.h5")], &options).await;
+    assert!(reason(&results[0]).contains("too large"), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_store_without_room_ends_a_delivery_and_blames_no_file() {
+    let bench = Bench::new();
+    bench.python(DELIVERED);
+    let options =
+        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    // A directory that goes away stands for a disk without room: nothing can be written.
+    let scratch = bench.store.scratch("gone").unwrap();
+    let mut agent = Agent::new(AgentOptions { writable: scratch.clone(), ..bench.agent.options().clone() });
+    let mut told = Vec::new();
+    let mut tell = |step| {
+        _ = std::fs::remove_dir(&scratch);
+        told.push(step);
+    };
+    let stopped = ingest(&bench.store, &mut agent, &[bench.path("lc.h5")], &options, &mut tell).await;
+    assert!(matches!(stopped, Err(IngestError::Unwritable(_))), "{stopped:?}");
+    assert!(told.iter().all(|step| matches!(step, Step::Inspected)), "{told:?}");
+    assert_eq!(bench.store.externals(star(), quarter(3), u64::MAX).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn dimension_scales_are_taken_without_the_references_between_them() {
+    let mut bench = Bench::new();
+    bench.python(
+        r#"
+for scaled in (False, True):
+    with h5py.File("{dir}/scaled.h5" if scaled else "{dir}/plain.h5", "w") as f:
+        f.attrs["PLATO_ID"] = 1
+        f["EXTERNALS/LC/time"] = np.arange(10.0); f["EXTERNALS/LC/flux"] = np.ones(10)
+        if scaled:
+            f["EXTERNALS/LC/time"].make_scale("time"); f["EXTERNALS/LC/flux"].dims[0].attach_scale(f["EXTERNALS/LC/time"])
+        else:
+            f["EXTERNALS/LC/time"].attrs["CLASS"] = np.bytes_("DIMENSION_SCALE"); f["EXTERNALS/LC/time"].attrs["NAME"] = np.bytes_("time")
+"#,
+    );
+    let scope = Scope::Quarter(quarter(0));
+    let added = deliver(&mut bench, &["plain.h5"], scope).await;
+    assert!(matches!(added[0].result, IngestResult::Added { .. }), "{added:?}");
+    let again = deliver(&mut bench, &["scaled.h5"], scope).await;
+    assert_eq!(again[0].result, IngestResult::Unchanged { sequence: 1 }, "the values are the same");
+    let fresh = deliver(&mut bench, &["scaled.h5"], Scope::Quarter(quarter(1))).await;
+    assert!(matches!(fresh[0].result, IngestResult::Added { .. }), "{fresh:?}");
+    let star = StarId::of_simulator(1);
+    let file = bench.store.at(paths::externals(star, quarter(1)).join("l1.lightcurve@2.h5"));
+    let seen = bench.python(&format!(
+        r#"
+lc = h5py.File("{}")["EXTERNALS/LC"]
+print(json.dumps([float(lc["flux"][-1]), sorted(lc["flux"].attrs), sorted(lc["time"].attrs)]))
+"#,
+        file.display()
+    ));
+    assert_eq!(seen.trim(), r#"[1.0, [], ["CLASS", "NAME"]]"#);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::id::ProductName;
-use common::outcome::FailureKind::{self, OutputMissing, OutputViolates};
+use common::outcome::FailureKind::{self, OutputCorrupt, OutputMissing, OutputViolates};
 use common::pipeline::{Column, ColumnKind, ProductModel};
 use common::store::agent::{Check, Checked, OutputLimits, Scalar};
 
@@ -131,6 +131,11 @@ async fn what_must_be_there_must_be_there() {
     refused(r#"del f["PRODUCTS/N/value"]"#, OutputMissing, &["/PRODUCTS/N is an empty group", "NOT_PRODUCED"]).await;
     let answer = r#"del f["PRODUCTS/X"]; f.create_group("PRODUCTS/X").attrs["NOT_PRODUCED"] = "why""#;
     refused(answer, OutputMissing, &["/PRODUCTS/X", "why", "mandatory"]).await;
+    let both = r#"f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = "no convergence""#;
+    refused(both, OutputCorrupt, &["/PRODUCTS/N", "NOT_PRODUCED", "has columns"]).await;
+    let number = r#"del f["PRODUCTS/N/value"]; f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = 1"#;
+    refused(number, OutputCorrupt, &["/PRODUCTS/N", "NOT_PRODUCED", "text"]).await;
+    refused(r#"del f["PRODUCTS"]; f["PRODUCTS"] = 1.0"#, OutputCorrupt, &["/PRODUCTS is no group"]).await;
 
     let mut bench = Bench::new();
     let contract = contract(&bench);

@@ -14,7 +14,7 @@ use common::store::{Commit, durable, paths};
 use jiff::Timestamp;
 
 use crate::Bench;
-use crate::ingesting::{DELIVERED, STAR, deliver, quarter, star};
+use crate::ingesting::{AS_WRITTEN, DELIVERED, STAR, deliver, quarter, star};
 use crate::outputs::name;
 
 fn run() -> RunId {
@@ -165,15 +165,17 @@ async fn a_star_file_is_read_by_h5py_from_both_of_its_places() {
     bench.python(DELIVERED);
     bench.python(
         r#"
-h5py.File("{dir}/grid.h5", "w")["EXTERNALS/GRID/value"] = np.arange(200_000.0)
+with h5py.File("{dir}/grid.h5", "w") as f:
+    f["EXTERNALS/GRID/value"] = np.arange(200_000.0)
+    f["EXTERNALS/IDP_PFU_TEFF_SAPP/value"] = 5777.0
 with h5py.File("{dir}/history.h5", "w") as f:
     f.attrs["PLATO_ID"] = "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7"
     f["EXTERNALS/HISTORY/value"] = np.arange(150_000.0)
 "#,
     );
-    deliver(&mut bench, &["pfu.h5", "grid.h5"], Scope::Shared).await;
+    deliver(&mut bench, &["grid.h5"], Scope::Shared).await;
     deliver(&mut bench, &["history.h5"], Scope::Star).await;
-    deliver(&mut bench, &["lc.h5"], Scope::AsWritten { default: None }).await;
+    deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@3.h5"));
     let external = bench.agent.manifest(&external).await.unwrap();
     let result = commit_result(&mut bench, inputs(&external)).await;
@@ -271,7 +273,7 @@ print(json.dumps([f["LOG"][()].decode(), json.loads(f["PROVENANCE"][()])["parame
 async fn an_input_is_links_that_lead_below_its_own_directory() {
     let mut bench = Bench::new();
     bench.python(DELIVERED);
-    deliver(&mut bench, &["lc.h5", "pfu.h5"], Scope::AsWritten { default: None }).await;
+    deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@1.h5"));
     let folder = bench.private("in");
     std::fs::create_dir_all(folder.join("files")).unwrap();

@@ -21,7 +21,7 @@ use common::state::memory::MemoryState;
 use common::state::{Admission, Change, Detail, Phase, RunInfo, State, Written};
 use common::store::Store;
 use common::store::agent::{Agent, AgentOptions};
-use common::store::ingest::{IngestOptions, Scope, ingest};
+use common::store::ingest::{IngestOptions, Scope, Step, Unnamed, ingest};
 use common::store::runs::{Amendment, Decided, Decision, RunRecord};
 use harness::program;
 use tempfile::TempDir;
@@ -361,11 +361,14 @@ async fn deliver(store: &Store, agent: &mut Agent, dir: &Path) {
     assert!(made.success());
     let options = IngestOptions {
         dataset: "l1/lightcurve".parse().unwrap(),
-        scope: Scope::AsWritten { default: None },
+        scope: Scope::AsWritten { unnamed: Unnamed::Nowhere },
         aliases: BTreeMap::new(),
     };
-    let ingested = ingest(store, agent, &[file], &options).await.unwrap();
-    assert_eq!(ingested.len(), 1);
+    let mut ingested = 0;
+    ingest(store, agent, &[file], &options, &mut |step| ingested += usize::from(matches!(step, Step::Done(_))))
+        .await
+        .unwrap();
+    assert_eq!(ingested, 1);
 }
 
 /// What the core learns of an outcome, with a retry policy that tries again what contracts call passing.

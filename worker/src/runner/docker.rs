@@ -23,15 +23,14 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
+use common::store::presence;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use lookup::Found;
 
-use super::{
-    BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop, presence,
-};
+use super::{BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(120);

@@ -26,7 +26,8 @@ pub(crate) struct Retry {
     /// Only tasks of this star.
     #[arg(long)]
     star: Option<StarId>,
-    /// Only tasks in this state; without it those that were lost (failed, errored, upstream_failed, cancelled, superseded).
+    /// Only tasks in this state; without it those that were lost (failed, errored, upstream_failed, cancelled). What a
+    /// newer run took over (superseded) runs again only where it is named: the newer run has it.
     #[arg(long, value_parser = settled)]
     state: Option<TaskState>,
 }
@@ -173,7 +174,7 @@ pub(crate) fn require_module(record: &RunRecord, module: &ModuleName) -> anyhow:
 
 /// How many tasks of a run that ended a selection is about.
 fn count_at_end(store: &Store, record: &RunRecord, selection: &Selection) -> anyhow::Result<u64> {
-    let is_wanted = |state: &TaskState| selection.state.map_or(state.is_lost(), |wanted| wanted == *state);
+    let is_wanted = |state: &TaskState| selection.wants(*state);
     let Some(star) = selection.star else {
         let Some(RunEnd { counts, .. }) = store.run_end(record.run)? else { return Ok(0) };
         let of_modules =

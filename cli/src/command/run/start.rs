@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use common::id::{EventId, PipelineName, Quarter, RunId, StarId};
-use common::message::{DatasetEvent, DatasetUpdate, StarSelection, Start};
+use common::message::{DatasetEvent, DatasetUpdate, Start};
 use common::pipeline::{Pipeline, load_definition};
 use common::store::Store;
 use common::store::events::Disposition;
@@ -25,9 +25,6 @@ use crate::output::Format;
 
 /// Who publishes these events.
 const SOURCE: &str = "sas run start";
-
-/// Stars that travel in the event itself; of more a list is laid into the store.
-const INLINE: usize = 1000;
 
 /// How long a coordinator may take to accept an event before it is no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -86,7 +83,7 @@ pub(crate) async fn start(config: &Config, store: &Store, asked: StartArguments,
             Start { pipeline: pipeline.name.clone(), version: version.clone(), only_group: asked.only_group.clone() };
         let id = Uuid::new_v4().to_string();
         let count = stars.len();
-        let selection = select(store, &id, stars)?;
+        let selection = event::select(store, &id, stars)?;
         let update = DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars: selection, start: Some(start) };
         let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
         event::publish(&queue, &event).await?;
@@ -207,14 +204,6 @@ fn require_free(store: &Store, pipeline: &PipelineName, quarter: Quarter, stars:
         }
     }
     Ok(())
-}
-
-/// Many stars are laid into the store beside the events.
-fn select(store: &Store, id: &str, stars: Vec<StarId>) -> anyhow::Result<StarSelection> {
-    if stars.len() <= INLINE {
-        return Ok(StarSelection::Inline(stars));
-    }
-    Ok(StarSelection::File(store.keep_star_list(id, &stars)?))
 }
 
 /// The run that an event started, waited for; an error when it was refused.

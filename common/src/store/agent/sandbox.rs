@@ -58,6 +58,7 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
             limits.push(name.to_owned());
         }
     }
+    say_too_large();
     if rustix::thread::set_no_new_privs(true).is_ok() {
         limits.push("privileges".to_owned());
     }
@@ -68,6 +69,12 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
     }
     let calls = calls::give_up().map_or_else(|error| error.to_string(), |()| "full".to_owned());
     InForce { limits, landlock, calls }
+}
+
+/// A file that grows beyond its limit is an error of the write, which has a reason, and no signal, which has none.
+fn say_too_large() {
+    // SAFETY: a plain call; no handler is set.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 fn close_paths(options: &AgentOptions) -> Result<RulesetStatus, RulesetError> {

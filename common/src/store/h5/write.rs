@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::ptr;
 
-use hdf5_sys::h5a::{H5Acreate2, H5Awrite};
+use hdf5_sys::h5a::{H5Acreate2, H5Adelete, H5Aexists, H5Awrite};
 use hdf5_sys::h5d::{H5Dcreate2, H5Dwrite};
 use hdf5_sys::h5g::H5Gcreate2;
 use hdf5_sys::h5i::hid_t;
@@ -16,7 +16,7 @@ use hdf5_sys::h5t::{
     H5Tset_strpad,
 };
 
-use super::{Attributed, Group, Id, Result, c_string, check, handle};
+use super::{Attributed, Dataset, Group, Id, LinkKind, OF_SCALES, Object, Result, c_string, check, handle};
 
 impl Group {
     /// Makes a subgroup.
@@ -68,6 +68,12 @@ impl Group {
         check(status, || format!("copy {name:?}")).map(drop)
     }
 
+    /// The same without the references of dimension scales to each other, which mean nothing in another file.
+    pub(in crate::store) fn copy_values_from(&self, source: &Group, name: &str, to: &str) -> Result<()> {
+        self.copy_from(source, name, to)?;
+        forget_scales(&self.open(to)?)
+    }
+
     /// Writes a text attribute.
     pub(in crate::store) fn set_text(&self, name: &str, text: &str) -> Result<()> {
         let text = without_nul(text);
@@ -106,6 +112,33 @@ impl Group {
             let attribute = handle(id, doing)?;
             check(H5Awrite(attribute.0, dtype.0, value.cast()), doing).map(drop)
         }
+    }
+}
+
+fn forget_scales(object: &Object) -> Result<()> {
+    match object {
+        Object::Dataset(dataset) => OF_SCALES.iter().try_for_each(|name| dataset.forget(name)),
+        Object::Group(group) => group
+            .links(u64::MAX)?
+            .iter()
+            .filter(|(_, kind)| *kind == LinkKind::Hard)
+            .try_for_each(|(name, _)| forget_scales(&group.open(name)?)),
+        Object::Other => Ok(()),
+    }
+}
+
+impl Dataset {
+    /// Removes an attribute, if it is there.
+    fn forget(&self, name: &str) -> Result<()> {
+        let c_name = c_string(name)?;
+        let doing = || format!("remove attribute {name:?}");
+        // SAFETY: plain calls on a live handle and a NUL-terminated name.
+        unsafe {
+            if check(H5Aexists(self.id(), c_name.as_ptr()), doing)? > 0 {
+                check(H5Adelete(self.id(), c_name.as_ptr()), doing)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -84,7 +84,11 @@ fn products(check: &Check, file: &File, checked: &mut Checked) -> Examined<()> {
             return Err(violation(FailureKind::OutputCorrupt, "/PRODUCTS is a link, expected a group".to_owned()));
         }
     }
-    let Some(group) = root.subgroup("PRODUCTS").map_err(broken)? else { return Ok(()) };
+    let Some(group) = root.subgroup("PRODUCTS").map_err(broken)? else {
+        let what =
+            if root.has("PRODUCTS").map_err(broken)? { "/PRODUCTS is no group, expected one" } else { return Ok(()) };
+        return Err(violation(FailureKind::OutputCorrupt, what.to_owned()));
+    };
     let lists = [&check.mandatory, &check.optional, &check.nullable, &check.conditional];
     let declared: BTreeSet<&ProductName> = lists.into_iter().flatten().collect();
     let mut walk = Walk::new(check.limits.clone());

@@ -13,7 +13,7 @@ use crate::id::ProductName;
 use crate::store::agent::record::*;
 use crate::store::agent::wire::*;
 use crate::store::digest::Walk;
-use crate::store::h5::{File, Group, LinkKind};
+use crate::store::h5::{File, Group, H5Error, LinkKind};
 
 /// A product that was copied.
 struct Taken {
@@ -109,7 +109,7 @@ fn take(
                 return Err(refuse(RefusalKind::Conflict, format!("`{one}` and `{two}` have different {name}")));
             }
             None => {
-                to.copy_from(&externals, &written, name.as_str()).map_err(unwritable(&import.dest))?;
+                to.copy_values_from(&externals, &written, name.as_str()).map_err(uncopied(import, source))?;
                 taken.insert(name, Taken { entry, source: source.to_owned() });
             }
         }
@@ -123,9 +123,14 @@ fn keep(import: &Import, from: &Rooted, base: &Path, to: &Group, taken: &mut BTr
     for (name, entry) in manifest(base)?.externals {
         if let Entry::Vacant(free) = taken.entry(name) {
             let name = free.key().as_str();
-            to.copy_from(&externals, name, name).map_err(unwritable(&import.dest))?;
+            to.copy_from(&externals, name, name).map_err(uncopied(import, base))?;
             free.insert(Taken { entry, source: base.to_owned() });
         }
     }
     Ok(())
+}
+
+/// A copy fails for want of room, or because the library cannot copy what describes the values.
+fn uncopied<'a>(import: &'a Import, source: &'a Path) -> impl Fn(H5Error) -> Refusal + 'a {
+    move |error| if error.is_refused_write() { unwritable(&import.dest)(error) } else { damaged(source)(error) }
 }

@@ -40,7 +40,7 @@ fn copy(pack: &Pack, to: &Group) -> Done<()> {
     let copied = source.group.subgroup("PRODUCTS").and_then(|from| {
         let Some(from) = from else { return Ok(false) };
         for name in pack.products.keys() {
-            to.copy_from(&from, pack.spelled.get(name).unwrap_or(name).as_str(), name.as_str())?;
+            to.copy_values_from(&from, pack.spelled.get(name).unwrap_or(name).as_str(), name.as_str())?;
         }
         Ok(true)
     });

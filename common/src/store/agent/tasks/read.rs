@@ -8,7 +8,7 @@ use crate::id::{Quarter, StarId};
 use crate::store::agent::record::*;
 use crate::store::agent::wire::*;
 use crate::store::digest::Walk;
-use crate::store::h5::{Attributed, Dataset, File, Group, H5Error, Object, Shape};
+use crate::store::h5::{Attributed, Dataset, File, Group, H5Error, Object, Shape, Type};
 
 /// How deep columns are looked for.
 const DEEPEST: u32 = 32;
@@ -168,15 +168,14 @@ pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
         Some(metadata) => metadata.attribute("star_id")?,
         None => None,
     };
-    for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
-        if let [Scalar::Int(number)] = value.first(2).as_slice() {
-            return Ok(of_simulator(*number));
-        }
-        if let Some(star) = value.as_text().and_then(|text| text.parse().ok()) {
-            return Ok(Named::Star(star, value.as_text().unwrap_or_default()));
-        }
+    let Some(value) = metadata.or(root.attribute("StarID")?) else { return Ok(Named::Nothing) };
+    if let [Scalar::Int(number)] = value.first(2).as_slice() {
+        return Ok(of_simulator(*number));
     }
-    Ok(Named::Nothing)
+    Ok(match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
+        Some((star, text)) => Named::Star(star, text),
+        None => Named::Wrong("its star_id is neither an integer nor PLATO_ and a UUID".to_owned()),
+    })
 }
 
 fn of_simulator(number: i64) -> Named {
@@ -212,12 +211,26 @@ pub(super) fn observed(root: &Group) -> Result<Option<[f64; 2]>, H5Error> {
         return Ok(None);
     }
     let Object::Dataset(time) = curve.open("time")? else { return Ok(None) };
-    let times = time.value(u64::MAX)?.first(usize::MAX);
-    let times = times.iter().filter_map(Scalar::as_f64).filter(|time| time.is_finite());
-    let range = times.fold(None, |range: Option<[f64; 2]>, time| match range {
-        None => Some([time, time]),
-        Some([start, end]) => Some([start.min(time), end.max(time)]),
-    });
+    range(&time)
+}
+
+/// Smallest and largest finite value of a dataset of floats, read block by block: a light curve may be large.
+fn range(of: &Dataset) -> Result<Option<[f64; 2]>, H5Error> {
+    let Type::Float { size, .. } = of.dtype()? else { return Ok(None) };
+    let mut range: Option<[f64; 2]> = None;
+    of.canonical(&mut |block| {
+        for bytes in block.chunks_exact(size) {
+            let value = match bytes {
+                [a, b, c, d] => f64::from(f32::from_le_bytes([*a, *b, *c, *d])),
+                [a, b, c, d, e, f, g, h] => f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+                _ => continue,
+            };
+            if value.is_finite() {
+                let [start, end] = range.unwrap_or([value, value]);
+                range = Some([start.min(value), end.max(value)]);
+            }
+        }
+    })?;
     Ok(range)
 }
 

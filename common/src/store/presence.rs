@@ -1,4 +1,4 @@
-//! Whether a worker of this host lives: it holds a lock on a file in its scratch directory, which the operating system
+//! Whether a process lives: it holds a lock on a file in its scratch directory, which the operating system
 //! lets go of when the process dies, however it dies and whatever process numbers mean in its container.
 
 use std::fs::{File, OpenOptions};
@@ -8,14 +8,14 @@ use std::path::Path;
 /// Name of the locked file.
 const FILE: &str = "alive";
 
-/// A worker's sign of life; it ends when this is dropped.
+/// A process' sign of life; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Presence {
     _locked: File,
 }
 
 impl Presence {
-    /// Shows that the worker whose scratch directory this is lives. The file appears locked: nobody can see it dead.
+    /// Shows that the process whose scratch directory this is lives. The file appears locked: nobody can see it dead.
     pub fn show(scratch: &Path) -> io::Result<Self> {
         let unseen = scratch.join(format!("{FILE}.{}", uuid::Uuid::new_v4()));
         let file = File::create_new(&unseen)?;
@@ -26,12 +26,12 @@ impl Presence {
     }
 }
 
-/// Whether this is the scratch directory of a worker, dead or alive.
-pub fn is_worker(scratch: &Path) -> bool {
+/// Whether this is the scratch directory of a process that showed itself, dead or alive.
+pub fn was_shown(scratch: &Path) -> bool {
     scratch.join(FILE).is_file()
 }
 
-/// Whether the worker whose scratch directory this is lives. Where that cannot be told it does.
+/// Whether the process whose scratch directory this is lives. Where that cannot be told it does.
 pub fn lives(scratch: &Path) -> bool {
     match OpenOptions::new().write(true).open(scratch.join(FILE)) {
         Ok(file) => file.try_lock().is_err(),
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_lives_as_long_as_it_holds_its_lock() {
+    fn a_process_lives_as_long_as_it_holds_its_lock() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(!lives(scratch.path()), "nobody was ever there");
         let presence = Presence::show(scratch.path()).unwrap();
