@@ -164,3 +164,32 @@ async fn coordinators_and_workers_join_and_leave_while_a_run_goes_on() -> Result
     scene.check().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn what_was_delivered_is_announced_once_however_often_it_is_delivered() -> Result<()> {
+    let mut campaign = Campaign::new()?;
+    campaign.deliver(QUARTER, "quiet=2", 1)?;
+    let directory = campaign.path("cluster");
+    fs::create_dir(&directory)?;
+    let pipeline = definition(&directory, 0.0, "/usr/bin/python3", "none")?;
+    let cluster = Cluster::start(&directory, &[&pipeline])?;
+    let delivery = campaign.star_files()?.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+    let deliver = |how: &[&'static str]| {
+        let arguments: Vec<&str> = how.iter().copied().chain(delivery.iter().map(String::as_str)).collect();
+        cluster.ask(&arguments)
+    };
+    let silent = deliver(&["ingest"])?;
+    assert_eq!(silent["events"], serde_json::json!([]));
+    let late = deliver(&["ingest", "--publish"])?;
+    assert_eq!(late["stars"][0]["result"]["result"], "unchanged", "{late}");
+    assert_eq!(late["events"].as_array().map(Vec::len), Some(1), "{late}");
+    let coordinator = cluster.coordinator("coordinator")?;
+    wait_until(PATIENCE, "the event is a run", async || {
+        cluster.ask(&["run", "list"]).is_ok_and(|runs| runs.as_array().is_some_and(|runs| runs.len() == 1))
+    })
+    .await?;
+    let again = deliver(&["ingest", "--publish"])?;
+    assert_eq!(again["events"], serde_json::json!([]), "the coordinator has it");
+    assert!(coordinator.terminate()?.success());
+    Ok(())
+}
