@@ -17,23 +17,28 @@ use serde_json::Value;
 const QUARTER: u16 = 3;
 
 fn main() -> Result<()> {
-    println!("one coordinator; a worker has 4 slots; stars of 31 tasks (five layers of six, then one)\n");
-    println!("{:<44}{:>9}{:>12}", "no-op tasks (nothing runs, all is confirmed)", "tasks", "tasks/s");
-    for workers in [1, 2] {
-        throughput(&format!("  {workers} worker(s)"), 100, workers, "noop", "")?;
+    // `cargo bench … -- noop` measures only that.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    println!("one coordinator; a worker has 4 slots; stars of 31 tasks (five layers of six, then one)");
+    if wanted("noop") {
+        println!("\n{:<44}{:>9}{:>12}", "no-op tasks (nothing runs, all is confirmed)", "tasks", "tasks/s");
+        for workers in [1, 2] {
+            throughput(&format!("  {workers} worker(s)"), 100, workers, "noop", "")?;
+        }
     }
-    println!("\n{:<44}{:>9}{:>12}", "processes that sleep 0.5 s", "tasks", "tasks/s");
-    for workers in [1, 2, 4, 8] {
-        throughput(
-            &format!("  {workers} worker(s), most possible {}", workers * 4 * 2),
-            5,
-            workers,
-            "process",
-            "sleep 0.5; ",
-        )?;
+    if wanted("process") {
+        println!("\n{:<44}{:>9}{:>12}", "processes that sleep 0.5 s", "tasks", "tasks/s");
+        for workers in [1, 2, 4, 8] {
+            let name = format!("  {workers} worker(s), most possible {}", workers * 4 * 2);
+            throughput(&name, 5, workers, "process", "sleep 0.5; ")?;
+        }
     }
-    println!("\nclasses: 4 default slots, 1 heavy slot with a backlog");
-    classes()
+    if wanted("classes") {
+        println!("\nclasses: 4 default slots, 1 heavy slot with a backlog");
+        classes()?;
+    }
+    Ok(())
 }
 
 /// Six modules a layer, each of which needs all of the layer before; one at the end.
