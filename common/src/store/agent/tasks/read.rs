@@ -168,14 +168,17 @@ pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
         Some(metadata) => metadata.attribute("star_id")?,
         None => None,
     };
-    let Some(value) = metadata.or(root.attribute("StarID")?) else { return Ok(Named::Nothing) };
-    if let [Scalar::Int(number)] = value.first(2).as_slice() {
-        return Ok(of_simulator(*number));
+    let mut found = Named::Nothing;
+    for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
+        if let [Scalar::Int(number)] = value.first(2).as_slice() {
+            return Ok(of_simulator(*number));
+        }
+        match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
+            Some((star, text)) => return Ok(Named::Star(star, text)),
+            None => found = Named::Wrong("its star_id is neither an integer nor PLATO_ and a UUID".to_owned()),
+        }
     }
-    Ok(match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
-        Some((star, text)) => Named::Star(star, text),
-        None => Named::Wrong("its star_id is neither an integer nor PLATO_ and a UUID".to_owned()),
-    })
+    Ok(found)
 }
 
 fn of_simulator(number: i64) -> Named {
