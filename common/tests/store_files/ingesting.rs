@@ -40,8 +40,13 @@ with h5py.File("{dir}/pfu.h5", "w") as f:
 pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: Scope) -> Vec<Ingested> {
     let files: Vec<_> = files.iter().map(|name| bench.path(name)).collect();
     let aliases = [("IDP_SAS_[FE_H]_SAPP".parse().unwrap(), "IDP_SAS_FE_H_SAPP".parse().unwrap())].into();
-    let options = IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope, aliases };
+    let options = IngestOptions { aliases, ..plain(scope) };
     take_in(&bench.store, &mut bench.agent, &files, &options).await
+}
+
+/// Options without aliases.
+fn plain(scope: Scope) -> IngestOptions {
+    IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope, aliases: Default::default() }
 }
 
 async fn take_in(
@@ -158,11 +163,7 @@ for index in range(6):
         f[f"EXTERNALS/X{index}/value"] = index
 "#,
     );
-    let options = IngestOptions {
-        dataset: "l1/lightcurve".parse().unwrap(),
-        scope: Scope::Quarter(quarter(3)),
-        aliases: Default::default(),
-    };
+    let options = plain(Scope::Quarter(quarter(3)));
     let mut deliveries = tokio::task::JoinSet::new();
     for index in 0..6 {
         let (store, options, file) = (bench.store.clone(), options.clone(), bench.path(&format!("{index}.h5")));
@@ -339,8 +340,7 @@ async fn names_that_are_no_text_and_files_of_the_store_itself_are_wrong_and_the_
     let odd = bench.path("x").with_file_name(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.h5"));
     std::fs::copy(bench.path("lc.h5"), &odd).unwrap();
     let own = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@1.h5"));
-    let options =
-        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    let options = plain(AS_WRITTEN);
     let files = [odd, own, bench.path("lc.h5")];
     let results = take_in(&bench.store, &mut bench.agent, &files, &options).await;
     assert!(reason(&results[0]).contains("UTF-8"), "{results:?}");
@@ -353,8 +353,7 @@ async fn names_that_are_no_text_and_files_of_the_store_itself_are_wrong_and_the_
 async fn a_file_that_is_too_large_for_a_store_is_wrong_for_that_reason() {
     let bench = Bench::new();
     bench.python(DELIVERED);
-    let options =
-        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    let options = plain(AS_WRITTEN);
     let mut agent = Agent::new(AgentOptions { file_size: 100_000, ..bench.agent.options().clone() });
     let results = take_in(&bench.store, &mut agent, &[bench.path("lc.h5")], &options).await;
     assert!(reason(&results[0]).contains("too large"), "{results:?}");
@@ -364,8 +363,7 @@ async fn a_file_that_is_too_large_for_a_store_is_wrong_for_that_reason() {
 async fn a_store_without_room_ends_a_delivery_and_blames_no_file() {
     let bench = Bench::new();
     bench.python(DELIVERED);
-    let options =
-        IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope: AS_WRITTEN, aliases: Default::default() };
+    let options = plain(AS_WRITTEN);
     // A directory that goes away stands for a disk without room: nothing can be written.
     let scratch = bench.store.scratch("gone").unwrap();
     let mut agent = Agent::new(AgentOptions { writable: scratch.clone(), ..bench.agent.options().clone() });
