@@ -60,5 +60,5 @@ say "truth beside result"
 in_image "$input:/truth:ro" "$store:/store:ro" -- python3 -m sas_modules.compare /truth/truth.json /store || code=1
 echo
 echo "star files: $store/stars/*/PLATO_*/Q*/PLATO_*.h5"
-echo "ask about one: SAS_STORE_ROOT=$store $bin/sas star show PLATO_…"
+echo "ask about one: $bin/sas star show --store $store PLATO_…"
 exit "$code"

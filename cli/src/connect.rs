@@ -1,9 +1,10 @@
 //! From configuration to the parts that a command talks to, each only where it is needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::Args;
 use common::config::{StoreConfig, load, local_queue, local_state};
 use common::id::RunId;
 use common::queue::SharedQueue;
@@ -22,7 +23,19 @@ use worker::runner::{RunnerError, SharedRunner};
 
 use crate::exit::Stop;
 
-/// What the commands read of the configuration; `[store]` may also be named on the command line.
+/// Which installation a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct Site {
+    /// Configuration file; without it the environment (`SAS_…`) and defaults serve.
+    #[arg(long, global = true, env = "SAS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Root of the store, instead of `[store] root` in the configuration. `init`, `ingest` and `local` make one where there
+    /// is none.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+/// What the commands read of the configuration.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -40,9 +53,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the file, if there is one, and the environment.
-    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(load(file, std::env::vars(), &["store", "queue", "state", "coordinator", "worker", "docker"])?)
+    /// Reads the file, if there is one, the environment, and what the command line says instead.
+    pub(crate) fn load(site: &Site) -> anyhow::Result<Self> {
+        let sections = ["store", "queue", "state", "coordinator", "worker", "docker"];
+        let mut config: Self = load(site.config.as_deref(), std::env::vars(), &sections)?;
+        if let Some(root) = site.store.clone() {
+            config.store = Some(StoreConfig { root });
+        }
+        Ok(config)
     }
 
     /// Files, or patterns of files, of the pipelines that events start.
@@ -52,19 +70,17 @@ impl Config {
 
     /// The store, which must be there.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(self.root(None)?)?)
+        Ok(Store::open(self.root()?)?)
     }
 
-    /// Whether there is a store in `root`, or in the configured place.
-    pub(crate) fn has_store(&self, root: Option<&Path>) -> bool {
-        self.root(root).is_ok_and(|root| Store::open(root).is_ok())
+    /// Whether there is a store in its place.
+    pub(crate) fn has_store(&self) -> bool {
+        self.root().is_ok_and(|root| Store::open(root).is_ok())
     }
 
-    /// The store in `root`, or the configured one; made when it is not there.
-    pub(crate) fn store_or_new(&self, root: Option<&Path>) -> anyhow::Result<Store> {
-        let root = self.root(root)?;
-        std::fs::create_dir_all(root).with_context(|| format!("failed to make directory `{}`", root.display()))?;
-        Ok(Store::init(root)?)
+    /// The store, made when it is not there.
+    pub(crate) fn store_or_new(&self) -> anyhow::Result<Store> {
+        make_store(self.root()?)
     }
 
     /// How modules are run on this host.
@@ -113,14 +129,20 @@ impl Config {
         Ok(Arc::new(MemoryState::new()))
     }
 
-    fn root<'a>(&'a self, named: Option<&'a Path>) -> anyhow::Result<&'a Path> {
-        named.or(self.store.as_ref().map(|store| store.root.as_path())).ok_or_else(|| {
+    fn root(&self) -> anyhow::Result<&Path> {
+        self.store.as_ref().map(|store| store.root.as_path()).ok_or_else(|| {
             Stop::Usage(
                 "no store: name it with --store, `[store] root` in the configuration, or SAS_STORE_ROOT".to_owned(),
             )
             .into()
         })
     }
+}
+
+/// The store in a directory; both are made when they are not there.
+pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
+    std::fs::create_dir_all(root).with_context(|| format!("failed to make directory `{}`", root.display()))?;
+    Ok(Store::init(root)?)
 }
 
 /// Why there is no runner: an engine that does not do what a new runner asks of it is a service out of reach.

@@ -8,11 +8,11 @@ mod operator;
 mod output;
 mod progress;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::connect::Site;
 use crate::output::{Format, note};
 
 /// Operate the stellar analysis cluster, or run a pipeline on this machine.
@@ -22,9 +22,8 @@ use crate::output::{Format, note};
 #[derive(Debug, Parser)]
 #[command(name = "sas", version)]
 struct Cli {
-    /// Configuration file; without it the environment (`SAS_…`) and defaults serve.
-    #[arg(long, global = true, env = "SAS_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    site: Site,
     /// Form of the answer.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Format,
@@ -82,16 +81,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let (config, format) = (cli.config.as_deref(), cli.output);
+    let (site, format) = (&cli.site, cli.output);
     match cli.command {
-        Command::Init(command) => command.run(config, format).await,
+        Command::Init(command) => command.run(site, format).await,
         Command::Pipeline(command) => command.run(format),
-        Command::Ingest(command) => command.run(config, format).await,
-        Command::Event(command) => command.run(config, format).await,
-        Command::Run(command) => command.run(config, format).await,
-        Command::Module(command) => command.run(config, format).await,
-        Command::Star(command) => command.run(config, format).await,
-        Command::Queue(command) => command.run(config, format).await,
-        Command::Local(command) => command.run(format).await,
+        Command::Ingest(command) => command.run(site, format).await,
+        Command::Event(command) => command.run(site, format).await,
+        Command::Run(command) => command.run(site, format).await,
+        Command::Module(command) => command.run(site, format).await,
+        Command::Star(command) => command.run(site, format).await,
+        Command::Queue(command) => command.run(site, format).await,
+        Command::Local(command) => command.run(site, format).await,
     }
 }

@@ -73,14 +73,16 @@ pub(crate) async fn watch(
 }
 
 /// An error when stars of a run that ended are not complete.
-pub(crate) fn require_complete(run: &RunSummary) -> anyhow::Result<()> {
+/// `store` is named where no configuration names it.
+pub(crate) fn require_complete(run: &RunSummary, store: Option<&str>) -> anyhow::Result<()> {
     let wrong: Vec<String> =
         run.ends.iter().filter(|(end, _)| **end != StarEnd::Complete).map(|(end, n)| format!("{n} {end}")).collect();
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Stop::Incomplete(format!("of {} stars {}; `sas star explain STAR` tells why", run.stars, wrong.join(", ")))
-        .into())
+    let store = store.map(|store| format!(" --store {store}")).unwrap_or_default();
+    let wrong = wrong.join(", ");
+    Err(Stop::Incomplete(format!("of {} stars {wrong}; `sas star explain STAR{store}` tells why", run.stars)).into())
 }
 
 /// Where a run stood when the watch began.

@@ -118,6 +118,10 @@ fn every_kind_of_end_has_its_code_and_its_words() {
         (Some("stopped"), "run watch", 6, "state out of reach"),
         (None, FAIL, 8, "of 1 stars 1 failed"),
         (Some("failed"), "run watch", 8, "of 1 stars 1 failed"),
+        (None, "star explain --store failed STAR FAILS", 0, "about to fail"),
+        (None, "local --pipeline fails.toml", 2, "--store"),
+        (None, "ingest --publish --store new FILE", 6, "message broker out of reach"),
+        (None, "run list --store new", 3, "is not a store"),
         (Some("failed"), "star explain STAR NONE", 3, "CLI has no module NONE"),
         (Some("failed"), &format!("star show {NOBODY}"), 3, "no run has star"),
     ];

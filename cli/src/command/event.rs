@@ -1,7 +1,5 @@
 //! `sas event`: says that stars have new data.
 
-use std::path::Path;
-
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use common::id::{DatasetName, Quarter, StarId};
@@ -10,7 +8,7 @@ use common::queue::{Outgoing, QueueName, SharedQueue};
 use common::store::Store;
 use uuid::Uuid;
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::output::Format;
 
 /// What publishers without a name of their own are called.
@@ -49,7 +47,7 @@ pub(crate) struct Publish {
 }
 
 impl Event {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let Self::Publish(asked) = self;
         let stars = match asked.stars_file {
             Some(file) => StarSelection::File(file),
@@ -59,7 +57,7 @@ impl Event {
         event.source = asked.source;
         event.id = asked.id.unwrap_or(event.id);
         let event = DatasetEvent::from_json(&to_json(&event))?;
-        publish(&Config::load(config)?.queue().await?, &event).await?;
+        publish(&Config::load(site)?.queue().await?, &event).await?;
         format
             .print(&event, |event| format!("published event {} of {} ({})", event.id, event.source, event.event_id()));
         Ok(())

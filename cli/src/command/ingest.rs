@@ -5,7 +5,7 @@ mod progress;
 mod publish;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -19,7 +19,7 @@ use delivery::{Delivery, listed};
 use progress::Progress;
 use serde::Serialize;
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::exit::Stop;
 use crate::output::{Format, table};
 
@@ -36,9 +36,6 @@ pub(crate) struct Ingest {
     /// A text file with more of them, one a line; `-` is standard input.
     #[arg(long, value_name = "LIST")]
     files_from: Option<PathBuf>,
-    /// Root of the store; made when it is not there.
-    #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
     /// The dataset that the files are a version of.
     #[arg(long, default_value = "l1/lightcurve")]
     dataset: DatasetName,
@@ -68,15 +65,15 @@ struct Answer {
 }
 
 impl Ingest {
-    pub(crate) async fn run(mut self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(config)?;
+    pub(crate) async fn run(mut self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(site)?;
         if let Some(list) = &self.files_from {
             self.files.extend(listed(list)?);
         }
         let options = self.options()?;
         // A broker that cannot be reached is found out before anything is copied.
         let queue = if self.publish { Some(config.queue().await?) } else { None };
-        let store = config.store_or_new(self.store.as_deref())?;
+        let store = config.store_or_new()?;
         let Taken { stars, stopped } = take_in(&store, &self.files, &options).await?;
         let mut answer = Answer { stars, events: Vec::new() };
         if format == Format::Text {

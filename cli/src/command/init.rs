@@ -3,7 +3,6 @@
 mod report;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use clap::Args;
 use common::id::ClassName;
@@ -18,7 +17,7 @@ use worker::config::RunnerKind;
 use worker::runner::docker::Found;
 use worker::runner::{Program, Runner};
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::output::Format;
 
 /// The oldest RabbitMQ that serves.
@@ -31,9 +30,6 @@ const RABBITMQ: (u32, u32) = (3, 10);
 /// unreachable. Ends with 0, with 1 when there is a problem, with 6 when a service does not answer.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Root of the store.
-    #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
     /// Bring images that are missing on this host here.
     #[arg(long)]
     pull: bool,
@@ -43,11 +39,14 @@ pub(crate) struct Init {
 }
 
 impl Init {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
-        let read = config.map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
-        let config = Config::load(config)?;
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let read = site
+            .config
+            .as_ref()
+            .map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
+        let config = Config::load(site)?;
         let mut checks = vec![Check::ok("configuration", read)];
-        let store = make_store(&config, self.store.as_deref(), &mut checks);
+        let store = make_store(&config, &mut checks);
         let definitions = pipelines(&config, &mut checks);
         rabbitmq(&config, &definitions, &mut checks).await;
         redis(&config, store.as_ref(), &mut checks).await;
@@ -59,9 +58,9 @@ impl Init {
     }
 }
 
-fn make_store(config: &Config, root: Option<&Path>, checks: &mut Vec<Check>) -> Option<Store> {
-    let existed = config.has_store(root);
-    let store = match config.store_or_new(root) {
+fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
+    let existed = config.has_store();
+    let store = match config.store_or_new() {
         Ok(store) => store,
         Err(error) => {
             checks.push(Check::problem("store", format!("{error:#}")));

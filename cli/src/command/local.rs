@@ -17,6 +17,7 @@ use common::store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
 use worker::config::RunnerKind;
 
 use crate::command::{event, ingest, run};
+use crate::connect::{Site, make_store};
 use crate::embedded::Cluster;
 use crate::exit::Stop;
 use crate::output::{Format, note};
@@ -24,16 +25,13 @@ use crate::progress;
 
 /// Run a pipeline on this machine in one process: no broker, no Redis.
 ///
-/// Takes the files into the store and runs the pipeline on the store's stars, quarter by quarter. What the store already
+/// Takes the files into the store of `--store` and runs the pipeline on the store's stars, quarter by quarter. What the store already
 /// holds is not computed again, so a run that was stopped goes on where it was.
 #[derive(Debug, Args)]
 pub(crate) struct Local {
     /// Pipeline file.
     #[arg(long, value_name = "FILE")]
     pipeline: PathBuf,
-    /// Root of the store; made when it is not there.
-    #[arg(long, value_name = "DIR")]
-    store: PathBuf,
     /// Star files to take in first; directories mean the HDF5 files below them.
     #[arg(value_name = "STAR FILE|DIR")]
     files: Vec<PathBuf>,
@@ -55,12 +53,12 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) async fn run(self, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         common::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
         let definition = load_definition(&self.pipeline)?;
-        std::fs::create_dir_all(&self.store)
-            .with_context(|| format!("failed to make directory `{}`", self.store.display()))?;
-        let store = Store::init(&self.store)?;
+        // Never the configured one: a cluster may be at work on it.
+        let root = site.store.as_deref().ok_or_else(|| Stop::Usage("no store: name it with --store".to_owned()))?;
+        let store = make_store(root)?;
         let ingested = self.take_in(&store, &definition.pipeline).await?;
         let work = self.work(&store)?;
         if work.is_empty() {
@@ -129,8 +127,8 @@ impl Local {
             });
         }
         format.print(&ends, |ends| ends.iter().map(run::show).collect::<Vec<_>>().join("\n\n"));
-        let hint = format!("SAS_STORE_ROOT={}", cluster.store.root().display());
-        ends.iter().try_for_each(|end| progress::require_complete(end).context(hint.clone()))
+        let store = cluster.store.root().display().to_string();
+        ends.iter().try_for_each(|end| progress::require_complete(end, Some(&store)))
     }
 }
 

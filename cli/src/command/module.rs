@@ -1,7 +1,5 @@
 //! `sas module`: holds modules back, in all runs of a pipeline, until they are released.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use common::id::{ModuleName, PipelineName};
 use common::store::Store;
@@ -9,7 +7,7 @@ use common::store::holds::{Grip, Held, HoldDecision};
 use coordinator::config::load_pipelines;
 use serde::Serialize;
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::exit::Stop;
 use crate::operator::operator;
 use crate::output::{Format, table};
@@ -46,8 +44,8 @@ struct Answer {
 }
 
 impl Module {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(config)?;
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(site)?;
         let store = config.store()?;
         match self {
             Self::Hold(which) => decide(&config, &store, which, Grip::Hold, format),

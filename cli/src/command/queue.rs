@@ -1,12 +1,11 @@
 //! `sas queue`: how full the queues are.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use clap::Subcommand;
 use common::queue::QueueName;
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::output::{Format, table};
 
 /// Queues of the message broker.
@@ -17,9 +16,9 @@ pub(crate) enum Queue {
 }
 
 impl Queue {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let Self::List = self;
-        let config = Config::load(config)?;
+        let config = Config::load(site)?;
         let (queue, state) = (config.queue().await?, config.state().await?);
         let mut classes = BTreeSet::new();
         classes.extend(state.runs().await?.into_iter().flat_map(|run| run.modules).map(|(_, class)| class));

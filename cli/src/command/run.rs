@@ -4,7 +4,6 @@ mod amend;
 mod lever;
 mod start;
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -14,7 +13,7 @@ use common::store::runs::{Amendment, Decided, Decision, StarEnd};
 use coordinator::view::{self, RunPhase, RunSummary};
 use strum::VariantArray;
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::exit::Stop;
 use crate::output::{Format, table};
 use crate::progress;
@@ -69,8 +68,8 @@ pub(crate) enum Run {
 }
 
 impl Run {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(config)?;
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(site)?;
         let store = config.store()?;
         match self {
             Self::List => {
@@ -92,7 +91,7 @@ impl Run {
                 let state = config.state_of(&store, &[run]).await?;
                 let end = progress::watch(&store, &state, run, timeout, format).await?;
                 format.print(&end, show);
-                progress::require_complete(&end)
+                progress::require_complete(&end, None)
             }
             Self::Start(asked) => start::start(&config, &store, asked, format).await,
             Self::Pause { run } => lever::decide(&store, run, Decided::Pause, format),

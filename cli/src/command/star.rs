@@ -1,14 +1,12 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use common::id::{ModuleName, RunId, StarId};
 use common::store::Store;
 use common::store::agent::{Agent, AgentOptions};
 use coordinator::view::{self, StarSummary, TaskSummary};
 
-use crate::connect::Config;
+use crate::connect::{Config, Site};
 use crate::exit::Stop;
 use crate::output::{Format, table};
 
@@ -36,8 +34,8 @@ pub(crate) struct Which {
 }
 
 impl Star {
-    pub(crate) async fn run(self, config: Option<&Path>, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(config)?;
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let config = Config::load(site)?;
         let (Self::Show(which) | Self::Explain { which, .. }) = &self;
         let store = config.store()?;
         let runs = match which.run {
