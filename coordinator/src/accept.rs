@@ -74,7 +74,7 @@ pub(crate) async fn open(ports: &Ports, run: RunId) -> Result<(), Trouble> {
         info.cursor = info.stars;
         ports.state.open_run(&info).await?;
         restore(ports, &course, &orders.since_end).await?;
-        rewind(ports, run, info.stars).await?;
+        rewind(ports, run).await?;
     } else {
         ports.state.open_run(&info).await?;
     }
@@ -86,9 +86,12 @@ pub(crate) async fn open(ports: &Ports, run: RunId) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Lets admission begin anew: it passes over stars that are in already.
-pub(crate) async fn rewind(ports: &Ports, run: RunId, from: u32) -> Result<(), Trouble> {
-    ports.state.write(run, ports.epoch(), Some(CursorMove { from, to: 0 }), &[]).await?;
+/// Lets admission begin anew, wherever it is: it passes over stars that are in already. Where it moves on at this very
+/// moment the comparison asks again.
+pub(crate) async fn rewind(ports: &Ports, run: RunId) -> Result<(), Trouble> {
+    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+    let back = CursorMove { from: view.info.cursor, to: 0 };
+    ports.state.write(run, ports.epoch(), Some(back), &[]).await?;
     ports.wakes.admission.notify_one();
     Ok(())
 }
@@ -175,6 +178,11 @@ fn dispose(
             new.push(record.run);
         }
         tracing::info!(run = %record.run, pipeline = %record.pipeline, stars = record.stars, "run accepted");
+    }
+    if records.is_empty() && record.event.data.start.is_none() {
+        let known: Vec<&str> = pipelines.iter().map(|definition| definition.pipeline.trigger.as_str()).collect();
+        let (event, dataset) = (record.id, &record.event.data.dataset);
+        tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
     Ok(Started::of(&store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?, new))
 }

@@ -7,6 +7,7 @@ use common::run::{Event, Row, TaskState};
 use common::state::{Phase, RunView};
 use common::store::runs::Selection;
 
+use crate::accept::rewind;
 use crate::advance::{News, Race};
 use crate::catalog::Course;
 use crate::dispatch::publish;
@@ -98,7 +99,8 @@ async fn retry(ports: &Ports, course: &Arc<Course>, selection: &Selection) -> Re
         news.bring_in(ports, Race::Again).await?;
         publish(ports, course, &news.ready).await?;
     }
-    Ok(())
+    // Admission may have passed over stars at the moment in which they were opened again.
+    rewind(ports, course.record.run).await
 }
 
 /// Where a star is in a run; `None` when it is not of it.

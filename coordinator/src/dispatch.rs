@@ -32,6 +32,11 @@ pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task,
     match ports.state.published(course.record.run, &confirmed).await {
         // It ended while the broker was silent: nobody waits for these any more, and claims of them are refused.
         Ok(()) | Err(StateError::NoRun(_)) => {}
+        // The broker has them all. They stay in the outbox, and are sent once more when the state answers again; sending
+        // them again until then would fill the queue.
+        Err(error @ StateError::Unreachable(_)) if failed.is_none() => {
+            tracing::warn!(%error, "task messages are confirmed, and cannot be noted yet");
+        }
         Err(error) => return Err(error.into()),
     }
     match failed {

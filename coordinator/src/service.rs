@@ -12,7 +12,7 @@ use common::message::{Completion, DatasetEvent, Report, parse_completion};
 use common::outcome::{Outcome, PlatformErrorKind};
 use common::pipeline::DefinitionFile;
 use common::queue::{Consumer, Delivery, QueueName, Receipt};
-use common::run::{Event, TaskState};
+use common::run::{Event, PLATFORM_BUDGET, TaskState};
 use common::state::{Detail, StateError};
 use futures::future::join_all;
 use tokio::sync::mpsc;
@@ -222,6 +222,10 @@ async fn lost_upstream(
         Err(StateError::NoRun(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
+    // The reader has spent what the platform may spend on it, and ends: its input need not be made for it once more.
+    if view.star.tries.get(&module).is_some_and(|tries| tries.platform + 1 >= PLATFORM_BUDGET) {
+        return Ok(Vec::new());
+    }
     // It may be on its way again: this completion need not be the first to miss it.
     let made = |producer: &ModuleIndex| view.star.row.cell(*producer).state == TaskState::Succeeded;
     let upstream = course.pipeline.module(module).upstream.iter().copied().filter(made).collect();

@@ -16,7 +16,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: u32, outcom
         Outcome::Skipped(_) => Verdict::Skipped,
         Outcome::UpstreamFailed { .. } => Verdict::UpstreamFailed,
         Outcome::Failed(failure) => {
-            let has_more = pipeline.memory(module, attempt + 1) > pipeline.memory(module, attempt);
+            let has_more = pipeline.memory(module, attempt.saturating_add(1)) > pipeline.memory(module, attempt);
             Verdict::Failed { again: is_worth_another_try(module, failure, has_more) }
         }
         Outcome::Errored(_) => Verdict::Errored,

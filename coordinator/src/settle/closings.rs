@@ -100,8 +100,9 @@ pub(crate) async fn write_lines(ports: Ports, closings: Closings, mut settled: m
             by_run.entry(done.course.record.run).or_default().push(done);
         }
         for (run, batch) in by_run {
-            // Lines that are written twice say the same.
-            while let Err(trouble) = close(&ports, &batch).await {
+            // Lines that are written twice say the same, but need not be written at every try.
+            let mut is_written = false;
+            while let Err(trouble) = close(&ports, &batch, &mut is_written).await {
                 outage.wait(&trouble).await;
             }
             outage.over();
@@ -114,12 +115,15 @@ pub(crate) async fn write_lines(ports: Ports, closings: Closings, mut settled: m
 }
 
 /// Writes the lines of stars of one run, forgets the stars, and ends the run after the last one.
-async fn close(ports: &Ports, batch: &[Settled]) -> Result<(), Trouble> {
+async fn close(ports: &Ports, batch: &[Settled], is_written: &mut bool) -> Result<(), Trouble> {
     let Some(first) = batch.first() else { return Ok(()) };
     let run = first.course.record.run;
-    let lines: Vec<SettledStar> = batch.iter().map(|done| done.line.clone()).collect();
-    let store = ports.store.clone();
-    blocking(move || store.append_settled(run, &lines)).await?;
+    if !*is_written {
+        let lines: Vec<SettledStar> = batch.iter().map(|done| done.line.clone()).collect();
+        let store = ports.store.clone();
+        blocking(move || store.append_settled(run, &lines)).await?;
+        *is_written = true;
+    }
     let closed = join_all(batch.iter().map(|done| ports.state.closed(run, done.line.star, &done.row))).await;
     for (done, closed) in batch.iter().zip(closed) {
         match closed {

@@ -6,13 +6,14 @@ use common::id::{ModuleIndex, RunId, StarId, StarIndex};
 use common::outcome::{Outcome, Skip};
 use common::pipeline::Pipeline;
 use common::run::{Row, TaskState};
-use common::state::{SharedState, StarView, StateError};
+use common::state::{Phase, SharedState, StarView, StateError};
 use common::store::agent::{Agent, AgentError, Manifest};
 use common::store::runs::{RunRecord, SettledStar, StarEnd};
 use common::store::{Store, paths};
 use jiff::Timestamp;
 
 use super::{StarSummary, TaskSummary, ViewError, pipeline_of, read, record};
+use crate::orders;
 use crate::settle::end_of_row;
 
 /// A star in one run; without a run in the newest that has it.
@@ -28,7 +29,9 @@ pub async fn star(
     let name = record.pipeline.clone();
     let held = read(store, move |store| store.held(&name)).await?;
     let held = held.iter().filter_map(|held| pipeline.index_of(&held.module)).collect();
-    let mut known = Known { row: Row::fresh(pipeline.modules.len()), held, ..Known::default() };
+    let id = record.run;
+    let is_paused = read(store, move |store| orders::read(store, id)).await?.phase == Phase::Paused;
+    let mut known = Known { row: Row::fresh(pipeline.modules.len()), held, is_paused, ..Known::default() };
     let is_in_flight = match state.star(record.run, index).await {
         Ok(view) => known.take_view(view),
         Err(StateError::NoRun(_)) => false,
@@ -84,6 +87,8 @@ struct Known {
     row: Row,
     /// Modules that operators hold.
     held: BTreeSet<ModuleIndex>,
+    /// Whether operators paused the run.
+    is_paused: bool,
     tasks: BTreeMap<ModuleIndex, KnownTask>,
     externals: Vec<String>,
     end: Option<StarEnd>,
@@ -280,6 +285,9 @@ impl Known {
             }
             TaskState::Queued if self.held.contains(&module) => {
                 format!("attempt {} waits until operators release {}{before}", known.attempt, definition.name)
+            }
+            TaskState::Queued if self.is_paused => {
+                format!("attempt {} waits until the run is resumed{before}", known.attempt)
             }
             TaskState::Queued => {
                 format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)

@@ -30,6 +30,16 @@ pub(super) fn breach(path: &Path, limit: u64) -> Result<Option<Exit>, RunnerErro
     }
 }
 
+/// The same, off the async threads: the directory may lie on a file system that hangs.
+pub(super) async fn final_breach(path: &Path, limit: u64) -> Result<Option<Exit>, RunnerError> {
+    let measured = path.to_owned();
+    let looked = tokio::task::spawn_blocking(move || breach(&measured, limit)).await;
+    looked.unwrap_or_else(|error| {
+        let source = io::Error::other(error);
+        Err(RunnerError::Directory { doing: "measure", path: path.to_owned(), source })
+    })
+}
+
 /// Returns when a running program breaks the limits of its output directory, with the way, or when the file system is
 /// about to be full; never, when neither happens.
 ///

@@ -90,7 +90,7 @@ impl Runner for ProcessRunner {
         let exit = match exit.map_err(|error| engine("wait for the program", &error))? {
             Exit::Signal(SIGXFSZ) => Exit::OutputTooLarge,
             exit @ (Exit::Code(_) | Exit::Signal(_)) => {
-                folder::breach(&spec.output, spec.limits.output)?.unwrap_or(exit)
+                folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(exit)
             }
             exit @ (Exit::OutOfMemory
             | Exit::TimeLimit
