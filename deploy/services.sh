@@ -139,6 +139,7 @@ case "${1:-}" in
   rabbitmq | redis | registry)
     [ $# -ge 3 ] || die "usage: services.sh $1 DIR PORT"
     mkdir -p "$2"
+    [ ! -f "$2/pid" ] || ! lives "$(cat "$2/pid")" || die "$2 has a service that runs: give each a directory of its own"
     "$1" "$(cd "$2" && pwd)" "${@:3}"
     ;;
   stop) stop "${2:?directory}" TERM ;;

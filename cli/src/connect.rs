@@ -139,9 +139,24 @@ impl Config {
     }
 }
 
-/// The store in a directory; both are made when they are not there.
+/// What may be in a directory that becomes a store: what an interrupted start left, and what file systems put there.
+const HARMLESS: [&str; 7] = ["shared", "stars", "events", "runs", "control", "scratch", "lost+found"];
+
+/// The store in a directory; both are made when they are not there. A directory with other things in it stays as it is.
 pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
     std::fs::create_dir_all(root).with_context(|| format!("failed to make directory `{}`", root.display()))?;
+    if !root.join("store.json").exists() {
+        let listed = root.read_dir().with_context(|| format!("failed to list `{}`", root.display()))?;
+        for entry in listed {
+            let name = entry?.file_name();
+            anyhow::ensure!(
+                HARMLESS.iter().any(|known| name == *known),
+                "`{}` is no store and has other things in it (`{}`): name an empty directory, or a new one",
+                root.display(),
+                name.display()
+            );
+        }
+    }
     Ok(Store::init(root)?)
 }
 

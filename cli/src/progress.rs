@@ -32,6 +32,9 @@ struct Standing {
     in_flight: u32,
     /// Tasks by state; `running` are queued ones that a worker has.
     tasks: BTreeMap<String, u64>,
+    /// Whether operators paused it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
     /// Classes of tasks to come that no worker has slots of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unserved: Vec<ClassName>,
@@ -110,6 +113,7 @@ impl Pace {
             stars_done,
             in_flight: run.in_flight,
             tasks,
+            paused: run.phase == RunPhase::Paused,
             unserved: run.unserved.clone(),
             rate: settled.saturating_sub(settled_before) as f64 / seconds,
             eta_seconds: (star_rate > 0.0).then(|| (f64::from(run.stars - stars_done) / star_rate) as u64),
@@ -176,6 +180,7 @@ fn describe_tasks(standing: &Standing) -> String {
             .eta_seconds
             .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
     );
+    parts.extend(standing.paused.then(|| "paused".to_owned()));
     parts.extend(run::unserved(&standing.unserved));
     parts.join(", ")
 }

@@ -120,6 +120,7 @@ fn every_kind_of_end_has_its_code_and_its_words() {
         (Some("failed"), "run watch", 8, "of 1 stars 1 failed"),
         (None, "star explain --store failed STAR FAILS", 0, "about to fail"),
         (None, "local --pipeline fails.toml", 2, "--store"),
+        (None, "ingest --store . FILE", 1, "is no store and has other things in it"),
         (None, "ingest --publish --store new FILE", 6, "message broker out of reach"),
         (None, "run list --store new", 3, "is not a store"),
         (Some("failed"), "star explain STAR NONE", 3, "CLI has no module NONE"),
@@ -147,9 +148,7 @@ fn what_failed_is_explained_with_the_last_lines_of_its_log() {
     let place = Place::new();
     place.check(None, FAIL, 8, "star explain");
     let explained = place.sas(Some("failed"), "star explain STAR").printed;
-    for line in
-        ["FAILS failed: failed (exit): exit code 3", "  | about to fail", "BELOW upstream_failed: upstream failed: X"]
-    {
+    for line in ["FAILS failed (exit): exit code 3", "  | about to fail", "BELOW upstream_failed: upstream failed: X"] {
         assert!(explained.contains(line), "{line} is not in\n{explained}");
     }
     let star = place.json("failed", "star show STAR -o json");

@@ -404,6 +404,9 @@ async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
 
     holder.kill().unwrap();
     holder.wait().unwrap();
+    // The program that it started has the lock, too, until it sees the end of its input.
+    let has_ended = async || !common::store::presence::lives(&folder("dead"));
+    wait_until(Duration::from_secs(30), "nobody holds the lock", has_ended).await.unwrap();
     assert_eq!(bench.runner.sweep(&|nonce| mine.contains(nonce)).await.unwrap(), 1, "one worker was killed");
     assert_eq!(bench.runner.sweep(&|_| false).await.unwrap(), 1, "one claim is not known any more");
     assert_eq!(containers(&bench.dir).len(), 1);

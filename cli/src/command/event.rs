@@ -58,10 +58,15 @@ impl Event {
         event.id = asked.id.unwrap_or(event.id);
         let event = DatasetEvent::from_json(&to_json(&event))?;
         publish(&Config::load(site)?.queue().await?, &event).await?;
-        format
-            .print(&event, |event| format!("published event {} of {} ({})", event.id, event.source, event.event_id()));
+        format.print(&event, published);
         Ok(())
     }
+}
+
+/// What to do after an event was published.
+pub(crate) fn published(event: &DatasetEvent) -> String {
+    let id = event.event_id();
+    format!("published event {id} of {}; `sas run watch --event {id}` follows what it starts", event.data.quarter)
 }
 
 /// A new event with an id of its own.

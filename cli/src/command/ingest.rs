@@ -19,6 +19,7 @@ use delivery::{Delivery, listed};
 use progress::Progress;
 use serde::Serialize;
 
+use crate::command::event;
 use crate::connect::{Config, Site};
 use crate::exit::Stop;
 use crate::output::{Format, table};
@@ -140,8 +141,7 @@ pub(crate) async fn take_in(store: &Store, named: &[PathBuf], options: &IngestOp
 }
 
 fn published_lines(events: &[DatasetEvent]) -> String {
-    let line = |event: &DatasetEvent| format!("published event {} of {}\n", event.id, event.data.quarter);
-    events.iter().map(line).collect()
+    events.iter().map(event::published).collect::<Vec<_>>().join("\n")
 }
 
 /// An error when a file was wrong; the others are in the store all the same.

@@ -7,7 +7,7 @@ mod start;
 use std::time::Duration;
 
 use clap::Subcommand;
-use common::id::{ClassName, ModuleName, RunId};
+use common::id::{ClassName, EventId, ModuleName, RunId};
 use common::run::TaskState;
 use common::store::runs::{Amendment, Decided, Decision, StarEnd};
 use coordinator::view::{self, RunPhase, RunSummary};
@@ -32,6 +32,10 @@ pub(crate) enum Run {
     Watch {
         /// The run; the newest unless given.
         run: Option<RunId>,
+        /// The run that this event starts, as `event publish` and `ingest --publish` name it; waits until a coordinator
+        /// accepted it.
+        #[arg(long, conflicts_with = "run")]
+        event: Option<EventId>,
         /// Give up after this time, as in `2h`.
         #[arg(long, value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
@@ -86,7 +90,11 @@ impl Run {
                 format.print(&summary, show);
                 Ok(())
             }
-            Self::Watch { run, timeout } => {
+            Self::Watch { run, event, timeout } => {
+                let run = match event {
+                    Some(event) => Some(start::run_of(&store, event).await?),
+                    None => run,
+                };
                 let run = named_or_newest(&store, run)?;
                 let state = config.state_of(&store, &[run]).await?;
                 let end = progress::watch(&store, &state, run, timeout, format).await?;

@@ -101,7 +101,11 @@ fn show(star: &StarSummary) -> String {
 fn explain(star: &StarSummary) -> String {
     let mut text = head(star);
     for task in &star.tasks {
-        text += &format!("\n\n{} {}: {}", task.module, state(task), task.reason);
+        text += &match task.reason.strip_prefix(&task.state.to_string()) {
+            // A reason that begins with the state says it already.
+            Some(_) => format!("\n\n{} {}", task.module, task.reason),
+            None => format!("\n\n{} {}: {}", task.module, state(task), task.reason),
+        };
         if !task.waits_for.is_empty() {
             let names: Vec<_> = task.waits_for.iter().map(ToString::to_string).collect();
             text += &format!("\n  waits for  {}", names.join(", "));

@@ -48,21 +48,23 @@ impl Store {
         Ok(chosen)
     }
 
-    /// The quarters that a star has in the store, sorted; none when it is not there.
+    /// The quarters of which data of a star were delivered, sorted.
     pub fn quarters_of(&self, star: StarId) -> Result<Vec<Quarter>, StoreError> {
         let mut quarters: Vec<Quarter> =
             names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()).collect();
+        // An event may have named a quarter that the star has nothing of; its outcome is on record there.
+        quarters.retain(|quarter| self.at(paths::externals(star, *quarter)).is_dir());
         quarters.sort_unstable();
         Ok(quarters)
     }
 
-    /// Stars that have a folder in the store, sorted, by the quarters that they have.
+    /// Stars by the quarters of which data of them were delivered, sorted.
     pub fn known_stars(&self) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
         let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
         for shard in names_in(&self.at("stars"))? {
             for name in names_in(&self.at("stars").join(shard))? {
                 let Ok(star) = name.parse::<StarId>() else { continue };
-                for quarter in names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()) {
+                for quarter in self.quarters_of(star)? {
                     quarters.entry(quarter).or_default().push(star);
                 }
             }

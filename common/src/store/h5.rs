@@ -54,6 +54,11 @@ impl H5Error {
         self.reason.starts_with("file write failed: ") && self.has_errno() && !self.reason.contains("File too large")
     }
 
+    /// Whether there is nothing of the library's in a file.
+    pub(super) fn is_no_hdf5(&self) -> bool {
+        self.reason.contains("file signature not found")
+    }
+
     fn has_errno(&self) -> bool {
         self.reason.contains("errno = ")
     }

@@ -43,7 +43,7 @@ pub enum Scope {
 pub enum Unnamed {
     /// Nowhere: they are wrong.
     Nowhere,
-    /// To the first quarter, as those of PLATO's simulator, unless the store has only other quarters of the star: then
+    /// To the first quarter, as those of PLATO's simulator, unless the store has other quarters of the star: then
     /// nobody can tell, and they are wrong.
     First,
     /// To this quarter.
@@ -239,7 +239,7 @@ fn quarter_for(
         ([], Unnamed::Nowhere) => Err("it names no quarter: it has no root attribute QUARTER_NUMBER".to_owned()),
         ([], Unnamed::First) => {
             let known = store.quarters_of(star)?;
-            if known.is_empty() || known.contains(&Quarter::FIRST) {
+            if known.iter().all(|quarter| *quarter == Quarter::FIRST) {
                 Ok(Some(Quarter::FIRST))
             } else {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();

@@ -240,7 +240,7 @@ with h5py.File("{dir}/linked.h5", "w") as f:
         ("empty.h5", "EXTERNALS"),
         ("badname.h5", "X@previous"),
         ("linked.h5", "external link"),
-        ("text.h5", "signature"),
+        ("text.h5", "no HDF5 file (9 bytes)"),
         ("missing.h5", "No such file"),
     ];
     let mut files: Vec<&str> = cases.iter().map(|(file, _)| *file).collect();
@@ -303,6 +303,11 @@ async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store
     assert!(matches!(named[0].result, IngestResult::Added { sequence: 2, .. }), "{named:?}");
     let both = deliver(&mut bench, &["lc.h5", "pfu.h5"], first).await;
     assert_eq!(both[0].result, IngestResult::Unchanged { sequence: 2 });
+    deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(0)) }).await;
+    let either = deliver(&mut bench, &["pfu.h5"], first).await;
+    assert!(reason(&either[0]).contains("Q000, Q003"), "{either:?}");
+    std::fs::create_dir_all(bench.store.at(paths::generations(star(), quarter(8)))).unwrap();
+    assert_eq!(bench.store.quarters_of(star()).unwrap(), [quarter(0), quarter(3)], "of Q008 there are no data");
 }
 
 #[tokio::test]

@@ -249,7 +249,7 @@ impl DockerRunner {
     /// What a container's end means.
     async fn exit(&self, name: &str, spec: &Spec, end: &End) -> Result<Exit, RunnerError> {
         if end.code == 0 {
-            return Ok(folder::breach(&spec.output, spec.limits.output)?.unwrap_or(Exit::Code(0)));
+            return Ok(folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(Exit::Code(0)));
         }
         if !end.certain {
             let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
@@ -260,7 +260,7 @@ impl DockerRunner {
         if state.oom_killed.unwrap_or(false) {
             return Ok(Exit::OutOfMemory);
         }
-        if let Some(exit) = folder::breach(&spec.output, spec.limits.output)? {
+        if let Some(exit) = folder::final_breach(&spec.output, spec.limits.output).await? {
             return Ok(exit);
         }
         Ok(match i32::try_from(end.code - 128) {
@@ -359,7 +359,8 @@ impl DockerRunner {
 
 fn keep(log: &mut BoundedLog, chunk: Result<LogOutput, Error>) {
     if let Ok(output) = chunk {
-        log.push(&output.into_bytes());
+        let stream = u8::from(matches!(output, LogOutput::StdErr { .. }));
+        log.push_of(stream, &output.into_bytes());
     }
 }
 

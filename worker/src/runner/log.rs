@@ -14,11 +14,22 @@ pub struct BoundedLog {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     cut: u64,
+    stream: Option<u8>,
+    in_line: bool,
 }
 
 impl BoundedLog {
+    /// Adds what one of several streams wrote next; where another one was in the middle of a line, a new line begins.
+    pub fn push_of(&mut self, stream: u8, bytes: &[u8]) {
+        if self.stream.replace(stream).is_some_and(|last| last != stream) && self.in_line {
+            self.push(b"\n");
+        }
+        self.push(bytes);
+    }
+
     /// Adds what was written next.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.in_line = bytes.last().map_or(self.in_line, |last| *last != b'\n');
         let (first, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
         self.head.extend_from_slice(first);
         let kept = &rest[rest.len().saturating_sub(TAIL)..];
@@ -54,6 +65,15 @@ mod tests {
         assert_eq!(logged(&[b"one\n", b"", b"two\0\xff"]), "one\ntwo\u{fffd}\u{fffd}");
         let exactly = vec![b'x'; HEAD + TAIL];
         assert_eq!(logged(&[&exactly]), String::from_utf8(exactly.clone()).unwrap());
+    }
+
+    #[test]
+    fn two_streams_do_not_share_a_line() {
+        let mut log = BoundedLog::default();
+        for (stream, bytes) in [(1, "out\n"), (2, "err "), (2, "goes on"), (1, "out"), (1, ""), (2, "the reason")] {
+            log.push_of(stream, bytes.as_bytes());
+        }
+        assert_eq!(log.text(), "out\nerr goes on\nout\nthe reason");
     }
 
     #[test]

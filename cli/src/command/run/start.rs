@@ -206,6 +206,14 @@ fn require_free(store: &Store, pipeline: &PipelineName, quarter: Quarter, stars:
     Ok(())
 }
 
+/// The run that an event started; an error when no coordinator accepts it in time.
+pub(crate) async fn run_of(store: &Store, event: EventId) -> anyhow::Result<RunId> {
+    accepted(store, event).await?.ok_or_else(|| {
+        let waited = PATIENCE.as_secs();
+        Stop::TimedOut(format!("no coordinator accepted event {event} within {waited} s: is one running?")).into()
+    })
+}
+
 /// The run that an event started, waited for; an error when it was refused.
 async fn accepted(store: &Store, event: EventId) -> anyhow::Result<Option<RunId>> {
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -213,7 +221,9 @@ async fn accepted(store: &Store, event: EventId) -> anyhow::Result<Option<RunId>
         match store.dispositions(event)?.unwrap_or_default().first() {
             Some(Disposition::Run { run }) => return Ok(Some(*run)),
             Some(Disposition::Rejected { reason }) => anyhow::bail!("the coordinator refused event {event}: {reason}"),
-            Some(Disposition::NoPipeline) => anyhow::bail!("the coordinator has no such pipeline"),
+            Some(Disposition::NoPipeline) => {
+                anyhow::bail!("no pipeline of the coordinator is started by the dataset of event {event}")
+            }
             None if tokio::time::Instant::now() >= until => return Ok(None),
             None => tokio::time::sleep(Duration::from_millis(100)).await,
         }

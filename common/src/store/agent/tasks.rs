@@ -62,7 +62,13 @@ fn problem(file: &Path) -> impl Fn(Problem) -> Refusal {
 /// Opens a file, telling one that is missing from one that is damaged.
 fn open(file: &Path) -> Done<File> {
     match std::fs::metadata(file) {
-        Ok(facts) if facts.is_file() => File::open(file).map_err(damaged(file)),
+        Ok(facts) if facts.is_file() => File::open(file).map_err(|error| {
+            if error.is_no_hdf5() {
+                let size = facts.len();
+                return refuse(RefusalKind::Damaged, format!("`{}` is no HDF5 file ({size} bytes)", file.display()));
+            }
+            damaged(file)(error)
+        }),
         Ok(_) => Err(refuse(RefusalKind::Damaged, format!("`{}` is not a regular file", file.display()))),
         Err(error) => Err(refuse(RefusalKind::Missing, format!("`{}`: {error}", file.display()))),
     }

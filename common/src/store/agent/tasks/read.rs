@@ -175,7 +175,12 @@ pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
         }
         match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
             Some((star, text)) => return Ok(Named::Star(star, text)),
-            None => found = Named::Wrong("its star_id is neither an integer nor PLATO_ and a UUID".to_owned()),
+            None => {
+                found = Named::Wrong(
+                    "it has no root attribute PLATO_ID, and its star_id is neither an integer nor PLATO_ and a UUID"
+                        .to_owned(),
+                );
+            }
         }
     }
     Ok(found)
