@@ -18,7 +18,7 @@ use crate::output::{Format, note};
 /// Operate the stellar analysis cluster, or run a pipeline on this machine.
 ///
 /// Exit codes: 0 all well, 1 failure, 2 usage, 3 not found, 6 a service out of reach, 7 timed out waiting,
-/// 8 some tasks failed or inputs were missing.
+/// 8 not all is complete: tasks failed, inputs were missing, files were wrong.
 #[derive(Debug, Parser)]
 #[command(name = "sas", version)]
 struct Cli {
