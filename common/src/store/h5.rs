@@ -3,6 +3,7 @@
 //! For one thread only, the store agent's: nothing here locks, and nothing follows a link that it was not asked to.
 //! Handles close themselves. A call that the library refuses is an [`H5Error`] with the library's innermost reason.
 
+mod error;
 mod types;
 mod values;
 mod write;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 
+pub(super) use error::H5Error;
 use hdf5_sys::h5::{H5_index_t, H5_iter_order_t, herr_t, hsize_t};
 use hdf5_sys::h5a::{H5A_info_t, H5Aexists, H5Aiterate2, H5Aopen};
 use hdf5_sys::h5d::{H5D_layout_t, H5Dget_create_plist, H5Dget_space, H5Dget_type};
@@ -34,35 +36,6 @@ pub(super) use values::Value;
 
 /// Attributes by which HDF5's dimension scales refer to each other, by addresses in their file: no values.
 pub(super) const OF_SCALES: [&str; 2] = ["DIMENSION_LIST", "REFERENCE_LIST"];
-
-/// What the library refused, and its innermost reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to {doing}: {reason}")]
-pub(super) struct H5Error {
-    doing: String,
-    reason: String,
-}
-
-impl H5Error {
-    /// Whether the operating system refused to read or write, and not the library to understand.
-    pub(super) fn is_of_the_system(&self) -> bool {
-        self.is_refused_write() || (self.reason.starts_with("file read failed: ") && self.has_errno())
-    }
-
-    /// Whether the operating system refused to write, other than for the size of the file.
-    pub(super) fn is_refused_write(&self) -> bool {
-        self.reason.starts_with("file write failed: ") && self.has_errno() && !self.reason.contains("File too large")
-    }
-
-    /// Whether there is nothing of the library's in a file.
-    pub(super) fn is_no_hdf5(&self) -> bool {
-        self.reason.contains("file signature not found")
-    }
-
-    fn has_errno(&self) -> bool {
-        self.reason.contains("errno = ")
-    }
-}
 
 pub(super) type Result<T> = std::result::Result<T, H5Error>;
 
