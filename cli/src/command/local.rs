@@ -25,8 +25,8 @@ use crate::progress;
 
 /// Run a pipeline on this machine in one process: no broker, no Redis.
 ///
-/// Takes the files into the store of `--store` and runs the pipeline on the store's stars, quarter by quarter. What the store already
-/// holds is not computed again, so a run that was stopped goes on where it was.
+/// Takes the files into the store of `--store` and runs the pipeline on the store's stars, quarter by quarter. What the
+/// store already holds is not computed again, so a run that was stopped goes on where it was.
 #[derive(Debug, Args)]
 pub(crate) struct Local {
     /// Pipeline file.
