@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use common::config::{StoreConfig, load, local_queue, local_state};
-use common::id::RunId;
-use common::queue::SharedQueue;
-use common::queue::amqp::{AmqpConfig, AmqpQueue};
-use common::state::SharedState;
-use common::state::memory::MemoryState;
-use common::state::redis::{RedisConfig, RedisState};
-use common::store::Store;
 use coordinator::config::CoordinatorConfig;
-use coordinator::orders;
+use coordinator::runs::standing;
+use domain::id::RunId;
 use serde::Deserialize;
+use services::config::{StoreConfig, load, local_queue, local_state};
+use services::queue::SharedQueue;
+use services::queue::amqp::{AmqpConfig, AmqpQueue};
+use services::state::SharedState;
+use services::state::memory::MemoryState;
+use services::state::redis::{RedisConfig, RedisState};
+use store::Store;
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::connect_runner;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
@@ -122,7 +122,7 @@ impl Config {
     /// What is needed to read these runs: Redis, or, where all of them have ended, nothing: what is over is in the store.
     pub(crate) async fn state_of(&self, store: &Store, runs: &[RunId]) -> anyhow::Result<SharedState> {
         for run in runs {
-            if !orders::read(store, *run)?.is_over {
+            if !standing::read(store, *run)?.is_over {
                 return self.state().await;
             }
         }

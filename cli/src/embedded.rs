@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::ClassName;
-use common::pipeline::DefinitionFile;
-use common::queue::SharedQueue;
-use common::queue::memory::MemoryQueue;
-use common::state::SharedState;
-use common::state::memory::MemoryState;
-use common::store::Store;
 use coordinator::config::{CoordinatorConfig, HttpConfig};
+use domain::id::ClassName;
+use domain::pipeline::Pipeline;
+use services::queue::SharedQueue;
+use services::queue::memory::MemoryQueue;
+use services::state::SharedState;
+use services::state::memory::MemoryState;
+use store::Store;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ impl Cluster {
     /// Starts both services for one pipeline.
     pub(crate) async fn start(
         store: &Store,
-        definition: DefinitionFile,
+        pipeline: Pipeline,
         runner: RunnerKind,
         slots: BTreeMap<ClassName, u32>,
     ) -> anyhow::Result<Self> {
@@ -63,7 +63,7 @@ impl Cluster {
             store: store.clone(),
             queue: queue.clone(),
             state: state.clone(),
-            pipelines: vec![definition],
+            pipelines: vec![pipeline],
             config: CoordinatorConfig::default(),
             http: HttpConfig::off(),
             agent: None,

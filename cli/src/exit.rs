@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use common::pipeline::LoadError;
-use common::queue::QueueError;
-use common::state::StateError;
-use common::store::StoreError;
 use coordinator::view::ViewError;
+use services::definition::LoadError;
+use services::queue::QueueError;
+use services::state::StateError;
+use store::StoreError;
 
 /// Ends other than success, as the last cause in an error's chain.
 #[derive(Debug, thiserror::Error)]

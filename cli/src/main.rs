@@ -60,7 +60,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    common::store::agent::serve_if_asked();
+    store::agent::serve_if_asked();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use common::id::{ClassName, RunId};
-use common::state::SharedState;
-use common::store::Store;
-use common::store::runs::StarEnd;
 use coordinator::view::{self, RunPhase, RunSummary, ViewError};
+use domain::id::{ClassName, RunId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use services::state::SharedState;
+use store::Store;
+use store::runs::StarEnd;
 
 use crate::command::run;
 use crate::exit::Stop;

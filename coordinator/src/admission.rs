@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{ModuleIndex, RunId, StarIndex};
-use common::run::{Event, Star};
-use common::state::{Change, CursorMove, Phase, RunInfo, RunView, StateError, Written};
+use domain::id::{ModuleIndex, RunId, StarIndex};
+use domain::run::{Event, Star};
 use plan::{Candidate, Demand, plan};
+use services::state::{Change, CursorMove, Phase, RunInfo, RunView, StateError, Written};
 use tokio_util::sync::CancellationToken;
 
+use crate::advance::dispatch::publish;
+use crate::advance::fold::{Step, fold};
 use crate::advance::{News, Race, admissions};
-use crate::catalog::Course;
 use crate::config::CoordinatorConfig;
-use crate::dispatch::publish;
-use crate::fold::{Step, fold};
+use crate::course::Course;
 use crate::ports::Ports;
 use crate::trouble::{Outage, Trouble, blocking};
 

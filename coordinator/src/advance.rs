@@ -3,19 +3,23 @@
 //!
 //! What is to be published after it is collected, not published here.
 
+pub(crate) mod dispatch;
+pub(crate) mod fold;
+pub(crate) mod verdict;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{StarIndex, Task};
-use common::run::{Event, Star};
-use common::state::{Admission, Change, StateError, Written};
-use common::store::runs::SettledStar;
+use domain::id::{StarIndex, Task};
+use domain::run::{Event, Star};
+use services::state::{Admission, Change, StateError, Written};
+use store::runs::SettledStar;
 
-use crate::catalog::Course;
-use crate::fold::{Step, fold};
+use crate::course::Course;
 use crate::ports::Ports;
 use crate::trouble::{Trouble, blocking};
+use fold::{Step, fold};
 
 /// Most stars in one write, since nobody else is served meanwhile.
 pub(crate) const AT_ONCE: usize = 512;

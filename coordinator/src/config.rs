@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use common::config::{LogConfig, StoreConfig, local_queue, local_state};
-use common::pipeline::{DefinitionFile, load_definition};
-use common::queue::amqp::AmqpConfig;
-use common::state::redis::RedisConfig;
+use domain::pipeline::Pipeline;
 use serde::Deserialize;
 use serde_with::{OneOrMany, serde_as};
+use services::config::{LogConfig, StoreConfig, local_queue, local_state};
+use services::definition::load_file;
+use services::queue::amqp::AmqpConfig;
+use services::state::redis::RedisConfig;
 
 use crate::hooks::Hook;
 
@@ -104,19 +105,19 @@ impl HttpConfig {
 }
 
 /// Loads the pipelines that these paths and patterns name; all mistakes of all files at once.
-pub fn load_pipelines(patterns: &[String]) -> Result<Vec<DefinitionFile>> {
+pub fn load_pipelines(patterns: &[String]) -> Result<Vec<Pipeline>> {
     let mut mistakes = Vec::new();
-    let mut pipelines: BTreeMap<_, (PathBuf, DefinitionFile)> = BTreeMap::new();
+    let mut pipelines: BTreeMap<_, (PathBuf, Pipeline)> = BTreeMap::new();
     for pattern in patterns {
         for path in files(pattern, &mut mistakes)? {
-            let definition = match load_definition(&path) {
-                Ok(definition) => definition,
+            let pipeline = match load_file(&path) {
+                Ok(pipeline) => pipeline,
                 Err(error) => {
                     mistakes.push(error.to_string());
                     continue;
                 }
             };
-            let name = definition.pipeline.name.clone();
+            let name = pipeline.name.clone();
             match pipelines.get(&name) {
                 Some((other, _)) if *other == path => {}
                 Some((other, _)) => mistakes.push(format!(
@@ -124,14 +125,14 @@ pub fn load_pipelines(patterns: &[String]) -> Result<Vec<DefinitionFile>> {
                     other.display(),
                     path.display()
                 )),
-                None => drop(pipelines.insert(name, (path, definition))),
+                None => drop(pipelines.insert(name, (path, pipeline))),
             }
         }
     }
     if !mistakes.is_empty() {
         bail!("{}", mistakes.join("\n"));
     }
-    Ok(pipelines.into_values().map(|(_, definition)| definition).collect())
+    Ok(pipelines.into_values().map(|(_, pipeline)| pipeline).collect())
 }
 
 /// The files that a path or pattern names; one that names none is a mistake.

@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{PipelineName, StarIndex};
-use common::store::runs::StarEnd;
+use domain::id::{PipelineName, StarIndex};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::runs::StarEnd;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::call::{Call, call};
 pub use self::moment::Moment;
-use crate::catalog::Course;
+use crate::course::Course;
 use crate::metrics::Counters;
 use crate::trouble::blocking;
 
@@ -148,8 +148,8 @@ impl Hooks {
         &self,
         course: &Arc<Course>,
         star: StarIndex,
-        before: &common::run::Row,
-        after: &common::run::Row,
+        before: &domain::run::Row,
+        after: &domain::run::Row,
     ) {
         if self.all.is_empty() {
             return;
@@ -206,7 +206,7 @@ async fn tell(hooks: &[Hook], counters: &Counters, happened: Happened) {
         group: group.as_deref(),
         end,
     };
-    let body = common::message::to_json(&told);
+    let body = domain::message::to_json(&told);
     for hook in hooks.iter().filter(|hook| hook.wants(moment, &course, group.as_deref())) {
         match call(&hook.call, hook.timeout, &body).await {
             Ok(()) => drop(counters.hooks_told.inc()),

@@ -1,32 +1,23 @@
 //! The coordinator: expands dataset events into runs, admits stars, unlocks tasks as completions arrive, closes stars and
 //! runs.
 //!
-//! The shell around the pure core of `common::run`: wait, decide, act, acknowledge. It keeps nothing that is not in the
+//! The shell around the pure core of `domain::run`: wait, decide, act, acknowledge. It keeps nothing that is not in the
 //! store or in the state, so that it may die at any instruction and any number of them may run at once.
 
-mod accept;
 mod admission;
 mod advance;
-mod catalog;
 pub mod config;
-mod control;
-mod dispatch;
-mod expand;
-mod finish;
-mod fold;
-mod hold;
+mod course;
+mod events;
 pub mod hooks;
 mod http;
 mod metrics;
-pub mod orders;
 mod ports;
-mod recovery;
-mod restore;
+pub mod runs;
 mod service;
 mod settle;
-mod sweep;
+mod timers;
 mod trouble;
-mod verdict;
 pub mod view;
 
 use std::path::PathBuf;
@@ -35,19 +26,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use common::pipeline::DefinitionFile;
-use common::queue::SharedQueue;
-use common::state::SharedState;
-use common::store::Store;
-use common::store::agent::{Agent, AgentOptions};
-use common::store::scratch::Scratch;
 use config::{CoordinatorConfig, HttpConfig};
-pub use expand::{BadList, star_list};
+use domain::pipeline::Pipeline;
+pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
 use metrics::Counters;
 use ports::Ports;
+use services::queue::SharedQueue;
+use services::state::SharedState;
 pub use settle::StarFiles;
 use settle::{Closings, Settler};
+use store::Store;
+use store::agent::{Agent, AgentOptions};
+use store::scratch::Scratch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,13 +60,13 @@ pub struct Parts {
     /// The state.
     pub state: SharedState,
     /// The pipelines that events start; of each name one.
-    pub pipelines: Vec<DefinitionFile>,
+    pub pipelines: Vec<Pipeline>,
     /// How it works.
     pub config: CoordinatorConfig,
     /// Where it answers; off in `sas local`.
     pub http: HttpConfig,
     /// The program that is started as store agent; `None` is the running one, which then must begin with
-    /// [`common::store::agent::serve_if_asked`].
+    /// [`store::agent::serve_if_asked`].
     pub agent: Option<PathBuf>,
 }
 
@@ -110,7 +101,7 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
         Some(started) => started?,
         None => return Ok(()),
     }
-    let pipelines: Arc<[DefinitionFile]> = pipelines.into();
+    let pipelines: Arc<[Pipeline]> = pipelines.into();
     let mut tasks = JoinSet::new();
     tasks.spawn(telling);
     if let Some(listener) = listener {
@@ -127,8 +118,8 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     }
     drop(settled);
     tasks.spawn(settle::write_lines(ports.clone(), closings.clone(), lines));
-    tasks.spawn(recovery::recover(ports.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
-    tasks.spawn(sweep::Sweeper::new(ports.clone(), config.clone(), closings).sweep(shutdown.clone()));
+    tasks.spawn(runs::comparison::recover(ports.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(timers::Sweeper::new(ports.clone(), config.clone(), closings).sweep(shutdown.clone()));
     tasks.spawn(service::events(ports.clone(), pipelines, shutdown.clone()));
     tasks.spawn(service::completions(ports.clone(), shutdown.clone()));
     tasks.spawn(admission::admit(ports, config, shutdown.clone()));
@@ -179,7 +170,7 @@ async fn start(ports: &Ports) -> Result<()> {
 async fn ready(ports: &Ports) -> Result<(), Trouble> {
     ports.state.check().await?;
     ports.mend_epoch().await?;
-    dispatch::declare(ports, &std::collections::BTreeSet::new()).await
+    advance::dispatch::declare(ports, &std::collections::BTreeSet::new()).await
 }
 
 /// A directory for star files in the making that no other part of this or another process has.

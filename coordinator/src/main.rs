@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use common::config::load;
-use common::service;
-use common::store::Store;
-use common::store::agent::serve_if_asked;
-use common::telemetry;
 use coordinator::Parts;
 use coordinator::config::{Config, SECTIONS, load_pipelines};
+use services::config::load;
+use services::service;
+use services::telemetry;
+use store::Store;
+use store::agent::serve_if_asked;
 
 /// Coordinator of the Stellar Analysis System: turns dataset events into runs, hands out tasks as they become ready, and
 /// closes stars.
@@ -86,8 +86,7 @@ fn start(arguments: Arguments) -> Result<()> {
     runtime.block_on(async {
         let shutdown = service::ended_by_signal()?;
         let store = Store::open(&config.store.root)?;
-        for definition in &pipelines {
-            let pipeline = &definition.pipeline;
+        for pipeline in &pipelines {
             tracing::info!(name = %pipeline.name, version = pipeline.version, trigger = %pipeline.trigger, "pipeline");
         }
         let connecting = service::connect(&config.queue, &config.state, "sas-coordinator");

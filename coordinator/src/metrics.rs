@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use common::queue::QueueName;
-use common::run::TaskState;
-use common::state::RunView;
+use domain::run::TaskState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use services::queue::QueueName;
+use services::state::RunView;
 
 use crate::ports::Ports;
 use crate::trouble::Trouble;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::queue::SharedQueue;
-use common::state::SharedState;
-use common::store::Store;
+use services::queue::SharedQueue;
+use services::state::SharedState;
+use store::Store;
 use tokio::sync::Notify;
 
-use crate::catalog::Catalog;
+use crate::course::Catalog;
 use crate::hooks::Hooks;
 use crate::metrics::Counters;
 use crate::trouble::{Trouble, blocking};

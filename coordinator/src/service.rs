@@ -7,27 +7,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{ModuleIndex, RunId, Task};
-use common::message::{Completion, DatasetEvent, Report, parse_completion};
-use common::outcome::{Outcome, PlatformErrorKind};
-use common::pipeline::DefinitionFile;
-use common::queue::{Consumer, Delivery, QueueName, Receipt};
-use common::run::{Event, PLATFORM_BUDGET, TaskState};
-use common::state::{Detail, StateError};
+use domain::id::{ModuleIndex, RunId, Task};
+use domain::message::{Completion, DatasetEvent, Report, parse_completion};
+use domain::outcome::{Outcome, PlatformErrorKind};
+use domain::pipeline::Pipeline;
+use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use futures::future::join_all;
+use services::queue::{Consumer, Delivery, QueueName, Receipt};
+use services::state::{Detail, StateError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{Accepted, accept};
+use crate::advance::dispatch::publish;
+use crate::advance::fold::Step;
+use crate::advance::verdict::verdict;
 use crate::advance::{News, Race};
-use crate::catalog::Course;
-use crate::dispatch::publish;
-use crate::fold::Step;
+use crate::course::Course;
+use crate::events::accept::{Accepted, accept};
 use crate::ports::Ports;
 use crate::settle::gone;
 use crate::trouble::{Outage, Trouble};
-use crate::verdict::verdict;
 
 /// Most completions that are decided together.
 const BATCH: usize = 512;
@@ -44,7 +44,7 @@ const EVENTS_AHEAD: u16 = 4;
 type Receipts = Vec<Box<dyn Receipt>>;
 
 /// Accepts dataset events until `shutdown`.
-pub(crate) async fn events(ports: Ports, pipelines: Arc<[DefinitionFile]>, shutdown: CancellationToken) {
+pub(crate) async fn events(ports: Ports, pipelines: Arc<[Pipeline]>, shutdown: CancellationToken) {
     let Some(mut consumer) = consume(&ports, QueueName::Events, EVENTS_AHEAD, &shutdown).await else { return };
     let mut outage = Outage::of("dataset events");
     while let Some(delivery) = shutdown.run_until_cancelled(consumer.next()).await {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use common::id::RunId;
-use common::queue::QueueError;
-use common::state::StateError;
-use common::store::StoreError;
-use common::store::agent::AgentError;
+use domain::id::RunId;
+use services::queue::QueueError;
+use services::state::StateError;
+use store::StoreError;
+use store::agent::AgentError;
 use tokio::time::Instant;
 
 /// Why something could not be done now.

@@ -6,19 +6,19 @@ mod star;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClassName, ModuleIndex, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
-use common::outcome::Outcome;
-use common::pipeline::Pipeline;
-use common::run::TaskState;
-use common::state::{Phase, RunView, SharedState, StateError, WorkerInfo};
-use common::store::agent::AgentError;
-use common::store::runs::{Decision, RunEnd, RunRecord, StarEnd};
-use common::store::{Store, StoreError, paths};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::outcome::Outcome;
+use domain::pipeline::Pipeline;
+use domain::run::TaskState;
 use jiff::Timestamp;
 use serde::Serialize;
+use services::state::{Phase, RunView, SharedState, StateError, WorkerInfo};
 pub use star::star;
+use store::agent::AgentError;
+use store::runs::{Decision, RunEnd, RunRecord, StarEnd};
+use store::{Store, StoreError, paths};
 
-use crate::orders;
+use crate::runs::standing;
 
 /// Why there is nothing to see.
 #[derive(Debug, thiserror::Error)]
@@ -265,7 +265,7 @@ fn unserved(view: &RunView, workers: &[WorkerInfo]) -> Vec<ClassName> {
 /// How a run ended, unless operators opened it again since.
 fn end_of(store: &Store, run: RunId) -> Result<Option<RunEnd>, StoreError> {
     let end = store.run_end(run)?;
-    Ok(if end.is_some() && orders::read(store, run)?.is_over { end } else { None })
+    Ok(if end.is_some() && standing::read(store, run)?.is_over { end } else { None })
 }
 
 fn held_in(view: &RunView) -> impl Iterator<Item = ModuleName> {

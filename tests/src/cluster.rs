@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, ensure};
-use common::store::Store;
 use rustix::process::{Pid, Signal, kill_process};
+use store::Store;
 
 use crate::{RabbitMq, Redis, light, program};
 

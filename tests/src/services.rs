@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use common::queue::amqp::AmqpConfig;
-use common::state::redis::RedisConfig;
+use services::queue::amqp::AmqpConfig;
+use services::state::redis::RedisConfig;
 
 /// Virtual hosts of the broker that tests share, beside `/`; each costs a tenth of a second at the start.
 const SHARED_VHOSTS: usize = 40;

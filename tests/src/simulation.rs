@@ -15,25 +15,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
-use common::config::LogConfig;
-use common::id::{RunId, StarId, StarIndex};
-use common::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use common::outcome::Outcome;
-use common::queue::memory::MemoryQueue;
-use common::queue::{Outgoing, QueueName, SharedQueue};
-use common::run::{Row, TaskState};
-use common::state::SharedState;
-use common::state::memory::MemoryState;
-use common::store::agent::{AgentError, Assemble, GenerationInfo, Refusal, RefusalKind};
-use common::store::events::Disposition;
-use common::store::runs::{SettledStar, StarEnd};
-use common::store::{Store, paths};
 use coordinator::config::{CoordinatorConfig, HttpConfig};
 use coordinator::hooks::Hook;
 use coordinator::{Parts, StarFiles};
+use domain::id::{RunId, StarId, StarIndex};
+use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
+use domain::outcome::Outcome;
+use domain::run::{Row, TaskState};
 pub use faults::Faults;
 use faults::{FaultyQueue, FaultyState};
 pub use script::Script;
+use services::config::LogConfig;
+use services::queue::memory::MemoryQueue;
+use services::queue::{Outgoing, QueueName, SharedQueue};
+use services::state::SharedState;
+use services::state::memory::MemoryState;
+use store::agent::{AgentError, Assemble, GenerationInfo, Refusal, RefusalKind};
+use store::events::Disposition;
+use store::runs::{SettledStar, StarEnd};
+use store::{Store, paths};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +64,7 @@ impl World {
     /// The same on a broker and a state of any kind.
     pub async fn start_on(broker: SharedQueue, state: SharedState, seed: u64, scripts: Vec<Script>) -> Result<Self> {
         // Nothing is said unless RUST_LOG asks for it.
-        common::telemetry::start(&LogConfig { filter: "off".to_owned(), ..LogConfig::default() })?;
+        services::telemetry::start(&LogConfig { filter: "off".to_owned(), ..LogConfig::default() })?;
         let directory = tempfile::tempdir()?;
         let faults = Arc::new(Faults::new(seed));
         broker.declare(&[]).await?;
@@ -105,7 +105,7 @@ impl World {
             store: self.store.clone(),
             queue: self.queue.clone(),
             state: self.state.clone(),
-            pipelines: self.scripts.iter().map(|script| script.definition.clone()).collect(),
+            pipelines: self.scripts.iter().map(|script| script.pipeline.clone()).collect(),
             config: CoordinatorConfig { in_flight: 20, hooks, ..CoordinatorConfig::default() },
             http: HttpConfig { listen: listen.to_owned() },
             agent: None,
@@ -223,7 +223,7 @@ impl World {
             }
             *ends.entry(line.end.context("E1")?).or_default() += 1;
         }
-        let modules = &script.definition.pipeline.modules;
+        let modules = &script.pipeline.modules;
         let recorded: BTreeMap<(usize, TaskState), u64> = end
             .counts
             .iter()
@@ -240,14 +240,14 @@ impl World {
     fn check_star(
         &self,
         script: &Script,
-        record: &common::store::runs::RunRecord,
+        record: &store::runs::RunRecord,
         star: StarId,
         line: &SettledStar,
         row: &Row,
         superseded: bool,
     ) -> Result<()> {
         let expected = script.expected(star);
-        for (cell, (module, wanted)) in row.cells().zip(script.definition.pipeline.indexed().zip(&expected)) {
+        for (cell, (module, wanted)) in row.cells().zip(script.pipeline.indexed().zip(&expected)) {
             let taken = superseded && cell.state == TaskState::Superseded;
             let (index, module) = module;
             ensure!(taken || cell.state == wanted.state, "{}: {} and not {}", module.name, cell.state, wanted.state);
@@ -281,7 +281,7 @@ impl World {
     /// The script of a pipeline.
     pub fn script(&self, pipeline: &str) -> Result<&Script> {
         let mut scripts = self.scripts.iter();
-        let found = scripts.find(|script| script.definition.pipeline.name.as_str() == pipeline);
+        let found = scripts.find(|script| script.pipeline.name.as_str() == pipeline);
         found.map(|script| &**script).with_context(|| format!("no pipeline {pipeline}"))
     }
 
@@ -329,7 +329,7 @@ async fn watch_counts(state: Arc<FaultyState>, violations: Arc<Mutex<Vec<String>
             };
             let mut counts: BTreeMap<_, BTreeMap<TaskState, u64>> = BTreeMap::new();
             for star in loaded {
-                for (module, cell) in (0..=u8::MAX).map(common::id::ModuleIndex).zip(star.row.cells()) {
+                for (module, cell) in (0..=u8::MAX).map(domain::id::ModuleIndex).zip(star.row.cells()) {
                     *counts.entry(module).or_default().entry(cell.state).or_default() += 1;
                 }
             }

@@ -17,17 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::contract::{self, Staging, Verdict};
-use common::id::{Key, Nonce, StarId, Task};
-use common::outcome::{Outcome, PlatformErrorKind, Success};
-use common::pipeline::Module;
-use common::state::Grant;
-use common::store::agent::Agent;
-use common::store::runs::{Amendment, Amendments};
-use common::store::{Store, durable, paths};
+use domain::contract::{self, Staging, Verdict};
+use domain::id::{Key, Nonce, StarId, Task};
+use domain::outcome::{Outcome, PlatformErrorKind, Success};
+use domain::pipeline::Module;
 use ending::{Ending, blocking};
 pub(crate) use look::Manifests;
 pub(crate) use prefetch::prefetch;
+use services::state::Grant;
+use store::agent::Agent;
+use store::runs::{Amendment, Amendments};
+use store::{Store, durable, paths};
 use tokio_util::sync::CancellationToken;
 
 use crate::run::Run;

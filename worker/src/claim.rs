@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::id::{ModuleIndex, Nonce, RunId, StarId, Task};
-use common::message::{TaskMessage, parse_task};
-use common::queue::{Delivery, Receipt};
-use common::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
-use common::store::StoreError;
+use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task};
+use domain::message::{TaskMessage, parse_task};
+use services::queue::{Delivery, Receipt};
+use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
+use store::StoreError;
 
 use crate::gate::Gate;
 use crate::run::{Run, Runs};

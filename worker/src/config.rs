@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use common::config::{ConfigError, LogConfig, StoreConfig, load, local_queue, local_state};
-use common::id::ClassName;
-use common::queue::amqp::AmqpConfig;
-use common::state::redis::RedisConfig;
+use domain::id::ClassName;
 use serde::{Deserialize, Serialize};
+use services::config::{ConfigError, LogConfig, StoreConfig, load, local_queue, local_state};
+use services::queue::amqp::AmqpConfig;
+use services::state::redis::RedisConfig;
 
 use crate::runner::docker::DockerConfig;
 

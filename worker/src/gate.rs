@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use common::outcome::{Outcome, PlatformErrorKind};
-use common::state::SharedState;
-use common::store::Store;
+use domain::outcome::{Outcome, PlatformErrorKind};
+use services::state::SharedState;
+use store::Store;
 use tokio::sync::watch;
 
 use crate::runner::SharedRunner;
@@ -126,7 +126,7 @@ pub(crate) async fn ask_store(store: &Store) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use common::outcome::{Failure, FailureKind, PlatformError};
+    use domain::outcome::{Failure, FailureKind, PlatformError};
 
     use super::*;
 

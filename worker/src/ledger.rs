@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::id::Nonce;
-use common::state::Lease;
+use domain::id::Nonce;
+use services::state::Lease;
 use tokio_util::sync::CancellationToken;
 
 /// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
@@ -108,7 +108,7 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use common::id::{EventId, ModuleIndex, RunId, StarIndex, Task};
+    use domain::id::{EventId, ModuleIndex, RunId, StarIndex, Task};
 
     use super::*;
 

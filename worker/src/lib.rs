@@ -17,13 +17,13 @@ mod slot;
 
 use std::sync::Arc;
 
-use common::store::Store;
 use config::{RunnerKind, WorkerConfig};
 use runner::docker::{DockerConfig, DockerRunner, Owner};
 use runner::noop::NoopRunner;
 use runner::process::ProcessRunner;
 use runner::{RunnerError, SharedRunner};
 pub use service::{Parts, run};
+use store::Store;
 
 /// A name that no other worker has: the host's, and a random part.
 pub fn unique_name(host: &str) -> String {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use common::service;
-use common::store::Store;
-use common::telemetry;
+use services::service;
+use services::telemetry;
+use store::Store;
 use worker::config::Config;
 use worker::{Parts, connect_runner, unique_name};
 
@@ -49,7 +49,7 @@ const EXAMPLE: &str = r#"Example of a configuration; only [store] must be there:
 The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-worker"#;
 
 fn main() -> ExitCode {
-    common::store::agent::serve_if_asked();
+    store::agent::serve_if_asked();
     match start(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

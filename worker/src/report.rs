@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use common::message::{Completion, to_json};
-use common::queue::{Outgoing, QueueName, SharedQueue};
+use domain::message::{Completion, to_json};
+use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
 
 use crate::ledger::Held;

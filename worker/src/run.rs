@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use common::id::{RunId, StarId, StarIndex};
-use common::pipeline::Pipeline;
-use common::store::runs::{Amendments, RunRecord, StarList};
-use common::store::{Store, StoreError};
+use domain::id::{RunId, StarId, StarIndex};
+use domain::pipeline::Pipeline;
+use store::runs::{Amendments, RunRecord, StarList};
+use store::{Store, StoreError};
 
 /// How many runs are kept in memory; more in flight at once cost reading them again.
 const KEPT: usize = 64;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backon::{ExponentialBuilder, Retryable};
-use common::id::ClassName;
-use common::queue::{QueueError, SharedQueue};
-use common::state::{SharedState, WorkerInfo};
-use common::store::Store;
-use common::store::agent::{Agent, AgentOptions};
-use common::store::presence::{self, Presence};
+use domain::id::ClassName;
+use services::queue::{QueueError, SharedQueue};
+use services::state::{SharedState, WorkerInfo};
+use store::Store;
+use store::agent::{Agent, AgentOptions};
+use store::presence::{self, Presence};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -176,7 +176,7 @@ impl Worker {
         }
     }
 
-    async fn renew(&self) -> Result<(), common::state::StateError> {
+    async fn renew(&self) -> Result<(), services::state::StateError> {
         let leases = self.ledger.leases();
         if leases.is_empty() {
             return Ok(());

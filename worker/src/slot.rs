@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::ClassName;
-use common::message::{Completion, Report as Ended, WIRE_VERSION};
-use common::outcome::{Outcome, PlatformError, PlatformErrorKind};
-use common::queue::{Consumer, Delivery, QueueError, QueueName};
-use common::state::Lease;
-use common::store::failures::FailureRecord;
+use domain::id::ClassName;
+use domain::message::{Completion, Report as Ended, WIRE_VERSION};
+use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
+use services::queue::{Consumer, Delivery, QueueError, QueueName};
+use services::state::Lease;
+use store::failures::FailureRecord;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;

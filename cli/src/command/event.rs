@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use common::id::{DatasetName, Quarter, StarId};
-use common::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use common::queue::{Outgoing, QueueName, SharedQueue};
-use common::store::Store;
+use domain::id::{DatasetName, Quarter, StarId};
+use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
+use services::queue::{Outgoing, QueueName, SharedQueue};
+use store::Store;
 use uuid::Uuid;
 
 use crate::connect::{Config, Site};

@@ -9,15 +9,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use common::id::{DatasetName, Quarter};
-use common::message::DatasetEvent;
-use common::pipeline::load_file;
-use common::store::Store;
-use common::store::agent::{Agent, AgentOptions};
-use common::store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use delivery::{Delivery, listed};
+use domain::id::{DatasetName, Quarter};
+use domain::message::DatasetEvent;
 use progress::Progress;
 use serde::Serialize;
+use services::definition::load_file;
+use store::Store;
+use store::agent::{Agent, AgentOptions};
+use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 
 use crate::command::event;
 use crate::connect::{Config, Site};

@@ -5,14 +5,14 @@ mod report;
 use std::collections::BTreeSet;
 
 use clap::Args;
-use common::id::ClassName;
-use common::pipeline::{DefinitionFile, Pipeline};
-use common::queue::amqp::server_version;
-use common::queue::{QueueError, QueueName};
-use common::state::StateError;
-use common::store::Store;
 use coordinator::config::load_pipelines;
+use domain::id::ClassName;
+use domain::pipeline::Pipeline;
 use report::{Check, Verdict, end, major_minor, text};
+use services::queue::amqp::server_version;
+use services::queue::{QueueError, QueueName};
+use services::state::StateError;
+use store::Store;
 use worker::config::RunnerKind;
 use worker::runner::docker::Found;
 use worker::runner::{Program, Runner};
@@ -76,15 +76,15 @@ fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
     Some(store)
 }
 
-fn pipelines(config: &Config, checks: &mut Vec<Check>) -> Vec<DefinitionFile> {
+fn pipelines(config: &Config, checks: &mut Vec<Check>) -> Vec<Pipeline> {
     let mut definitions = Vec::new();
     let before = checks.len();
     for pattern in config.pipelines() {
         match load_pipelines(std::slice::from_ref(pattern)) {
             Ok(found) => {
-                for definition in found {
-                    checks.push(Check::ok("pipeline", describe(&definition.pipeline)));
-                    definitions.push(definition);
+                for pipeline in found {
+                    checks.push(Check::ok("pipeline", describe(&pipeline)));
+                    definitions.push(pipeline);
                 }
             }
             Err(error) => checks.push(Check::problem(format!("pipeline {pattern}"), format!("{error:#}"))),
@@ -121,7 +121,7 @@ fn classes<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> BTreeSet<Cl
 }
 
 /// Declares the queues of these pipelines' classes, and those that are always there.
-async fn rabbitmq(config: &Config, definitions: &[DefinitionFile], checks: &mut Vec<Check>) {
+async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<Check>) {
     match server_version(config.broker()).await {
         Ok(Some(version)) if major_minor(&version).is_some_and(|found| found < RABBITMQ) => {
             checks.push(Check::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
@@ -130,7 +130,7 @@ async fn rabbitmq(config: &Config, definitions: &[DefinitionFile], checks: &mut 
         Ok(None) => checks.push(Check::ok("RabbitMQ", "it does not say its version; 3.10 or newer is needed")),
         Err(error) => return checks.push(of_queue("RabbitMQ", &error)),
     }
-    let classes = classes(definitions.iter().map(|definition| &definition.pipeline));
+    let classes = classes(definitions);
     let mut queues = vec![QueueName::Events, QueueName::Completions, QueueName::Dead];
     queues.extend(classes.iter().cloned().map(QueueName::Tasks));
     let classes: Vec<ClassName> = classes.into_iter().collect();
@@ -201,7 +201,7 @@ async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<Check>) 
 }
 
 /// The engine, and every image of these pipelines.
-async fn docker(config: &Config, store: &Store, definitions: &[DefinitionFile], pull: bool, checks: &mut Vec<Check>) {
+async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: bool, checks: &mut Vec<Check>) {
     if config.runner_kind() != RunnerKind::Docker {
         return checks.push(Check::ok("Docker", "not used: `[worker] runner` runs no containers"));
     }
@@ -213,7 +213,7 @@ async fn docker(config: &Config, store: &Store, definitions: &[DefinitionFile], 
         Ok(()) => Check::ok("Docker", "it answers"),
         Err(error) => Check::problem("Docker", error.to_string()),
     });
-    let modules = definitions.iter().flat_map(|definition| &definition.pipeline.modules);
+    let modules = definitions.iter().flat_map(|definition| &definition.modules);
     let images: BTreeSet<&str> = modules.filter(|module| module.enabled).map(|module| module.image.as_str()).collect();
     for image in images {
         let what = format!("image {image}");

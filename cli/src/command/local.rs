@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use common::config::LogConfig;
-use common::id::{Quarter, RunId, StarId};
-use common::message::{DatasetUpdate, StarSelection};
-use common::pipeline::{DefinitionFile, Pipeline, load_definition};
-use common::service;
-use common::store::Store;
-use common::store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
+use domain::id::{Quarter, RunId, StarId};
+use domain::message::{DatasetUpdate, StarSelection};
+use domain::pipeline::Pipeline;
+use services::config::LogConfig;
+use services::definition::load_file;
+use services::service;
+use store::Store;
+use store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
 
 use worker::config::RunnerKind;
 
@@ -54,20 +55,20 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        common::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
-        let definition = load_definition(&self.pipeline)?;
+        services::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
+        let pipeline = load_file(&self.pipeline)?;
         // Never the configured one: a cluster may be at work on it.
         let root = site.store.as_deref().ok_or_else(|| Stop::Usage("no store: name it with --store".to_owned()))?;
         let store = make_store(root)?;
-        let ingested = self.take_in(&store, &definition.pipeline).await?;
+        let ingested = self.take_in(&store, &pipeline).await?;
         let work = self.work(&store)?;
         if work.is_empty() {
             return Err(Stop::NotFound("the store has no star to run; name star files".to_owned()).into());
         }
         let signal = service::ended_by_signal().context("failed to listen for signals")?;
-        let cluster = self.start(&store, &definition).await?;
+        let cluster = self.start(&store, &pipeline).await?;
         let end = tokio::select! {
-            end = self.run_quarters(&cluster, &definition.pipeline, work, format) => end,
+            end = self.run_quarters(&cluster, &pipeline, work, format) => end,
             () = signal.cancelled() => {
                 note("interrupted: stops what runs");
                 Err(anyhow::anyhow!("interrupted; the same command goes on where this one was"))
@@ -78,11 +79,11 @@ impl Local {
         ingest::refuse_wrong(&ingested)
     }
 
-    async fn start(&self, store: &Store, definition: &DefinitionFile) -> anyhow::Result<Cluster> {
+    async fn start(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Cluster> {
         let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let slots = self.slots.unwrap_or(processors).max(1);
-        let slots = definition.pipeline.classes.keys().map(|class| (class.clone(), slots)).collect();
-        Cluster::start(store, definition.clone(), self.runner, slots).await
+        let slots = pipeline.classes.keys().map(|class| (class.clone(), slots)).collect();
+        Cluster::start(store, pipeline.clone(), self.runner, slots).await
     }
 
     async fn take_in(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Vec<Ingested>> {

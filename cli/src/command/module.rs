@@ -1,11 +1,11 @@
 //! `sas module`: holds modules back, in all runs of a pipeline, until they are released.
 
 use clap::{Args, Subcommand};
-use common::id::{ModuleName, PipelineName};
-use common::store::Store;
-use common::store::holds::{Grip, Held, HoldDecision};
 use coordinator::config::load_pipelines;
+use domain::id::{ModuleName, PipelineName};
 use serde::Serialize;
+use store::Store;
+use store::holds::{Grip, Held, HoldDecision};
 
 use crate::connect::{Config, Site};
 use crate::exit::Stop;
@@ -91,7 +91,7 @@ fn effect(what: Grip) -> &'static str {
 fn require_known(config: &Config, store: &Store, name: &PipelineName, module: &ModuleName) -> anyhow::Result<()> {
     let configured = load_pipelines(config.pipelines())?;
     let mut known = false;
-    for pipeline in configured.iter().map(|definition| &definition.pipeline).filter(|pipeline| pipeline.name == *name) {
+    for pipeline in configured.iter().filter(|pipeline| pipeline.name == *name) {
         if pipeline.index_of(module).is_some() {
             return Ok(());
         }

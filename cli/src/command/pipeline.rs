@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use common::pipeline::{draw, load_file};
+use domain::pipeline::draw;
 use serde::Serialize;
+use services::definition::load_file;
 
 use crate::exit::Stop;
 use crate::output::{Format, line, note, table};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Subcommand;
-use common::queue::QueueName;
+use services::queue::QueueName;
 
 use crate::connect::{Config, Site};
 use crate::output::{Format, table};

@@ -7,10 +7,10 @@ mod start;
 use std::time::Duration;
 
 use clap::Subcommand;
-use common::id::{ClassName, EventId, ModuleName, RunId};
-use common::run::TaskState;
-use common::store::runs::{Amendment, Decided, Decision, StarEnd};
 use coordinator::view::{self, RunPhase, RunSummary};
+use domain::id::{ClassName, EventId, ModuleName, RunId};
+use domain::run::TaskState;
+use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
 
 use crate::connect::{Config, Site};
@@ -112,7 +112,7 @@ impl Run {
     }
 }
 
-fn named_or_newest(store: &common::store::Store, run: Option<RunId>) -> anyhow::Result<RunId> {
+fn named_or_newest(store: &store::Store, run: Option<RunId>) -> anyhow::Result<RunId> {
     match run {
         Some(run) => Ok(run),
         None => Ok(store.runs()?.first().map(|record| record.run).ok_or_else(|| {

@@ -1,10 +1,10 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
 use clap::{Args, Subcommand};
-use common::id::{ModuleName, RunId, StarId};
-use common::store::Store;
-use common::store::agent::{Agent, AgentOptions};
 use coordinator::view::{self, StarSummary, TaskSummary};
+use domain::id::{ModuleName, RunId, StarId};
+use store::Store;
+use store::agent::{Agent, AgentOptions};
 
 use crate::connect::{Config, Site};
 use crate::exit::Stop;

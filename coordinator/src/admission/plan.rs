@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{ClassName, RunId};
-use common::state::RunView;
+use domain::id::{ClassName, RunId};
+use services::state::RunView;
 
 /// A run that could let a star in.
 #[derive(Debug, Clone)]
@@ -85,8 +85,8 @@ fn share(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
 
 #[cfg(test)]
 mod tests {
-    use common::id::{EventId, ModuleIndex};
-    use common::state::{Counts, Phase, RunInfo};
+    use domain::id::{EventId, ModuleIndex};
+    use services::state::{Counts, Phase, RunInfo};
 
     use super::*;
 
@@ -141,7 +141,7 @@ mod tests {
             run: run(1),
             pipeline: "P".parse().unwrap(),
             version: "1".to_owned(),
-            quarter: common::id::Quarter::FIRST,
+            quarter: domain::id::Quarter::FIRST,
             stars: 100,
             modules: Vec::new(),
             horizon: 1,

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use common::pipeline::Pipeline;
-use common::run::Row;
+use domain::pipeline::Pipeline;
+use domain::run::Row;
 use serde::{Deserialize, Serialize};
 
 /// What a hook can wait for.
@@ -61,8 +61,8 @@ fn is_settled(pipeline: &Pipeline, row: &Row, group: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use common::pipeline::load;
-    use common::run::TaskState;
+    use domain::pipeline::load;
+    use domain::run::TaskState;
 
     use super::*;
 

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::id::{RunId, StarIndex};
-use common::run::Row;
-use common::state::{StateError, Written};
-use common::store::runs::SettledStar;
+use domain::id::{RunId, StarIndex};
+use domain::run::Row;
 use futures::future::join_all;
+use services::state::{StateError, Written};
+use store::runs::SettledStar;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::catalog::Course;
-use crate::finish::end_if_done;
+use crate::course::Course;
 use crate::ports::Ports;
+use crate::runs::end::end_if_done;
 use crate::trouble::{Outage, Trouble, blocking};
 
 /// Stars that wait to be closed; what does not fit is named again by its timer.

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use common::id::{Key, ModuleIndex, StarId};
-use common::outcome::{Outcome, Skip};
-use common::pipeline::Module;
-use common::run::{Row, TaskState};
-use common::state::{Admission, Detail, StarView};
-use common::store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
-use common::store::runs::StarEnd;
+use domain::id::{Key, ModuleIndex, StarId};
+use domain::outcome::{Outcome, Skip};
+use domain::pipeline::Module;
+use domain::run::{Row, TaskState};
+use services::state::{Admission, Detail, StarView};
+use store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
+use store::runs::StarEnd;
 
-use crate::catalog::Course;
+use crate::course::Course;
 
 /// How a star ended, the worst of its tasks deciding.
 pub(super) fn star_end(view: &StarView) -> StarEnd {

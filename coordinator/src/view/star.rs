@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ModuleIndex, RunId, StarId, StarIndex};
-use common::outcome::{Outcome, Skip};
-use common::pipeline::Pipeline;
-use common::run::{Row, TaskState};
-use common::state::{Phase, SharedState, StarView, StateError};
-use common::store::agent::{Agent, AgentError, Manifest};
-use common::store::runs::{RunRecord, SettledStar, StarEnd};
-use common::store::{Store, paths};
+use domain::id::{ModuleIndex, RunId, StarId, StarIndex};
+use domain::outcome::{Outcome, Skip};
+use domain::pipeline::Pipeline;
+use domain::run::{Row, TaskState};
 use jiff::Timestamp;
+use services::state::{Phase, SharedState, StarView, StateError};
+use store::agent::{Agent, AgentError, Manifest};
+use store::runs::{RunRecord, SettledStar, StarEnd};
+use store::{Store, paths};
 
 use super::{StarSummary, TaskSummary, ViewError, pipeline_of, read, record};
-use crate::orders;
+use crate::runs::standing;
 use crate::settle::end_of_row;
 
 /// A star in one run; without a run in the newest that has it.
@@ -30,7 +30,7 @@ pub async fn star(
     let held = read(store, move |store| store.held(&name)).await?;
     let held = held.iter().filter_map(|held| pipeline.index_of(&held.module)).collect();
     let id = record.run;
-    let is_paused = read(store, move |store| orders::read(store, id)).await?.phase == Phase::Paused;
+    let is_paused = read(store, move |store| standing::read(store, id)).await?.phase == Phase::Paused;
     let mut known = Known { row: Row::fresh(pipeline.modules.len()), held, is_paused, ..Known::default() };
     let is_in_flight = match state.star(record.run, index).await {
         Ok(view) => known.take_view(view),

@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::id::{ClassName, ModuleIndex, RunId, StarIndex};
-use common::queue::{Consumer, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, Receipt, SharedQueue};
-use common::run::{Row, Star};
-use common::state::{
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::run::{Row, Star};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use services::queue::{Consumer, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, Receipt, SharedQueue};
+use services::state::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, SharedState, StarView, State,
     StateError, WorkerInfo, Written,
 };
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
 /// How long a confirm is waited for, as on RabbitMQ.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::id::{Key, ModuleIndex, StarId};
-use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind, Skip, Success};
-use common::pipeline::{DefinitionFile, load};
-use common::run::{Cell, Decision, Graph, Row, Rule, TaskState, Tries, TriggerRule, decide};
+use domain::id::{Key, ModuleIndex, StarId};
+use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind, Skip, Success};
+use domain::pipeline::{Pipeline, load};
+use domain::run::{Cell, Decision, Graph, Row, Rule, TaskState, Tries, TriggerRule, decide};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -17,7 +17,7 @@ use strum::VariantArray;
 /// A pipeline and the fate of its tasks.
 pub struct Script {
     /// The pipeline.
-    pub definition: DefinitionFile,
+    pub pipeline: Pipeline,
     /// Its graph.
     pub graph: Graph,
     seed: u64,
@@ -94,12 +94,7 @@ impl Script {
         }
         let pipeline = load("simulated.toml", &text, None).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
         let graph = pipeline.graph();
-        Self {
-            definition: DefinitionFile { pipeline, text, data_model: String::new() },
-            graph,
-            seed,
-            amended: AtomicU64::new(0),
-        }
+        Self { pipeline, graph, seed, amended: AtomicU64::new(0) }
     }
 
     /// From now on everything that runs has another image.

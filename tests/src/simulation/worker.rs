@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::id::{Key, ModuleIndex, Nonce};
-use common::message::{Completion, Report, TaskMessage, WIRE_VERSION, parse_task, to_json};
-use common::outcome::{Outcome, PlatformError, PlatformErrorKind};
-use common::queue::{Outgoing, Queue, QueueName};
-use common::run::{Cell, Decision, TaskState, decide};
-use common::state::{Claim, ClaimRequest, Grant, Lease, State, WorkerInfo};
-use common::store::{Store, paths};
+use domain::id::{Key, ModuleIndex, Nonce};
+use domain::message::{Completion, Report, TaskMessage, WIRE_VERSION, parse_task, to_json};
+use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
+use domain::run::{Cell, Decision, TaskState, decide};
 use jiff::Timestamp;
+use services::queue::{Outgoing, Queue, QueueName};
+use services::state::{Claim, ClaimRequest, Grant, Lease, State, WorkerInfo};
+use store::{Store, paths};
 
 use super::faults::{FaultyQueue, FaultyState};
 use super::{Faults, Script, note};
@@ -169,7 +169,7 @@ impl Worker {
 
     /// Where a result of this star is.
     fn product(&self, script: &Script, message: &TaskMessage, module: ModuleIndex, key: &Key) -> PathBuf {
-        let module = &script.definition.pipeline.module(module).name;
+        let module = &script.pipeline.module(module).name;
         let quarter = 3.try_into().expect("a quarter");
         self.store.at(paths::product(message.name, quarter, module, key))
     }
@@ -201,6 +201,6 @@ impl Worker {
 
     fn script(&self, message: &TaskMessage) -> Option<Arc<Script>> {
         let record = self.store.run(message.run).ok()??;
-        self.scripts.iter().find(|script| script.definition.pipeline.name == record.pipeline).cloned()
+        self.scripts.iter().find(|script| script.pipeline.name == record.pipeline).cloned()
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use common::contract::{Staging, seed};
-use common::expression::Scalar;
-use common::id::Key;
-use common::outcome::{FailureKind, Success};
-use common::pipeline::{Origin, Source};
-use common::store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
-use common::store::{Commit, durable};
+use domain::contract::{Staging, seed};
+use domain::expression::Scalar;
+use domain::id::Key;
+use domain::outcome::{FailureKind, Success};
+use domain::product::{Origin, Source};
 use serde_json::Value;
+use store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
+use store::{Commit, durable};
 
 use super::ending::chain;
 use super::look::Seen;

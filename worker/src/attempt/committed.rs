@@ -5,9 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::outcome::PlatformErrorKind;
-use common::store::agent::{AgentError, RefusalKind};
-use common::store::{StoreError, durable};
+use domain::outcome::PlatformErrorKind;
+use store::agent::{AgentError, RefusalKind};
+use store::{StoreError, durable};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::chain;

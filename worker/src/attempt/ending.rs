@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use common::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
-use common::store::StoreError;
-use common::store::agent::AgentError;
+use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
+use store::StoreError;
+use store::agent::AgentError;
 
 use crate::runner::RunnerError;
 

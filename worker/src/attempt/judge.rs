@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::contract;
-use common::expression::Scalar;
-use common::id::ProductName;
-use common::outcome::{FailureKind, PlatformErrorKind};
-use common::pipeline::Module;
-use common::store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, RefusalKind, Violation};
+use domain::contract;
+use domain::expression::Scalar;
+use domain::id::ProductName;
+use domain::outcome::{FailureKind, PlatformErrorKind};
+use domain::pipeline::Module;
+use store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, RefusalKind, Violation};
 
 use super::ending::chain;
 use super::twice::believed;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::contract::{self, Presence, View};
-use common::expression::Scalar;
-use common::id::{ModuleIndex, ProductName};
-use common::outcome::{Outcome, PlatformErrorKind};
-use common::pipeline::{Origin, Source};
-use common::run::TaskState;
-use common::store::agent::{At, Manifest};
-use common::store::paths;
+use domain::contract::{self, Presence, View};
+use domain::expression::Scalar;
+use domain::id::{ModuleIndex, ProductName};
+use domain::outcome::{Outcome, PlatformErrorKind};
+use domain::product::{Origin, Source};
+use domain::run::TaskState;
+use store::agent::{At, Manifest};
+use store::paths;
 use tokio_util::sync::CancellationToken;
 
 use super::committed::{await_file, unreadable};
@@ -81,7 +81,7 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
 struct Held {
     file: String,
     path: String,
-    digest: common::id::Digest,
+    digest: domain::id::Digest,
 }
 
 /// A product that is there, or why it is not.

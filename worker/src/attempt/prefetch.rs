@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::id::ClassName;
-use common::store::Store;
+use domain::id::ClassName;
 use futures::StreamExt;
+use store::Store;
 
 use super::{Ending, fixed_identity, program};
 use crate::run::Run;

@@ -7,12 +7,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::contract::{Role, Staging};
-use common::outcome::PlatformErrorKind;
-use common::pipeline::{Origin, Source};
-use common::store::StoreError;
-use common::store::agent::{AgentError, Stage, StageItem};
+use domain::contract::{Role, Staging};
+use domain::outcome::PlatformErrorKind;
+use domain::product::{Origin, Source};
 use serde_json::json;
+use store::StoreError;
+use store::agent::{AgentError, Stage, StageItem};
 use tokio_util::sync::CancellationToken;
 
 use super::committed::await_file;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use common::outcome::PlatformErrorKind;
-use common::store::agent::{AgentError, Manifest, RefusalKind};
+use domain::outcome::PlatformErrorKind;
+use store::agent::{AgentError, Manifest, RefusalKind};
 
 use super::Desk;
 use super::ending::{Ending, chain};

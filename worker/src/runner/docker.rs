@@ -23,9 +23,9 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
-use common::store::presence;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
+use store::presence;
 use tokio_util::sync::CancellationToken;
 
 pub use lookup::Found;

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use common::store::Store;
-use common::store::ingest::{Ingested, wrong};
+use store::Store;
+use store::ingest::{Ingested, wrong};
 use walkdir::WalkDir;
 
 /// How the names of HDF5 files end.

@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use common::store::ingest::{IngestResult, Ingested};
 use indicatif::{ProgressBar, ProgressStyle};
+use store::ingest::{IngestResult, Ingested};
 
 use crate::output::note;
 

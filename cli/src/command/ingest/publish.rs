@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DatasetName, Quarter, StarId};
-use common::message::{DatasetEvent, DatasetUpdate, StarSelection};
-use common::queue::SharedQueue;
-use common::store::Store;
-use common::store::events::EventRecord;
-use common::store::ingest::{IngestResult, Ingested};
 use coordinator::star_list;
+use domain::id::{DatasetName, Quarter, StarId};
+use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
+use services::queue::SharedQueue;
+use store::Store;
+use store::events::EventRecord;
+use store::ingest::{IngestResult, Ingested};
 
 use crate::command::event;
 

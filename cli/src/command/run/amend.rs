@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use common::id::{ModuleName, RunId};
-use common::pipeline::{Module, Pipeline};
-use common::state::StateError;
-use common::store::Store;
-use common::store::runs::{Amendment, Amendments, Decided};
+use domain::id::{ModuleName, RunId};
+use domain::pipeline::{Module, Pipeline};
+use services::state::StateError;
+use store::Store;
+use store::runs::{Amendment, Amendments, Decided};
 use worker::runner::{Program, SharedRunner};
 
 use super::lever::{Answer, require_sense, standing, unknown, write};

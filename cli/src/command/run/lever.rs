@@ -3,13 +3,13 @@
 //! Redis need not answer: what is decided is on record before anything follows it, and outlives whatever is down now.
 
 use clap::Args;
-use common::id::{ModuleName, RunId, StarId};
-use common::run::{Row, TaskState};
-use common::state::Phase;
-use common::store::Store;
-use common::store::runs::{Decided, Decision, RunEnd, RunRecord, Selection};
-use coordinator::orders::{self, Orders, Sense};
+use coordinator::runs::standing::{self, Orders, Sense};
+use domain::id::{ModuleName, RunId, StarId};
+use domain::run::{Row, TaskState};
 use serde::Serialize;
+use services::state::Phase;
+use store::Store;
+use store::runs::{Decided, Decision, RunEnd, RunRecord, Selection};
 
 use crate::exit::Stop;
 use crate::operator::operator;
@@ -88,7 +88,7 @@ pub(crate) fn standing(store: &Store, run: RunId) -> anyhow::Result<Orders> {
     if store.run(run)?.is_none() {
         return Err(unknown(run).into());
     }
-    Ok(orders::read(store, run)?)
+    Ok(standing::read(store, run)?)
 }
 
 /// Refuses what cannot have any effect.

@@ -8,14 +8,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use common::id::{EventId, PipelineName, Quarter, RunId, StarId};
-use common::message::{DatasetEvent, DatasetUpdate, Start};
-use common::pipeline::{Pipeline, load_definition};
-use common::store::Store;
-use common::store::events::Disposition;
 use coordinator::config::load_pipelines;
-use coordinator::{orders, star_list};
+use coordinator::runs::standing;
+use coordinator::star_list;
+use domain::id::{EventId, PipelineName, Quarter, RunId, StarId};
+use domain::message::{DatasetEvent, DatasetUpdate, Start};
+use domain::pipeline::Pipeline;
 use serde::Serialize;
+use services::definition::load_file;
+use store::Store;
+use store::events::Disposition;
 use uuid::Uuid;
 
 use crate::command::event;
@@ -109,7 +111,7 @@ fn line(started: &Started) -> String {
 /// The pipeline of this name or in this file; with its version where a file says which.
 fn find_pipeline(config: &Config, store: &Store, named: &str) -> anyhow::Result<(Pipeline, Option<String>)> {
     if Path::new(named).is_file() {
-        let pipeline = load_definition(Path::new(named))?.pipeline;
+        let pipeline = load_file(Path::new(named))?;
         let version = pipeline.version.clone();
         return Ok((pipeline, Some(version)));
     }
@@ -117,8 +119,8 @@ fn find_pipeline(config: &Config, store: &Store, named: &str) -> anyhow::Result<
         .parse()
         .map_err(|error| Stop::NotFound(format!("`{named}` is no file and no name of a pipeline: {error}")))?;
     let configured = load_pipelines(config.pipelines())?;
-    if let Some(found) = configured.into_iter().find(|definition| definition.pipeline.name == name) {
-        return Ok((found.pipeline, None));
+    if let Some(found) = configured.into_iter().find(|pipeline| pipeline.name == name) {
+        return Ok((found, None));
     }
     let newest = store.runs()?.into_iter().find(|record| record.pipeline == name);
     match newest.map(|record| store.run(record.run)).transpose()?.flatten() {
@@ -190,7 +192,7 @@ fn quarters(
 /// No run of the pipeline that goes on may have these stars: a newer one takes them over.
 fn require_free(store: &Store, pipeline: &PipelineName, quarter: Quarter, stars: &[StarId]) -> anyhow::Result<()> {
     for record in store.runs()?.into_iter().filter(|record| record.pipeline == *pipeline && record.quarter == quarter) {
-        if record.only_group.is_some() || orders::read(store, record.run)?.is_over {
+        if record.only_group.is_some() || standing::read(store, record.run)?.is_over {
             continue;
         }
         let list = store.stars(record.run)?;

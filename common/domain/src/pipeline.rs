@@ -1,0 +1,254 @@
+//! A pipeline: the validated DAG of modules that a TOML file describes.
+//!
+//! Pure. [`load`] reads and checks a definition, all mistakes at once; what it returns cannot be wrong any more.
+
+mod definition;
+pub mod draw;
+mod load;
+mod model;
+mod module;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use load::{Mistakes, data_model_name, load};
+
+use serde_json::Value;
+
+use crate::expression::Expression;
+use crate::id::{ClassName, DatasetName, ModuleIndex, ModuleName, PipelineName, ProductName};
+use crate::product::{DataModel, Source};
+use crate::run::{Graph, Needs, Node, Retry, Rule, TriggerRule};
+
+/// A pipeline that passed all checks.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: PipelineName,
+    /// Its version; with the name it names the definition.
+    pub version: String,
+    /// The dataset whose events start it.
+    pub trigger: DatasetName,
+    /// Parameters that expressions see as `params.x`.
+    pub params: BTreeMap<String, Value>,
+    /// Externals that ingestion delivers per star.
+    pub star_externals: BTreeSet<ProductName>,
+    /// Externals that are the same for all stars.
+    pub shared_externals: BTreeSet<ProductName>,
+    /// Other spellings met in files, each with the name used here.
+    pub aliases: BTreeMap<ProductName, ProductName>,
+    /// Resource classes by name.
+    pub classes: BTreeMap<ClassName, Class>,
+    /// Modules in topological order (ties by name): `ModuleIndex` is the position.
+    pub modules: Vec<Module>,
+    /// Columns of the products, as far as the documents tell.
+    pub model: DataModel,
+    /// The text that it was loaded from: what a run keeps.
+    pub definition: String,
+    /// The text of the data model; empty when it has none.
+    pub data_model: String,
+}
+
+/// What a slot of a class has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Class {
+    /// CPUs, as in `--cpus` of Docker.
+    pub cpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// One step of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Its name.
+    pub name: ModuleName,
+    /// The group that it is drawn in.
+    pub group: String,
+    /// One line about it.
+    pub doc: String,
+    /// The image as the pipeline names it; its identity is resolved once per run.
+    pub image: String,
+    /// What runs in the image.
+    pub command: Vec<String>,
+    /// Environment besides what the contract sets.
+    pub environment: BTreeMap<String, String>,
+    /// Reaches the module as JSON.
+    pub parameters: BTreeMap<String, Value>,
+    /// Its resource class.
+    pub class: ClassName,
+    /// Bytes of memory of its first attempt, at most what its class has; [`Pipeline::memory`] tells that of later ones.
+    pub memory: u64,
+    /// How long an attempt may run.
+    pub time_limit: Duration,
+    /// One container per attempt, or one that serves many.
+    pub mode: Mode,
+    /// False: shown, never run.
+    pub enabled: bool,
+    /// Where it is not run for that: the group that a run is limited to.
+    pub outside_of: Option<String>,
+    /// The condition under which it runs.
+    pub run_if: Option<Expression>,
+    /// Order without data.
+    pub after: Vec<ModuleIndex>,
+    /// When it runs; `None` is the rule `contract`.
+    pub trigger_rule: Option<TriggerRule>,
+    /// How often it may be tried.
+    pub retry: Retry,
+    /// Exit codes that are worth another try; 75 always is.
+    pub retry_on: BTreeSet<i64>,
+    /// What it reads.
+    pub inputs: Inputs,
+    /// What it makes.
+    pub outputs: Outputs,
+    /// Producers of its inputs and of what its expressions name, and `after`; without modules that are switched off.
+    pub upstream: Vec<ModuleIndex>,
+}
+
+/// How a module's container lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A container per attempt.
+    Oneshot,
+    /// A container per slot that takes one request per line.
+    Serve,
+}
+
+/// What a module reads.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// Must be there.
+    pub mandatory: Vec<Source>,
+    /// Used when there.
+    pub optional: Vec<Source>,
+    /// Of each list the first that is there; one must be.
+    pub one_of: Vec<Vec<Source>>,
+    /// Must be there when the condition holds; not staged when it does not.
+    pub conditional: Vec<ConditionalInput>,
+}
+
+/// An input that is needed under a condition.
+#[derive(Debug, Clone)]
+pub struct ConditionalInput {
+    /// The input.
+    pub source: Source,
+    /// The condition.
+    pub when: Expression,
+}
+
+/// What a module makes.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// Made in every success.
+    pub mandatory: Vec<ProductName>,
+    /// Made or not.
+    pub optional: Vec<ProductName>,
+    /// Answered in every success: by data, or by an empty group with the attribute `NOT_PRODUCED`.
+    pub nullable: Vec<ProductName>,
+    /// There exactly when the condition, over the module's own outputs, holds.
+    pub conditional: Vec<ConditionalOutput>,
+}
+
+/// An output that is there exactly under a condition.
+#[derive(Debug, Clone)]
+pub struct ConditionalOutput {
+    /// The output.
+    pub product: ProductName,
+    /// The condition over the module's own outputs.
+    pub when: Expression,
+}
+
+impl Pipeline {
+    /// The module at a position.
+    pub fn module(&self, index: ModuleIndex) -> &Module {
+        &self.modules[index.at()]
+    }
+
+    /// The position of a module.
+    pub fn index_of(&self, name: &ModuleName) -> Option<ModuleIndex> {
+        self.modules
+            .iter()
+            .position(|module| module.name == *name)
+            .and_then(|at| u8::try_from(at).ok())
+            .map(ModuleIndex)
+    }
+
+    /// Its modules with their positions.
+    pub fn indexed(&self) -> impl Iterator<Item = (ModuleIndex, &Module)> {
+        (0..=u8::MAX).map(ModuleIndex).zip(&self.modules)
+    }
+
+    /// Bytes of memory that an attempt (counted from 1) of a module has: twice as much as the one before, up to what its class
+    /// has. A slot has that much anyway, so that an attempt which ran out of memory is worth another while there is more.
+    pub fn memory(&self, module: &Module, attempt: u32) -> u64 {
+        let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
+        let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
+        module.memory.saturating_mul(doubled).min(most)
+    }
+
+    /// The groups of its modules, sorted.
+    pub fn groups(&self) -> BTreeSet<&str> {
+        self.modules.iter().map(|module| module.group.as_str()).filter(|group| !group.is_empty()).collect()
+    }
+
+    /// The same pipeline with every module switched off that is neither of this group nor upstream of it, order without data
+    /// included: so those that run decide and read as in a whole run.
+    pub fn limited_to(mut self, group: &str) -> Self {
+        let mut wanted: Vec<bool> = self.modules.iter().map(|module| module.enabled && module.group == group).collect();
+        // Upstream comes first in the order.
+        for at in (0..wanted.len()).rev().filter(|at| self.modules[*at].enabled) {
+            if wanted[at] {
+                self.modules[at].upstream.iter().for_each(|up| wanted[up.at()] = true);
+            }
+        }
+        for (module, _) in self.modules.iter_mut().zip(wanted).filter(|(module, wanted)| module.enabled && !wanted) {
+            module.enabled = false;
+            module.outside_of = Some(group.to_owned());
+        }
+        self
+    }
+
+    /// The graph as the core sees it.
+    pub fn graph(&self) -> Graph {
+        let rule = |module: &Module| match module.trigger_rule {
+            Some(rule) => Rule::Airflow(rule, module.needed()),
+            None => Rule::Contract(Needs {
+                run_if: module.run_if.as_ref().map(Expression::formula),
+                mandatory: module.inputs.mandatory.iter().filter_map(Source::producer).collect(),
+            }),
+        };
+        let node = |module: &Module| Node {
+            upstream: module.upstream.clone(),
+            rule: rule(module),
+            enabled: module.enabled,
+            retry: module.retry,
+        };
+        Graph { nodes: self.modules.iter().map(node).collect() }
+    }
+}
+
+impl Module {
+    /// Everything that its inputs and conditions name; a product may be named more than once.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        module::sources(&self.inputs, self.run_if.as_ref())
+    }
+
+    /// The modules upstream that make what it cannot do without.
+    fn needed(&self) -> Vec<ModuleIndex> {
+        let producers: BTreeSet<ModuleIndex> = module::needed(&self.inputs, self.run_if.as_ref()).collect();
+        self.upstream.iter().copied().filter(|up| producers.contains(up)).collect()
+    }
+}
+
+impl Outputs {
+    /// All products that may be made.
+    pub fn products(&self) -> impl Iterator<Item = &ProductName> {
+        let conditional = self.conditional.iter().map(|output| &output.product);
+        self.mandatory.iter().chain(&self.optional).chain(&self.nullable).chain(conditional)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Reads a pipeline file and the data model beside it.
+
+use std::path::{Path, PathBuf};
+
+use domain::pipeline::{Mistakes, Pipeline, data_model_name, load};
+
+/// Why a pipeline file gave no pipeline.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("failed to read `{}`: {reason}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not. Named in the message, which stands alone in lists of mistakes, and so not its source.
+        reason: std::io::Error,
+    },
+    /// It has mistakes.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+}
+
+impl LoadError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Read { reason, .. } => reason.kind() == std::io::ErrorKind::NotFound,
+            Self::Mistakes(_) => false,
+        }
+    }
+}
+
+/// Reads and checks a pipeline file with the data model that it names.
+pub fn load_file(path: &Path) -> Result<Pipeline, LoadError> {
+    let read = |path: &Path| std::fs::read_to_string(path);
+    let failed = |path: &Path, reason| LoadError::Read { path: path.to_owned(), reason };
+    let text = read(path).map_err(|error| failed(path, error))?;
+    let data_model = match data_model_name(&text).map(|name| path.parent().unwrap_or(Path::new("")).join(name)) {
+        Some(beside) => match read(&beside) {
+            Ok(model) => Some(model),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(&beside, error)),
+        },
+        None => None,
+    };
+    Ok(load(&path.display().to_string(), &text, data_model.as_deref())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_definitions_are_right() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/pipelines");
+        let seismic = load_file(&directory.join("seismic.toml")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(seismic.modules.len(), 11);
+        let whole = load_file(&directory.join("sas-pip.toml")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(whole.modules.len(), 34);
+        assert_eq!(whole.modules.iter().filter(|module| !module.enabled).count(), 4);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = load_file(Path::new("/nowhere/p.toml")).unwrap_err().to_string();
+        assert!(error.starts_with("failed to read `/nowhere/p.toml`: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! RabbitMQ, 3.10 to 4.x, behind the queue port.
+//!
+//! One connection publishes (`publisher`), another consumes (`consumer`): an alarm of the broker blocks the publishing
+//! one, acknowledgements would be blocked with it. lapin's own recovery is not used; every future of it has a time-out.
+
+mod consumer;
+mod link;
+mod management;
+mod publisher;
+mod topology;
+mod version;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use consumer::AmqpConsumer;
+use link::Link;
+use management::Management;
+use publisher::{Message, Publisher};
+use serde::{Deserialize, Serialize};
+pub use version::server_version;
+
+use super::{Consumer, Depth, Outgoing, Queue, QueueError, QueueName};
+use domain::id::ClassName;
+
+/// Where RabbitMQ is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmqpConfig {
+    /// `amqp://user:password@host:port/vhost`; the default virtual host is `%2f`.
+    pub url: String,
+    /// The management API, `http://user:password@host:port`; without it the number of unacknowledged messages is unknown.
+    #[serde(default)]
+    pub management: Option<String>,
+}
+
+/// RabbitMQ.
+pub struct AmqpQueue {
+    /// Consumes, declares and asks.
+    link: Arc<Link>,
+    publisher: Publisher,
+    management: Option<Management>,
+}
+
+impl AmqpQueue {
+    /// Connects; `name` is what operators see as the connection's name. [`QueueError::Refused`] for wrong credentials.
+    pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Self, QueueError> {
+        let link = Arc::new(Link::new(&config.url, name)?);
+        let management = config.management.as_deref().map(|url| Management::new(url, link.vhost())).transpose()?;
+        link.connection().await?;
+        let publisher = Publisher::start(Link::new(&config.url, &format!("{name} (publishes)"))?);
+        Ok(Self { link, publisher, management })
+    }
+}
+
+impl std::fmt::Debug for AmqpConfig {
+    /// Without the addresses, for they hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AmqpConfig").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Queue for AmqpQueue {
+    async fn declare(&self, classes: &[ClassName]) -> Result<(), QueueError> {
+        let channel = self.link.channel().await?;
+        for queue in topology::queues(classes) {
+            topology::declare(&channel, &queue).await?;
+        }
+        link::close(&channel).await;
+        Ok(())
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        self.publisher.publish(messages.into_iter().map(Message::from).collect()).await
+    }
+
+    async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
+        let consumer = AmqpConsumer::start(self.link.clone(), self.publisher.clone(), queue, prefetch).await?;
+        Ok(Box::new(consumer))
+    }
+
+    async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
+        let mut depths = Vec::new();
+        for queue in queues {
+            let channel = self.link.channel().await?;
+            if let Some(mut depth) = topology::look(&channel, queue).await? {
+                if let Some(management) = &self.management {
+                    depth.unacknowledged = management.unacknowledged(queue).await;
+                }
+                depths.push(depth);
+            }
+            link::close(&channel).await;
+        }
+        Ok(depths)
+    }
+}

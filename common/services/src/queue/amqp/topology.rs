@@ -1,0 +1,79 @@
+//! How every queue is declared: the one place.
+//!
+//! Quorum queues, for they survive the loss of a node; unread messages go to `sas.dead`.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ErrorKind, ExchangeKind};
+
+use super::link::timed;
+use crate::queue::{Depth, QueueError, QueueName};
+use domain::id::ClassName;
+
+/// The exchange of dead letters; everything in it goes to [`QueueName::Dead`].
+pub(super) const DEAD_EXCHANGE: &str = "sas.dead";
+
+/// Deliveries after which RabbitMQ takes a message for poison. 4.x would do so after 20, which an outage of Redis or of the
+/// store reaches with healthy tasks; 3.10 knows no way to say "never".
+const DELIVERY_LIMIT: i32 = 1_000_000_000;
+
+/// The queues of a system with these classes.
+pub(super) fn queues(classes: &[ClassName]) -> Vec<QueueName> {
+    let fixed = [QueueName::Dead, QueueName::Events, QueueName::Completions];
+    fixed.into_iter().chain(classes.iter().cloned().map(QueueName::Tasks)).collect()
+}
+
+/// Declares a queue, and what it needs. Harmless when it is there.
+pub(super) async fn declare(channel: &Channel, queue: &QueueName) -> Result<(), QueueError> {
+    let exchange = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declared =
+        channel.exchange_declare(DEAD_EXCHANGE.into(), ExchangeKind::Fanout, exchange, FieldTable::default());
+    timed("declare exchange `sas.dead`", declared).await?;
+
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    if *queue != QueueName::Dead {
+        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(DEAD_EXCHANGE.into()));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+    }
+    let name = queue.to_string();
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.queue_declare(name.as_str().into(), durable, arguments);
+    timed(&format!("declare queue `{name}`"), declared).await?;
+
+    if *queue == QueueName::Dead {
+        let bound = channel.queue_bind(
+            name.as_str().into(),
+            DEAD_EXCHANGE.into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        timed("bind queue `sas.dead`", bound).await?;
+    }
+    Ok(())
+}
+
+/// How full a queue is; `None` when there is none. Use the channel for nothing else: the answer "none" closes it.
+pub(super) async fn look(channel: &Channel, queue: &QueueName) -> Result<Option<Depth>, QueueError> {
+    let name = queue.to_string();
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let looked = async {
+        match channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if matches!(error.kind(), ErrorKind::ProtocolError(reply) if reply.get_id() == NOT_FOUND) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let found = timed(&format!("look at queue `{name}`"), looked).await?;
+    Ok(found.map(|found| Depth {
+        queue: name,
+        ready: found.message_count().into(),
+        unacknowledged: None,
+        consumers: found.consumer_count().into(),
+    }))
+}
+
+const NOT_FOUND: u16 = 404;

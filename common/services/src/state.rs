@@ -1,0 +1,425 @@
+//! The port to the state of runs in progress: rows, counts, timers, leases, outbox.
+//!
+//! Two adapters: [`redis`] (the cluster) and [`memory`] (embedded run and simulation). The state is fast and may be
+//! lost: what matters is in the store. Every method is idempotent and bounded by its arguments.
+//!
+//! A task whose cell says *queued* is in one of four places, and leaves them all when its cell changes:
+//!
+//! ```text
+//!              ┌────── message lost, run resumed ──────┐
+//!              ▼                                       │
+//!  queued ─▶ outbox ── message confirmed ──▶ published ┴── claimed ──▶ leases ── ended, lost, given back ─▶ next cell
+//!              │ ▲ └──────── claimed before that ────────────────────▲
+//!        held  ▼ │ released   (held tasks that are published go there, too)
+//!            on_hold
+//! ```
+//!
+//! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
+
+pub mod memory;
+pub mod redis;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use domain::id::{ClassName, ModuleIndex, ModuleName, Nonce, PipelineName, Quarter, RunId, StarIndex, Task};
+use domain::message::Completion;
+use domain::outcome::Outcome;
+use domain::run::{Row, Star, TaskState, Tries};
+
+/// How long whoever was told to close a star has for it before [`State::due`] names the star again.
+pub const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A run as the state keeps it. Everything here is also in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The run.
+    pub run: RunId,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The pipeline's version.
+    pub version: String,
+    /// The quarter of its data.
+    pub quarter: Quarter,
+    /// How many stars it has.
+    pub stars: u32,
+    /// Its modules in topological order, each with its class.
+    pub modules: Vec<(ModuleName, ClassName)>,
+    /// Sequence number of its event: the newest versions of externals that it uses.
+    pub horizon: u64,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// Whether tasks are handed out.
+    pub phase: Phase,
+    /// Weight in the choice of the next star, 1 or more.
+    pub weight: u32,
+    /// How many stars, in the order of the list, have been looked at for admission.
+    pub cursor: u32,
+    /// Modules whose tasks are not handed out, sorted: operators hold them.
+    #[serde(default)]
+    pub held: Vec<ModuleIndex>,
+    /// Number of the newest decision that amends the run's images; 0 when none does.
+    #[serde(default)]
+    pub amended: u64,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Phase {
+    /// Stars are admitted, tasks are claimed.
+    Active,
+    /// Nothing new is admitted or claimed.
+    Paused,
+    /// Being cancelled: nothing new is admitted or claimed.
+    Cancelling,
+}
+
+/// What is known of a settled or tried task while its star is in flight; afterwards it is in the star's generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// How its newest attempt ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The attempt that this is about; 0 when it was settled without one.
+    pub attempt: u32,
+    /// The worker that ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// When the attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub millis: u64,
+}
+
+impl Detail {
+    /// What a completion that ended says of its task; `None` for one that was given back.
+    pub fn of(completion: &Completion) -> Option<Self> {
+        match &completion.result {
+            domain::message::Report::Ended(outcome) => Some(Self {
+                outcome: outcome.clone(),
+                attempt: completion.attempt,
+                worker: Some(completion.worker.clone()),
+                started: Some(completion.started),
+                millis: completion.millis,
+            }),
+            domain::message::Report::GivenBack => None,
+        }
+    }
+}
+
+/// What was fixed when a star was admitted, so that every task of it, on any host, sees the same data.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Admission {
+    /// File names of the externals that it uses, relative to the star's folder: the newest of each dataset at or below
+    /// the horizon.
+    pub externals: Vec<String>,
+    /// The star's generation in the quarter before, if there was one.
+    pub previous: Option<u32>,
+}
+
+/// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not
+/// admitted after it leaves the run: it is in flight no more, nothing is known of it, and the admission cursor goes back to
+/// it where it was beyond. One that is settled after it and not to be closed is closed already: neither is it in flight.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Which star.
+    pub star: StarIndex,
+    /// The row on which the decision was made.
+    pub expected: Row,
+    /// The row, and tries of tasks that have more than one, after it. A task whose cell changed loses its outbox,
+    /// published, wait and lease entries before the new ones are written.
+    pub after: Star,
+    /// Tasks whose message is to be published, with their attempt: they enter the outbox.
+    pub queue: Vec<(ModuleIndex, u32)>,
+    /// Tasks that wait before their next try.
+    pub wait: Vec<(ModuleIndex, Duration)>,
+    /// What became known of tasks.
+    pub details: Vec<(ModuleIndex, Detail)>,
+    /// Set with the first change of a star: it enters the run.
+    pub admission: Option<Admission>,
+    /// Every task is settled: the star is to be closed.
+    pub close: bool,
+    /// The decision rests on the lease of this task having run out; no change when it lives.
+    pub lease_lost: Option<ModuleIndex>,
+}
+
+/// Stars looked at for admission: the cursor moves only from where it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CursorMove {
+    /// Where it was.
+    pub from: u32,
+    /// Where it is after.
+    pub to: u32,
+}
+
+/// What became of a [`Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in.
+    Done,
+    /// Somebody else was faster: read again and decide again.
+    Lost,
+}
+
+/// A task whose message is to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Which.
+    pub task: Task,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Its class.
+    pub class: ClassName,
+}
+
+/// A worker's wish to run an attempt.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// The run.
+    pub run: RunId,
+    /// The epoch in the task message.
+    pub epoch: u64,
+    /// The task.
+    pub task: Task,
+    /// The attempt in the task message.
+    pub attempt: u32,
+    /// The fence; asking again with the same one is granted again.
+    pub nonce: Nonce,
+    /// Who asks.
+    pub worker: String,
+    /// How long the lease lives without renewal.
+    pub lease: Duration,
+    /// Modules whose details come with the grant: the task's upstream.
+    pub upstream: Vec<ModuleIndex>,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    /// Run it.
+    Granted(Box<Grant>),
+    /// Acknowledge the message and forget it.
+    Refused(Refusal),
+}
+
+/// What a worker needs to know of an attempt that it was granted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    /// The star's row.
+    pub row: Row,
+    /// What is known of the upstream tasks that were asked for.
+    pub upstream: BTreeMap<ModuleIndex, Detail>,
+    /// What was fixed when the star was admitted.
+    pub admission: Admission,
+    /// Tries of this task so far.
+    pub tries: Tries,
+    /// Number of the newest decision that amends the run's images: this attempt must know of it.
+    pub amended: u64,
+}
+
+/// Why a claim is not granted. None of these is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum Refusal {
+    /// The task moved on: settled, or another attempt, or the message is of an older epoch.
+    Stale,
+    /// Another worker holds it.
+    Held,
+    /// The run is paused or being cancelled; the task stays queued.
+    NotActive,
+    /// Operators hold the module; the task stays queued.
+    OnHold,
+    /// The run is over, or unknown to this state.
+    NoRun,
+}
+
+/// A lease that a worker renews.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: Task,
+    /// The attempt.
+    pub attempt: u32,
+    /// The fence.
+    pub nonce: Nonce,
+}
+
+/// Timers of a run that went off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Leases that ran out, with the attempt that they were on.
+    pub leases: Vec<(Task, u32)>,
+    /// Waits that are over.
+    pub waits: Vec<Task>,
+    /// Stars that are to be closed.
+    pub closing: Vec<StarIndex>,
+}
+
+/// A worker that shows itself from time to time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its name, unique to the process.
+    pub worker: String,
+    /// Its slots per class.
+    pub slots: BTreeMap<ClassName, u32>,
+    /// How many attempts it runs now.
+    pub running: u32,
+    /// When it last showed itself.
+    pub seen: Timestamp,
+}
+
+/// Everything about one star of a run in flight, for reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StarView {
+    /// Its tasks.
+    pub star: Star,
+    /// What is known of them.
+    pub details: BTreeMap<ModuleIndex, Detail>,
+    /// What was fixed at admission.
+    pub admission: Option<Admission>,
+    /// Tasks with a live lease, and the worker that holds it.
+    pub running: BTreeMap<ModuleIndex, String>,
+}
+
+/// How many tasks of each module are in each state; states with none are left out.
+pub type Counts = BTreeMap<ModuleIndex, BTreeMap<TaskState, u64>>;
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunView {
+    /// The run.
+    pub info: RunInfo,
+    /// Tasks by module and state; equal to what the rows say (P1).
+    pub counts: Counts,
+    /// Stars that are admitted and not closed.
+    pub in_flight: u32,
+    /// Attempts with a live lease.
+    pub running: u32,
+    /// Tasks that are published or about to be and not claimed, by class.
+    pub ready: BTreeMap<ClassName, u64>,
+    /// Tasks that are queued and not handed out, since their modules are held; they are not among the ready ones.
+    pub on_hold: u64,
+}
+
+/// What an adapter could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The service is out of reach: wait and try again.
+    #[error("state out of reach: {0}")]
+    Unreachable(String),
+    /// The state is another life than the caller believes: read the epoch again.
+    #[error("the state is in epoch {now}, not {expected}")]
+    Epoch {
+        /// The epoch that the caller named.
+        expected: u64,
+        /// The epoch of the state.
+        now: u64,
+    },
+    /// The run is not in the state.
+    #[error("run {0} is not in the state: it is over, or was never accepted")]
+    NoRun(RunId),
+    /// The service is not set up as it must be; the message says which line to change.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// The state holds something that no version of this program writes.
+    #[error("damaged state: {0}")]
+    Damaged(String),
+}
+
+/// The state of runs in progress.
+///
+/// Methods that name a run fail with [`StateError::NoRun`] when it is not in the state, where nothing else is said. A star
+/// beyond the run's list reads as not admitted and is never written, so that a message from anywhere does no harm.
+#[async_trait]
+pub trait State: Send + Sync {
+    /// Checks that the service keeps what it is given (no eviction, append-only file) and answers.
+    async fn check(&self) -> Result<(), StateError>;
+    /// The epoch of this life of the state; 0 before any was set.
+    async fn epoch(&self) -> Result<u64, StateError>;
+    /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
+    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError>;
+
+    /// Enters a run with all its stars blocked. Harmless when it is there.
+    async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;
+    /// Forgets a run. Harmless when it is not there.
+    async fn close_run(&self, run: RunId) -> Result<(), StateError>;
+    /// Runs in the state, oldest first.
+    async fn runs(&self) -> Result<Vec<RunInfo>, StateError>;
+    /// How a run stands; `None` when it is not in the state.
+    async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError>;
+    /// Changes whether a run goes on, or its weight. A run that becomes active has its published tasks back in the
+    /// outbox, older than any age, for claims were refused in the meantime and their messages are gone.
+    async fn set_phase(&self, run: RunId, phase: Phase, weight: u32) -> Result<(), StateError>;
+
+    /// Holds the tasks of these modules, and of no others: those that are queued and not claimed are put aside, also any
+    /// that are queued later, and claims of them are refused. Those of modules that were held before go back to the outbox,
+    /// older than any age.
+    async fn hold(&self, run: RunId, modules: &[ModuleIndex]) -> Result<(), StateError>;
+
+    /// Every claim that is granted from now on tells of the amendment with this number, or of a newer one.
+    async fn amend(&self, run: RunId, number: u64) -> Result<(), StateError>;
+
+    /// The state of these stars, in their order.
+    async fn load(&self, run: RunId, stars: &[StarIndex]) -> Result<Vec<Star>, StateError>;
+    /// Everything about one star.
+    async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError>;
+    /// Writes changes, each whole or not at all, in one step; at most about a thousand at once, for nobody else is served
+    /// meanwhile. With a cursor move that is lost, nothing is written. From its first change until it is closed a star is
+    /// in flight.
+    async fn write(
+        &self,
+        run: RunId,
+        epoch: u64,
+        cursor: Option<CursorMove>,
+        changes: &[Change],
+    ) -> Result<Vec<Written>, StateError>;
+    /// The star file is built: forgets the star's details and timers, unless it was reopened since (`row` differs).
+    async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError>;
+
+    /// Outbox entries older than `age`, oldest first, at most `limit`.
+    async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError>;
+    /// Notes that these messages are confirmed by the broker: from the outbox to published. Tasks that were claimed in
+    /// the meantime, or moved on, are left alone.
+    async fn published(&self, run: RunId, tasks: &[Ready]) -> Result<(), StateError>;
+    /// Puts published tasks that nobody claimed for `age` back into the outbox, older than any age, at most `limit` of a
+    /// class; returns how many.
+    async fn republish(&self, run: RunId, class: &ClassName, age: Duration, limit: u32) -> Result<u32, StateError>;
+
+    /// Asks for an attempt. Granted when the task is queued with it, no other nonce holds a live lease, and the run is
+    /// active and the module not held, or the nonce holds the lease already. A message of a newer epoch than the state's is
+    /// [`StateError::Epoch`]: the state was rolled back.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError>;
+    /// Renews leases; `false` where the lease is lost and the attempt must be stopped. A lease that ran out and that nobody
+    /// acted upon yet lives again.
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError>;
+
+    /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a
+    /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].
+    ///
+    /// When nobody asked for longer than `silence`, and than a third of the longest lease, this state or all coordinators were
+    /// away, and workers may have been unable to renew: no lease is named then until each had the time to, and coordinators that of
+    /// twice that silence to take in what was reported meanwhile.
+    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError>;
+    /// Shows a worker, for as long as `lives`.
+    async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;
+    /// Takes a worker that ends off the list.
+    async fn forget_worker(&self, worker: &str) -> Result<(), StateError>;
+    /// Workers that live.
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
+    /// The first stars that are admitted and not closed, in their order.
+    async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError>;
+}
+
+/// A shared state.
+pub type SharedState = Arc<dyn State>;

@@ -1,0 +1,197 @@
+//! The state in this process, for the embedded run, tests and simulation; it forgets everything when it is dropped.
+//!
+//! A lock around plain maps, never held across an await. The clock is tokio's, so that a simulation can set it.
+
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use run::Run;
+use tokio::time::Instant;
+
+use super::{
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, RunView, StarView, State,
+    StateError, WorkerInfo, Written,
+};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::run::{Row, Star};
+
+/// The state in this process; clones are the same state.
+#[derive(Clone, Default)]
+pub struct MemoryState {
+    core: Arc<Mutex<Core>>,
+}
+
+#[derive(Default)]
+struct Core {
+    epoch: u64,
+    runs: BTreeMap<RunId, Run>,
+    /// Workers, and until when they are shown.
+    workers: BTreeMap<String, (WorkerInfo, Instant)>,
+}
+
+impl MemoryState {
+    /// A state without runs, in epoch 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic in the middle of a change is our bug; going on shows it where it was made.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    fn run(&self, run: RunId) -> Result<&Run, StateError> {
+        self.runs.get(&run).ok_or(StateError::NoRun(run))
+    }
+
+    fn run_mut(&mut self, run: RunId) -> Result<&mut Run, StateError> {
+        self.runs.get_mut(&run).ok_or(StateError::NoRun(run))
+    }
+}
+
+#[async_trait]
+impl State for MemoryState {
+    async fn check(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    async fn epoch(&self) -> Result<u64, StateError> {
+        Ok(self.lock().epoch)
+    }
+
+    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError> {
+        let mut core = self.lock();
+        core.epoch = core.epoch.max(epoch);
+        Ok(core.epoch)
+    }
+
+    async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
+        self.lock().runs.entry(info.run).or_insert_with(|| Run::open(info));
+        Ok(())
+    }
+
+    async fn close_run(&self, run: RunId) -> Result<(), StateError> {
+        self.lock().runs.remove(&run);
+        Ok(())
+    }
+
+    async fn runs(&self) -> Result<Vec<RunInfo>, StateError> {
+        let mut runs: Vec<_> = self.lock().runs.values().map(|run| run.info.clone()).collect();
+        runs.sort_by_key(|info| (info.accepted, info.run));
+        Ok(runs)
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
+        Ok(self.lock().runs.get(&run).map(|run| run.view(Instant::now())))
+    }
+
+    async fn set_phase(&self, run: RunId, phase: Phase, weight: u32) -> Result<(), StateError> {
+        self.lock().run_mut(run)?.set_phase(phase, weight);
+        Ok(())
+    }
+
+    async fn hold(&self, run: RunId, modules: &[ModuleIndex]) -> Result<(), StateError> {
+        self.lock().run_mut(run)?.hold(modules);
+        Ok(())
+    }
+
+    async fn amend(&self, run: RunId, number: u64) -> Result<(), StateError> {
+        self.lock().run_mut(run)?.amend(number);
+        Ok(())
+    }
+
+    async fn load(&self, run: RunId, stars: &[StarIndex]) -> Result<Vec<Star>, StateError> {
+        let core = self.lock();
+        let run = core.run(run)?;
+        stars.iter().map(|&star| run.load(star)).collect()
+    }
+
+    async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
+        self.lock().run(run)?.star(star, Instant::now())
+    }
+
+    async fn write(
+        &self,
+        run: RunId,
+        epoch: u64,
+        cursor: Option<CursorMove>,
+        changes: &[Change],
+    ) -> Result<Vec<Written>, StateError> {
+        let mut core = self.lock();
+        let now = core.epoch;
+        let run = core.run_mut(run)?;
+        if epoch != now {
+            return Err(StateError::Epoch { expected: epoch, now });
+        }
+        Ok(run.write(cursor, changes, Instant::now()))
+    }
+
+    async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError> {
+        Ok(self.lock().run_mut(run)?.closed(star, row))
+    }
+
+    async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {
+        Ok(self.lock().run(run)?.outbox(age, limit, Instant::now()))
+    }
+
+    async fn published(&self, run: RunId, tasks: &[Ready]) -> Result<(), StateError> {
+        self.lock().run_mut(run)?.published(tasks, Instant::now());
+        Ok(())
+    }
+
+    async fn republish(&self, run: RunId, class: &ClassName, age: Duration, limit: u32) -> Result<u32, StateError> {
+        Ok(self.lock().run_mut(run)?.republish(class, age, limit, Instant::now()))
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
+        let mut core = self.lock();
+        let now = core.epoch;
+        let Some(run) = core.runs.get_mut(&request.run) else {
+            return Ok(Claim::Refused(Refusal::NoRun));
+        };
+        match request.epoch.cmp(&now) {
+            std::cmp::Ordering::Less => Ok(Claim::Refused(Refusal::Stale)),
+            std::cmp::Ordering::Greater => Err(StateError::Epoch { expected: request.epoch, now }),
+            std::cmp::Ordering::Equal => run.claim(request, Instant::now()),
+        }
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
+        let mut core = self.lock();
+        let until = Instant::now() + lease;
+        let renew = |lease: &Lease| core.runs.get_mut(&lease.run).is_some_and(|run| run.renew(lease, until));
+        Ok(leases.iter().map(renew).collect())
+    }
+
+    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
+        Ok(self.lock().run_mut(run)?.due(limit, silence, Instant::now()))
+    }
+
+    async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
+        let until = Instant::now() + lives;
+        self.lock().workers.insert(worker.worker.clone(), (worker.clone(), until));
+        Ok(())
+    }
+
+    async fn forget_worker(&self, worker: &str) -> Result<(), StateError> {
+        self.lock().workers.remove(worker);
+        Ok(())
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
+        let mut core = self.lock();
+        let now = Instant::now();
+        core.workers.retain(|_, (_, until)| *until > now);
+        Ok(core.workers.values().map(|(worker, _)| worker.clone()).collect())
+    }
+
+    async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {
+        Ok(self.lock().run(run)?.in_flight(limit))
+    }
+}

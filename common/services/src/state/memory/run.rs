@@ -1,0 +1,353 @@
+//! One run in memory: plain maps and the rules of the port, with the time as an argument.
+//!
+//! No lock and no clock; the adapter above has both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::state::{
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, Counts, CursorMove, Detail, Due, Grant, Lease, Phase,
+    Ready, Refusal, RunInfo, RunView, StarView, StateError, Written,
+};
+use domain::id::{ClassName, ModuleIndex, Nonce, StarIndex, Task};
+use domain::run::{Cell, Row, Star, TaskState, Tries};
+
+/// A run and everything that the state knows of it.
+pub(super) struct Run {
+    pub(super) info: RunInfo,
+    /// All rows, one after the other.
+    rows: Vec<u8>,
+    counts: BTreeMap<(ModuleIndex, TaskState), u64>,
+    tries: BTreeMap<StarIndex, BTreeMap<ModuleIndex, Tries>>,
+    in_flight: BTreeMap<StarIndex, InFlight>,
+    /// Since when; `None` is longer than any age.
+    outbox: BTreeMap<Task, Option<Instant>>,
+    published: BTreeMap<Task, Instant>,
+    /// Queued tasks of held modules.
+    on_hold: BTreeSet<Task>,
+    waits: BTreeMap<Task, Instant>,
+    leases: BTreeMap<Task, Held>,
+    closing: BTreeMap<StarIndex, Instant>,
+    /// The longest lease that was granted.
+    lease: Duration,
+    /// When timers were last asked for.
+    swept: Option<Instant>,
+    /// Until when no lease is named.
+    mercy: Option<Instant>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    details: BTreeMap<ModuleIndex, Detail>,
+    admission: Option<Admission>,
+}
+
+struct Held {
+    attempt: u32,
+    nonce: Nonce,
+    worker: String,
+    until: Instant,
+}
+
+impl Run {
+    pub(super) fn open(info: &RunInfo) -> Self {
+        let modules = (0..=u8::MAX).map(ModuleIndex).take(info.modules.len());
+        Self {
+            rows: vec![0; info.stars as usize * info.modules.len()],
+            counts: modules.map(|module| ((module, TaskState::Blocked), info.stars.into())).collect(),
+            info: info.clone(),
+            tries: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            published: BTreeMap::new(),
+            on_hold: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            lease: Duration::ZERO,
+            swept: None,
+            mercy: None,
+        }
+    }
+
+    pub(super) fn view(&self, now: Instant) -> RunView {
+        let mut counts = Counts::new();
+        for (&(module, state), &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
+            counts.entry(module).or_default().insert(state, count);
+        }
+        let mut ready: BTreeMap<ClassName, u64> =
+            self.info.modules.iter().map(|(_, class)| (class.clone(), 0)).collect();
+        for task in self.outbox.keys().chain(self.published.keys()) {
+            *ready.entry(self.class(task.module).clone()).or_default() += 1;
+        }
+        RunView {
+            info: self.info.clone(),
+            counts,
+            in_flight: count(self.in_flight.len()),
+            running: count(self.leases.values().filter(|held| held.until > now).count()),
+            ready,
+            on_hold: self.on_hold.len() as u64,
+        }
+    }
+
+    pub(super) fn hold(&mut self, modules: &[ModuleIndex]) {
+        self.info.held = modules.to_vec();
+        self.info.held.sort_unstable();
+        let is_held = |task: &Task| modules.contains(&task.module);
+        let ready = self.published.keys().chain(self.outbox.keys());
+        let aside: Vec<Task> = ready.copied().filter(is_held).collect();
+        self.published.retain(|task, _| !is_held(task));
+        self.outbox.retain(|task, _| !is_held(task));
+        let released = self.on_hold.iter().copied().filter(|task| !is_held(task));
+        self.outbox.extend(released.map(|task| (task, None)));
+        self.on_hold.retain(is_held);
+        self.on_hold.extend(aside);
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase, weight: u32) {
+        if phase == Phase::Active && self.info.phase != Phase::Active {
+            self.outbox.extend(std::mem::take(&mut self.published).into_keys().map(|task| (task, None)));
+        }
+        (self.info.phase, self.info.weight) = (phase, weight);
+    }
+
+    pub(super) fn amend(&mut self, number: u64) {
+        self.info.amended = self.info.amended.max(number);
+    }
+
+    pub(super) fn load(&self, star: StarIndex) -> Result<Star, StateError> {
+        let bytes = self.bytes(star).map_or_else(|| vec![0; self.info.modules.len()], <[u8]>::to_vec);
+        let row = Row::from_bytes(bytes).map_err(|error| StateError::Damaged(error.to_string()))?;
+        Ok(Star { row, tries: self.tries.get(&star).cloned().unwrap_or_default() })
+    }
+
+    pub(super) fn star(&self, star: StarIndex, now: Instant) -> Result<StarView, StateError> {
+        let held = self.leases.iter().filter(|(task, held)| task.star == star && held.until > now);
+        let in_flight = self.in_flight.get(&star);
+        Ok(StarView {
+            star: self.load(star)?,
+            details: in_flight.map(|known| known.details.clone()).unwrap_or_default(),
+            admission: in_flight.and_then(|known| known.admission.clone()),
+            running: held.map(|(task, held)| (task.module, held.worker.clone())).collect(),
+        })
+    }
+
+    pub(super) fn write(&mut self, cursor: Option<CursorMove>, changes: &[Change], now: Instant) -> Vec<Written> {
+        if let Some(cursor) = cursor {
+            if self.info.cursor != cursor.from {
+                return vec![Written::Lost; changes.len()];
+            }
+            self.info.cursor = cursor.to;
+        }
+        changes.iter().map(|change| self.change(change, now)).collect()
+    }
+
+    fn change(&mut self, change: &Change, now: Instant) -> Written {
+        let star = change.star;
+        let after = change.after.row.as_bytes();
+        let expected = change.expected.as_bytes();
+        if self.bytes(star) != Some(expected) || after.len() != expected.len() {
+            return Written::Lost;
+        }
+        let lease_lives = |module| self.leases.get(&Task { star, module }).is_some_and(|held| held.until > now);
+        if change.lease_lost.is_some_and(lease_lives) {
+            return Written::Lost;
+        }
+        for ((module, old), new) in
+            (0..=u8::MAX).map(ModuleIndex).zip(change.expected.cells()).zip(change.after.row.cells())
+        {
+            if old != new {
+                self.forget_task(Task { star, module });
+                self.count(module, old.state, new.state);
+            }
+        }
+        let at = star.0 as usize * after.len();
+        self.rows[at..at + after.len()].copy_from_slice(after);
+        if change.after.tries.is_empty() {
+            self.tries.remove(&star);
+        } else {
+            self.tries.insert(star, change.after.tries.clone());
+        }
+        let is_fresh = change.after.row.is_fresh();
+        if is_fresh || change.after.is_settled() && !change.close {
+            self.in_flight.remove(&star);
+            self.closing.remove(&star);
+            if is_fresh {
+                self.info.cursor = self.info.cursor.min(star.0);
+            }
+            return Written::Done;
+        }
+        let known = self.in_flight.entry(star).or_default();
+        known.details.extend(change.details.iter().cloned());
+        if change.admission.is_some() {
+            known.admission.clone_from(&change.admission);
+        }
+        for &(module, _) in &change.queue {
+            self.published.remove(&Task { star, module });
+            if self.info.held.contains(&module) {
+                self.on_hold.insert(Task { star, module });
+            } else {
+                self.outbox.insert(Task { star, module }, Some(now));
+            }
+        }
+        self.waits.extend(change.wait.iter().map(|&(module, delay)| (Task { star, module }, now + delay)));
+        if change.close {
+            self.closing.insert(star, now);
+        } else {
+            self.closing.remove(&star);
+        }
+        Written::Done
+    }
+
+    fn forget_task(&mut self, task: Task) {
+        self.outbox.remove(&task);
+        self.published.remove(&task);
+        self.on_hold.remove(&task);
+        self.waits.remove(&task);
+        self.leases.remove(&task);
+    }
+
+    fn count(&mut self, module: ModuleIndex, old: TaskState, new: TaskState) {
+        *self.counts.entry((module, old)).or_default() -= 1;
+        *self.counts.entry((module, new)).or_default() += 1;
+    }
+
+    pub(super) fn closed(&mut self, star: StarIndex, row: &Row) -> Written {
+        if self.bytes(star) != Some(row.as_bytes()) {
+            return Written::Lost;
+        }
+        self.in_flight.remove(&star);
+        self.closing.remove(&star);
+        Written::Done
+    }
+
+    pub(super) fn outbox(&self, age: Duration, limit: u32, now: Instant) -> Vec<Ready> {
+        let old = |since: &Option<Instant>| since.is_none_or(|since| since + age <= now);
+        let mut entries: Vec<_> = self.outbox.iter().filter(|(_, since)| old(since)).collect();
+        entries.sort_by_key(|(_, since)| **since);
+        let ready = |(&task, _)| Ready { task, attempt: self.attempt(task), class: self.class(task.module).clone() };
+        entries.into_iter().take(limit as usize).map(ready).collect()
+    }
+
+    pub(super) fn published(&mut self, tasks: &[Ready], now: Instant) {
+        for ready in tasks {
+            if self.attempt(ready.task) == ready.attempt && self.outbox.remove(&ready.task).is_some() {
+                self.published.insert(ready.task, now);
+            }
+        }
+    }
+
+    pub(super) fn republish(&mut self, class: &ClassName, age: Duration, limit: u32, now: Instant) -> u32 {
+        let excess = |(task, since): &(&Task, &Instant)| self.class(task.module) == class && **since + age <= now;
+        let mut entries: Vec<_> = self.published.iter().filter(excess).map(|(&task, &since)| (since, task)).collect();
+        entries.sort_unstable();
+        entries.truncate(limit as usize);
+        for (_, task) in &entries {
+            self.published.remove(task);
+            self.outbox.insert(*task, None);
+        }
+        count(entries.len())
+    }
+
+    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Instant) -> Result<Claim, StateError> {
+        let task = request.task;
+        let star = self.load(task.star)?;
+        let is_current = task.star.0 < self.info.stars
+            && task.module.at() < self.info.modules.len()
+            && star.row.cell(task.module) == Cell::queued(request.attempt)
+            && star.attempt(task.module) == request.attempt;
+        if !is_current {
+            return Ok(Claim::Refused(Refusal::Stale));
+        }
+        match self.leases.get(&task).filter(|held| held.until > now) {
+            Some(held) if held.nonce == request.nonce => {}
+            Some(_) => return Ok(Claim::Refused(Refusal::Held)),
+            None if self.info.phase != Phase::Active => return Ok(Claim::Refused(Refusal::NotActive)),
+            None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(Refusal::OnHold)),
+            None => {}
+        }
+        self.outbox.remove(&task);
+        self.published.remove(&task);
+        let held = Held {
+            attempt: request.attempt,
+            nonce: request.nonce,
+            worker: request.worker.clone(),
+            until: now + request.lease,
+        };
+        self.leases.insert(task, held);
+        self.lease = self.lease.max(request.lease);
+        let known = self.in_flight.get(&task.star);
+        let detail = |module: &ModuleIndex| Some((*module, known?.details.get(module)?.clone()));
+        Ok(Claim::Granted(Box::new(Grant {
+            upstream: request.upstream.iter().filter_map(detail).collect(),
+            admission: known.and_then(|known| known.admission.clone()).unwrap_or_default(),
+            tries: star.tries.get(&task.module).copied().unwrap_or(Tries {
+                attempt: request.attempt,
+                science: 0,
+                platform: 0,
+            }),
+            row: star.row,
+            amended: self.info.amended,
+        })))
+    }
+
+    pub(super) fn renew(&mut self, lease: &Lease, until: Instant) -> bool {
+        match self.leases.get_mut(&lease.task) {
+            Some(held) if held.nonce == lease.nonce && held.attempt == lease.attempt => {
+                held.until = until;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    pub(super) fn due(&mut self, limit: u32, silence: Duration, now: Instant) -> Due {
+        let limit = limit as usize;
+        if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {
+            self.mercy = Some(now + self.lease + 2 * silence);
+        }
+        self.swept = Some(now);
+        let leases = if self.mercy.is_some_and(|until| now < until) { 0 } else { limit };
+        let due = Due {
+            leases: first(self.leases.iter().map(|(&task, held)| (held.until, (task, held.attempt))), leases, now),
+            waits: first(self.waits.iter().map(|(&task, &at)| (at, task)), limit, now),
+            closing: first(self.closing.iter().map(|(&star, &at)| (at, star)), limit, now),
+        };
+        for &star in &due.closing {
+            self.closing.insert(star, now + CLOSING_PATIENCE);
+        }
+        due
+    }
+
+    pub(super) fn in_flight(&self, limit: u32) -> Vec<StarIndex> {
+        self.in_flight.keys().take(limit as usize).copied().collect()
+    }
+
+    /// The row of a star; `None` when the run has no such star.
+    fn bytes(&self, star: StarIndex) -> Option<&[u8]> {
+        let width = self.info.modules.len();
+        let at = (star.0 as usize).checked_mul(width)?;
+        self.rows.get(at..at.checked_add(width)?)
+    }
+
+    fn attempt(&self, task: Task) -> u32 {
+        self.tries.get(&task.star).and_then(|tries| tries.get(&task.module)).map_or(1, |tries| tries.attempt)
+    }
+
+    fn class(&self, module: ModuleIndex) -> &ClassName {
+        &self.info.modules[module.at()].1
+    }
+}
+
+/// What is due, the longest overdue first.
+fn first<T: Ord>(timers: impl Iterator<Item = (Instant, T)>, limit: usize, now: Instant) -> Vec<T> {
+    let mut due: Vec<_> = timers.filter(|(at, _)| *at <= now).collect();
+    due.sort_unstable();
+    due.into_iter().take(limit).map(|(_, what)| what).collect()
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

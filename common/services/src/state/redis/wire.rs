@@ -1,0 +1,220 @@
+//! What scripts take and answer: changes as JSON, tries, leases and tasks as short texts. No connection here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::state::{Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Grant, Refusal, RunInfo, StateError};
+use domain::id::{ModuleIndex, StarIndex, Task};
+use domain::run::{Row, Star, TaskState, Tries};
+
+/// The first argument of `write.lua`; the rows are arguments of their own.
+#[derive(Serialize)]
+struct BatchJson {
+    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<(u32, u32)>,
+    changes: Vec<ChangeJson>,
+}
+
+#[derive(Serialize)]
+struct ChangeJson {
+    star: StarIndex,
+    tries: String,
+    queue: Vec<ModuleIndex>,
+    wait: Vec<(ModuleIndex, u64)>,
+    details: Vec<(ModuleIndex, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admission: Option<String>,
+    close: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_lost: Option<ModuleIndex>,
+}
+
+/// A batch of changes without their rows.
+pub(super) fn batch(epoch: u64, cursor: Option<CursorMove>, changes: &[Change]) -> String {
+    let change = |change: &Change| ChangeJson {
+        star: change.star,
+        tries: tries_text(&change.after.tries),
+        queue: change.queue.iter().map(|&(module, _)| module).collect(),
+        wait: change.wait.iter().map(|&(module, delay)| (module, millis(delay))).collect(),
+        details: change.details.iter().map(|(module, detail)| (*module, json(detail))).collect(),
+        admission: change.admission.as_ref().map(json),
+        close: change.close,
+        lease_lost: change.lease_lost,
+    };
+    json(&BatchJson {
+        epoch,
+        cursor: cursor.map(|cursor| (cursor.from, cursor.to)),
+        changes: changes.iter().map(change).collect(),
+    })
+}
+
+/// JSON of what is kept.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what is kept has string keys and finite numbers only")
+}
+
+/// Reads back what [`json`] wrote.
+pub(super) fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StateError> {
+    serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(format!("{what}: {error}")))
+}
+
+/// Milliseconds, rounded up: nothing goes off early.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(MAX_MILLIS)
+}
+
+/// A century: times in milliseconds stay exact in the numbers of Lua and of sorted sets.
+const MAX_MILLIS: u64 = 100 * 366 * 24 * 3600 * 1000;
+
+/// `module:attempt:science:platform`, joined by spaces.
+fn tries_text(tries: &BTreeMap<ModuleIndex, Tries>) -> String {
+    let one = |(module, tries): (&ModuleIndex, &Tries)| {
+        format!("{}:{}:{}:{}", module.0, tries.attempt, tries.science, tries.platform)
+    };
+    tries.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn parse_tries(text: &str) -> Option<BTreeMap<ModuleIndex, Tries>> {
+    let one = |entry: &str| {
+        let mut numbers = entry.split(':');
+        let module = ModuleIndex(numbers.next()?.parse().ok()?);
+        let mut count = || numbers.next()?.parse().ok();
+        Some((module, Tries { attempt: count()?, science: count()?, platform: count()? }))
+    };
+    text.split_whitespace().map(one).collect()
+}
+
+/// Held modules, each followed by a space.
+pub(super) fn held_text(modules: &[ModuleIndex]) -> String {
+    let sorted: BTreeSet<ModuleIndex> = modules.iter().copied().collect();
+    sorted.iter().map(|module| format!("{} ", module.0)).collect()
+}
+
+/// Held modules from their text.
+pub(super) fn held(text: &str) -> Result<Vec<ModuleIndex>, StateError> {
+    let modules = text.split_whitespace().map(|module| module.parse().map(ModuleIndex));
+    modules.collect::<Result<_, _>>().map_err(|_| StateError::Damaged(format!("held modules {text:?}")))
+}
+
+/// What changes of a run: phase, weight, cursor, held modules, newest amendment.
+pub(super) type Changing = (String, u32, u32, String, u64);
+
+/// A run with what changed of it since it was opened.
+pub(super) fn current(
+    known: &RunInfo,
+    (phase, weight, cursor, held, amended): Changing,
+) -> Result<RunInfo, StateError> {
+    let phase = phase.parse().map_err(|_| StateError::Damaged(format!("phase {phase:?} of run {}", known.run)))?;
+    Ok(RunInfo { phase, weight, cursor, held: self::held(&held)?, amended, ..known.clone() })
+}
+
+/// A star from its row and its tries.
+pub(super) fn star(row: Vec<u8>, tries: &[u8]) -> Result<Star, StateError> {
+    let row = Row::from_bytes(row).map_err(|error| StateError::Damaged(error.to_string()))?;
+    let text = String::from_utf8_lossy(tries);
+    let tries = parse_tries(&text).ok_or_else(|| StateError::Damaged(format!("tries {text:?}")))?;
+    Ok(Star { row, tries })
+}
+
+/// A task from `star:module`.
+pub(super) fn task(text: &str) -> Result<Task, StateError> {
+    let parse = || {
+        let (star, module) = text.split_once(':')?;
+        Some(Task { star: StarIndex(star.parse().ok()?), module: ModuleIndex(module.parse().ok()?) })
+    };
+    parse().ok_or_else(|| StateError::Damaged(format!("task {text:?}")))
+}
+
+/// `star:module`.
+pub(super) fn task_text(task: Task) -> String {
+    format!("{}:{}", task.star.0, task.module.0)
+}
+
+/// Attempt and worker of a lease, `attempt nonce worker`.
+pub(super) fn lease(text: &str) -> Result<(u32, &str), StateError> {
+    let parse = || {
+        let mut parts = text.splitn(3, ' ');
+        let attempt = parts.next()?.parse().ok()?;
+        Some((attempt, parts.nth(1)?))
+    };
+    parse().ok_or_else(|| StateError::Damaged(format!("lease {text:?}")))
+}
+
+/// The answer of `claim.lua` to a request.
+pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Claim, StateError> {
+    let mut parts = answer.into_iter();
+    let word = String::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
+    if word != "granted" {
+        let refusal: Result<Refusal, _> = word.parse();
+        return refusal.map(Claim::Refused).map_err(|_| StateError::Damaged(format!("answer {word:?} to a claim")));
+    }
+    let mut part = || parts.next().unwrap_or_default();
+    let star = star(part(), &part())?;
+    let amended = String::from_utf8(part()).ok().and_then(|number| number.parse().ok());
+    let amended = amended.ok_or_else(|| StateError::Damaged("number of an amendment".to_owned()))?;
+    let admission = match part() {
+        none if none.is_empty() => Admission::default(),
+        json => from_json("admission", &json)?,
+    };
+    let first = Tries { attempt: request.attempt, science: 0, platform: 0 };
+    let mut grant = Grant {
+        upstream: BTreeMap::new(),
+        admission,
+        tries: star.tries.get(&request.task.module).copied().unwrap_or(first),
+        row: star.row,
+        amended,
+    };
+    for (&module, json) in request.upstream.iter().zip(parts).filter(|(_, json)| !json.is_empty()) {
+        grant.upstream.insert(module, from_json("detail", &json)?);
+    }
+    Ok(Claim::Granted(Box::new(grant)))
+}
+
+/// Counts from their `module:state` fields; none is left out.
+pub(super) fn counts(fields: &BTreeMap<String, u64>) -> Result<Counts, StateError> {
+    let mut counts = Counts::new();
+    for (field, &count) in fields.iter().filter(|(_, count)| **count > 0) {
+        let parse = || {
+            let (module, state) = field.split_once(':')?;
+            Some((ModuleIndex(module.parse().ok()?), TaskState::from_repr(state.parse().ok()?)?))
+        };
+        let (module, state) = parse().ok_or_else(|| StateError::Damaged(format!("count {field:?}")))?;
+        counts.entry(module).or_default().insert(state, count);
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_round_trip() {
+        let tries = BTreeMap::from([
+            (ModuleIndex(3), Tries { attempt: 17, science: 1, platform: 11 }),
+            (ModuleIndex(30), Tries { attempt: 2, science: 0, platform: 1 }),
+        ]);
+        assert_eq!(parse_tries(&tries_text(&tries)), Some(tries));
+        assert_eq!(parse_tries(""), Some(BTreeMap::new()));
+        assert_eq!(parse_tries("3:1"), None);
+    }
+
+    #[test]
+    fn held_modules_round_trip() {
+        let text = held_text(&[ModuleIndex(12), ModuleIndex(2), ModuleIndex(12)]);
+        assert_eq!(held(&text).unwrap(), [ModuleIndex(2), ModuleIndex(12)]);
+        assert_eq!(held("").unwrap(), []);
+        assert!(held("two").is_err());
+    }
+
+    #[test]
+    fn times_round_up_and_stay_exact() {
+        assert_eq!(millis(Duration::from_micros(1)), 1);
+        assert_eq!(millis(Duration::from_millis(5)), 5);
+        assert!(millis(Duration::MAX) < 1 << 52);
+    }
+}

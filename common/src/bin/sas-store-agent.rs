@@ -1,5 +1,0 @@
-//! The store agent by itself: for tests, whose own binaries cannot become one.
-
-fn main() {
-    common::store::agent::serve_if_asked();
-}

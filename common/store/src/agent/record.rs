@@ -1,0 +1,224 @@
+//! What is on record in our files: manifests, provenance, how a star ended.
+//!
+//! Pure data, written as JSON and kept for ever: fields are added with a default, and never change their meaning.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::outcome::Outcome;
+
+/// A product as manifests list it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductEntry {
+    /// Digest of its value.
+    pub digest: Digest,
+    /// Bytes of its values.
+    pub bytes: u64,
+    /// The module's reason where it answered that there is no such product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_produced: Option<String>,
+    /// In a generation: the committed file that holds it, relative to the star's folder, or `shared/…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// In a generation: the module that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleName>,
+}
+
+/// What one of our files holds (`/MANIFEST`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: u32,
+    /// What the file is.
+    pub kind: FileKind,
+    /// The star; `None` for externals that are the same for all.
+    pub star: Option<StarId>,
+    /// The quarter; `None` for externals of no quarter in particular.
+    pub quarter: Option<Quarter>,
+    /// Start and end of the observations in days, where a delivered file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<[f64; 2]>,
+    /// What is below `/PRODUCTS`.
+    pub products: BTreeMap<ProductName, ProductEntry>,
+    /// What is below `/EXTERNALS`.
+    pub externals: BTreeMap<ProductName, ProductEntry>,
+    /// Of a result: how it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Box<Provenance>>,
+    /// Of a generation: the run that the star settled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Box<GenerationInfo>>,
+    /// Of a generation: how every module of the pipeline ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleEntry>,
+}
+
+/// The version of `/MANIFEST` and of the digests in it.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The kinds of files that we make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum FileKind {
+    /// A version of a dataset.
+    External,
+    /// A module's committed result.
+    Result,
+    /// A star file.
+    Generation,
+}
+
+/// How a result was made (`/PROVENANCE`): everything that a task read is on record with what it made (S3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The module.
+    pub module: ModuleName,
+    /// Its key.
+    pub key: Key,
+    /// The star.
+    pub star: StarId,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// The run in which it was made; later runs may use it again.
+    pub run: RunId,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The pipeline's version.
+    pub version: String,
+    /// The run's horizon.
+    pub horizon: u64,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+    /// The image as the pipeline names it.
+    pub image: String,
+    /// What the name stood for.
+    pub image_identity: String,
+    /// The command.
+    pub command: Vec<String>,
+    /// Environment besides what the contract sets.
+    pub environment: BTreeMap<String, String>,
+    /// Parameters as the module saw them.
+    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// `SAS_SEED`.
+    pub seed: u64,
+    /// What it could read, in the order of the contract.
+    pub inputs: Vec<InputRecord>,
+    /// Values that its expressions read, by expression.
+    pub expressions: BTreeMap<String, serde_json::Value>,
+    /// The worker's name.
+    pub worker: String,
+    /// The host.
+    pub host: String,
+    /// When the attempt began.
+    pub started: Timestamp,
+    /// When the container ended.
+    pub ended: Timestamp,
+    /// What is odd about its output but allowed.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One declared input of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// The product; for a one_of the alternative that was chosen, or the first when none is there.
+    pub product: ProductName,
+    /// Where it comes from.
+    pub source: InputSource,
+    /// The digest of its value; `None` = absent.
+    pub digest: Option<Digest>,
+    /// Why it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<String>,
+    /// The committed file, relative to the star's folder, or `shared/…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputSource {
+    /// Ingestion, for this star.
+    External,
+    /// Ingestion, for all stars.
+    Shared,
+    /// The star's generation of the quarter before.
+    Previous,
+    /// A module of the same run.
+    Module {
+        /// The group that it is drawn in.
+        group: String,
+        /// Its name.
+        module: ModuleName,
+    },
+}
+
+/// Of a generation: what it was built in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationInfo {
+    /// Its number, counted from 1.
+    pub number: u32,
+    /// The run.
+    pub run: RunId,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The pipeline's version.
+    pub version: String,
+    /// The run's horizon.
+    pub horizon: u64,
+    /// The generation of the quarter before that `@previous` meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<u32>,
+    /// The star's row, a byte per module, so that the same end is not built twice.
+    #[serde(with = "hex")]
+    pub row: Vec<u8>,
+    /// What its modules ended with, as [`ends`] sums it up, for the same reason: other results may have the same row.
+    #[serde(default)]
+    pub ends: String,
+}
+
+/// What a star ended with in one module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModuleEntry {
+    /// The module.
+    pub module: ModuleName,
+    /// The group that it is drawn in.
+    pub group: String,
+    /// The word for the task's state (`succeeded`, `skipped`, …).
+    pub state: String,
+    /// How it ended, where more is known than the state.
+    pub outcome: Option<Outcome>,
+    /// The newest attempt; 0 when it never ran.
+    pub attempt: u32,
+    /// The worker of the newest attempt.
+    pub worker: Option<String>,
+    /// When the newest attempt began.
+    pub started: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// The image as the pipeline names it.
+    pub image: String,
+}
+
+/// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when.
+pub fn ends(modules: &[ModuleEntry]) -> String {
+    let mut hash = Sha256::new();
+    for entry in modules {
+        let end = match &entry.outcome {
+            Some(Outcome::Succeeded(success)) => success.key.to_string(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        for text in [entry.module.as_str(), &entry.state, &end] {
+            hash.update(format!("{}:{text}", text.len()));
+        }
+    }
+    hex::encode(hash.finalize())
+}

@@ -1,0 +1,140 @@
+//! What the child does for each request. No state is kept from one to the next.
+
+mod assemble;
+mod check;
+mod import;
+mod pack;
+mod read;
+mod stage;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::record::*;
+use super::wire::Request;
+use super::wire::*;
+use crate::digest::{Problem, Walked};
+use crate::h5::{Attributed, File, Group, H5Error, Object};
+use domain::id::{ProductName, Quarter, StarId};
+
+type Done<T> = Result<T, Refusal>;
+
+/// Does what is asked.
+pub(super) fn perform(request: Request) -> Done<Value> {
+    match request {
+        Request::Manifest { file } => reply(read::manifest(&file)),
+        Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<Done<Vec<_>>>()),
+        Request::Stage(stage) => reply(stage::stage(&stage)),
+        Request::Check(check) => reply(Ok(check::check(&check))),
+        Request::Pack(pack) => reply(pack::pack(&pack)),
+        Request::Assemble(star) => reply(assemble::assemble(&star)),
+        Request::Import(import) => reply(import::import(&import)),
+        Request::Inspect { file } => reply(read::inspect(&file)),
+        Request::Read { at, limit } => reply(read::values(&at, limit)),
+        Request::Digest { at } => reply(read::digest(&at)),
+    }
+}
+
+fn reply(result: Done<impl serde::Serialize>) -> Done<Value> {
+    result.map(|value| serde_json::to_value(value).expect("replies have string keys"))
+}
+
+fn refuse(kind: RefusalKind, message: String) -> Refusal {
+    Refusal { kind, message }
+}
+
+/// A file of ours, or a delivered one, cannot be read.
+fn damaged(file: &Path) -> impl Fn(H5Error) -> Refusal {
+    move |error| refuse(RefusalKind::Damaged, format!("`{}`: {error}", file.display()))
+}
+
+/// A file cannot be written.
+fn unwritable(file: &Path) -> impl Fn(H5Error) -> Refusal {
+    move |error| refuse(RefusalKind::Write, format!("`{}`: {error}", file.display()))
+}
+
+/// What the walk over a delivered or committed product ran into.
+fn problem(file: &Path) -> impl Fn(Problem) -> Refusal {
+    move |problem| refuse(RefusalKind::Damaged, format!("`{}`: {problem}", file.display()))
+}
+
+/// Opens a file, telling one that is missing from one that is damaged.
+fn open(file: &Path) -> Done<File> {
+    match std::fs::metadata(file) {
+        Ok(facts) if facts.is_file() => File::open(file).map_err(|error| {
+            if error.is_no_hdf5() {
+                let size = facts.len();
+                return refuse(RefusalKind::Damaged, format!("`{}` is no HDF5 file ({size} bytes)", file.display()));
+            }
+            damaged(file)(error)
+        }),
+        Ok(_) => Err(refuse(RefusalKind::Damaged, format!("`{}` is not a regular file", file.display()))),
+        Err(error) => Err(refuse(RefusalKind::Missing, format!("`{}`: {error}", file.display()))),
+    }
+}
+
+/// The group that holds the last name of `path`, and that name.
+fn parent_of<'a>(root: Group, path: &'a str, file: &Path) -> Done<(Group, &'a str)> {
+    let missing = || refuse(RefusalKind::Missing, format!("`{}` has no {path}", file.display()));
+    let mut names = path.trim_start_matches('/').split('/').filter(|name| !name.is_empty());
+    let last = names.next_back().ok_or_else(missing)?;
+    let mut group = root;
+    for name in names {
+        if !group.has(name).map_err(damaged(file))? {
+            return Err(missing());
+        }
+        match group.open(name).map_err(damaged(file))? {
+            Object::Group(next) => group = next,
+            Object::Dataset(_) | Object::Other => return Err(missing()),
+        }
+    }
+    if group.has(last).map_err(damaged(file))? { Ok((group, last)) } else { Err(missing()) }
+}
+
+/// The entry that a manifest has for a product that was walked.
+fn entry(walked: &Walked) -> ProductEntry {
+    ProductEntry {
+        digest: walked.digest,
+        bytes: walked.bytes,
+        not_produced: walked.not_produced.clone(),
+        file: None,
+        module: None,
+    }
+}
+
+/// Limits for files that ingestion delivers, which are trusted more than a module's output.
+fn delivered() -> OutputLimits {
+    OutputLimits { bytes: 64 << 30, objects: 1_000_000, depth: 32 }
+}
+
+/// Writes the root attributes that star files, externals and inputs have.
+fn set_root(
+    root: &Group,
+    star: Option<StarId>,
+    quarter: Option<Quarter>,
+    observed: Option<[f64; 2]>,
+) -> Result<(), H5Error> {
+    if let Some(star) = star {
+        root.set_text("PLATO_ID", &star.to_string())?;
+    }
+    if let Some(quarter) = quarter {
+        root.set_int("QUARTER_NUMBER", u32::from(quarter).into())?;
+    }
+    if let Some([start, end]) = observed {
+        root.set_floats("OBS_START_DATE", &[start])?;
+        root.set_floats("OBS_END_DATE", &[end])?;
+    }
+    Ok(())
+}
+
+/// Names of a group that are no product names, which no file of ours may have.
+fn product_name(name: &str) -> Result<ProductName, String> {
+    name.parse::<ProductName>().map_err(|error| error.to_string())
+}
+
+/// The numbers of an attribute, as floats.
+fn floats(of: &impl Attributed, name: &str) -> Result<Vec<f64>, H5Error> {
+    let values = of.attribute(name)?.map_or_else(Vec::new, |value| value.first(2));
+    Ok(values.into_iter().filter_map(|value| value.as_f64()).collect())
+}

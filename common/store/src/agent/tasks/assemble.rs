@@ -1,0 +1,208 @@
+//! Star files: everything that a star ended with in one run, in one file that h5py and h5dump read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::pack::json;
+use super::read::{Rooted, manifest};
+use super::{Done, damaged, open, set_root, unwritable};
+use crate::agent::record::*;
+use crate::agent::wire::*;
+use crate::h5::{Attributed, File, Group, H5Error};
+use crate::paths;
+use domain::id::{ModuleName, ProductName};
+use domain::outcome::Outcome;
+
+/// Products of more bytes are linked, not copied.
+const COPIED: u64 = 1 << 20;
+
+/// Writes the file; returns its manifest.
+pub(super) fn assemble(star: &Assemble) -> Done<Manifest> {
+    let failed = unwritable(&star.dest);
+    let file = File::create(&star.dest).map_err(&failed)?;
+    let root = file.root().map_err(&failed)?;
+    let mut built = Built { star, externals: BTreeMap::new(), products: BTreeMap::new(), observed: None };
+    built.add_externals(&root.create_group("EXTERNALS").map_err(&failed)?)?;
+    built.add_products(&root)?;
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        kind: FileKind::Generation,
+        star: Some(star.star),
+        quarter: Some(star.quarter),
+        observed: built.observed,
+        products: built.products,
+        externals: built.externals,
+        provenance: None,
+        generation: Some(Box::new(star.generation.clone())),
+        modules: star.modules.clone(),
+    };
+    set_root(&root, manifest.star, manifest.quarter, manifest.observed).map_err(&failed)?;
+    root.create_text("MANIFEST", &json(&manifest)).map_err(&failed)?;
+    drop(root);
+    file.close().map_err(&failed)?;
+    Ok(manifest)
+}
+
+struct Built<'a> {
+    star: &'a Assemble,
+    externals: BTreeMap<ProductName, ProductEntry>,
+    products: BTreeMap<ProductName, ProductEntry>,
+    observed: Option<[f64; 2]>,
+}
+
+impl Built<'_> {
+    fn add_externals(&mut self, to: &Group) -> Done<()> {
+        for name in &self.star.externals {
+            let path = self.path(name)?;
+            let manifest = manifest(&path)?;
+            let from = open(&path)?.into_root(&path)?;
+            self.observed = self.observed.or(manifest.observed);
+            for (product, entry) in &manifest.externals {
+                if self.externals.contains_key(product) {
+                    continue;
+                }
+                self.place(&from, "EXTERNALS", product, entry, name, to)?;
+                self.externals.insert(product.clone(), ProductEntry { file: Some(name.clone()), ..entry.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_products(&mut self, root: &Group) -> Done<()> {
+        let failed = unwritable(&self.star.dest);
+        let to = root.create_group("PRODUCTS").map_err(&failed)?;
+        for module in &self.star.modules {
+            let GenerationInfo { number, pipeline, .. } = &self.star.generation;
+            let group = root.create_group(&format!("{pipeline}-{}_{number}", module.module)).map_err(&failed)?;
+            let result = self.add_result(module, &to)?;
+            describe(&group, module, result.as_ref(), pipeline.as_str()).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a module made, if it succeeded; returns the manifest of its committed file.
+    fn add_result(&mut self, module: &ModuleEntry, to: &Group) -> Done<Option<Manifest>> {
+        let Some(Outcome::Succeeded(success)) = &module.outcome else { return Ok(None) };
+        let name = format!("{}/products/{}-{}.h5", self.star.quarter, module.module, success.key);
+        let path = self.path(&name)?;
+        let manifest = manifest(&path)?;
+        let from = open(&path)?.into_root(&path)?;
+        for (product, entry) in &manifest.products {
+            self.place(&from, "PRODUCTS", product, entry, &name, to)?;
+            let entry = ProductEntry { file: Some(name.clone()), module: Some(module.module.clone()), ..entry.clone() };
+            self.products.insert(product.clone(), entry);
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Copies a product, or links to it when it is large.
+    fn place(
+        &self,
+        from: &Rooted,
+        below: &str,
+        product: &ProductName,
+        entry: &ProductEntry,
+        name: &str,
+        to: &Group,
+    ) -> Done<()> {
+        let product = product.as_str();
+        if entry.bytes > COPIED {
+            let (file, path) = (self.link(name), format!("/{below}/{product}"));
+            return to.link_external(product, &file, &path).map_err(unwritable(&self.star.dest));
+        }
+        let path = self.path(name)?;
+        let source = from.group.subgroup(below).map_err(damaged(&path))?;
+        match source {
+            Some(source) => to.copy_from(&source, product, product).map_err(damaged(&path)),
+            None => Err(super::refuse(RefusalKind::Damaged, format!("`{}` has no /{below}", path.display()))),
+        }
+    }
+
+    /// Where a file of the star is now.
+    fn path(&self, name: &str) -> Done<PathBuf> {
+        let relative = paths::of_star(self.star.star, name);
+        relative.map(|relative| self.star.store.join(relative)).ok_or_else(|| {
+            super::refuse(RefusalKind::Missing, format!("{name:?} is not the name of a file of {}", self.star.star))
+        })
+    }
+
+    /// How a star file names another file of the store; see [`crate::generations`]. The star's name is in it, so
+    /// that a copy of the star file elsewhere can never find another star's data.
+    fn link(&self, name: &str) -> String {
+        if name.starts_with("shared/") {
+            return format!("externals/../../../../../{name}");
+        }
+        format!("externals/../../../{}/{name}", self.star.star)
+    }
+}
+
+/// Writes what is on record of a module: how it ended, what it read and what it made.
+fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipeline: &str) -> Result<(), H5Error> {
+    let empty = BTreeMap::new();
+    let outputs: Vec<&str> = result.map_or(&empty, |result| &result.products).keys().map(ProductName::as_str).collect();
+    group.set_texts("outputs", &outputs)?;
+    group.set_text("state", &module.state)?;
+    group.set_text("group", &module.group)?;
+    let provenance = result.and_then(|result| result.provenance.as_deref());
+    // Operators may have amended the image after the pipeline named it.
+    group.set_text("image", provenance.map_or(&module.image, |provenance| &provenance.image))?;
+    if let Some(outcome) = &module.outcome {
+        group.set_text("outcome", outcome.word())?;
+        group.set_text("reason", &outcome.to_string())?;
+    }
+    group.set_int("attempt", module.attempt.into())?;
+    if let Some(worker) = &module.worker {
+        group.set_text("worker", worker)?;
+    }
+    if let Some(started) = module.started {
+        group.set_text("started", &started.to_string())?;
+        group.set_int("milliseconds", i64::try_from(module.millis).unwrap_or(i64::MAX))?;
+    }
+    let inputs = group.create_group("inputs")?;
+    let Some(provenance) = provenance else { return Ok(()) };
+    group.set_text("key", &provenance.key.to_string())?;
+    group.set_text("image_identity", &provenance.image_identity)?;
+    group.set_text("host", &provenance.host)?;
+    group.set_text("made_in_run", &provenance.run.to_string())?;
+    group.set_text("made_from", &provenance.started.to_string())?;
+    group.set_text("made_until", &provenance.ended.to_string())?;
+    group.set_texts("warnings", &provenance.warnings)?;
+    for (source, products) in by_source(provenance, pipeline) {
+        inputs.set_texts(&source, &products)?;
+    }
+    let digests = group.create_group("digests")?;
+    for input in &provenance.inputs {
+        let name = match input.source {
+            InputSource::Previous => format!("{}@previous", input.product),
+            InputSource::External | InputSource::Shared | InputSource::Module { .. } => input.product.to_string(),
+        };
+        let value = input.digest.map_or("absent".to_owned(), |digest| digest.to_string());
+        if digests.attribute(&name)?.is_none() {
+            digests.set_text(&name, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The products that a module read, by where they came from, as the documents spell it.
+fn by_source(provenance: &Provenance, pipeline: &str) -> BTreeMap<String, Vec<String>> {
+    let mut sources: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for input in provenance.inputs.iter().filter(|input| input.digest.is_some()) {
+        let source = match &input.source {
+            InputSource::External => "EXTERNALS".to_owned(),
+            InputSource::Shared => "PDP".to_owned(),
+            InputSource::Previous => "PREVIOUS".to_owned(),
+            InputSource::Module { group, module } => qualified(pipeline, group, module),
+        };
+        let products = sources.entry(source).or_default();
+        let name = input.product.to_string();
+        if !products.contains(&name) {
+            products.push(name);
+        }
+    }
+    sources
+}
+
+fn qualified(pipeline: &str, group: &str, module: &ModuleName) -> String {
+    format!("{pipeline}-{group}/{pipeline}-{module}")
+}

@@ -1,0 +1,212 @@
+//! Checking what a module wrote: readable, within limits, declared, complete, and as the data model has it.
+//!
+//! What is wrong is a [`Violation`], not an error: it is the module's.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::entry;
+use crate::agent::wire::*;
+use crate::digest::{Column, Problem, Walk, Walked};
+use crate::h5::{File, H5Error, LinkKind, Shape, Type};
+use domain::id::ProductName;
+use domain::outcome::FailureKind;
+use domain::product::{Column as Expected, ColumnKind, ProductModel};
+
+/// Names that a message lists at most.
+const LISTED: usize = 8;
+
+/// Checks an output; the first violation ends it.
+pub(super) fn check(check: &Check) -> Checked {
+    let mut checked = Checked::default();
+    checked.violation = examine(check, &mut checked).err();
+    checked
+}
+
+type Examined<T> = Result<T, Violation>;
+
+fn violation(kind: FailureKind, message: String) -> Violation {
+    Violation { kind, message }
+}
+
+fn examine(check: &Check, checked: &mut Checked) -> Examined<()> {
+    let must: Vec<&ProductName> = check.mandatory.iter().chain(&check.nullable).collect();
+    if let Some(file) = open(check, &must)? {
+        products(check, &file, checked)?;
+    }
+    for name in &must {
+        if !checked.products.contains_key(*name) {
+            let message = format!("/PRODUCTS/{name} is missing, expected a product in every success");
+            return Err(violation(FailureKind::OutputMissing, message));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the output; `None` when there is none and none is needed.
+fn open(check: &Check, must: &[&ProductName]) -> Examined<Option<File>> {
+    let corrupt = |what: String| violation(FailureKind::OutputCorrupt, what);
+    let facts = match std::fs::symlink_metadata(&check.output) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && must.is_empty() => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let names: Vec<&str> = must.iter().map(|name| name.as_str()).take(LISTED).collect();
+            let message = format!("output.h5 was not written, expected it with {}", names.join(", "));
+            return Err(violation(FailureKind::OutputMissing, message));
+        }
+        Err(error) => return Err(corrupt(format!("output.h5 cannot be read: {error}"))),
+    };
+    if !facts.is_file() {
+        return Err(corrupt("output.h5 is not a regular file".to_owned()));
+    }
+    if facts.len() > check.limits.bytes.saturating_add(check.limits.bytes / 4 + (64 << 20)) {
+        let message =
+            format!("output.h5 has {} bytes, {} bytes of values are allowed", facts.len(), check.limits.bytes);
+        return Err(violation(FailureKind::OutputTooLarge, message));
+    }
+    File::open(&check.output).map(Some).map_err(|error| corrupt(unreadable(&check.output, &error)))
+}
+
+fn unreadable(path: &Path, error: &H5Error) -> String {
+    let shown = path.display().to_string();
+    format!("output.h5: {error}").replace(&format!("`{shown}`"), "it")
+}
+
+fn products(check: &Check, file: &File, checked: &mut Checked) -> Examined<()> {
+    let broken = |error: H5Error| violation(FailureKind::OutputCorrupt, format!("output.h5: {error}"));
+    let root = file.root().map_err(broken)?;
+    for (name, kind) in root.links(check.limits.objects).map_err(broken)? {
+        if name != "PRODUCTS" {
+            let message = format!("/{} is outside /PRODUCTS, where nothing is declared", name.escape_debug());
+            return Err(violation(FailureKind::OutputUndeclared, message));
+        }
+        if kind != LinkKind::Hard {
+            return Err(violation(FailureKind::OutputCorrupt, "/PRODUCTS is a link, expected a group".to_owned()));
+        }
+    }
+    let Some(group) = root.subgroup("PRODUCTS").map_err(broken)? else {
+        let what =
+            if root.has("PRODUCTS").map_err(broken)? { "/PRODUCTS is no group, expected one" } else { return Ok(()) };
+        return Err(violation(FailureKind::OutputCorrupt, what.to_owned()));
+    };
+    let lists = [&check.mandatory, &check.optional, &check.nullable, &check.conditional];
+    let declared: BTreeSet<&ProductName> = lists.into_iter().flatten().collect();
+    let mut walk = Walk::new(check.limits.clone());
+    for (name, kind) in group.links(check.limits.objects).map_err(broken)? {
+        let path = format!("/PRODUCTS/{name}");
+        let written = name.parse::<ProductName>().ok();
+        let product = written.as_ref().map(|written| check.aliases.get(written).unwrap_or(written));
+        let Some(product) = product.filter(|product| declared.contains(product)) else {
+            let message = format!("/PRODUCTS/{} is not among the outputs of the contract", name.escape_debug());
+            return Err(violation(FailureKind::OutputUndeclared, message));
+        };
+        if checked.products.contains_key(product) {
+            let message = format!("{path} is {product} a second time, under another name of it");
+            return Err(violation(FailureKind::OutputUndeclared, message));
+        }
+        if let Some(written) = written.as_ref().filter(|written| *written != product) {
+            checked.spelled.insert(product.clone(), written.clone());
+        }
+        if kind != LinkKind::Hard {
+            let message = format!("{path} is a soft, external or user-defined link, expected a group or dataset");
+            return Err(violation(FailureKind::OutputCorrupt, message));
+        }
+        let walked = walk.product(&group, &name, &path).map_err(of_problem)?;
+        accept(check, product, walked, checked)?;
+    }
+    Ok(())
+}
+
+fn of_problem(problem: Problem) -> Violation {
+    let kind = match &problem {
+        Problem::Unreadable { .. } | Problem::Forbidden { .. } => FailureKind::OutputCorrupt,
+        Problem::TooLarge { .. } => FailureKind::OutputTooLarge,
+    };
+    violation(kind, problem.to_string())
+}
+
+/// Takes a product that could be read.
+fn accept(check: &Check, name: &ProductName, walked: Walked, checked: &mut Checked) -> Examined<()> {
+    if let Some(reason) = &walked.not_produced {
+        if check.mandatory.contains(name) {
+            let message = format!("/PRODUCTS/{name} is answered by NOT_PRODUCED ({reason}), but it is mandatory");
+            return Err(violation(FailureKind::OutputMissing, message));
+        }
+    } else if walked.is_group && walked.columns.is_empty() {
+        let message =
+            format!("/PRODUCTS/{name} is an empty group, expected columns, or the text attribute NOT_PRODUCED");
+        return Err(violation(FailureKind::OutputMissing, message));
+    } else if let Some(model) = check.model.get(name).filter(|model| !model.columns.is_empty()) {
+        // The documents name products without a word on their columns: nothing is odd in them.
+        compare(name, model, &walked, &mut checked.warnings)?;
+    }
+    if check.scalars_of.contains(name) {
+        let scalars = walked.columns.iter();
+        let scalars = scalars.filter_map(|(column, facts)| Some((column.clone(), facts.scalar.clone()?))).collect();
+        checked.scalars.insert(name.clone(), scalars);
+    }
+    checked.products.insert(name.clone(), entry(&walked));
+    Ok(())
+}
+
+/// Compares the columns of a product with the data model.
+fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: &mut Vec<String>) -> Examined<()> {
+    for (column, expected) in &model.columns {
+        let Some(found) = walked.columns.get(column) else {
+            if expected.optional {
+                continue;
+            }
+            let message = format!("/PRODUCTS/{name}: column {column:?} is missing, expected {}", words(expected));
+            return Err(violation(FailureKind::OutputViolates, message));
+        };
+        if !fits(expected, found) {
+            let (expected, found) = (words(expected), found_words(found));
+            let message = format!("/PRODUCTS/{name}: column {column:?} is {found}, expected {expected}");
+            return Err(violation(FailureKind::OutputViolates, message));
+        }
+        if let Some(unit) = &expected.unit
+            && found.unit.as_ref() != Some(unit)
+        {
+            let found = found.unit.as_ref().map_or("no unit".to_owned(), |unit| format!("unit {unit:?}"));
+            warnings.push(format!("/PRODUCTS/{name}: column {column:?} has {found}, expected {unit:?}"));
+        }
+    }
+    for column in walked.columns.keys().filter(|column| !model.columns.contains_key(*column)) {
+        warnings.push(format!("/PRODUCTS/{name}: column {column:?} is not in the data model"));
+    }
+    Ok(())
+}
+
+/// Kind and rank as expected, and a value: one without any, as HDF5's null space has it, is no scalar.
+fn fits(expected: &Expected, found: &Column) -> bool {
+    found.shape != Shape::Null
+        && found.shape.dims().len() == expected.ndim as usize
+        && is_of(expected.kind, &found.dtype)
+        && (expected.kind != ColumnKind::Bool || !matches!(found.scalar, Some(Scalar::Int(value)) if value & !1 != 0))
+}
+
+fn is_of(kind: ColumnKind, dtype: &Type) -> bool {
+    match kind {
+        ColumnKind::Float => matches!(dtype, Type::Float { .. } | Type::Int { .. }),
+        ColumnKind::Int => matches!(dtype, Type::Int { .. }),
+        ColumnKind::Bool => {
+            let is_flags = |members: &[(String, i128)]| members.iter().all(|(_, value)| matches!(value, 0 | 1));
+            matches!(dtype, Type::Bool { .. } | Type::Bitfield { size: 1, .. } | Type::Int { size: 1, .. })
+                || matches!(dtype, Type::Enum { members, .. } if is_flags(members))
+        }
+        ColumnKind::String => matches!(dtype, Type::FixedText { .. } | Type::Text),
+    }
+}
+
+fn words(expected: &Expected) -> String {
+    format!("{} with {} dimensions", expected.kind, expected.ndim)
+}
+
+fn found_words(found: &Column) -> String {
+    let word = found.dtype.word();
+    match (&found.shape, &found.scalar) {
+        (Shape::Null, _) => format!("{word} without a value"),
+        (Shape::Scalar, Some(Scalar::Int(value))) => format!("{word} {value}"),
+        (shape, _) => format!("{word} with {} dimensions", shape.dims().len()),
+    }
+}

@@ -1,0 +1,257 @@
+//! Reading: manifests, scalars, values for people, and what an unknown file is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Done, damaged, delivered, entry, floats, open, parent_of, problem, product_name, refuse};
+use crate::agent::record::*;
+use crate::agent::wire::*;
+use crate::digest::Walk;
+use crate::h5::{Attributed, Dataset, File, Group, H5Error, Object, Shape, Type};
+use domain::id::{Quarter, StarId};
+
+/// How deep columns are looked for.
+const DEEPEST: u32 = 32;
+
+/// How many names a group may have.
+const WIDEST: u64 = 1_000_000;
+
+/// What one of our files holds.
+pub(super) fn manifest(file: &Path) -> Done<Manifest> {
+    let root = open(file)?.into_root(file)?;
+    let mut manifest: Manifest = json(&root, "MANIFEST", file)?;
+    if manifest.format != MANIFEST_FORMAT {
+        let what = format!("`{}` has manifest format {}, not {MANIFEST_FORMAT}", file.display(), manifest.format);
+        return Err(refuse(RefusalKind::Damaged, what));
+    }
+    if manifest.kind == FileKind::Result {
+        manifest.provenance = Some(Box::new(json(&root, "PROVENANCE", file)?));
+    }
+    Ok(manifest)
+}
+
+/// The JSON in a text dataset.
+fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) -> Done<T> {
+    let missing =
+        || refuse(RefusalKind::Damaged, format!("`{}` has no /{name}: it is not a file of a store", file.display()));
+    if !root.group.has(name).map_err(damaged(file))? {
+        return Err(missing());
+    }
+    let Object::Dataset(dataset) = root.group.open(name).map_err(damaged(file))? else { return Err(missing()) };
+    let text = dataset.value(1).map_err(damaged(file))?.as_text().ok_or_else(missing)?;
+    serde_json::from_str(&text)
+        .map_err(|error| refuse(RefusalKind::Damaged, format!("`{}`: /{name}: {error}", file.display())))
+}
+
+/// Scalar columns of a product.
+pub(super) fn scalars(at: &At) -> Done<BTreeMap<String, Scalar>> {
+    let mut scalars = BTreeMap::new();
+    each_column(at, &mut |name, dataset| {
+        if dataset.shape()? == Shape::Scalar {
+            scalars.extend(dataset.value(1)?.first(1).into_iter().map(|scalar| (name.to_owned(), scalar)));
+        }
+        Ok(())
+    })?;
+    Ok(scalars)
+}
+
+/// The first values of each column of a product.
+pub(super) fn values(at: &At, limit: u64) -> Done<BTreeMap<String, Values>> {
+    let mut columns = BTreeMap::new();
+    each_column(at, &mut |name, dataset| {
+        let value = dataset.value(limit)?;
+        columns.insert(
+            name.to_owned(),
+            Values {
+                dtype: value.dtype.word(),
+                shape: value.shape.dims().to_vec(),
+                unit: dataset.text_attribute("unit")?,
+                first: value.first(usize::try_from(limit).unwrap_or(usize::MAX)),
+            },
+        );
+        Ok(())
+    })?;
+    Ok(columns)
+}
+
+/// The digest of a product, or of any object.
+pub(super) fn digest(at: &At) -> Done<ProductEntry> {
+    let file = &at.file;
+    let root = open(file)?.into_root(file)?;
+    let (parent, name) = parent_of(root.group, &at.path, file)?;
+    Walk::new(delivered()).product(&parent, name, &at.path).map(|walked| entry(&walked)).map_err(problem(file))
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&str, &Dataset) -> Result<(), H5Error>;
+
+fn each_column(at: &At, visit: Visit<'_>) -> Done<()> {
+    let root = open(&at.file)?.into_root(&at.file)?;
+    let (parent, name) = parent_of(root.group, &at.path, &at.file)?;
+    let walked = match parent.open(name).map_err(damaged(&at.file))? {
+        Object::Group(group) => columns_below(&group, "", DEEPEST, visit),
+        Object::Dataset(dataset) => visit("value", &dataset),
+        Object::Other => Ok(()),
+    };
+    walked.map_err(damaged(&at.file))
+}
+
+fn columns_below(group: &Group, prefix: &str, depth: u32, visit: Visit<'_>) -> Result<(), H5Error> {
+    for (name, _) in group.links(WIDEST)? {
+        let column = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        match group.open(&name)? {
+            Object::Group(below) if depth > 0 => columns_below(&below, &column, depth - 1, visit)?,
+            Object::Dataset(dataset) => visit(&column, &dataset)?,
+            Object::Group(_) | Object::Other => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a file is. Only a file that is missing is refused; what is wrong otherwise is part of the answer.
+pub(super) fn inspect(file: &Path) -> Done<Inspected> {
+    let described = open(file).and_then(|opened| describe(&opened.into_root(file)?).map_err(damaged(file)));
+    match described {
+        Ok(inspected) => Ok(inspected),
+        Err(refusal) if refusal.kind == RefusalKind::Missing => Err(refusal),
+        Err(refusal) => Ok(Inspected { problem: Some(refusal.message), ..Inspected::default() }),
+    }
+}
+
+fn describe(root: &Rooted) -> Result<Inspected, H5Error> {
+    let root = &root.group;
+    let names = |group: &str| -> Result<Vec<String>, H5Error> {
+        let links = root.subgroup(group)?.map_or_else(|| Ok(Vec::new()), |group| group.links(WIDEST))?;
+        Ok(links.into_iter().map(|(name, _)| name).collect())
+    };
+    let mut inspected =
+        Inspected { externals: names("EXTERNALS")?, products: names("PRODUCTS")?, ..Default::default() };
+    match star_of(root)? {
+        Named::Nothing => {}
+        Named::Star(star, written) => (inspected.star, inspected.star_as_written) = (Some(star), Some(written)),
+        Named::Wrong(what) => inspected.problem = Some(what),
+    }
+    match quarter_of(root)? {
+        Ok(quarter) => inspected.quarter = quarter,
+        Err(what) => inspected.problem = Some(what),
+    }
+    if inspected.problem.is_none() && inspected.externals.is_empty() {
+        inspected.problem = Some("it has nothing below /EXTERNALS".to_owned());
+    }
+    if inspected.problem.is_none() {
+        inspected.problem = inspected.externals.iter().find_map(|name| product_name(name).err());
+    }
+    Ok(inspected)
+}
+
+/// What a file says of its star.
+pub(super) enum Named {
+    Nothing,
+    Star(StarId, String),
+    Wrong(String),
+}
+
+/// The star of a file: its root attribute `PLATO_ID`, or the integer by which PLATO's simulator names it.
+pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
+    if let Some(value) = root.attribute("PLATO_ID")? {
+        return Ok(match value.as_text() {
+            Some(text) => match text.parse() {
+                Ok(star) => Named::Star(star, text),
+                Err(error) => Named::Wrong(format!("root attribute PLATO_ID: {error}")),
+            },
+            None => match value.first(1).as_slice() {
+                [Scalar::Int(number)] => of_simulator(*number),
+                _ => Named::Wrong("root attribute PLATO_ID is neither text nor an integer".to_owned()),
+            },
+        });
+    }
+    let metadata = match root.subgroup("METADATA")? {
+        Some(metadata) => metadata.attribute("star_id")?,
+        None => None,
+    };
+    let mut found = Named::Nothing;
+    for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
+        if let [Scalar::Int(number)] = value.first(2).as_slice() {
+            return Ok(of_simulator(*number));
+        }
+        match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
+            Some((star, text)) => return Ok(Named::Star(star, text)),
+            None => {
+                found = Named::Wrong(
+                    "it has no root attribute PLATO_ID, and its star_id is neither an integer nor PLATO_ and a UUID"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn of_simulator(number: i64) -> Named {
+    match u64::try_from(number) {
+        Ok(number) => Named::Star(StarId::of_simulator(number), number.to_string()),
+        Err(_) => Named::Wrong(format!("its star is the negative number {number}")),
+    }
+}
+
+/// The quarter of a file: its root attribute `QUARTER_NUMBER`, if it has one.
+pub(super) fn quarter_of(root: &Group) -> Result<Result<Option<Quarter>, String>, H5Error> {
+    let Some(value) = root.attribute("QUARTER_NUMBER")? else { return Ok(Ok(None)) };
+    let number = match value.first(2).as_slice() {
+        [Scalar::Int(number)] => u32::try_from(*number).ok(),
+        [Scalar::Float(number)] if number.fract() == 0.0 && (0.0..1000.0).contains(number) => Some(*number as u32),
+        _ => None,
+    };
+    Ok(match number.map(Quarter::try_from) {
+        Some(Ok(quarter)) => Ok(Some(quarter)),
+        Some(Err(error)) => Err(format!("root attribute QUARTER_NUMBER: {error}")),
+        None => Err("root attribute QUARTER_NUMBER is not a number from 0 to 999".to_owned()),
+    })
+}
+
+/// Start and end of the observations in days: root attributes, else the first and last time stamp of a light curve.
+pub(super) fn observed(root: &Group) -> Result<Option<[f64; 2]>, H5Error> {
+    if let ([start, ..], [end, ..]) = (&*floats(root, "OBS_START_DATE")?, &*floats(root, "OBS_END_DATE")?) {
+        return Ok(Some([*start, *end]));
+    }
+    let Some(externals) = root.subgroup("EXTERNALS")? else { return Ok(None) };
+    let Some(curve) = externals.subgroup("DP1_LC_MERGED")? else { return Ok(None) };
+    if !curve.has("time")? {
+        return Ok(None);
+    }
+    let Object::Dataset(time) = curve.open("time")? else { return Ok(None) };
+    range(&time)
+}
+
+/// Smallest and largest finite value of a dataset of floats, read block by block: a light curve may be large.
+fn range(of: &Dataset) -> Result<Option<[f64; 2]>, H5Error> {
+    let Type::Float { size, .. } = of.dtype()? else { return Ok(None) };
+    let mut range: Option<[f64; 2]> = None;
+    of.canonical(&mut |block| {
+        for bytes in block.chunks_exact(size) {
+            let value = match bytes {
+                [a, b, c, d] => f64::from(f32::from_le_bytes([*a, *b, *c, *d])),
+                [a, b, c, d, e, f, g, h] => f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+                _ => continue,
+            };
+            if value.is_finite() {
+                let [start, end] = range.unwrap_or([value, value]);
+                range = Some([start.min(value), end.max(value)]);
+            }
+        }
+    })?;
+    Ok(range)
+}
+
+/// An open file and its root group; the file lives as long.
+pub(super) struct Rooted {
+    pub(super) group: Group,
+    _file: File,
+}
+
+impl File {
+    /// The root group, with the file that it keeps open.
+    pub(super) fn into_root(self, path: &Path) -> Done<Rooted> {
+        let group = self.root().map_err(damaged(path))?;
+        Ok(Rooted { group, _file: self })
+    }
+}

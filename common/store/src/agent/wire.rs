@@ -1,0 +1,300 @@
+//! What is asked of the store agent and what it answers: JSON, one line each way.
+//!
+//! Pure data. File paths are absolute; paths inside HDF5 files start with a slash.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{GenerationInfo, ModuleEntry, ProductEntry, Provenance};
+pub use domain::expression::Scalar;
+use domain::id::{DatasetName, ProductName, Quarter, StarId};
+use domain::outcome::FailureKind;
+use domain::product::ProductModel;
+
+/// A request; the child answers each with one line that holds what the arrow says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", content = "of", rename_all = "snake_case")]
+pub(super) enum Request {
+    /// → `Manifest`
+    Manifest {
+        /// A file that we made.
+        file: PathBuf,
+    },
+    /// → `Vec<BTreeMap<String, Scalar>>`
+    Scalars {
+        /// Products by file and path.
+        wants: Vec<At>,
+    },
+    /// → `()`
+    Stage(Stage),
+    /// → `Checked`
+    Check(Check),
+    /// → `Manifest`
+    Pack(Pack),
+    /// → `Manifest`
+    Assemble(Box<Assemble>),
+    /// → `Manifest`
+    Import(Import),
+    /// → `Inspected`
+    Inspect {
+        /// Any file.
+        file: PathBuf,
+    },
+    /// → `BTreeMap<String, Values>`
+    Read {
+        /// What to read.
+        at: At,
+        /// How many values of each column at most.
+        limit: u64,
+    },
+    /// → `ProductEntry`
+    Digest {
+        /// A product, or any other object.
+        at: At,
+    },
+}
+
+impl Request {
+    /// The files that are read as a whole for it.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Check(check) => vec![check.output.clone()],
+            Self::Pack(pack) => vec![pack.output.clone()],
+            Self::Import(import) => [&import.sources[..], &import.bases].concat(),
+            Self::Digest { at } => vec![at.file.clone()],
+            Self::Manifest { .. }
+            | Self::Scalars { .. }
+            | Self::Stage(_)
+            | Self::Assemble(_)
+            | Self::Inspect { .. }
+            | Self::Read { .. } => Vec::new(),
+        }
+    }
+}
+
+/// One line of the child's stdout after a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Answer<T> {
+    /// The number of the request.
+    pub(super) id: u64,
+    /// The reply, or why there is none.
+    pub(super) result: Result<T, Refusal>,
+}
+
+/// Why the agent did not do what it was asked to; it lives on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of trouble.
+    pub kind: RefusalKind,
+    /// One line that names file and object.
+    pub message: String,
+}
+
+/// Kinds of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RefusalKind {
+    /// A file, or an object in it, is not there.
+    Missing,
+    /// A file cannot be read as what it should be.
+    Damaged,
+    /// Two sources contradict each other, or what was expected.
+    Conflict,
+    /// What should be written could not be: disk full, size limit, no permission.
+    Write,
+}
+
+/// A product in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct At {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it, for example `/PRODUCTS/DP3_SAS_NU_MAX`.
+    pub path: String,
+}
+
+/// Builds a module's `input.h5` of links.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The file to write; it must not be there.
+    pub input: PathBuf,
+    /// Text attributes of the root besides `STAGED`, `PLATO_ID` and `QUARTER_NUMBER`.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Root attribute `PLATO_ID`.
+    pub star: StarId,
+    /// Root attribute `QUARTER_NUMBER`.
+    pub quarter: Quarter,
+    /// Root attributes `OBS_START_DATE` and `OBS_END_DATE`, as `Manifest::observed` of an external has them.
+    #[serde(default)]
+    pub observed: Option<[f64; 2]>,
+    /// What is linked.
+    pub items: Vec<StageItem>,
+    /// The root attribute `STAGED`: JSON of what was staged and which alternative of each one_of.
+    pub staged: String,
+}
+
+/// One external link of an `input.h5`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageItem {
+    /// Where it appears: `/PRODUCTS/<P>`, `/EXTERNALS/<P>` or `/PREVIOUS/PRODUCTS/<P>`.
+    pub at: String,
+    /// The file, relative to the directory of `input.h5`: `files/0.h5`.
+    pub file: String,
+    /// Where it is in that file.
+    pub path: String,
+}
+
+/// Checks a module's `output.h5` against its contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The file that the module wrote; opened read-only.
+    pub output: PathBuf,
+    /// Products that must be there.
+    pub mandatory: Vec<ProductName>,
+    /// Products that may be there.
+    pub optional: Vec<ProductName>,
+    /// Products that must be answered, by data or by `NOT_PRODUCED`.
+    pub nullable: Vec<ProductName>,
+    /// Products whose condition the caller decides from [`Checked::scalars`].
+    pub conditional: Vec<ProductName>,
+    /// Other spellings of these products that the file may use, each with the one that counts.
+    pub aliases: BTreeMap<ProductName, ProductName>,
+    /// Known columns of these products.
+    pub model: BTreeMap<ProductName, ProductModel>,
+    /// Products whose scalar columns the caller wants.
+    pub scalars_of: Vec<ProductName>,
+    /// How large it may be.
+    pub limits: OutputLimits,
+}
+
+/// How large a module's output may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLimits {
+    /// Bytes of all values together, and of the file.
+    pub bytes: u64,
+    /// Groups, datasets and attributes.
+    pub objects: u64,
+    /// Levels of groups below a product.
+    pub depth: u32,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { bytes: 2 << 30, objects: 100_000, depth: 16 }
+    }
+}
+
+/// What a module wrote.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The products that are there, those not produced included.
+    pub products: BTreeMap<ProductName, ProductEntry>,
+    /// How the file spells those that it has under another name.
+    #[serde(default)]
+    pub spelled: BTreeMap<ProductName, ProductName>,
+    /// Scalar columns of the products that were asked for and are there.
+    pub scalars: BTreeMap<ProductName, BTreeMap<String, Scalar>>,
+    /// What is odd but allowed: an extra column, another unit.
+    pub warnings: Vec<String>,
+    /// How it breaks the contract; the first thing found.
+    pub violation: Option<Violation>,
+}
+
+/// How an output breaks its contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The kind of mistake.
+    pub kind: FailureKind,
+    /// One line that names product and column, what was expected and what was found.
+    pub message: String,
+}
+
+/// Copies checked products into a fresh file, with manifest, provenance and log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pack {
+    /// The module's output, as it was checked.
+    pub output: PathBuf,
+    /// The products that are copied, with what the check said of them.
+    pub products: BTreeMap<ProductName, ProductEntry>,
+    /// How the output spells those that it has under another name.
+    pub spelled: BTreeMap<ProductName, ProductName>,
+    /// How they were made.
+    pub provenance: Box<Provenance>,
+    /// The attempt's log, bounded.
+    pub log: String,
+    /// The file to write, in the agent's own directory; it must not be there.
+    pub dest: PathBuf,
+}
+
+/// Builds a star file from committed files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assemble {
+    /// The file to write, in the agent's own directory; it must not be there.
+    pub dest: PathBuf,
+    /// Root of the store.
+    pub store: PathBuf,
+    /// The star.
+    pub star: StarId,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// Externals that the run uses, as admission named them.
+    pub externals: Vec<String>,
+    /// Every module of the pipeline, those without result included.
+    pub modules: Vec<ModuleEntry>,
+    /// The rest of what is recorded.
+    pub generation: GenerationInfo,
+}
+
+/// Copies externals of one star, or of all stars, from delivered files into one fresh file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// The delivered files.
+    pub sources: Vec<PathBuf>,
+    /// Older versions, newest first: what is not delivered again is taken from them.
+    pub bases: Vec<PathBuf>,
+    /// The file to write, in the agent's own directory; it must not be there.
+    pub dest: PathBuf,
+    /// The dataset that it becomes a version of.
+    pub dataset: DatasetName,
+    /// The star that every source must be of; `None`: externals that are the same for all stars.
+    pub star: Option<StarId>,
+    /// The quarter that every source that names one must name.
+    pub quarter: Option<Quarter>,
+    /// Other spellings of products, each with the one to write.
+    pub aliases: BTreeMap<ProductName, ProductName>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// Its star, if it names one.
+    pub star: Option<StarId>,
+    /// How the file spells its star.
+    pub star_as_written: Option<String>,
+    /// Its quarter, if it names one.
+    pub quarter: Option<Quarter>,
+    /// Names below `/EXTERNALS`.
+    pub externals: Vec<String>,
+    /// Names below `/PRODUCTS`.
+    pub products: Vec<String>,
+    /// Why it cannot be ingested, in one line; `None` when it can.
+    pub problem: Option<String>,
+}
+
+/// Values of one column, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Values {
+    /// Its type in words: `float64`, `int32`, `bool`, `text`.
+    pub dtype: String,
+    /// Its shape; empty for a scalar.
+    pub shape: Vec<u64>,
+    /// Its attribute `unit`.
+    pub unit: Option<String>,
+    /// The first values, in row-major order.
+    pub first: Vec<Scalar>,
+}

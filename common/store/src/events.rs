@@ -1,0 +1,109 @@
+//! Dataset events that were accepted, and what became of them (E1).
+//!
+//! An event is accepted in two files, each the first link's: what it said with its number, then its dispositions after
+//! its runs are in the store. A crash in between leaves an event without dispositions, which the next coordinator finishes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use super::{Store, StoreError, names_in, paths, read_json, to_json};
+use domain::id::{EventId, RunId, StarId};
+use domain::message::DatasetEvent;
+
+/// An event that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Its computed id.
+    pub id: EventId,
+    /// Its place among the events and ingests of this store; the horizon of the runs that it starts.
+    pub sequence: u64,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// What it said.
+    pub event: DatasetEvent,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "disposition", rename_all = "snake_case")]
+pub enum Disposition {
+    /// It started a run.
+    Run {
+        /// The run.
+        run: RunId,
+    },
+    /// No pipeline is triggered by its dataset.
+    NoPipeline,
+    /// It named nothing that a run could be made of.
+    Rejected {
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+impl Store {
+    /// Writes an event down and gives it its number; an event that is there keeps its record.
+    pub fn accept_event(&self, event: &DatasetEvent) -> Result<EventRecord, StoreError> {
+        let id = event.event_id();
+        if let Some(record) = self.event(id)? {
+            return Ok(record);
+        }
+        let sequence = self.next_sequence()?;
+        let record = EventRecord { id, sequence, accepted: Timestamp::now(), event: event.clone() };
+        durable::create(&self.at(paths::event(id)), &self.beside(), &to_json(&record))?;
+        self.event(id)?.ok_or_else(|| StoreError::NotFound { what: format!("event {id}") })
+    }
+
+    /// Lays a list of stars into the store for an event of many; returns its path below the root. `name` is a word without
+    /// slashes that nobody else uses.
+    pub fn keep_star_list(&self, name: &str, stars: &[StarId]) -> Result<String, StoreError> {
+        let folder = "control/lists";
+        durable::make_dir(&self.at(folder))?;
+        let list: String = stars.iter().map(|star| format!("{star}\n")).collect();
+        let path = format!("{folder}/{name}.txt");
+        durable::create(&self.at(&path), &self.beside(), list.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Records what became of an event; returns what is on record, which is what the first caller said.
+    pub fn dispose_event(&self, id: EventId, dispositions: &[Disposition]) -> Result<Vec<Disposition>, StoreError> {
+        let path = self.at(paths::event_dispositions(id));
+        durable::create(&path, &self.beside(), &to_json(&dispositions))?;
+        read_json(&path)?.ok_or_else(|| StoreError::NotFound { what: format!("dispositions of event {id}") })
+    }
+
+    /// An event that was accepted.
+    pub fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+        read_json(&self.at(paths::event(id)))
+    }
+
+    /// What became of an event; `None` when nobody finished accepting it.
+    pub fn dispositions(&self, id: EventId) -> Result<Option<Vec<Disposition>>, StoreError> {
+        read_json(&self.at(paths::event_dispositions(id)))
+    }
+
+    /// All events that were accepted, oldest first.
+    pub fn events(&self) -> Result<Vec<EventRecord>, StoreError> {
+        let mut records = Vec::new();
+        for name in names_in(&self.at("events"))? {
+            if let Some(id) = name.strip_suffix(".json").and_then(|stem| stem.parse().ok()) {
+                records.extend(self.event(id)?);
+            }
+        }
+        records.sort_by_key(|record: &EventRecord| record.sequence);
+        Ok(records)
+    }
+
+    /// Events whose acceptance was cut short, by id: their dispositions are not on record.
+    pub fn undisposed_events(&self) -> Result<Vec<EventId>, StoreError> {
+        let names: BTreeSet<String> = names_in(&self.at("events"))?.into_iter().collect();
+        Ok(names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
+            .filter(|id| !names.contains(&format!("{id}.dispositions.json")))
+            .collect())
+    }
+}

@@ -1,0 +1,93 @@
+//! Versions of externals: which are there, and which a run uses. Decided from file names alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Store, StoreError, names_in, paths};
+use domain::id::{DatasetName, Quarter, StarId};
+
+/// A version of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Its number.
+    pub(super) sequence: u64,
+    /// Its file name.
+    pub(super) name: String,
+}
+
+/// The versions of a dataset in a folder, newest first.
+pub(super) fn versions(folder: &Path, dataset: &DatasetName) -> Result<Vec<Version>, StoreError> {
+    let wanted = dataset.in_file_name();
+    let mut versions: Vec<Version> = names_in(folder)?
+        .into_iter()
+        .filter_map(|name| match paths::parse_external_name(&name)? {
+            (dataset, sequence) if dataset == wanted => Some(Version { sequence, name }),
+            _ => None,
+        })
+        .collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(version.sequence));
+    Ok(versions)
+}
+
+impl Store {
+    /// Externals of a star that a run uses: the newest version of each dataset at or below the horizon, of the quarter, of
+    /// the star and shared, by names that [`paths::of_star`] understands. Decided from file names alone. The order is that
+    /// of preference, for a product that is in several: quarter, star, shared, and in each the newest first.
+    pub fn externals(&self, star: StarId, quarter: Quarter, horizon: u64) -> Result<Vec<String>, StoreError> {
+        let mut chosen = Vec::new();
+        for (folder, prefix) in [
+            (paths::externals(star, quarter), format!("{quarter}/externals")),
+            (paths::star_externals(star), "externals".to_owned()),
+            (paths::shared(), "shared".to_owned()),
+        ] {
+            let newest = newest_versions(&names_in(&self.at(folder))?, horizon);
+            let mut versions: Vec<(u64, String)> = newest.into_values().collect();
+            versions.sort_by_key(|(sequence, name)| (std::cmp::Reverse(*sequence), name.clone()));
+            chosen.extend(versions.iter().map(|(_, name)| format!("{prefix}/{name}")));
+        }
+        Ok(chosen)
+    }
+
+    /// The quarters of which data of a star were delivered, sorted.
+    pub fn quarters_of(&self, star: StarId) -> Result<Vec<Quarter>, StoreError> {
+        let mut quarters: Vec<Quarter> =
+            names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()).collect();
+        // An event may have named a quarter that the star has nothing of; its outcome is on record there.
+        quarters.retain(|quarter| self.at(paths::externals(star, *quarter)).is_dir());
+        quarters.sort_unstable();
+        Ok(quarters)
+    }
+
+    /// Stars by the quarters of which data of them were delivered, sorted.
+    pub fn known_stars(&self) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
+        let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
+        for shard in names_in(&self.at("stars"))? {
+            for name in names_in(&self.at("stars").join(shard))? {
+                let Ok(star) = name.parse::<StarId>() else { continue };
+                for quarter in self.quarters_of(star)? {
+                    quarters.entry(quarter).or_default().push(star);
+                }
+            }
+        }
+        for stars in quarters.values_mut() {
+            stars.sort();
+        }
+        Ok(quarters)
+    }
+}
+
+/// Of file names of externals the newest of each dataset at or below the horizon.
+fn newest_versions(names: &[String], horizon: u64) -> BTreeMap<String, (u64, String)> {
+    let mut newest: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for name in names {
+        let Some((dataset, sequence)) = paths::parse_external_name(name) else { continue };
+        if sequence > horizon {
+            continue;
+        }
+        let entry = newest.entry(dataset.to_owned()).or_insert_with(|| (sequence, name.clone()));
+        if entry.0 <= sequence {
+            *entry = (sequence, name.clone());
+        }
+    }
+    newest
+}

@@ -1,0 +1,35 @@
+//! Nudges: "somebody decided something about this run". A coordinator that finds one looks at the run at once.
+//!
+//! What was decided is in the run's own folder, and found there sooner or later by the comparison: a nudge that is lost
+//! costs seconds. This is the one thing in the store that is removed.
+
+use std::io::ErrorKind;
+
+use super::durable::{self, Commit};
+use super::{Store, StoreError, io_error, names_in};
+use domain::id::RunId;
+
+const FOLDER: &str = "control/nudges";
+
+impl Store {
+    /// Leaves a nudge; `Exists` when one is there.
+    pub fn nudge(&self, run: RunId) -> Result<Commit, StoreError> {
+        durable::make_dir(&self.at(FOLDER))?;
+        durable::create(&self.at(FOLDER).join(run.to_string()), &self.beside(), b"")
+    }
+
+    /// Runs that somebody decided something about.
+    pub fn nudges(&self) -> Result<Vec<RunId>, StoreError> {
+        Ok(names_in(&self.at(FOLDER))?.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Takes a nudge away, before the run is looked at. Harmless when it is gone.
+    pub fn take_nudge(&self, run: RunId) -> Result<(), StoreError> {
+        let path = self.at(FOLDER).join(run.to_string());
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(io_error("remove", &path, source)),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Where everything is in the store: the one place that composes its paths.
+//!
+//! Pure. All paths are relative to the store's root unless the name says otherwise; [`crate::Store::at`] makes them absolute.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use domain::id::{DatasetName, EventId, Key, ModuleName, PipelineName, Quarter, RunId, StarId};
+
+/// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
+pub fn star(star: StarId) -> PathBuf {
+    let shard = hex::encode(&star.as_bytes()[..1]);
+    Path::new("stars").join(shard).join(star.to_string())
+}
+
+/// The folder of a star's quarter.
+pub fn quarter(star: StarId, quarter: Quarter) -> PathBuf {
+    self::star(star).join(quarter.to_string())
+}
+
+/// A star's externals of a quarter.
+pub fn externals(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("externals")
+}
+
+/// A star's externals of no quarter in particular.
+pub fn star_externals(star: StarId) -> PathBuf {
+    self::star(star).join("externals")
+}
+
+/// Externals that are the same for all stars.
+pub fn shared() -> PathBuf {
+    PathBuf::from("shared")
+}
+
+/// File name of a version of a dataset: `<dataset>@<sequence>.h5`, slashes of the dataset as dots.
+pub fn external_name(dataset: &DatasetName, sequence: u64) -> String {
+    format!("{}@{sequence}.h5", dataset.in_file_name())
+}
+
+/// Dataset (with dots) and sequence number in a file name that [`external_name`] made.
+pub fn parse_external_name(name: &str) -> Option<(&str, u64)> {
+    let (dataset, sequence) = name.strip_suffix(".h5")?.rsplit_once('@')?;
+    let canonical =
+        sequence.bytes().all(|byte| byte.is_ascii_digit()) && (sequence == "0" || !sequence.starts_with('0'));
+    if dataset.is_empty() || !canonical {
+        return None;
+    }
+    Some((dataset, sequence.parse().ok()?))
+}
+
+/// A committed result.
+pub fn product(star: StarId, quarter: Quarter, module: &ModuleName, key: &Key) -> PathBuf {
+    self::quarter(star, quarter).join("products").join(format!("{module}-{key}.h5"))
+}
+
+/// Where failures of a star are.
+pub fn failures(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("failures")
+}
+
+/// A task that failed for good; without a key when it failed before its inputs were known.
+pub fn failure(
+    star: StarId,
+    quarter: Quarter,
+    module: &ModuleName,
+    key: Option<&Key>,
+    run: RunId,
+    attempt: u32,
+) -> PathBuf {
+    let key = key.map_or_else(|| "nokey".to_owned(), ToString::to_string);
+    failures(star, quarter).join(format!("{module}-{key}-{run}-{attempt}.json"))
+}
+
+/// Where a star's generations of a quarter are.
+pub fn generations(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("generations")
+}
+
+/// One generation, counted from 1.
+pub fn generation(star: StarId, quarter: Quarter, generation: u32) -> PathBuf {
+    generations(star, quarter).join(format!("{generation}.h5"))
+}
+
+/// The star file: the newest generation, what scientists open.
+pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join(format!("{star}.h5"))
+}
+
+/// What an event said, and its sequence number.
+pub fn event(event: EventId) -> PathBuf {
+    Path::new("events").join(format!("{event}.json"))
+}
+
+/// What became of an event.
+pub fn event_dispositions(event: EventId) -> PathBuf {
+    Path::new("events").join(format!("{event}.dispositions.json"))
+}
+
+/// The folder of a run.
+pub fn run(run: RunId) -> PathBuf {
+    Path::new("runs").join(run.to_string())
+}
+
+/// Decisions about holding modules of a pipeline.
+pub fn holds(pipeline: &PipelineName) -> PathBuf {
+    Path::new("control/holds").join(pipeline.as_str())
+}
+
+/// Decisions about holding one module.
+pub fn hold(pipeline: &PipelineName, module: &ModuleName) -> PathBuf {
+    holds(pipeline).join(module.as_str())
+}
+
+/// The identity that an image's name stands for in a run.
+pub fn image(run: RunId, image: &str) -> PathBuf {
+    let hash = hex::encode(Sha256::digest(image.as_bytes()));
+    self::run(run).join("images").join(format!("{hash}.json"))
+}
+
+/// Whether a file that an admission names holds externals that are the same for all stars.
+pub fn is_shared(name: &str) -> bool {
+    name.starts_with("shared/")
+}
+
+/// A file of a star as admissions name it: relative to the star's folder (`Q003/externals/…`, `externals/…`,
+/// `Q003/products/…`), or `shared/…`. `None` when the name leads anywhere else.
+pub fn of_star(star: StarId, name: &str) -> Option<PathBuf> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    if !parts.iter().all(|part| plain(part)) {
+        return None;
+    }
+    match parts.as_slice() {
+        ["shared", _] => Some(PathBuf::from(name)),
+        ["externals", _] => Some(self::star(star).join(name)),
+        [quarter, "externals" | "products" | "generations", _] if quarter.parse::<Quarter>().is_ok() => {
+            Some(self::star(star).join(name))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! The stars of a run: 16 bytes each, sorted, so that a position is a seek and a search needs twenty reads.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::{StoreError, io_error};
+use domain::id::{StarId, StarIndex};
+
+const WIDTH: usize = 16;
+
+/// How many stars [`StarList::iter`] reads at once.
+const BLOCK: u32 = 4096;
+
+/// A run's sorted list of stars, read where it is asked.
+#[derive(Debug)]
+pub struct StarList {
+    path: PathBuf,
+    file: File,
+    len: u32,
+}
+
+/// The bytes of a list: sorted, each star once.
+pub(super) fn encode(stars: &[StarId]) -> Vec<u8> {
+    let mut bytes: Vec<[u8; WIDTH]> = stars.iter().map(|star| *star.as_bytes()).collect();
+    bytes.sort_unstable();
+    bytes.dedup();
+    bytes.concat()
+}
+
+impl StarList {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(|source| io_error("open", path, source))?;
+        let bytes = file.metadata().map_err(|source| io_error("open", path, source))?.len();
+        let len = u32::try_from(bytes / WIDTH as u64).ok().filter(|_| bytes % WIDTH as u64 == 0);
+        match len {
+            Some(len) => Ok(Self { path: path.to_owned(), file, len }),
+            None => Err(StoreError::Damaged {
+                path: path.to_owned(),
+                reason: format!("{bytes} bytes are no list of stars"),
+            }),
+        }
+    }
+
+    /// How many stars there are.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The star at a position.
+    pub fn star(&self, index: StarIndex) -> Result<StarId, StoreError> {
+        Ok(self.range(index, 1)?[0])
+    }
+
+    /// `count` stars from a position on; fails beyond the end.
+    pub fn range(&self, from: StarIndex, count: u32) -> Result<Vec<StarId>, StoreError> {
+        if from.0.checked_add(count).is_none_or(|end| end > self.len) {
+            return Err(StoreError::NotFound { what: format!("star {} of {}", from.0, self.path.display()) });
+        }
+        let mut bytes = vec![0; count as usize * WIDTH];
+        self.file
+            .read_exact_at(&mut bytes, u64::from(from.0) * WIDTH as u64)
+            .map_err(|source| io_error("read", &self.path, source))?;
+        Ok(bytes.as_chunks::<WIDTH>().0.iter().map(|bytes| StarId::from_bytes(*bytes)).collect())
+    }
+
+    /// The position of a star; `None` when it is not of this run.
+    pub fn position(&self, star: StarId) -> Result<Option<StarIndex>, StoreError> {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.star(StarIndex(middle))?.cmp(&star) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(Some(StarIndex(middle))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All stars in order, read in blocks; ends after the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<StarId, StoreError>> + '_ {
+        (0..self.len).step_by(BLOCK as usize).flat_map(move |from| {
+            match self.range(StarIndex(from), BLOCK.min(self.len - from)) {
+                Ok(stars) => stars.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            }
+        })
+    }
+}

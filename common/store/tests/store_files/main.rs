@@ -1,0 +1,72 @@
+//! The store's HDF5 side against files that h5py wrote, and against h5py reading what the store wrote.
+
+mod agent;
+mod digests;
+mod hostile;
+mod ingesting;
+mod outputs;
+mod star_files;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use store::Store;
+use store::agent::{Agent, AgentOptions};
+use tempfile::TempDir;
+
+/// A store in a directory of its own, with an agent.
+struct Bench {
+    dir: TempDir,
+    store: Store,
+    agent: Agent,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_deadline(Duration::from_secs(60))
+    }
+
+    fn with_deadline(deadline: Duration) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("store")).unwrap();
+        let mut options = AgentOptions::new(store.root(), &store.scratch("test").unwrap());
+        options.program = Some(env!("CARGO_BIN_EXE_sas-store-agent").into());
+        options.readable.push(dir.path().to_owned());
+        options.deadline = deadline;
+        Self { agent: Agent::new(options), dir, store }
+    }
+
+    /// A path beside the store, where delivered files and outputs are.
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A path in the directory that the agent may write to.
+    fn private(&self, name: &str) -> PathBuf {
+        self.agent.options().writable.join(name)
+    }
+
+    /// Runs Python with h5py as `h5py` and numpy as `np`; `{dir}` in the text stands for the directory. Returns its stdout.
+    fn python(&self, text: &str) -> String {
+        let dir = self.dir.path().display().to_string();
+        let text = format!("import h5py, json, numpy as np\n{}", text.replace("{dir}", &dir));
+        python(&["-c".as_ref(), text.as_ref()])
+    }
+}
+
+/// Runs a script of `tests/python`.
+fn script(name: &str, arguments: &[&Path]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name);
+    let mut all: Vec<&std::ffi::OsStr> = vec![script.as_os_str()];
+    all.extend(arguments.iter().map(|argument| argument.as_os_str()));
+    python(&all)
+}
+
+/// Debian's Python: the one that has h5py, numpy and scipy.
+fn python(arguments: &[&std::ffi::OsStr]) -> String {
+    let output = Command::new("/usr/bin/python3").args(arguments).output().expect("python3 is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "python: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,158 @@
+//! What modules write, against their contract, and what becomes of it in the store.
+
+use std::collections::BTreeMap;
+
+use domain::id::ProductName;
+use domain::outcome::FailureKind::{self, OutputCorrupt, OutputMissing, OutputViolates};
+use domain::product::{Column, ColumnKind, ProductModel};
+use store::agent::{Check, Checked, OutputLimits, Scalar};
+
+use crate::Bench;
+
+pub(crate) fn name(text: &str) -> ProductName {
+    text.parse().unwrap()
+}
+
+/// A contract: X mandatory, O optional, N nullable, C conditional; X has columns.
+fn contract(bench: &Bench) -> Check {
+    let column = |kind, ndim, unit: &str, optional| Column {
+        kind,
+        ndim,
+        unit: (!unit.is_empty()).then(|| unit.to_owned()),
+        optional,
+    };
+    let columns = BTreeMap::from([
+        ("value".to_owned(), column(ColumnKind::Float, 0, "µHz", false)),
+        ("n".to_owned(), column(ColumnKind::Int, 0, "", false)),
+        ("ok".to_owned(), column(ColumnKind::Bool, 0, "", false)),
+        ("set/list".to_owned(), column(ColumnKind::Float, 1, "", false)),
+        ("label".to_owned(), column(ColumnKind::String, 0, "", true)),
+    ]);
+    Check {
+        output: bench.path("output.h5"),
+        mandatory: vec![name("X")],
+        optional: vec![name("O")],
+        nullable: vec![name("N")],
+        conditional: vec![name("C")],
+        aliases: BTreeMap::new(),
+        model: BTreeMap::from([(name("X"), ProductModel { columns })]),
+        scalars_of: vec![name("X"), name("C")],
+        limits: OutputLimits::default(),
+    }
+}
+
+/// Writes an output that keeps the contract, with `change` made to it, and checks it.
+async fn check(change: &str) -> Checked {
+    let mut bench = Bench::new();
+    let text = r#"
+f = h5py.File("{dir}/output.h5", "w")
+x = f.create_group("PRODUCTS/X")
+x["value"] = 2402.5; x["value"].attrs["unit"] = "µHz"
+x["n"] = 7; x["ok"] = True; x["set/list"] = np.arange(3.0); x["label"] = "a b"
+f["PRODUCTS/N/value"] = 1.0
+"#;
+    bench.python(&format!("{text}{change}\nf.close()"));
+    let contract = contract(&bench);
+    bench.agent.check(contract).await.unwrap()
+}
+
+async fn refused(change: &str, kind: FailureKind, words: &[&str]) {
+    let violation = check(change).await.violation.unwrap_or_else(|| panic!("{change:?} passed"));
+    assert_eq!(violation.kind, kind, "{change:?}: {}", violation.message);
+    for word in words {
+        assert!(violation.message.contains(word), "{change:?}: {} does not say {word}", violation.message);
+    }
+}
+
+async fn accepted(change: &str) -> Checked {
+    let checked = check(change).await;
+    assert_eq!(checked.violation, None, "{change:?}");
+    checked
+}
+
+#[tokio::test]
+async fn an_output_that_keeps_its_contract_passes_with_its_scalars() {
+    let checked = accepted("").await;
+    assert_eq!(checked.warnings, Vec::<String>::new());
+    assert_eq!(checked.products.keys().map(ProductName::as_str).collect::<Vec<_>>(), ["N", "X"]);
+    let scalars = &checked.scalars[&name("X")];
+    assert_eq!(scalars["value"], Scalar::Float(2402.5));
+    assert_eq!((&scalars["n"], &scalars["ok"]), (&Scalar::Int(7), &Scalar::Bool(true)));
+    assert_eq!(scalars["label"], Scalar::Text("a b".to_owned()));
+    assert!(!scalars.contains_key("set/list"));
+}
+
+#[tokio::test]
+async fn values_may_be_written_in_all_the_ways_of_the_field() {
+    for change in [
+        r#"del x["value"]; x["value"] = np.array(3, ">i4"); x["value"].attrs["unit"] = np.bytes_("µHz".encode())"#,
+        r#"del x["value"]; x["value"] = np.array(3.5, ">f4"); x["value"].attrs["unit"] = "µHz""#,
+        r#"del x["ok"]; x["ok"] = np.int8(1)"#,
+        r#"del x["ok"]; x.create_dataset("ok", data=1, dtype=h5py.enum_dtype({"NO": 0, "YES": 1}, "i1"))"#,
+        r#"del x["label"]; x["label"] = np.bytes_(b"fixed")"#,
+        r#"del x["label"]"#,
+        r#"del x["set/list"]; x.create_dataset("set/list", data=np.zeros(0))"#,
+        r#"del x["set/list"]; x.create_dataset("set/list", data=np.zeros(9), compression="gzip", shuffle=True)"#,
+    ] {
+        let checked = accepted(change).await;
+        assert_eq!(checked.warnings, Vec::<String>::new(), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn columns_that_break_the_data_model_are_named_with_what_was_expected_and_found() {
+    refused(r#"del x["n"]"#, OutputViolates, &["/PRODUCTS/X", "\"n\"", "missing", "int"]).await;
+    refused(r#"del x["n"]; x["n"] = 7.0"#, OutputViolates, &["\"n\"", "float64", "expected int"]).await;
+    refused(r#"del x["set/list"]; x["set/list"] = 1.0"#, OutputViolates, &["\"set/list\"", "1 dim", "0 dim"]).await;
+    refused(r#"del x["value"]; x["value"] = "text""#, OutputViolates, &["\"value\"", "text", "float"]).await;
+    refused(r#"del x["ok"]; x["ok"] = np.int64(1)"#, OutputViolates, &["\"ok\"", "int64", "bool"]).await;
+    refused(r#"del x["ok"]; x["ok"] = np.int8(7)"#, OutputViolates, &["\"ok\"", "int8 7", "bool"]).await;
+    let colour =
+        r#"del x["ok"]; t = h5py.enum_dtype({"RED": 3, "BLUE": 9}, "i1"); x.create_dataset("ok", data=3, dtype=t)"#;
+    refused(colour, OutputViolates, &["\"ok\"", "enum", "bool"]).await;
+    refused(r#"del x["value"]; x["value"] = h5py.Empty("f8")"#, OutputViolates, &["\"value\"", "without a value"])
+        .await;
+    refused(r#"del f["PRODUCTS/X"]; f["PRODUCTS/X"] = 1.0"#, OutputViolates, &["/PRODUCTS/X"]).await;
+}
+
+#[tokio::test]
+async fn extra_columns_and_other_units_are_warnings() {
+    let checked = accepted(r#"x["value"].attrs["unit"] = "mHz"; x["more"] = 1"#).await;
+    assert_eq!(checked.warnings.len(), 2, "{:?}", checked.warnings);
+    assert!(checked.warnings[0].contains("mHz") && checked.warnings[0].contains("µHz"), "{:?}", checked.warnings);
+    assert!(checked.warnings[1].contains("\"more\""), "{:?}", checked.warnings);
+}
+
+#[tokio::test]
+async fn what_must_be_there_must_be_there() {
+    refused(r#"del f["PRODUCTS/X"]"#, OutputMissing, &["/PRODUCTS/X is missing"]).await;
+    refused(r#"del f["PRODUCTS/N"]"#, OutputMissing, &["/PRODUCTS/N is missing"]).await;
+    refused(r#"del f["PRODUCTS"]"#, OutputMissing, &["/PRODUCTS/X is missing"]).await;
+    refused(r#"del f["PRODUCTS/N/value"]"#, OutputMissing, &["/PRODUCTS/N is an empty group", "NOT_PRODUCED"]).await;
+    let answer = r#"del f["PRODUCTS/X"]; f.create_group("PRODUCTS/X").attrs["NOT_PRODUCED"] = "why""#;
+    refused(answer, OutputMissing, &["/PRODUCTS/X", "why", "mandatory"]).await;
+    let both = r#"f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = "no convergence""#;
+    refused(both, OutputCorrupt, &["/PRODUCTS/N", "NOT_PRODUCED", "has columns"]).await;
+    let number = r#"del f["PRODUCTS/N/value"]; f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = 1"#;
+    refused(number, OutputCorrupt, &["/PRODUCTS/N", "NOT_PRODUCED", "text"]).await;
+    refused(r#"del f["PRODUCTS"]; f["PRODUCTS"] = 1.0"#, OutputCorrupt, &["/PRODUCTS is no group"]).await;
+
+    let mut bench = Bench::new();
+    let contract = contract(&bench);
+    let violation = bench.agent.check(contract.clone()).await.unwrap().violation.unwrap();
+    assert_eq!(violation.kind, OutputMissing);
+    assert!(violation.message.contains("not written"), "{}", violation.message);
+    let free = Check { mandatory: vec![], nullable: vec![], ..contract };
+    assert_eq!(bench.agent.check(free).await.unwrap(), Checked::default(), "nothing is needed, nothing was written");
+}
+
+#[tokio::test]
+async fn a_nullable_output_may_be_answered_by_a_reason() {
+    let change = r#"del f["PRODUCTS/N/value"]; f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = "no convergence"
+f["PRODUCTS/C/flag"] = np.int8(0); f["PRODUCTS/O"] = np.arange(4.0)"#;
+    let checked = accepted(change).await;
+    assert_eq!(checked.products[&name("N")].not_produced.as_deref(), Some("no convergence"));
+    assert_eq!(checked.products[&name("X")].not_produced, None);
+    assert_eq!(checked.products[&name("O")].bytes, 32);
+    assert_eq!(checked.scalars[&name("C")]["flag"], Scalar::Int(0));
+}

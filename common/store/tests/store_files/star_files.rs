@@ -1,0 +1,345 @@
+//! From externals to a star file: staging, packing, committing and assembling, read back by h5py.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use domain::id::{EventId, Key, RunId};
+use domain::outcome::{Outcome, Skip, Success};
+use jiff::Timestamp;
+use store::agent::{
+    Assemble, At, Check, GenerationInfo, InputRecord, InputSource, Manifest, ModuleEntry, OutputLimits, Pack,
+    Provenance, Scalar, Stage, StageItem,
+};
+use store::ingest::Scope;
+use store::{Commit, durable, paths};
+
+use crate::Bench;
+use crate::ingesting::{AS_WRITTEN, DELIVERED, STAR, deliver, quarter, star};
+use crate::outputs::name;
+
+fn run() -> RunId {
+    RunId::of(EventId::of("test", "1"), "SAS-PIP", "1.4.0")
+}
+
+fn key() -> Key {
+    Key::from_bytes([7; 32])
+}
+
+const MODULE_WRITES: &str = r#"
+with h5py.File("{dir}/output.h5", "w") as f:
+    p = f.create_group("PRODUCTS")
+    p["IDP_SAS_[X] /col umn "] = np.array(1.5, ">f8")
+    p["LARGE/value"] = np.arange(300_000.0)
+    p.create_group("N").attrs["NOT_PRODUCED"] = "no peaks"
+"#;
+
+pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
+    Provenance {
+        module: "MSAP3_04".parse().unwrap(),
+        key: key(),
+        star: star(),
+        quarter: quarter(3),
+        run: run(),
+        pipeline: "SAS-PIP".parse().unwrap(),
+        version: "1.4.0".to_owned(),
+        horizon: 1,
+        attempt: 2,
+        image: "sas/msap3_04:2.1".to_owned(),
+        image_identity: "sha256:abc".to_owned(),
+        command: vec!["peakbag".to_owned()],
+        environment: BTreeMap::new(),
+        parameters: BTreeMap::from([("steps".to_owned(), serde_json::json!(5000))]),
+        seed: u64::MAX,
+        inputs,
+        expressions: BTreeMap::new(),
+        worker: "host-1".to_owned(),
+        host: "host".to_owned(),
+        started: Timestamp::UNIX_EPOCH,
+        ended: Timestamp::UNIX_EPOCH,
+        warnings: vec!["odd".to_owned()],
+    }
+}
+
+/// Checks and packs what [`MODULE_WRITES`], and commits it under its key.
+async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest {
+    bench.python(MODULE_WRITES);
+    let output = bench.path("output.h5");
+    let check = Check {
+        output: output.clone(),
+        mandatory: vec![name("IDP_SAS_[X] ")],
+        optional: vec![name("LARGE")],
+        nullable: vec![name("N")],
+        conditional: vec![],
+        aliases: BTreeMap::new(),
+        model: BTreeMap::new(),
+        scalars_of: vec![],
+        limits: OutputLimits::default(),
+    };
+    let checked = bench.agent.check(check).await.unwrap();
+    assert_eq!(checked.violation, None);
+    let dest = bench.private("packed.h5");
+    let pack = Pack {
+        output,
+        products: checked.products,
+        spelled: checked.spelled,
+        provenance: Box::new(provenance(inputs)),
+        log: "line 1\nline\0 2 µ\n".to_owned(),
+        dest: dest.clone(),
+    };
+    let manifest = bench.agent.pack(pack).await.unwrap();
+    let committed = bench.store.at(paths::product(star(), quarter(3), &"MSAP3_04".parse().unwrap(), &key()));
+    assert_eq!(durable::commit_file(&dest, &committed).unwrap(), Commit::Created);
+    assert_eq!(durable::commit_file(&dest, &committed).unwrap(), Commit::Exists);
+    assert_eq!(bench.agent.manifest(&committed).await.unwrap(), manifest, "what is in the file is what was said");
+    for (product, entry) in &manifest.products {
+        let at = At { file: committed.clone(), path: format!("/PRODUCTS/{product}") };
+        assert_eq!(bench.agent.digest(at).await.unwrap().digest, entry.digest, "{product} was copied whole");
+    }
+    std::fs::remove_file(&dest).unwrap();
+    manifest
+}
+
+fn module(word: &str, outcome: Option<Outcome>) -> ModuleEntry {
+    ModuleEntry {
+        module: "MSAP3_04".parse().unwrap(),
+        group: "MSAP3".to_owned(),
+        state: word.to_owned(),
+        outcome,
+        attempt: 2,
+        worker: Some("host-1".to_owned()),
+        started: Some(Timestamp::UNIX_EPOCH),
+        millis: 12,
+        image: "sas/msap3_04:2.1".to_owned(),
+    }
+}
+
+fn star_file(bench: &Bench, dest: &Path, generation: u32, success: Success) -> Assemble {
+    let skip = Skip::Condition { detail: "P.X.flag = false".to_owned() };
+    let skipped = ModuleEntry {
+        module: "MSAP5_12".parse().unwrap(),
+        group: "MSAP5".to_owned(),
+        attempt: 0,
+        worker: None,
+        started: None,
+        ..module("skipped", Some(Outcome::Skipped(skip)))
+    };
+    Assemble {
+        dest: dest.to_owned(),
+        store: bench.store.root().to_owned(),
+        star: star(),
+        quarter: quarter(3),
+        externals: bench.store.externals(star(), quarter(3), u64::MAX).unwrap(),
+        modules: vec![module("succeeded", Some(Outcome::Succeeded(success))), skipped],
+        generation: GenerationInfo {
+            number: generation,
+            run: run(),
+            pipeline: "SAS-PIP".parse().unwrap(),
+            version: "1.4.0".to_owned(),
+            horizon: 1,
+            previous: None,
+            row: vec![0x30, 0x60],
+            ends: String::new(),
+        },
+    }
+}
+
+fn inputs(manifest: &Manifest) -> Vec<InputRecord> {
+    let input = |product: &str, source| InputRecord {
+        product: name(product),
+        source,
+        digest: manifest.externals.get(&name(product)).map(|entry| entry.digest),
+        absent: None,
+        file: None,
+    };
+    let other = InputSource::Module { group: "MSAP3".to_owned(), module: "MSAP3_03".parse().unwrap() };
+    vec![
+        input("flag", InputSource::External),
+        input("trailing product ", other),
+        input("IDP_SAS_TEFF_SAPP", InputSource::Previous),
+    ]
+}
+
+#[tokio::test]
+async fn a_star_file_is_read_by_h5py_from_both_of_its_places() {
+    let mut bench = Bench::new();
+    bench.python(DELIVERED);
+    bench.python(
+        r#"
+with h5py.File("{dir}/grid.h5", "w") as f:
+    f["EXTERNALS/GRID/value"] = np.arange(200_000.0)
+    f["EXTERNALS/IDP_PFU_TEFF_SAPP/value"] = 5777.0
+with h5py.File("{dir}/history.h5", "w") as f:
+    f.attrs["PLATO_ID"] = "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7"
+    f["EXTERNALS/HISTORY/value"] = np.arange(150_000.0)
+"#,
+    );
+    deliver(&mut bench, &["grid.h5"], Scope::Shared).await;
+    deliver(&mut bench, &["history.h5"], Scope::Star).await;
+    deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
+    let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@3.h5"));
+    let external = bench.agent.manifest(&external).await.unwrap();
+    let result = commit_result(&mut bench, inputs(&external)).await;
+    let products = result.products.iter().map(|(name, entry)| (name.clone(), entry.digest)).collect();
+    let success = Success { key: key(), products, reused: false, nondeterministic: false };
+
+    let built = bench.private("star.h5");
+    let assemble = star_file(&bench, &built, 1, success.clone());
+    let manifest = bench.agent.assemble(assemble).await.unwrap();
+    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), None);
+    let commit = |generation| bench.store.commit_generation(star(), quarter(3), generation, &built).unwrap();
+    assert_eq!(commit(1), Commit::Created);
+    assert_eq!(commit(1), Commit::Exists);
+    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(1));
+    let large = &manifest.products[&name("LARGE")];
+    let committed = format!("Q003/products/MSAP3_04-{}.h5", key());
+    assert_eq!((large.file.as_ref(), large.module.as_ref().unwrap().as_str()), (Some(&committed), "MSAP3_04"));
+
+    let generation = bench.store.at(paths::generation(star(), quarter(3), 1));
+    let star_file = bench.store.at(paths::star_file(star(), quarter(3)));
+    assert!(star_file.symlink_metadata().unwrap().is_file(), "scientists copy it with any tool");
+    for file in [&generation, &star_file] {
+        let seen = bench.python(&READ.replace("{file}", &file.display().to_string()));
+        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!(seen, expected(), "{}", file.display());
+        assert_eq!(bench.agent.manifest(file).await.unwrap(), manifest);
+    }
+
+    // A later generation replaces the star file; a second name for the same file would not do.
+    let next = bench.private("next.h5");
+    let assemble = self::star_file(&bench, &next, 2, success);
+    bench.agent.assemble(assemble).await.unwrap();
+    bench.store.commit_generation(star(), quarter(3), 2, &next).unwrap();
+    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, 2);
+    assert_eq!(bench.agent.manifest(&generation).await.unwrap(), manifest, "a generation never changes");
+    let left = std::fs::read_dir(bench.store.at("scratch")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["test"], "no half-made names are left");
+}
+
+/// Reads a star file from another working directory, as scientists do.
+const READ: &str = r#"
+import os; os.chdir("/")
+f = h5py.File("{file}")
+run = [name for name in f if name.startswith("SAS-PIP-MSAP3_04")][0]
+skipped = [name for name in f if name.startswith("SAS-PIP-MSAP5_12")][0]
+inputs = f[run]["inputs"].attrs
+print(json.dumps({
+    "root": [f.attrs["PLATO_ID"], int(f.attrs["QUARTER_NUMBER"]), list(f.attrs["OBS_START_DATE"]), list(f.attrs["OBS_END_DATE"])],
+    "externals": sorted(f["EXTERNALS"]), "products": sorted(f["PRODUCTS"]),
+    "small": float(f["PRODUCTS/IDP_SAS_[X] /col umn "][()]),
+    "large": float(f["PRODUCTS/LARGE/value"][-1]),
+    "links": [f["PRODUCTS"].get("LARGE", getlink=True).__class__.__name__, f["EXTERNALS"].get("DP1_LC_MERGED", getlink=True).__class__.__name__],
+    "flux": float(f["EXTERNALS/DP1_LC_MERGED/flux"][-1]), "shared": float(f["EXTERNALS/IDP_PFU_TEFF_SAPP/value"][()]),
+    "far": [float(f["EXTERNALS/GRID/value"][-1]), float(f["EXTERNALS/HISTORY/value"][-1])],
+    "null": f["PRODUCTS/N"].attrs["NOT_PRODUCED"],
+    "run": run, "outputs": list(f[run].attrs["outputs"]), "state": f[run].attrs["state"], "key": f[run].attrs["key"],
+    "inputs": {name: list(inputs[name]) for name in inputs},
+    "digests": {name: len(f[run]["digests"].attrs[name]) for name in f[run]["digests"].attrs},
+    "skipped": [skipped, f[skipped].attrs["state"], f[skipped].attrs["reason"], len(f[skipped].attrs["outputs"]), len(f[skipped]["inputs"].attrs)],
+}))
+"#;
+
+fn expected() -> serde_json::Value {
+    serde_json::json!({
+        "root": [STAR, 3, [10.5], [99.5]],
+        "externals": ["DP1_LC_MERGED", "GRID", "HISTORY", "IDP_PFU_TEFF_SAPP", "IDP_SAS_FE_H_SAPP", "flag", "trailing product "],
+        "products": ["IDP_SAS_[X] ", "LARGE", "N"],
+        "small": 1.5, "large": 299_999.0, "links": ["ExternalLink", "ExternalLink"], "flux": 2.0, "shared": 5777.0,
+        "far": [199_999.0, 149_999.0],
+        "null": "no peaks",
+        "run": "SAS-PIP-MSAP3_04_1", "outputs": ["IDP_SAS_[X] ", "LARGE", "N"], "state": "succeeded",
+        "key": key().to_string(),
+        "inputs": {"EXTERNALS": ["flag"], "SAS-PIP-MSAP3/SAS-PIP-MSAP3_03": ["trailing product "]},
+        "digests": {"flag": 64, "trailing product ": 64, "IDP_SAS_TEFF_SAPP@previous": 6},
+        "skipped": ["SAS-PIP-MSAP5_12_1", "skipped", "skipped (condition): P.X.flag = false", 0, 0],
+    })
+}
+
+#[tokio::test]
+async fn a_result_carries_its_provenance_and_its_log() {
+    let mut bench = Bench::new();
+    let manifest = commit_result(&mut bench, vec![]).await;
+    assert_eq!(manifest.provenance.unwrap().seed, u64::MAX);
+    let committed = bench.store.at(paths::product(star(), quarter(3), &"MSAP3_04".parse().unwrap(), &key()));
+    let text = r#"
+f = h5py.File("{file}")
+print(json.dumps([f["LOG"][()].decode(), json.loads(f["PROVENANCE"][()])["parameters"], json.loads(f["MANIFEST"][()])["kind"]]))
+"#;
+    let seen = bench.python(&text.replace("{file}", &committed.display().to_string()));
+    let expected = serde_json::json!(["line 1\nline\u{fffd} 2 µ\n", {"steps": 5000}, "result"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn an_input_is_links_that_lead_below_its_own_directory() {
+    let mut bench = Bench::new();
+    bench.python(DELIVERED);
+    deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
+    let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@1.h5"));
+    let folder = bench.private("in");
+    std::fs::create_dir_all(folder.join("files")).unwrap();
+    std::fs::hard_link(&external, folder.join("files/0.h5")).unwrap();
+    let item =
+        |at: &str, path: &str| StageItem { at: at.to_owned(), file: "files/0.h5".to_owned(), path: path.to_owned() };
+    let stage = Stage {
+        input: folder.join("input.h5"),
+        attributes: BTreeMap::from([("SAS_RUN".to_owned(), "r".to_owned())]),
+        star: star(),
+        quarter: quarter(3),
+        observed: Some([10.5, 99.5]),
+        items: vec![
+            item("/EXTERNALS/DP1_LC_MERGED", "/EXTERNALS/DP1_LC_MERGED"),
+            item("/EXTERNALS/trailing product ", "/EXTERNALS/trailing product "),
+            item("/PREVIOUS/PRODUCTS/IDP_SAS_[FE_H]_SAPP", "/EXTERNALS/IDP_SAS_FE_H_SAPP"),
+        ],
+        staged: r#"{"mandatory":["µ"]}"#.to_owned(),
+    };
+    bench.agent.stage(stage.clone()).await.unwrap();
+    let error = bench.agent.stage(stage).await.unwrap_err().to_string();
+    assert!(error.contains("input.h5"), "{error}");
+    let text = r#"
+f = h5py.File("{file}")
+names = []
+f.visit(names.append)
+print(json.dumps([sorted(f), sorted(f["EXTERNALS"]), len(f["PRODUCTS"]), json.loads(f.attrs["STAGED"]), f.attrs["PLATO_ID"],
+    float(f["EXTERNALS/DP1_LC_MERGED/flux"][-1]), f["EXTERNALS/trailing product "][()].tolist(),
+    float(f["PREVIOUS/PRODUCTS/IDP_SAS_[FE_H]_SAPP/trailing "][()]), f["EXTERNALS"].get("DP1_LC_MERGED", getlink=True).filename]))
+"#;
+    let seen = bench.python(&text.replace("{file}", &folder.join("input.h5").display().to_string()));
+    let expected = serde_json::json!([
+        ["EXTERNALS", "PREVIOUS", "PRODUCTS"], ["DP1_LC_MERGED", "trailing product "], 0, {"mandatory": ["µ"]}, STAR,
+        2.0, [0, 1, 2], 0.25, "files/0.h5"
+    ]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn scalars_and_values_are_read_from_committed_files() {
+    let mut bench = Bench::new();
+    bench.python(
+        r#"
+with h5py.File("{dir}/x.h5", "w") as f:
+    p = f.create_group("PRODUCTS/P")
+    p["a b"] = np.array(-3, ">i2"); p["nested/deep"] = np.float32(1.5); p["nan"] = np.nan; p["flag"] = True
+    p["big"] = np.uint64(2**64 - 1); p["text"] = "µ"; p["curve"] = np.arange(5.0); p["curve"].attrs["unit"] = "ppm"
+    f["PRODUCTS/D"] = 4.0
+"#,
+    );
+    let at = |path: &str| At { file: bench.path("x.h5"), path: path.to_owned() };
+    let (product, dataset) = (at("/PRODUCTS/P"), at("/PRODUCTS/D"));
+    let scalars = bench.agent.scalars(vec![product.clone(), dataset]).await.unwrap();
+    assert_eq!(scalars[0]["a b"], Scalar::Int(-3));
+    assert_eq!(scalars[0]["nested/deep"], Scalar::Float(1.5));
+    assert!(matches!(scalars[0]["nan"], Scalar::Float(value) if value.is_nan()), "NaN survives the wire");
+    assert_eq!(scalars[0]["flag"], Scalar::Bool(true));
+    assert_eq!(scalars[0]["big"], Scalar::Float(18_446_744_073_709_551_615.0));
+    assert_eq!(scalars[0]["text"], Scalar::Text("µ".to_owned()));
+    assert!(!scalars[0].contains_key("curve"));
+    assert_eq!(scalars[1], BTreeMap::from([("value".to_owned(), Scalar::Float(4.0))]));
+    let values = bench.agent.read(product, 2).await.unwrap();
+    let curve = &values["curve"];
+    assert_eq!(
+        (curve.dtype.as_str(), curve.shape.as_slice(), curve.unit.as_deref()),
+        ("float64", &[5][..], Some("ppm"))
+    );
+    assert_eq!(curve.first, [Scalar::Float(0.0), Scalar::Float(1.0)]);
+}

@@ -1,0 +1,73 @@
+//! From the outbox into the queues: publish with confirms, then note what was confirmed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::id::{ClassName, Task};
+use domain::message::{TaskMessage, WIRE_VERSION, to_json};
+use services::queue::{Outgoing, QueueError, QueueName};
+use services::state::{Ready, StateError};
+
+use crate::course::Course;
+use crate::ports::Ports;
+use crate::trouble::{Trouble, blocking};
+
+/// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
+/// and the others stay in the outbox.
+pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let messages = messages(ports, course, tasks).await?;
+    let answers = ports.queue.publish(messages).await;
+    let mut confirmed = Vec::with_capacity(tasks.len());
+    let mut failed: Option<QueueError> = None;
+    for (&(task, attempt), answer) in tasks.iter().zip(answers) {
+        match answer {
+            Ok(()) => confirmed.push(Ready { task, attempt, class: course.class(task.module).clone() }),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    ports.counters.published.inc_by(confirmed.len() as u64);
+    match ports.state.published(course.record.run, &confirmed).await {
+        // It ended while the broker was silent: nobody waits for these any more, and claims of them are refused.
+        Ok(()) | Err(StateError::NoRun(_)) => {}
+        // The broker has them all. They stay in the outbox, and are sent once more when the state answers again; sending
+        // them again until then would fill the queue.
+        Err(error @ StateError::Unreachable(_)) if failed.is_none() => {
+            tracing::warn!(%error, "task messages are confirmed, and cannot be noted yet");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    match failed {
+        None => Ok(()),
+        Some(error) => {
+            // A queue that somebody deleted is made again before the next try.
+            if let QueueError::Unconfirmed { .. } = error {
+                declare(ports, &course.classes()).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Declares the queues of these classes, and those that are always there.
+pub(crate) async fn declare(ports: &Ports, classes: &BTreeSet<ClassName>) -> Result<(), Trouble> {
+    let classes: Vec<ClassName> = classes.iter().cloned().collect();
+    Ok(ports.queue.declare(&classes).await?)
+}
+
+async fn messages(ports: &Ports, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<Vec<Outgoing>, Trouble> {
+    let (course, tasks, epoch) = (course.clone(), tasks.to_vec(), ports.epoch());
+    blocking(move || {
+        let stars: Vec<_> = tasks.iter().map(|(task, _)| task.star).collect();
+        let names = course.names(&stars)?;
+        let message = |((task, attempt), name): (&(Task, u32), _)| {
+            let body =
+                TaskMessage { v: WIRE_VERSION, epoch, run: course.record.run, task: *task, name, attempt: *attempt };
+            Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }
+        };
+        Ok(tasks.iter().zip(names).map(message).collect())
+    })
+    .await
+}

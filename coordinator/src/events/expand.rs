@@ -1,0 +1,205 @@
+//! What an event means: which runs it starts, over which stars.
+//!
+//! Pure. Ids are computed, so that an event that comes twice, or to two coordinators, means the same runs.
+
+use std::fmt;
+
+use domain::id::{RunId, StarId};
+use domain::message::{DatasetUpdate, Start};
+use domain::pipeline::Pipeline;
+use store::events::{Disposition, EventRecord};
+use store::runs::RunRecord;
+
+/// Mistakes of a star list that are shown; the rest is counted.
+const SHOWN: usize = 5;
+
+/// Why a list of stars cannot be used: line numbers, counted from 1, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadList {
+    mistakes: Vec<String>,
+    more: usize,
+}
+
+/// Why a run cannot be started as somebody wishes, in one line.
+pub(crate) fn refusal(start: &Start, pipelines: &[Pipeline]) -> Option<String> {
+    let name = &start.pipeline;
+    let Some(pipeline) = pipelines.iter().find(|known| known.name == *name) else {
+        let known: Vec<&str> = pipelines.iter().map(|known| known.name.as_str()).collect();
+        return Some(format!("the coordinator has no pipeline {name}; it has {}", known.join(", ")));
+    };
+    if let Some(version) = start.version.as_ref().filter(|version| **version != pipeline.version) {
+        return Some(format!("the coordinator has {name} {}, not {version}", pipeline.version));
+    }
+    match &start.only_group {
+        Some(group) if !pipeline.groups().contains(group.as_str()) => {
+            let groups: Vec<&str> = pipeline.groups().into_iter().collect();
+            Some(format!("{name} {} has no group {group}; it has {}", pipeline.version, groups.join(", ")))
+        }
+        Some(_) | None => None,
+    }
+}
+
+/// The runs that an event starts: one per pipeline that its dataset triggers, or the one that somebody wishes to start. `stars` are sorted, each once.
+pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline]) -> Vec<RunRecord> {
+    let update = &record.event.data;
+    let is_meant = |pipeline: &Pipeline| match &update.start {
+        None => pipeline.trigger == update.dataset,
+        Some(start) => pipeline.name == start.pipeline && refusal(start, pipelines).is_none(),
+    };
+    let meant = pipelines.iter().filter(|pipeline| is_meant(pipeline));
+    meant
+        .map(|pipeline| RunRecord {
+            run: RunId::of(record.id, pipeline.name.as_str(), &pipeline.version),
+            event: record.id,
+            pipeline: pipeline.name.clone(),
+            version: pipeline.version.clone(),
+            quarter: update.quarter,
+            horizon: record.sequence,
+            accepted: record.accepted,
+            stars: u32::try_from(stars.len()).unwrap_or(u32::MAX),
+            only_group: update.start.as_ref().and_then(|start| start.only_group.clone()),
+            definition: pipeline.definition.clone(),
+            data_model: pipeline.data_model.clone(),
+        })
+        .collect()
+}
+
+/// What is recorded of an event that started these runs.
+pub(crate) fn dispositions(update: &DatasetUpdate, runs: &[RunRecord], pipelines: &[Pipeline]) -> Vec<Disposition> {
+    if let Some(reason) = update.start.as_ref().and_then(|start| refusal(start, pipelines)) {
+        return vec![Disposition::Rejected { reason }];
+    }
+    if runs.is_empty() {
+        return vec![Disposition::NoPipeline];
+    }
+    runs.iter().map(|record| Disposition::Run { run: record.run }).collect()
+}
+
+/// Sorts stars and leaves each once.
+pub(crate) fn unique(mut stars: Vec<StarId>) -> Vec<StarId> {
+    stars.sort_unstable();
+    stars.dedup();
+    stars
+}
+
+/// Reads a star list: a star id a line; empty lines and lines that start with `#` mean nothing.
+pub fn star_list(text: &str) -> Result<Vec<StarId>, BadList> {
+    let mut bad = BadList { mistakes: Vec::new(), more: 0 };
+    let mut stars = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.parse() {
+            Ok(star) => stars.push(star),
+            Err(error) if bad.mistakes.len() < SHOWN => bad.mistakes.push(format!("line {number}: {error}")),
+            Err(_) => bad.more += 1,
+        }
+    }
+    if bad.mistakes.is_empty() && stars.is_empty() {
+        bad.mistakes.push("it names no star".to_owned());
+    }
+    if bad.mistakes.is_empty() { Ok(unique(stars)) } else { Err(bad) }
+}
+
+impl fmt::Display for BadList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mistakes.join("; "))?;
+        if self.more > 0 {
+            write!(f, "; and {} more lines", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
+    use domain::pipeline::load;
+
+    use super::*;
+
+    fn definition(name: &str, trigger: &str) -> Pipeline {
+        let text = format!(
+            "name = '{name}'\nversion = '1'\ntrigger = '{trigger}'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
+             [modules.M]\nimage = 'i'\nclass = 'default'\ngroup = 'G'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n"
+        );
+        load("p.toml", &text, None).unwrap()
+    }
+
+    fn event(dataset: &str) -> EventRecord {
+        let update = DatasetUpdate {
+            dataset: dataset.parse().unwrap(),
+            quarter: 3.try_into().unwrap(),
+            stars: StarSelection::File("list".to_owned()),
+            start: None,
+        };
+        let event = DatasetEvent::new("test", "1", "2026-01-01T00:00:00Z".to_owned(), update);
+        EventRecord { id: event.event_id(), sequence: 7, accepted: jiff::Timestamp::UNIX_EPOCH, event }
+    }
+
+    #[test]
+    fn every_pipeline_that_the_dataset_triggers_gets_a_run() {
+        let pipelines =
+            [definition("A", "l1/lightcurve"), definition("B", "l1/other"), definition("C", "l1/lightcurve")];
+        let stars = [StarId::of_simulator(1)];
+        let started = runs(&event("l1/lightcurve"), &stars, &pipelines);
+        let names: Vec<&str> = started.iter().map(|run| run.pipeline.as_str()).collect();
+        assert_eq!(names, ["A", "C"]);
+        assert!(started.iter().all(|run| run.horizon == 7 && run.stars == 1));
+        assert_eq!(started, runs(&event("l1/lightcurve"), &stars, &pipelines), "a repeated event means the same runs");
+        let none = event("l1/none");
+        let started = runs(&none, &stars, &pipelines);
+        assert_eq!(dispositions(&none.event.data, &started, &pipelines), [Disposition::NoPipeline]);
+    }
+
+    #[test]
+    fn a_wish_starts_one_pipeline_or_is_refused_with_its_reason() {
+        let pipelines = [definition("A", "l1/lightcurve"), definition("B", "l1/lightcurve")];
+        let stars = [StarId::of_simulator(1)];
+        let wish = |pipeline: &str, version: Option<&str>, group: Option<&str>| {
+            let mut record = event("l1/lightcurve");
+            record.event.data.start = Some(Start {
+                pipeline: pipeline.parse().unwrap(),
+                version: version.map(str::to_owned),
+                only_group: group.map(str::to_owned),
+            });
+            let started = runs(&record, &stars, &pipelines);
+            let dispositions = dispositions(&record.event.data, &started, &pipelines);
+            (started, dispositions)
+        };
+        let (started, dispositions) = wish("B", Some("1"), Some("G"));
+        assert_eq!(
+            (started.len(), started[0].pipeline.as_str(), started[0].only_group.as_deref()),
+            (1, "B", Some("G"))
+        );
+        assert_eq!(dispositions, [Disposition::Run { run: started[0].run }]);
+        for (pipeline, version, group, word) in
+            [("C", None, None, "it has A, B"), ("A", Some("2"), None, "has A 1"), ("A", None, Some("H"), "it has G")]
+        {
+            let (started, dispositions) = wish(pipeline, version, group);
+            assert!(started.is_empty());
+            let [Disposition::Rejected { reason }] = &dispositions[..] else { panic!("{dispositions:?}") };
+            assert!(reason.contains(word), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_star_list_is_sorted_and_each_star_is_in_it_once() {
+        let (a, b) = (StarId::of_simulator(1), StarId::of_simulator(2));
+        let (first, second) = (a.min(b), a.max(b));
+        let text = format!("# stars\n{second}\n\n{first}\r\n{second}\n");
+        assert_eq!(star_list(&text).unwrap(), [first, second]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let text = format!("{}\nKIC 1\n", StarId::of_simulator(1));
+        let error = star_list(&text).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("KIC 1"), "{error}");
+        let error = star_list(&"x\n".repeat(7)).unwrap_err().to_string();
+        assert!(error.contains("2 more lines"), "{error}");
+        assert!(star_list("\n# none\n").is_err());
+    }
+}

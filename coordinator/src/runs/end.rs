@@ -1,0 +1,96 @@
+//! The end of a run: every star is settled and closed, on record in the store, then forgotten by the state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::id::StarIndex;
+use jiff::Timestamp;
+use services::state::StateError;
+use store::Commit;
+use store::runs::{RunEnd, SettledStar, StarEnd};
+
+use crate::course::Course;
+use crate::hooks::Moment;
+use crate::ports::Ports;
+use crate::runs::follow;
+use crate::settle::end_of_row;
+use crate::trouble::{Trouble, blocking};
+
+/// Ends a run when nothing of it is left. Harmless when it is over, and when others do the same.
+pub(crate) async fn end_if_done(ports: &Ports, course: &Arc<Course>) -> Result<(), Trouble> {
+    let run = course.record.run;
+    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+    if view.info.cursor < view.info.stars || view.in_flight > 0 {
+        return Ok(());
+    }
+    // Read before the last look at the state: a retry that comes later is not part of this end, and opens the run again.
+    let orders = follow::orders(ports, run).await?;
+    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+    let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
+    if !orders.retries.is_empty() || view.in_flight > 0 || unsettled {
+        return Ok(());
+    }
+    let end = RunEnd {
+        ended: Timestamp::now(),
+        decisions: orders.newest,
+        counts: course.by_name(&view.counts),
+        stars: ends(ports, course).await?,
+    };
+    let store = ports.store.clone();
+    let stars = end.stars.clone();
+    if blocking(move || store.end_run(run, &end)).await? == Commit::Created {
+        ports.hooks.run(course, Moment::RunEnded);
+    }
+    ports.state.close_run(run).await?;
+    ports.catalog.forget(run);
+    tracing::info!(%run, pipeline = %course.record.pipeline, ?stars, "run ended");
+    Ok(())
+}
+
+/// Stars by how they ended. A star whose line did not get into the settled batches gets it now, from its row (E1).
+async fn ends(ports: &Ports, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u64>, Trouble> {
+    let run = course.record.run;
+    let (store, len) = (ports.store.clone(), course.stars.len() as usize);
+    let mut ends: Vec<Option<StarEnd>> = blocking(move || {
+        let mut ends = vec![None; len];
+        store.each_settled(run, |settled| {
+            if let Some(end) = ends.get_mut(settled.star.0 as usize) {
+                *end = settled.end;
+            }
+        })?;
+        Ok(ends)
+    })
+    .await?;
+    let without = (0..).map(StarIndex).zip(&ends).filter(|(_, end)| end.is_none());
+    let without: Vec<StarIndex> = without.map(|(star, _)| star).collect();
+    for stars in without.chunks(crate::advance::AT_ONCE) {
+        let lines = lines_of_rows(ports, course, stars).await?;
+        for line in &lines {
+            ends[line.star.0 as usize] = line.end;
+        }
+        let store = ports.store.clone();
+        blocking(move || store.append_settled(run, &lines)).await?;
+    }
+    let mut counts = BTreeMap::new();
+    for end in ends.into_iter().flatten() {
+        *counts.entry(end).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+async fn lines_of_rows(ports: &Ports, course: &Arc<Course>, stars: &[StarIndex]) -> Result<Vec<SettledStar>, Trouble> {
+    let loaded = match ports.state.load(course.record.run, stars).await {
+        // Somebody else ended the run, and wrote the lines.
+        Err(StateError::NoRun(_)) => Vec::new(),
+        loaded => loaded?,
+    };
+    let line = |(star, loaded): (&StarIndex, domain::run::Star)| SettledStar {
+        star: *star,
+        end: Some(end_of_row(&loaded.row, false)),
+        row: loaded.row.as_bytes().to_vec(),
+        keys: BTreeMap::new(),
+        generation: None,
+        reason: None,
+    };
+    Ok(stars.iter().zip(loaded).map(line).collect())
+}

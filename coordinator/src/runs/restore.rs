@@ -1,0 +1,109 @@
+//! A run that the state lost, or that goes on after its end: what its stars settled with comes back from the settled
+//! batches, so that only the rest is done again.
+//!
+//! What is not restored, for whatever reason, is admitted again, and keys make what is done free.
+
+use std::sync::Arc;
+
+use domain::id::StarIndex;
+use domain::run::{Row, Star};
+use services::state::{Change, Written};
+use store::runs::{Selection, SettledStar};
+use store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::course::Course;
+use crate::ports::Ports;
+use crate::runs::follow::{position, selected};
+use crate::trouble::{Trouble, blocking};
+
+/// Stars that are written at once.
+const AT_ONCE: usize = 256;
+
+/// Writes the rows of settled stars that the state holds as not admitted. Stars with tasks that were asked to be tried
+/// again (`retries`) are left out.
+pub(crate) async fn restore(ports: &Ports, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
+    let mut wanted = Vec::new();
+    for retry in retries {
+        match retry.star {
+            None => wanted.push((retry.clone(), None)),
+            Some(star) => {
+                wanted.extend(position(course, star).await?.map(|index| (retry.clone(), Some(index))));
+            }
+        }
+    }
+    let (sender, mut batches) = mpsc::channel(2);
+    let (store, read_course) = (ports.store.clone(), course.clone());
+    let reading = blocking(move || read(&store, &read_course, &wanted, &sender));
+    let writing = async {
+        let mut restored = 0;
+        while let Some(batch) = batches.recv().await {
+            restored += write(ports, course, batch).await?;
+        }
+        Ok::<_, Trouble>(restored)
+    };
+    let (read, restored) = tokio::join!(reading, writing);
+    read?;
+    let restored = restored?;
+    if restored > 0 {
+        tracing::info!(run = %course.record.run, stars = restored, "settled stars are restored");
+    }
+    Ok(())
+}
+
+/// Reads the newest line of every star; sends what is to be restored in batches.
+fn read(
+    store: &Store,
+    course: &Course,
+    retries: &[(Selection, Option<StarIndex>)],
+    batches: &mpsc::Sender<Vec<(StarIndex, Row)>>,
+) -> Result<(), StoreError> {
+    let run = course.record.run;
+    // Which line of a star is its newest: two passes, since the lines of a large run do not fit into memory.
+    let mut lines = vec![0_u32; course.stars.len() as usize];
+    store.each_settled(run, |settled| {
+        if let Some(count) = lines.get_mut(settled.star.0 as usize) {
+            *count += 1;
+        }
+    })?;
+    let mut batch = Vec::new();
+    store.each_settled(run, |settled| {
+        let Some(left) = lines.get_mut(settled.star.0 as usize).filter(|left| **left > 0) else { return };
+        *left -= 1;
+        if *left == 0
+            && let Some(row) = to_restore(course, retries, &settled)
+        {
+            batch.push((settled.star, row));
+        }
+        if batch.len() == AT_ONCE {
+            // The other side ends early only after trouble of its own.
+            let _ = batches.blocking_send(std::mem::take(&mut batch));
+        }
+    })?;
+    let _ = batches.blocking_send(batch);
+    Ok(())
+}
+
+/// The row that a star is restored with, if it is.
+fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settled: &SettledStar) -> Option<Row> {
+    settled.end?;
+    let row =
+        Row::from_bytes(settled.row.clone()).ok().filter(|row| row.as_bytes().len() == course.graph.nodes.len())?;
+    let again = retries.iter().any(|(selection, star)| {
+        star.is_none_or(|star| star == settled.star) && !selected(course, selection, &row).is_empty()
+    });
+    (!again).then_some(row)
+}
+
+/// Writes rows of stars that are closed already; returns how many were not admitted by somebody in the meantime.
+async fn write(ports: &Ports, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
+    let change = |(star, row): (StarIndex, Row)| Change {
+        star,
+        expected: Row::fresh(course.graph.nodes.len()),
+        after: Star { row, ..Star::default() },
+        ..Change::default()
+    };
+    let changes: Vec<Change> = batch.into_iter().map(change).collect();
+    let written = ports.state.write(course.record.run, ports.epoch(), None, &changes).await?;
+    Ok(written.into_iter().filter(|written| *written == Written::Done).count())
+}

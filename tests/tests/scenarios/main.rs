@@ -1,0 +1,16 @@
+//! The whole system against real services: one binary, so that RabbitMQ, Redis and HDF5 clients are linked once.
+
+mod cli;
+mod cluster;
+mod compose;
+mod coordinator;
+mod expressions;
+mod levers;
+mod pipeline_light;
+mod queue;
+mod registry;
+mod replaced;
+mod runner;
+mod simulation;
+mod state;
+mod worker;

@@ -1,0 +1,179 @@
+//! What only RabbitMQ can do: refuse, die in the middle, lose a queue, return a message, be full.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fixture::SOON;
+use super::*;
+use harness::{RabbitMq, wait_until};
+use services::queue::amqp::{AmqpConfig, AmqpQueue};
+
+async fn refusal(config: &AmqpConfig) -> String {
+    match AmqpQueue::connect(config, "tests").await {
+        Err(QueueError::Refused(reason)) => reason,
+        Err(error) => panic!("not taken for a refusal: {error}"),
+        Ok(_) => panic!("let in"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_and_virtual_hosts_are_refusals_that_say_so() -> Result<()> {
+    let right = RabbitMq::shared()?.vhost()?;
+    let wrong = |from, to| AmqpConfig { url: right.url.replace(from, to), management: None };
+    let reason = refusal(&wrong("guest:guest", "guest:secret")).await;
+    assert!(reason.contains("user guest") && reason.contains("ACCESS"), "{reason}");
+    assert!(!reason.contains("secret"), "{reason}");
+    let reason = refusal(&wrong("/test", "/no-such-")).await;
+    assert!(reason.contains("no-such-"), "{reason}");
+    refusal(&wrong("amqp://", "http://")).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_is_an_outage() -> Result<()> {
+    let config = AmqpConfig { url: "amqp://guest:guest@127.0.0.1:1/%2f".to_owned(), management: None };
+    let error = AmqpQueue::connect(&config, "tests").await.err().expect("nothing listens there");
+    assert!(matches!(error, QueueError::Unreachable(_)), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
+    let rabbit = RabbitMq::start_with_management()?;
+    let config = rabbit.vhost()?;
+    let queue = AmqpQueue::connect(&config, "tests").await?;
+    let name = "sas.tasks.default";
+    rabbit.api("PUT", &format!("/api/queues/test0/{name}"), r#"{"durable":true,"arguments":{}}"#)?;
+    let error = queue.declare(&[class("default")]).await.unwrap_err();
+    assert!(matches!(&error, QueueError::Refused(reason) if reason.contains(name)), "{error:?}");
+
+    rabbit.api("DELETE", &format!("/api/queues/test0/{name}"), "")?;
+    let f = Fixture::with(Arc::new(queue)).await?;
+    f.publish(&tasks("default"), 0..3).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 2).await?;
+    let _held = [f.next(&mut consumer).await?, f.next(&mut consumer).await?];
+    wait_until(SOON, "the management API counts unacknowledged messages", async || {
+        let depth = f.depth(&tasks("default")).await;
+        depth.is_some_and(|depth| (depth.ready, depth.unacknowledged) == (1, Some(2)))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
+    let rabbit = RabbitMq::shared()?;
+    let config = rabbit.vhost()?;
+    let vhost = config.url.rsplit('/').next().expect("the address ends with the virtual host").to_owned();
+    let f = Fixture::with(Arc::new(AmqpQueue::connect(&config, "tests").await?)).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 10).await?;
+    f.publish(&tasks("default"), 0..1).await?;
+    let held = f.next(&mut consumer).await?;
+
+    rabbit.ctl(&["delete_queue", "-p", &vhost, "sas.tasks.default"])?;
+    wait_until(SOON, "the queue is there again, with its consumer", async || {
+        f.depth(&tasks("default")).await.is_some_and(|depth| depth.consumers == 1)
+    })
+    .await?;
+    f.publish(&tasks("default"), 1..2).await?;
+    let delivery = f.next(&mut consumer).await?;
+    assert_eq!(delivery.body, body(1), "what was in the queue is gone; its owner publishes it again");
+    delivery.receipt.ack().await?;
+    assert!(held.receipt.ack().await.is_err(), "an old receipt acknowledges nothing of the new queue");
+    f.wait_for_ready(&tasks("default"), 0).await
+}
+
+/// Publishes and consumes while the broker is killed and comes back, twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_survives_a_killed_broker() -> Result<()> {
+    let rabbit = RabbitMq::start()?;
+    let f = Arc::new(Fixture::with(Arc::new(AmqpQueue::connect(&rabbit.vhost()?, "tests").await?)).await?);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let publishing = tokio::spawn(publish_until(f.clone(), stopped));
+    let consumer = f.queue.consume(tasks("default"), 50).await?;
+    let consuming = tokio::spawn(consume_until_the_last(f.clone(), consumer));
+    for _ in 0..2 {
+        rabbit.kill()?;
+        rabbit.restart()?;
+    }
+    wait_until(Duration::from_secs(60), "messages are published again", async || {
+        f.queue.publish(vec![outgoing(&tasks("default"), 0)]).await[0].is_ok()
+    })
+    .await?;
+    stop.send(true)?;
+    let published = publishing.await?;
+    wait_until(SOON, "the last message is published", async || {
+        f.queue.publish(vec![outgoing(&tasks("default"), LAST)]).await[0].is_ok()
+    })
+    .await?;
+    let seen = tokio::time::timeout(Duration::from_secs(60), consuming).await???;
+    assert!(published.failures > 0, "nothing was published while the broker was away");
+    assert!(published.confirmed.len() > 100, "{}", published.confirmed.len());
+    let lost = published.confirmed.difference(&seen).count();
+    assert_eq!(lost, 0, "of {} confirmed messages", published.confirmed.len());
+    Ok(())
+}
+
+const LAST: u32 = u32::MAX;
+
+struct Published {
+    confirmed: BTreeSet<Vec<u8>>,
+    failures: usize,
+}
+
+/// Every message has an answer, outage or not.
+async fn publish_until(f: Arc<Fixture>, stopped: tokio::sync::watch::Receiver<bool>) -> Published {
+    let mut published = Published { confirmed: BTreeSet::new(), failures: 0 };
+    let mut first = 1;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    while !*stopped.borrow() {
+        pace.tick().await;
+        let numbers = first..first + 20;
+        first += 20;
+        let messages = numbers.clone().map(|n| outgoing(&tasks("default"), n)).collect();
+        let answers = f.queue.publish(messages).await;
+        assert_eq!(answers.len(), 20);
+        for (n, answer) in numbers.zip(answers) {
+            match answer {
+                Ok(()) => _ = published.confirmed.insert(body(n)),
+                Err(_) => published.failures += 1,
+            }
+        }
+    }
+    published
+}
+
+async fn consume_until_the_last(f: Arc<Fixture>, mut consumer: Box<dyn Consumer>) -> Result<BTreeSet<Vec<u8>>> {
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&body(LAST)) || f.depth(&tasks("default")).await.is_none_or(|depth| depth.ready > 0) {
+        if let Ok(delivery) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
+            seen.insert(delivery.body);
+            // An acknowledgement that is lost brings the delivery again.
+            _ = delivery.receipt.ack().await;
+        }
+    }
+    while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
+        seen.insert(delivery.body);
+        _ = delivery.receipt.ack().await;
+    }
+    Ok(seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_publisher_does_not_block_acknowledgements() -> Result<()> {
+    let rabbit = RabbitMq::start()?;
+    let f = Fixture::with(Arc::new(AmqpQueue::connect(&rabbit.vhost()?, "tests").await?)).await?;
+    f.publish(&tasks("default"), 0..3).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 1).await?;
+    rabbit.ctl(&["set_vm_memory_high_watermark", "0.000001"])?;
+    let queue = f.queue.clone();
+    let publishing = tokio::spawn(async move { queue.publish(vec![outgoing(&tasks("default"), 9)]).await });
+    for _ in 0..3 {
+        f.next(&mut consumer).await?.receipt.ack().await?;
+    }
+    f.nothing_comes(&mut consumer).await;
+    assert!(!publishing.is_finished(), "the broker is full");
+    rabbit.ctl(&["set_vm_memory_high_watermark", "0.6"])?;
+    assert!(publishing.await?[0].is_ok());
+    assert_eq!(f.next(&mut consumer).await?.body, body(9));
+    Ok(())
+}

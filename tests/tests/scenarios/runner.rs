@@ -1,0 +1,470 @@
+//! What a module can do in its container and what it cannot, on a real engine; and the same for processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::{Cut, Variant, base_image, wait_until};
+use store::presence::Presence;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
+use worker::runner::process::ProcessRunner;
+use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, RunnerError, Spec};
+
+/// A store's scratch directory with one attempt in it.
+struct Bench {
+    dir: TempDir,
+    runner: Box<dyn Runner>,
+    spec: Spec,
+    _presence: Presence,
+}
+
+fn owner(dir: &TempDir, worker: &str) -> Owner {
+    Owner {
+        worker: worker.to_owned(),
+        host: "here".to_owned(),
+        store: dir.path().to_owned(),
+        scratch: dir.path().to_owned(),
+    }
+}
+
+async fn docker(dir: &TempDir, worker: &str) -> DockerRunner {
+    let config = DockerConfig { pull_timeout: Duration::from_secs(20), ..DockerConfig::default() };
+    DockerRunner::connect(config, owner(dir, worker)).await.expect("a Docker engine answers")
+}
+
+impl Bench {
+    async fn in_containers(script: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runner = Box::new(docker(&dir, "me").await);
+        Self::new(dir, runner, script).await
+    }
+
+    async fn as_processes(script: &str) -> Self {
+        Self::new(tempfile::tempdir().unwrap(), Box::new(ProcessRunner::new()), script).await
+    }
+
+    async fn new(dir: TempDir, runner: Box<dyn Runner>, script: &str) -> Self {
+        let own = dir.path().join("me");
+        let [input, output] = ["in", "out"].map(|name| own.join(name));
+        for folder in [&own, &input, &output] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(input.join("parameters.json"), "{\"steps\": 7}").unwrap();
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let program = Program { image: base_image().to_owned(), command };
+        let identity = runner.identify(&program).await.unwrap();
+        let spec = Spec {
+            program,
+            identity,
+            environment: BTreeMap::from([("SAS_SEED".to_owned(), "42".to_owned())]),
+            input,
+            output,
+            limits: Limits {
+                cpus: 1.0,
+                memory: 256 << 20,
+                processes: 64,
+                time: Duration::from_secs(60),
+                output: 8 << 20,
+                free: 0,
+                tmp: 64 << 20,
+            },
+            labels: Labels { module: "M".to_owned(), nonce: uuid::Uuid::new_v4().to_string(), ..Labels::default() },
+        };
+        let presence = Presence::show(&own).unwrap();
+        Self { dir, runner, spec, _presence: presence }
+    }
+
+    async fn run(&self) -> Ended {
+        self.runner.run(&self.spec, &CancellationToken::new()).await.unwrap()
+    }
+
+    fn output(&self) -> PathBuf {
+        self.spec.output.join("output.h5")
+    }
+
+    /// Containers of this bench, running or not.
+    fn containers(&self) -> Vec<String> {
+        containers(&self.dir)
+    }
+}
+
+fn containers(dir: &TempDir) -> Vec<String> {
+    let label = format!("label=sas.store={}", dir.path().display());
+    let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Runs a script in a container; nothing of it may be left.
+async fn check(script: &str, expected: Exit) -> Ended {
+    let bench = Bench::in_containers(script).await;
+    let ended = bench.run().await;
+    assert_eq!(ended.exit, expected, "log: {}", ended.log);
+    assert_eq!(bench.containers(), Vec::<String>::new());
+    ended
+}
+
+#[tokio::test]
+async fn exit_codes_arrive_as_they_are() {
+    check("exit 0", Exit::Code(0)).await;
+    check("exit 3", Exit::Code(3)).await;
+    check("exit 75", Exit::Code(75)).await;
+    check("exit 255", Exit::Code(255)).await;
+    check("kill -SEGV $$", Exit::Signal(11)).await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_in_the_image_is_the_modules_mistake() {
+    for init in [true, false] {
+        let mut bench = Bench::in_containers("").await;
+        let config = DockerConfig { init, ..DockerConfig::default() };
+        bench.runner = Box::new(DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap());
+        bench.spec.program.command = vec!["no-such-program".to_owned()];
+        let ended = bench.run().await;
+        assert_eq!(ended.exit, Exit::Code(127));
+        assert!(ended.log.contains("no-such-program"), "{}", ended.log);
+        assert!(bench.containers().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn input_and_environment_are_there_and_the_output_arrives() {
+    let bench = Bench::in_containers(
+        r#"echo "$SAS_SEED $SAS_INPUT $SAS_OUTPUT $HOSTNAME_UNSET"; cat "$SAS_PARAMETERS"; echo made > "$SAS_OUTPUT""#,
+    )
+    .await;
+    let ended = bench.run().await;
+    assert_eq!((ended.exit, ended.certain), (Exit::Code(0), true), "{}", ended.log);
+    assert_eq!(ended.log, "42 /sas/in/input.h5 /sas/out/output.h5 \n{\"steps\": 7}");
+    assert_eq!(std::fs::read_to_string(bench.output()).unwrap(), "made\n");
+}
+
+#[tokio::test]
+async fn nothing_but_its_own_output_and_tmp_can_be_written_and_nobody_called() {
+    let script = r#"
+        for place in / /etc /usr /sas /sas/in /var /root; do
+            if touch "$place/x" 2>/dev/null; then echo "wrote $place"; fi
+        done
+        touch /tmp/x /sas/out/x || echo "cannot write where it may"
+        id -u; id -g
+        grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr -d '\t'
+        ls /sys/class/net
+        python3 -c "import socket; socket.create_connection(('1.1.1.1', 53), 3)" 2>&1 | tail -n 1
+    "#;
+    let ended = check(script, Exit::Code(0)).await;
+    let user = if rustix::process::getuid().is_root() { 65532 } else { rustix::process::getuid().as_raw() };
+    let lines: Vec<&str> = ended.log.lines().collect();
+    assert_eq!(lines[0], user.to_string(), "{}", ended.log);
+    let rights = ["CapEff:0000000000000000", "CapBnd:0000000000000000", "NoNewPrivs:1", "lo"];
+    assert_eq!(lines[2..6], rights, "{}", ended.log);
+    assert!(lines[6].contains("Network is unreachable"), "{}", ended.log);
+}
+
+#[tokio::test]
+async fn a_time_out_is_sigterm_and_then_sigkill() {
+    let mut polite = Bench::in_containers("trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done").await;
+    polite.spec.limits.time = Duration::from_secs(2);
+    let mut stubborn = Bench::in_containers("trap '' TERM; echo up; while :; do sleep 1; done").await;
+    stubborn.spec.limits.time = Duration::from_secs(2);
+    let started = Instant::now();
+    let (polite_end, stubborn_end) = tokio::join!(polite.run(), stubborn.run());
+    assert_eq!((polite_end.exit, polite_end.log.as_str()), (Exit::TimeLimit, "up\nasked\n"));
+    assert_eq!((stubborn_end.exit, stubborn_end.log.as_str()), (Exit::TimeLimit, "up\n"));
+    assert!(polite_end.millis < 9_000, "SIGTERM was enough, {} ms", polite_end.millis);
+    assert!((12_000..25_000).contains(&stubborn_end.millis), "ten seconds of grace, {} ms", stubborn_end.millis);
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(polite.containers().is_empty() && stubborn.containers().is_empty());
+}
+
+#[tokio::test]
+async fn too_much_memory_is_out_of_memory_also_in_a_child() {
+    let eat = "python3 -c 'x = bytearray(1 << 30); print(len(x))'";
+    check(&format!("exec {eat}"), Exit::OutOfMemory).await;
+    check(&format!("{eat}; exit 4"), Exit::OutOfMemory).await;
+}
+
+#[tokio::test]
+async fn a_bomb_of_processes_stays_within_its_limit() {
+    let script = "for n in $(seq 200); do sleep 20 & done 2>/tmp/errors; exit 5";
+    let ended = check(script, Exit::Code(2)).await;
+    assert!(ended.millis < 20_000, "{}", ended.log);
+}
+
+#[tokio::test]
+async fn too_much_output_is_stopped_in_one_file_and_in_many() {
+    check("dd if=/dev/zero of=/sas/out/output.h5 bs=1M count=9", Exit::OutputTooLarge).await;
+    let many = "for n in 1 2 3 4 5 6; do dd if=/dev/zero of=/sas/out/$n bs=1M count=3 2>/dev/null; done; sleep 60";
+    let ended = check(many, Exit::OutputTooLarge).await;
+    assert!(ended.millis < 30_000, "stopped while it ran");
+}
+
+/// What is deleted and still open has no size that could be measured, and fills the store all the same.
+#[tokio::test]
+async fn a_program_is_stopped_before_its_file_system_is_full_whoever_fills_it() {
+    let script = "exec 3>/sas/out/x; rm /sas/out/x; while :; do echo more >&3; sleep 0.1; done";
+    let mut bench = Bench::in_containers(script).await;
+    bench.spec.limits.free = u64::MAX;
+    let ended = bench.run().await;
+    assert_eq!(ended.exit, Exit::NoSpace);
+    assert!(ended.millis < 30_000, "stopped while it ran");
+}
+
+#[tokio::test]
+async fn an_output_directory_that_cannot_be_measured_is_the_modules_doing() {
+    let deep = "import os; os.chdir('/sas/out'); [(os.mkdir('d' * 200), os.chdir('d' * 200)) for n in range(40)]";
+    check(&format!("python3 -c \"{deep}\""), Exit::OutputHidden).await;
+    check("for n in $(seq 10001); do : > /sas/out/$n; done", Exit::TooManyFiles).await;
+    let removed = Bench::as_processes("rm -r \"$(dirname \"$SAS_OUTPUT\")\"").await;
+    assert_eq!(removed.run().await.exit, Exit::OutputHidden);
+}
+
+#[tokio::test]
+async fn an_output_directory_that_went_with_its_store_is_not_the_modules_doing() {
+    let gone = Bench::as_processes("rm -r \"$(dirname \"$(dirname \"$SAS_OUTPUT\")\")\"").await;
+    let error = gone.runner.run(&gone.spec, &CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, RunnerError::Directory { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn of_a_long_log_beginning_and_end_are_kept() {
+    let ended = check("seq 1000000; echo the end", Exit::Code(0)).await;
+    assert!(ended.log.starts_with("1\n2\n3\n") && ended.log.ends_with("1000000\nthe end\n"));
+    assert!(ended.log.contains("bytes are cut here"));
+    assert!(ended.log.len() < 66 << 10, "{} bytes", ended.log.len());
+}
+
+/// The engine is found by the environment, which only a process of its own can have: this test runs itself once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_whole_although_the_engine_was_away_in_between() {
+    const SOCKET: &str = "SAS_TEST_SOCKET";
+    let Some(socket) = std::env::var_os(SOCKET) else {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine");
+        let name = "runner::a_log_is_whole_although_the_engine_was_away_in_between";
+        let again = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+            .env(SOCKET, &socket)
+            .output()
+            .unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        return;
+    };
+    let cut = Cut::at(socket.as_ref()).unwrap();
+    let script =
+        "for n in 1 2 3; do echo $n; touch /sas/out/$n; while [ ! -e /sas/out/go-$n ]; do sleep 0.1; done; done";
+    let bench = Bench::in_containers(script).await;
+    let file = |name: &str| bench.spec.output.join(name);
+    let (ended, ()) = tokio::join!(bench.run(), async {
+        for n in ["1", "2", "3"] {
+            wait_until(Duration::from_secs(30), "the module writes", async || file(n).exists()).await.unwrap();
+            cut.all();
+            std::fs::write(file(&format!("go-{n}")), "").unwrap();
+        }
+    });
+    assert_eq!((ended.exit, ended.certain, ended.log.as_str()), (Exit::Code(0), false, "1\n2\n3\n"));
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn stdout_and_stderr_are_one_log_in_the_order_of_time() {
+    let ended =
+        check("for n in 1 2 3; do echo out $n; sleep 0.1; echo err $n >&2; sleep 0.1; done", Exit::Code(0)).await;
+    assert_eq!(ended.log, "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
+}
+
+#[tokio::test]
+async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
+    let bench = Bench::in_containers("").await;
+    let program = Program { image: "127.0.0.1:9/sas/nothing:1".to_owned(), command: vec![] };
+    let missing = bench.runner.identify(&program).await.unwrap_err();
+    let RunnerError::ImageMissing(message) = missing else { panic!("{missing}") };
+    for word in ["127.0.0.1:9/sas/nothing:1", "here", "docker pull"] {
+        assert!(message.contains(word), "{message} does not name {word}");
+    }
+    let identity = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
+    let config = DockerConfig { pull: false, ..DockerConfig::default() };
+    let runner = DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap();
+    let other = runner.run(&Spec { identity, ..bench.spec.clone() }, &CancellationToken::new()).await.unwrap_err();
+    assert!(
+        matches!(&other, RunnerError::ImageMissing(message) if message.contains("in this run it is sha256:0000")),
+        "{other}"
+    );
+}
+
+impl Bench {
+    /// The same in a container of another image.
+    async fn of(mut self, image: &Variant) -> Self {
+        self.spec.program.image = image.name().to_owned();
+        self.spec.identity = self.runner.identify(&self.spec.program).await.unwrap();
+        self
+    }
+
+    async fn refusal(&self) -> String {
+        match self.runner.run(&self.spec, &CancellationToken::new()).await {
+            Err(RunnerError::Refused(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_limit() {
+    let ours = Variant::of_base("VOLUME /tmp /sas/out").unwrap();
+    let bench = Bench::in_containers("touch /tmp/x /sas/out/output.h5").await.of(&ours).await;
+    assert_eq!(bench.run().await.exit, Exit::Code(0), "what is mounted over anyway may be a volume");
+
+    let wider = Variant::of_base("VOLUME /tmp /data").unwrap();
+    let mut bench = bench;
+    bench.spec.program.image = wider.name().to_owned();
+    let Err(RunnerError::Refused(reason)) = bench.runner.identify(&bench.spec.program).await else {
+        panic!("identified")
+    };
+    assert!(reason.contains("/data") && reason.contains("VOLUME") && reason.contains(wider.name()), "{reason}");
+    // Another worker of the run may have fixed the identity.
+    let id = Command::new("docker").args(["inspect", "--format", "{{.Id}}", wider.name()]).output().unwrap().stdout;
+    bench.spec.identity = String::from_utf8(id).unwrap().trim().to_owned();
+    assert!(bench.refusal().await.contains("/data"));
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
+    let mut bench = Bench::in_containers("true").await;
+    bench.spec.limits.memory = 1 << 20;
+    let reason = bench.refusal().await;
+    assert!(reason.contains("6MB") && reason.contains(base_image()), "{reason}");
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn a_class_with_more_cpus_than_this_host_gets_those_that_are_there() {
+    let mut bench = Bench::in_containers("true").await;
+    bench.spec.limits.cpus = 4096.0;
+    assert_eq!(bench.run().await.exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
+    let image = Variant::of_base("STOPSIGNAL SIGUSR1").unwrap();
+    let script = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let mut bench = Bench::in_containers(script).await.of(&image).await;
+    bench.spec.limits.time = Duration::from_secs(2);
+    let ended = bench.run().await;
+    assert_eq!((ended.exit, ended.log.as_str()), (Exit::TimeLimit, "up\nasked\n"));
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_leaves_no_container() {
+    let bench = Bench::in_containers("touch /sas/out/up; while :; do sleep 0.1; done").await;
+    let cancel = CancellationToken::new();
+    let up = bench.spec.output.join("up");
+    let (ended, ()) = tokio::join!(bench.runner.run(&bench.spec, &cancel), async {
+        wait_until(Duration::from_secs(30), "the module runs", async || up.exists()).await.unwrap();
+        cancel.cancel();
+    });
+    assert_eq!(ended.unwrap().exit, Exit::Cancelled);
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
+    // Three containers of one store: of a worker that lives, of one that is dead, and of this one, forgotten.
+    let bench = Bench::in_containers("while :; do sleep 0.1; done").await;
+    let folder = |worker: &str| {
+        let folder = bench.dir.path().join(worker);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let alive = Presence::show(&folder("alive")).unwrap();
+    let mut holder =
+        Command::new("flock").arg(folder("dead").join("alive")).args(["cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut nonces = Vec::new();
+    let mut started = Vec::new();
+    for worker in ["alive", "dead", "me"] {
+        let runner = docker(&bench.dir, worker).await;
+        let mut spec = bench.spec.clone();
+        spec.labels.nonce = worker.to_owned();
+        nonces.push(spec.labels.nonce.clone());
+        let run = tokio::spawn(async move { runner.run(&spec, &CancellationToken::new()).await });
+        started.push(run);
+        // One after the other: the engine makes them faster so than all at once.
+        let count = started.len();
+        let runs = async || containers(&bench.dir).len() == count || started.iter().any(|run| run.is_finished());
+        wait_until(Duration::from_secs(30), "its container runs", runs).await.unwrap();
+    }
+    assert_eq!(containers(&bench.dir).len(), 3, "one ended early: {started:?}");
+    wait_until(Duration::from_secs(30), "the holder has its lock", async || store::presence::lives(&folder("dead")))
+        .await
+        .unwrap();
+    let mine = BTreeSet::from(["me".to_owned()]);
+    assert_eq!(bench.runner.sweep(&|nonce| mine.contains(nonce)).await.unwrap(), 0, "all three live");
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    // The program that it started has the lock, too, until it sees the end of its input.
+    let has_ended = async || !store::presence::lives(&folder("dead"));
+    wait_until(Duration::from_secs(30), "nobody holds the lock", has_ended).await.unwrap();
+    assert_eq!(bench.runner.sweep(&|nonce| mine.contains(nonce)).await.unwrap(), 1, "one worker was killed");
+    assert_eq!(bench.runner.sweep(&|_| false).await.unwrap(), 1, "one claim is not known any more");
+    assert_eq!(containers(&bench.dir).len(), 1);
+    drop(alive);
+    assert_eq!(bench.runner.sweep(&|_| false).await.unwrap(), 1);
+    assert!(containers(&bench.dir).is_empty());
+    for run in started {
+        let end = tokio::time::timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
+        // Killed from outside, or gone before anybody could ask: either way the runner knows that it did not succeed.
+        assert!(!matches!(end, Ok(Ended { exit: Exit::Code(0), .. })), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_identity_of_an_image_is_what_it_holds() {
+    let bench = Bench::in_containers("").await;
+    assert!(
+        bench.spec.identity.starts_with("sha256:"),
+        "an image that is in no registry has its ID: {}",
+        bench.spec.identity
+    );
+    assert_eq!(bench.runner.identify(&bench.spec.program).await.unwrap(), bench.spec.identity);
+    assert_eq!(bench.runner.subject(&bench.spec.program), base_image());
+}
+
+#[tokio::test]
+async fn a_process_keeps_the_same_contract() {
+    let script = r#"echo "$SAS_SEED $(cat "$SAS_PARAMETERS") ${HOME:-none}"; echo made > "$SAS_OUTPUT"; exit 75"#;
+    let bench = Bench::as_processes(script).await;
+    let ended = bench.run().await;
+    assert_eq!((ended.exit, ended.log.as_str()), (Exit::Code(75), "42 {\"steps\": 7} none\n"));
+    assert_eq!(std::fs::read_to_string(bench.output()).unwrap(), "made\n");
+}
+
+#[tokio::test]
+async fn a_process_and_all_its_children_end_at_the_time_limit() {
+    let mut bench =
+        Bench::as_processes("sleep 600 & echo $! > \"$SAS_OUTPUT\"; trap '' TERM; sleep 601; sleep 602").await;
+    bench.spec.limits.time = Duration::from_secs(1);
+    let ended = bench.run().await;
+    assert_eq!(ended.exit, Exit::TimeLimit);
+    let child: i32 = std::fs::read_to_string(bench.output()).unwrap().trim().parse().unwrap();
+    let gone = || !PathBuf::from(format!("/proc/{child}/cmdline")).exists() || is_zombie(child);
+    wait_until(Duration::from_secs(5), "the child is gone", async || gone()).await.unwrap();
+}
+
+fn is_zombie(process: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
+
+#[tokio::test]
+async fn a_process_writes_no_more_than_it_may_and_has_a_bounded_log() {
+    let bench = Bench::as_processes("seq 1000000; head -c 9000000 /dev/zero > \"$SAS_OUTPUT\"").await;
+    let ended = bench.run().await;
+    assert_eq!(ended.exit, Exit::OutputTooLarge);
+    assert!(ended.log.starts_with("1\n2\n") && ended.log.contains("bytes are cut here"));
+    let hidden = Bench::as_processes("mkdir \"$(dirname \"$SAS_OUTPUT\")/d\"; exit 3").await;
+    assert_eq!(hidden.run().await.exit, Exit::Code(3));
+    std::fs::set_permissions(hidden.spec.output.join("d"), PermissionsExt::from_mode(0o700)).unwrap();
+}

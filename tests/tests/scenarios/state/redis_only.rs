@@ -1,0 +1,172 @@
+//! What only Redis can do wrong: be set up badly, be away, be killed, be asked for too much memory.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use domain::run::{Row, Star};
+use harness::Redis;
+use services::state::State;
+use services::state::redis::{RedisConfig, RedisState};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_is_refused_with_the_lines_to_change() -> Result<()> {
+    let redis = Redis::start_with("maxmemory-policy allkeys-lru\nappendonly no")?;
+    let state = RedisState::connect(&redis.database()?).await?;
+    let error = state.check().await.unwrap_err();
+    assert!(matches!(error, StateError::Misconfigured(_)), "{error:?}");
+    let text = error.to_string();
+    for part in ["allkeys-lru", "`maxmemory-policy noeviction`", "`appendonly yes`", "redis.conf"] {
+        assert!(text.contains(part), "{text} does not say {part}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_not_taken_for_an_outage() -> Result<()> {
+    let redis = Redis::start_with("requirepass right")?;
+    let address = |user: &str| RedisConfig { url: format!("redis://{user}127.0.0.1:{}/0", redis.port()) };
+    for user in ["", ":wrong@"] {
+        let error = RedisState::connect(&address(user)).await.err().expect("refused");
+        assert!(matches!(error, StateError::Misconfigured(_)), "{user}: {error:?}");
+        assert!(!error.to_string().contains("wrong@"), "{error}");
+    }
+    RedisState::connect(&address(":right@")).await?.check().await?;
+    let error = RedisState::connect(&RedisConfig { url: "http://x".to_owned() }).await.err().expect("refused");
+    assert!(matches!(error, StateError::Misconfigured(_)), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
+    let redis = Redis::start_with("appendfsync always")?;
+    let f = Fixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    for star in 0..STARS {
+        f.admit(star).await?;
+        if star % 2 == 0 {
+            redis.kill()?;
+        } else {
+            redis.stop()?;
+        }
+        let error = f.state.load(f.run, &[StarIndex(0)]).await.unwrap_err();
+        assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+        redis.restart()?;
+        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(1), "the first call after it connects anew");
+    }
+    f.granted(task(0, 0), 1).await?;
+    assert_eq!(f.state.epoch().await?, EPOCH);
+    assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?.len(), STARS as usize - 1);
+    f.counts_equal_rows().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_is_given_up_and_asked_again() -> Result<()> {
+    let redis = Redis::start()?;
+    let config = redis.database()?;
+    let f = Fixture::with(Arc::new(RedisState::connect(&config).await?)).await?;
+    let pause = RedisState::connect(&config).await?;
+    drop(pause);
+    redis.freeze()?;
+    let begin = Instant::now();
+    let error = f.state.load(f.run, &[StarIndex(0)]).await.unwrap_err();
+    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    redis.thaw()?;
+    harness::wait_until(Duration::from_secs(10), "Redis answers again", async || f.row(0).await.is_ok()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_refuses_a_claim_whole() -> Result<()> {
+    let redis = Redis::start()?;
+    let f = Fixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    f.admit(0).await?;
+    redis.cli(&["config", "set", "maxmemory", "1"])?;
+    let error = f.state.claim(&f.request(task(0, 0), 1, Nonce::random())).await.unwrap_err();
+    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?.len(), 1, "reading goes on, nothing was half done");
+    let error = f.write(&[f.admission_of(1)]).await.unwrap_err();
+    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    redis.cli(&["config", "set", "maxmemory", "0"])?;
+    f.granted(task(0, 0), 1).await?;
+    f.counts_equal_rows().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_race_for_one_star_has_one_winner() -> Result<()> {
+    let config = Redis::shared()?.database()?;
+    let f = Arc::new(Fixture::with(Arc::new(RedisState::connect(&config).await?)).await?);
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (f, config) = (f.clone(), config.clone());
+        racers.spawn(async move {
+            let own = RedisState::connect(&config).await?;
+            let wrote = own.write(f.run, EPOCH, None, &[f.admission_of(0)]).await?;
+            let claim = own.claim(&f.request(task(0, 0), 1, Nonce::random())).await?;
+            anyhow::Ok((wrote == [Written::Done], matches!(claim, Claim::Granted(_))))
+        });
+    }
+    let (mut wrote, mut granted) = (0, 0);
+    while let Some(racer) = racers.join_next().await {
+        let (first, second) = racer??;
+        wrote += usize::from(first);
+        granted += usize::from(second);
+    }
+    assert_eq!((wrote, granted), (1, 1));
+    f.counts_equal_rows().await
+}
+
+/// The real pipeline has 34 modules; a run of 300,000 stars takes as much a star (46 bytes, measured by hand).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
+    const RUN_STARS: u32 = 24_000;
+    const RUN_MODULES: u8 = 34;
+    let redis = Redis::start()?;
+    let state = RedisState::connect(&redis.database()?).await?;
+    state.begin_epoch(EPOCH).await?;
+    // What the keys take; the server's own buffers come and go.
+    let used = || -> Result<u64> {
+        let mut sum = 0;
+        for key in redis.cli(&["keys", "*"])?.lines() {
+            sum += redis.cli(&["memory", "usage", key, "samples", "0"])?.trim().parse::<u64>()?;
+        }
+        Ok(sum)
+    };
+    let modules = (0..RUN_MODULES).map(|m| (format!("MSAP_{m}").parse().expect("a valid module"), class(DEFAULT)));
+    let info = RunInfo { stars: RUN_STARS, modules: modules.collect(), ..run_info() };
+    let before = used()?;
+    state.open_run(&info).await?;
+
+    let fresh = Row::fresh(RUN_MODULES.into());
+    let mut after = Star { row: fresh.clone(), ..Star::default() };
+    for module in 0..RUN_MODULES {
+        after.row.set(ModuleIndex(module), Cell { state: TaskState::Succeeded, tag: 1 });
+    }
+    for first in (0..RUN_STARS).step_by(500) {
+        let settled = |star: u32| {
+            let mut after = after.clone();
+            if star.is_multiple_of(20) {
+                after.tries.insert(ModuleIndex(7), Tries { attempt: 2, science: 1, platform: 0 });
+            }
+            Change {
+                star: StarIndex(star),
+                expected: fresh.clone(),
+                after,
+                details: vec![(ModuleIndex(0), detail("worker"))],
+                admission: Some(admission()),
+                close: true,
+                ..Change::default()
+            }
+        };
+        let changes: Vec<Change> = (first..first + 500).map(settled).collect();
+        assert_eq!(state.write(info.run, EPOCH, None, &changes).await?, vec![Written::Done; 500]);
+        let closed = changes.iter().map(|change| state.closed(info.run, change.star, &change.after.row));
+        assert!(futures::future::try_join_all(closed).await?.iter().all(|closed| *closed == Written::Done));
+    }
+    let a_star = (used()? - before) as f64 / f64::from(RUN_STARS);
+    assert!(a_star < 64.0, "{a_star:.1} bytes a star");
+    assert!(a_star > 34.0, "{a_star:.1} bytes a star are less than a row");
+    state.close_run(info.run).await?;
+    assert_eq!(redis.cli(&["keys", "*MSAP*"])?.trim(), "");
+    assert_eq!(redis.cli(&["dbsize"])?.trim(), "1", "a closed run leaves nothing but the epoch");
+    Ok(())
+}
