@@ -2,8 +2,20 @@
 //!
 //! Pure: no clock, no file, no log. Ids that two processes must agree on are computed (UUIDv5), never drawn.
 
+mod hash;
+mod name;
+mod number;
+mod position;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use hash::{Digest, Key};
+pub use name::{
+    ClassName, DatasetName, GroupName, ImageIdentity, ImageName, ModuleName, PipelineName, ProductName, WorkerName,
+};
+pub use number::{Attempt, Epoch, Generation, Sequence};
+pub use position::{ModuleIndex, StarIndex, Task};
 
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
@@ -172,185 +184,6 @@ impl Nonce {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
-}
-
-macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidName;
-
-            fn from_str(text: &str) -> Result<Self, InvalidName> {
-                let valid: fn(&str) -> bool = $valid;
-                if valid(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(InvalidName::new($what, $expected, text))
-                }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidName;
-
-            fn try_from(text: String) -> Result<Self, InvalidName> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0
-            }
-        }
-    };
-}
-
-text_name!(
-    /// A module of a pipeline (`MSAP3_04`).
-    ModuleName,
-    "module name",
-    "1 to 64 letters, digits, `_` or `-`",
-    is_word
-);
-text_name!(
-    /// A resource class (`default`, `heavy`); part of a queue's name.
-    ClassName,
-    "class name",
-    "1 to 64 letters, digits, `_` or `-`",
-    is_word
-);
-text_name!(
-    /// A pipeline (`SAS-PIP`).
-    PipelineName,
-    "pipeline name",
-    "1 to 64 letters, digits, `_` or `-`",
-    is_word
-);
-text_name!(
-    /// A dataset (`l1/lightcurve`): words joined by slashes.
-    DatasetName,
-    "dataset name",
-    "words of letters, digits, `_` or `-`, joined by slashes, 100 characters at most",
-    |text| text.len() <= 100 && text.split('/').all(is_word)
-);
-text_name!(
-    /// A product or external. As messy as in real life (brackets, spaces, a trailing space), but one HDF5 link name.
-    ProductName,
-    "product name",
-    "1 to 200 bytes without `/`, `@` or control characters, not `.` or `..`",
-    |text| {
-        (1..=200).contains(&text.len())
-            && text != "."
-            && text != ".."
-            && !text.contains(|c: char| c == '/' || c == '@' || c.is_control())
-    }
-);
-
-impl DatasetName {
-    /// The name with its slashes as dots, for use in a file name; no dataset name contains a dot.
-    pub fn in_file_name(&self) -> String {
-        self.0.replace('/', ".")
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-macro_rules! hash_value {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr)]
-        pub struct $name([u8; 32]);
-
-        impl $name {
-            /// The value with these bytes.
-            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-                Self(bytes)
-            }
-
-            /// Its 32 bytes.
-            pub const fn as_bytes(&self) -> &[u8; 32] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), hex::encode(&self.0[..6]))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidName;
-
-            fn from_str(text: &str) -> Result<Self, InvalidName> {
-                let mut bytes = [0; 32];
-                hex::decode_to_slice(text, &mut bytes)
-                    .map_err(|_| InvalidName::new(stringify!($name), "64 hexadecimal digits", text))?;
-                Ok(Self(bytes))
-            }
-        }
-    };
-}
-
-hash_value!(
-    /// SHA-256 over the canonical walk of a product: equal values have equal digests, whatever file they lie in.
-    Digest
-);
-hash_value!(
-    /// Content address of a committed result: SHA-256 over everything that determined it.
-    Key
-);
-
-/// Position of a module in its pipeline's topological order; a star's row has one byte at this position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ModuleIndex(pub u8);
-
-impl ModuleIndex {
-    /// As an index into a slice of modules.
-    pub const fn at(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Position of a star in its run's sorted list of stars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StarIndex(pub u32);
-
-/// A task of a run, by position: the form that queues and state use. Its full name is `run/star/module`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Task {
-    /// Which star.
-    pub star: StarIndex,
-    /// Which module.
-    pub module: ModuleIndex,
 }
 
 #[cfg(test)]
