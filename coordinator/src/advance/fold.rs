@@ -1,12 +1,12 @@
-//! One star's news, folded into one change: what the core decides, in the words of the state.
+//! One star's news as one change: what the core says, in the words of the state.
 //!
-//! Pure.
+//! Pure. What follows from events is the core's to say (`domain::run::advance`); nothing of it is computed here.
 
 use std::collections::BTreeMap;
 
 use domain::id::{ModuleIndex, StarIndex};
 use domain::pipeline::Pipeline;
-use domain::run::{Action, Event, Graph, Ignored, Row, Star, TaskState, apply};
+use domain::run::{Event, Graph, Ignored, Star, advance};
 use services::state::{Change, Detail};
 
 use crate::advance::verdict::outcome_of;
@@ -34,71 +34,38 @@ impl From<Event> for Step {
     }
 }
 
-/// Applies `steps` in their order to a star that is as `current` says.
+/// What follows from `steps` in their order for a star that is as `current` says.
 pub(crate) fn fold(pipeline: &Pipeline, graph: &Graph, star: StarIndex, current: &Star, steps: &[Step]) -> Folded {
-    let mut after = current.clone();
-    let mut details: BTreeMap<ModuleIndex, Detail> = BTreeMap::new();
-    let mut wait: BTreeMap<ModuleIndex, std::time::Duration> = BTreeMap::new();
-    let mut ignored = Vec::new();
-    let mut lease_lost = None;
-    for step in steps {
-        let actions = match apply(graph, &after, step.event) {
-            Ok((next, actions)) => {
-                after = next;
-                actions
-            }
-            Err(reason) => {
-                ignored.push(reason);
-                continue;
-            }
-        };
-        if let Event::LeaseLost { module, .. } = step.event {
-            lease_lost = Some(module);
-        }
-        details.extend(module_of(step.event).zip(step.detail.clone()));
-        for action in actions {
-            match action {
-                Action::Wait { module, delay } => drop(wait.insert(module, delay)),
-                Action::Decided { module, cause } => {
-                    let outcome = outcome_of(pipeline, &after.row, module, cause);
-                    details.insert(module, without_attempt(outcome));
-                }
-                // Both are read from the row below: a later step may have taken them back.
-                Action::Queue { .. } | Action::Close => {}
-            }
-        }
+    let events: Vec<Event> = steps.iter().map(|step| step.event).collect();
+    let advanced = advance(graph, current, &events);
+    let ignored = advanced.ignored.values().copied().collect();
+    if !advanced.changed {
+        return Folded { change: None, ignored };
     }
-    let changed = after != *current;
-    let change = changed.then(|| Change {
+    let mut details: BTreeMap<ModuleIndex, Detail> = BTreeMap::new();
+    for (_, step) in steps.iter().enumerate().filter(|(at, _)| !advanced.ignored.contains_key(at)) {
+        details.extend(module_of(step.event).zip(step.detail.clone()));
+    }
+    for (module, cause) in advanced.decided {
+        details.insert(module, without_attempt(outcome_of(pipeline, &advanced.star.row, module, cause)));
+    }
+    let change = Change {
         star,
         expected: current.row.clone(),
-        queue: newly_queued(graph, current, &after),
-        wait: wait.into_iter().filter(|(module, _)| state(&after.row, *module) == TaskState::Waiting).collect(),
+        after: advanced.star,
+        queue: advanced.queued.into_iter().collect(),
+        wait: advanced.waits.into_iter().collect(),
         details: details.into_iter().collect(),
         admission: None,
-        close: after.is_settled(),
-        lease_lost,
-        after,
-    });
-    Folded { change, ignored }
+        close: advanced.closes,
+        lease_lost: advanced.lease_lost,
+    };
+    Folded { change: Some(change), ignored }
 }
 
 /// What is known of a task that was settled without an attempt.
 pub(crate) fn without_attempt(outcome: domain::outcome::Outcome) -> Detail {
     Detail { outcome, attempt: 0, worker: None, started: None, millis: 0 }
-}
-
-/// Tasks that are queued with an attempt that they did not have before.
-fn newly_queued(graph: &Graph, before: &Star, after: &Star) -> Vec<(ModuleIndex, u32)> {
-    let queued = graph.modules().filter(|module| state(&after.row, *module) == TaskState::Queued);
-    queued
-        .map(|module| (module, after.attempt(module)))
-        .filter(|(module, attempt)| before.attempt(*module) != *attempt)
-        .collect()
-}
-
-fn state(row: &Row, module: ModuleIndex) -> TaskState {
-    row.cell(module).state
 }
 
 fn module_of(event: Event) -> Option<ModuleIndex> {
@@ -116,7 +83,7 @@ fn module_of(event: Event) -> Option<ModuleIndex> {
 mod tests {
     use domain::outcome::{Outcome, PlatformError, PlatformErrorKind, Skip};
     use domain::pipeline::load;
-    use domain::run::Verdict;
+    use domain::run::{TaskState, Verdict};
 
     use super::*;
 
@@ -152,23 +119,6 @@ mod tests {
     }
 
     #[test]
-    fn several_steps_are_one_change_with_what_is_queued_after_the_last() {
-        let steps = [Event::Admit.into(), ended(0, 1, Verdict::Succeeded).into()];
-        let change = check(&fresh(), &steps).change.unwrap();
-        assert_eq!(change.expected, fresh().row);
-        assert_eq!(change.queue, [(ModuleIndex(1), 1)], "A ran already");
-        assert!(!change.close);
-    }
-
-    #[test]
-    fn what_a_later_step_takes_back_is_not_queued() {
-        let steps = [ended(0, 1, Verdict::Succeeded).into(), Event::Cancel.into()];
-        let change = check(&admitted(), &steps).change.unwrap();
-        assert!(change.queue.is_empty());
-        assert!(change.close);
-    }
-
-    #[test]
     fn a_repeated_completion_changes_nothing_and_says_why() {
         let steps = [ended(0, 1, Verdict::Succeeded).into(), ended(0, 1, Verdict::Failed { again: false }).into()];
         let folded = check(&admitted(), &steps);
@@ -185,6 +135,16 @@ mod tests {
         assert!(change.close);
         let reasons: Vec<String> = change.details.iter().map(|(_, detail)| detail.outcome.to_string()).collect();
         assert_eq!(reasons, ["skipped (missing_external): X", "skipped (not_made): PA", "skipped (not_made): PB"]);
+    }
+
+    #[test]
+    fn a_change_says_what_the_core_says() {
+        let steps = [Event::Admit.into(), ended(0, 1, Verdict::Succeeded).into()];
+        let change = check(&fresh(), &steps).change.unwrap();
+        assert_eq!(change.expected, fresh().row);
+        assert_eq!((change.queue, change.close), (vec![(ModuleIndex(1), 1)], false));
+        let change = check(&change.after, &[Event::Cancel.into()]).change.unwrap();
+        assert!(change.queue.is_empty() && change.close);
     }
 
     #[test]

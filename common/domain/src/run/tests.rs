@@ -220,8 +220,8 @@ fn nothing_happens_to_a_star_before_its_admission() {
     let events = ["A1 succeeded", "A1 lost", "A1 back", "A due", "reopen A"];
     assert_eq!(play(&graph, &events).ignored, events);
     let unknown = Event::Reopen { module: ModuleIndex(7) };
-    let (star, _) = apply(&graph, &Star::fresh(&graph), Event::Admit).unwrap();
-    assert_eq!(apply(&graph, &star, unknown), Err(Ignored::UnknownModule));
+    let advanced = advance(&graph, &Star::fresh(&graph), &[Event::Admit, unknown]);
+    assert_eq!(advanced.ignored, [(1, Ignored::UnknownModule)].into());
 }
 
 #[test]
@@ -275,18 +275,24 @@ impl Played {
     }
 }
 
+/// Plays the events one by one, and checks that all of them at once come to the same.
 fn play(graph: &Graph, events: &[&str]) -> Played {
     let mut played = Played { star: Star::fresh(graph), actions: Vec::new(), ignored: Vec::new() };
     for text in events {
-        match apply(graph, &played.star, event(text)) {
-            Ok((star, actions)) => {
-                properties::check_step(graph, &played.star, &star, &actions);
-                played.star = star;
-                played.actions.extend(actions.iter().map(action));
-            }
-            Err(_) => played.ignored.push((*text).to_owned()),
+        let advanced = advance(graph, &played.star, &[event(text)]);
+        if advanced.ignored.is_empty() {
+            properties::check_step(graph, &played.star, &advanced);
+        } else {
+            played.ignored.push((*text).to_owned());
         }
+        played.actions.extend(words(&advanced));
+        played.star = advanced.star;
     }
+    let all: Vec<Event> = events.iter().map(|text| event(text)).collect();
+    let at_once = advance(graph, &Star::fresh(graph), &all);
+    assert_eq!(at_once.star, played.star, "{events:?} at once");
+    let ignored: Vec<&str> = at_once.ignored.keys().map(|at| events[*at]).collect();
+    assert_eq!(ignored, played.ignored, "{events:?} at once");
     played
 }
 
@@ -315,15 +321,16 @@ fn event(text: &str) -> Event {
     }
 }
 
-fn action(action: &Action) -> String {
-    let name = |module: ModuleIndex| char::from(b'A' + module.0);
-    match action {
-        Action::Queue { module, attempt } => format!("queue {}{attempt}", name(*module)),
-        Action::Wait { module, delay } => format!("wait {} {}s", name(*module), delay.as_secs()),
-        Action::Decided { module, cause: Cause::Lost(from) | Cause::NotMade(from) } => {
-            format!("{} needs {}", name(*module), name(*from))
-        }
-        Action::Decided { module, cause } => format!("{} {cause:?}", name(*module)),
-        Action::Close => "close".to_owned(),
-    }
+/// What follows from one event, in words.
+fn words(advanced: &Advanced) -> Vec<String> {
+    let name = |module: &ModuleIndex| char::from(b'A' + module.0);
+    let cause = |(module, cause): (&ModuleIndex, &Cause)| match cause {
+        Cause::Lost(from) | Cause::NotMade(from) => format!("{} needs {}", name(module), name(from)),
+        cause => format!("{} {cause:?}", name(module)),
+    };
+    let mut words: Vec<String> = advanced.decided.iter().map(cause).collect();
+    words.extend(advanced.waits.iter().map(|(module, delay)| format!("wait {} {}s", name(module), delay.as_secs())));
+    words.extend(advanced.queued.iter().map(|(module, attempt)| format!("queue {}{attempt}", name(module))));
+    words.extend(advanced.closes.then(|| "close".to_owned()));
+    words
 }

@@ -14,7 +14,7 @@ use domain::message::{
 };
 use domain::outcome::{FailureKind, Outcome};
 use domain::pipeline::{Pipeline, load};
-use domain::run::{Action, Event, Graph, Star, TaskState, Verdict, apply};
+use domain::run::{Event, Graph, Star, TaskState, Verdict, advance};
 use harness::program;
 use services::queue::memory::MemoryQueue;
 use services::queue::{Consumer, Outgoing, Queue, QueueName};
@@ -250,16 +250,12 @@ impl Field {
     /// Applies an event to the star, and does what follows: writes, and publishes at once what is to be queued or waits.
     pub(crate) async fn apply(&mut self, event: Event, mut change: Change) {
         let before = self.state.load(self.run, &[StarIndex(0)]).await.unwrap().remove(0);
-        let (after, actions) = apply(&self.graph, &before, event).unwrap();
+        let advanced = advance(&self.graph, &before, &[event]);
+        assert!(advanced.ignored.is_empty(), "{event:?}: {:?}", advanced.ignored);
         change.expected = before.row;
-        change.after = after;
-        for action in actions {
-            match action {
-                Action::Queue { module, attempt } => change.queue.push((module, attempt)),
-                Action::Wait { module, delay } => change.wait.push((module, delay)),
-                Action::Decided { .. } | Action::Close => {}
-            }
-        }
+        change.after = advanced.star;
+        change.queue.extend(advanced.queued);
+        change.wait.extend(advanced.waits);
         let (queued, waiting) = (change.queue.clone(), change.wait.clone());
         assert_eq!(self.state.write(self.run, 1, None, &[change]).await.unwrap(), [Written::Done]);
         for (module, attempt) in queued {

@@ -53,6 +53,35 @@ proptest! {
     }
 
     #[test]
+    fn events_at_once_come_to_what_they_come_to_one_by_one(
+        (graph, verdicts) in graphs(),
+        moves in proptest::collection::vec((0_u8..16, any::<Index>()), 0..60),
+        cut in any::<Index>(),
+    ) {
+        let mut shell = Shell::new(&graph, &verdicts);
+        for (kind, which) in moves {
+            shell.disturb(kind, which);
+        }
+        let (first, rest) = shell.taken.split_at(cut.index(shell.taken.len()));
+        let before = advance(&graph, &Star::fresh(&graph), first).star;
+        let advanced = advance(&graph, &before, rest);
+        prop_assert_eq!(&advanced.star, &shell.star);
+        prop_assert!(advanced.ignored.is_empty());
+        for module in graph.modules() {
+            // What is queued or waits stands exactly where the star came to be so.
+            let (state, attempt) = (advanced.star.row.cell(module).state, advanced.star.attempt(module));
+            let is_new = attempt != before.attempt(module) || state != before.row.cell(module).state;
+            let queued = (state == TaskState::Queued && is_new).then_some(attempt);
+            prop_assert_eq!(advanced.queued.get(&module).copied(), queued);
+            prop_assert_eq!(advanced.waits.contains_key(&module), state == TaskState::Waiting && is_new);
+            if let Some(cause) = advanced.decided.get(&module) {
+                prop_assert_eq!(cause.state(), state);
+            }
+        }
+        prop_assert_eq!(advanced.closes, advanced.star.is_settled());
+    }
+
+    #[test]
     fn rows_survive_their_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         if let Ok(row) = Row::from_bytes(bytes.clone()) {
             prop_assert_eq!(row.as_bytes(), &bytes[..]);
@@ -74,6 +103,8 @@ struct Shell<'a> {
     running: Vec<(ModuleIndex, u32)>,
     reports: Vec<Event>,
     delivered: Vec<Event>,
+    /// Everything that changed the star.
+    taken: Vec<Event>,
     timers: Vec<ModuleIndex>,
     losses: Vec<u32>,
     /// Attempts that ended: none does twice (R2).
@@ -90,11 +121,12 @@ impl<'a> Shell<'a> {
             running: Vec::new(),
             reports: Vec::new(),
             delivered: Vec::new(),
+            taken: Vec::new(),
             timers: Vec::new(),
             losses: vec![0; graph.nodes.len()],
             ended: BTreeSet::new(),
         };
-        shell.apply(Event::Admit);
+        shell.happen(Event::Admit);
         shell
     }
 
@@ -107,10 +139,10 @@ impl<'a> Shell<'a> {
             let next = order.next().map_or(0, |index| index.index(all));
             if next < shell.queued.len() {
                 let (module, attempt) = shell.queued.remove(next);
-                shell.apply(Event::Ended { module, attempt, verdict: verdicts[module.at()] });
+                shell.happen(Event::Ended { module, attempt, verdict: verdicts[module.at()] });
             } else {
                 let module = shell.timers.remove(next - shell.queued.len());
-                shell.apply(Event::Due { module });
+                shell.happen(Event::Due { module });
             }
         }
         assert!(shell.star.is_settled(), "R3");
@@ -141,30 +173,30 @@ impl<'a> Shell<'a> {
             }
             5 | 6 => {
                 if let Some(report) = take(&mut self.reports, which) {
-                    self.apply(report);
+                    self.happen(report);
                 }
             }
             // An old report comes again.
             7 if !self.delivered.is_empty() => {
                 let report = self.delivered[which.index(self.delivered.len())];
-                self.apply(report);
+                self.happen(report);
             }
             // A lease runs out; its worker may go on and report all the same.
             8 if !self.running.is_empty() => {
                 let (module, attempt) = self.running[which.index(self.running.len())];
                 if self.losses[module.at()] < MOST_LOSSES {
                     self.losses[module.at()] += u32::from(self.is_current(module, attempt));
-                    self.apply(Event::LeaseLost { module, attempt });
+                    self.happen(Event::LeaseLost { module, attempt });
                 }
             }
             9 => {
                 if let Some((module, attempt)) = take(&mut self.running, which) {
-                    self.apply(Event::GivenBack { module, attempt });
+                    self.happen(Event::GivenBack { module, attempt });
                 }
             }
             10 => {
                 if let Some(module) = take(&mut self.timers, which) {
-                    self.apply(Event::Due { module });
+                    self.happen(Event::Due { module });
                 }
             }
             // The platform fails an attempt.
@@ -177,15 +209,15 @@ impl<'a> Shell<'a> {
                 }
             }
             12 if self.star.is_settled() => {
-                self.apply(Event::Withdraw);
-                self.apply(Event::Admit);
+                self.happen(Event::Withdraw);
+                self.happen(Event::Admit);
             }
             12 | 13 => {
                 let module = ModuleIndex(u8::try_from(which.index(self.graph.nodes.len())).unwrap());
-                self.apply(Event::Reopen { module });
+                self.happen(Event::Reopen { module });
             }
-            14 if which.index(4) == 0 => self.apply(Event::Cancel),
-            15 if which.index(4) == 0 => self.apply(Event::Supersede),
+            14 if which.index(4) == 0 => self.happen(Event::Cancel),
+            15 if which.index(4) == 0 => self.happen(Event::Supersede),
             _ => {}
         }
     }
@@ -195,11 +227,11 @@ impl<'a> Shell<'a> {
         for step in 0.. {
             assert!(step < 10_000, "the star never settles: {:?}", states(&self.star));
             if let Some(report) = self.reports.pop() {
-                self.apply(report);
+                self.happen(report);
             } else if let Some((module, attempt)) = self.running.pop() {
                 self.reports.push(Event::Ended { module, attempt, verdict: self.verdicts[module.at()] });
             } else if let Some(module) = self.timers.pop() {
-                self.apply(Event::Due { module });
+                self.happen(Event::Due { module });
             } else if let Some(module) = self.graph.modules().find(|m| self.state(*m) == TaskState::Queued) {
                 self.running.push((module, self.star.attempt(module)));
             } else {
@@ -217,33 +249,33 @@ impl<'a> Shell<'a> {
         self.state(module) == TaskState::Queued && self.star.attempt(module) == attempt
     }
 
-    fn apply(&mut self, event: Event) {
+    fn happen(&mut self, event: Event) {
         if matches!(event, Event::Ended { .. } | Event::LeaseLost { .. } | Event::GivenBack { .. }) {
             self.delivered.push(event);
         }
-        let Ok((next, actions)) = apply(self.graph, &self.star, event) else { return };
-        check_step(self.graph, &self.star, &next, &actions);
-        check_repeat(self.graph, &next, event);
+        let advanced = advance(self.graph, &self.star, &[event]);
+        if !advanced.ignored.is_empty() {
+            return;
+        }
+        check_step(self.graph, &self.star, &advanced);
+        check_repeat(self.graph, &advanced.star, event);
+        self.taken.push(event);
         if let Event::Ended { module, attempt, verdict } = event {
             let is_first = self.ended.insert((module, attempt));
             let after_failure = self.state(module).is_lost() && verdict == Verdict::Succeeded;
             assert!(is_first || after_failure, "R2: {event:?} was taken twice");
         }
-        for action in &actions {
-            match *action {
-                Action::Queue { module, attempt } => self.queued.push((module, attempt)),
-                Action::Wait { module, .. } => self.timers.push(module),
-                Action::Decided { .. } | Action::Close => {}
-            }
-        }
-        self.star = next;
+        self.queued.extend(&advanced.queued);
+        self.timers.extend(advanced.waits.keys());
+        self.star = advanced.star;
         let waiting = self.graph.modules().filter(|module| self.state(*module) == TaskState::Waiting);
         assert!(waiting.into_iter().all(|module| self.timers.contains(&module)), "a state without a timer");
     }
 }
 
 /// What every step keeps.
-pub(super) fn check_step(graph: &Graph, before: &Star, after: &Star, actions: &[Action]) {
+pub(super) fn check_step(graph: &Graph, before: &Star, advanced: &Advanced) {
+    let after = &advanced.star;
     for (module, node) in graph.modules().zip(&graph.nodes) {
         let cell = after.row.cell(module);
         let settled = |up: &ModuleIndex| after.row.cell(*up).state.is_settled();
@@ -261,25 +293,22 @@ pub(super) fn check_step(graph: &Graph, before: &Star, after: &Star, actions: &[
         }
         assert!(after.attempt(module) >= before.attempt(module), "attempts only grow");
         assert_eq!(cell.tag, Cell::tag_of(after.attempt(module)), "the tag is the attempt's");
-        let queued =
-            actions.iter().filter(|action| matches!(action, Action::Queue { module: of, .. } if *of == module));
-        for action in queued {
-            let attempt = before.attempt(module) + 1;
-            assert_eq!(*action, Action::Queue { module, attempt }, "every message is of a new attempt");
-            assert_eq!((cell.state, after.attempt(module)), (TaskState::Queued, attempt));
+        if let Some(&queued) = advanced.queued.get(&module) {
+            assert_eq!(queued, before.attempt(module) + 1, "every message is of a new attempt");
+            assert_eq!((cell.state, after.attempt(module)), (TaskState::Queued, queued));
         }
     }
     let is_active = |cell: Cell| matches!(cell.state, TaskState::Queued | TaskState::Waiting);
     let active = after.row.cells().any(is_active);
     assert_eq!(!active, after.is_settled() || after.row.is_fresh(), "R3: {:?}", states(after));
-    assert_eq!(actions.contains(&Action::Close), after.is_settled(), "the star file is built when all is settled");
+    assert_eq!(advanced.closes, after.is_settled(), "the star file is built when all is settled");
 }
 
 /// R2: an event that comes again changes nothing.
 fn check_repeat(graph: &Graph, after: &Star, event: Event) {
     if !matches!(event, Event::Reopen { .. }) {
-        let again = apply(graph, after, event);
-        assert!(again.is_err(), "R2: {event:?} came again and gave {again:?}");
+        let again = advance(graph, after, &[event]);
+        assert!(!again.changed && again.ignored.len() == 1, "R2: {event:?} came again and gave {again:?}");
     }
 }
 
