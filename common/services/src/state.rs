@@ -332,9 +332,20 @@ pub enum StateError {
     /// The service is not set up as it must be; the message says which line to change.
     #[error("{0}")]
     Misconfigured(String),
-    /// The state holds something that no version of this program writes.
-    #[error("damaged state: {0}")]
-    Damaged(String),
+    /// Of this run the state holds something that no version of this program writes, or a script of the run fails for no
+    /// reason that is known. Others' runs are not concerned.
+    #[error(
+        "run {run} is damaged in the state: {reason}; when its keys are removed it is taken up again from the store"
+    )]
+    Damaged {
+        /// The run.
+        run: RunId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The service answers what nobody expects, and it is about no run: wait and try again.
+    #[error("state answers strangely: {0}")]
+    Unexpected(String),
 }
 
 /// The state of runs in progress.
@@ -354,7 +365,9 @@ pub trait State: Send + Sync {
     async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;
     /// Forgets a run. Harmless when it is not there.
     async fn close_run(&self, run: RunId) -> Result<(), StateError>;
-    /// Runs in the state, oldest first.
+    /// Ids of the runs in the state, oldest first: also of those that cannot be read.
+    async fn run_ids(&self) -> Result<Vec<RunId>, StateError>;
+    /// Runs in the state, oldest first. One that is damaged is left out: [`State::run`] says what is wrong with it.
     async fn runs(&self) -> Result<Vec<RunInfo>, StateError>;
     /// How a run stands; `None` when it is not in the state.
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError>;
@@ -401,7 +414,7 @@ pub trait State: Send + Sync {
     /// [`StateError::Epoch`]: the state was rolled back.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError>;
     /// Renews leases; `false` where the lease is lost and the attempt must be stopped. A lease that ran out and that nobody
-    /// acted upon yet lives again.
+    /// acted upon yet lives again. In a run that is damaged none is lost: nobody can tell.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError>;
 
     /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a

@@ -244,6 +244,7 @@ delegate! {
     begin_epoch(epoch: u64) -> u64;
     open_run(info: &RunInfo) -> ();
     close_run(run: RunId) -> ();
+    run_ids() -> Vec<RunId>;
     runs() -> Vec<RunInfo>;
     run(run: RunId) -> Option<RunView>;
     set_phase(run: RunId, phase: Phase, weight: u32) -> ();

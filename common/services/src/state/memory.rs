@@ -81,6 +81,10 @@ impl State for MemoryState {
         Ok(())
     }
 
+    async fn run_ids(&self) -> Result<Vec<RunId>, StateError> {
+        Ok(self.runs().await?.into_iter().map(|info| info.run).collect())
+    }
+
     async fn runs(&self) -> Result<Vec<RunInfo>, StateError> {
         let mut runs: Vec<_> = self.lock().runs.values().map(|run| run.info.clone()).collect();
         runs.sort_by_key(|info| (info.accepted, info.run));

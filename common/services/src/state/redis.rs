@@ -34,6 +34,7 @@ use futures::future::{join_all, try_join_all};
 use link::{Link, Request};
 use redis::{Cmd, FromRedisValue, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
+use wire::Odd;
 
 use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
@@ -92,10 +93,15 @@ impl RedisState {
             }
             (Some("EPOCH"), Some(now)) => match now.parse() {
                 Ok(now) => StateError::Epoch { expected: epoch, now },
-                Err(_) => StateError::Damaged(format!("epoch {now:?} of run {run}")),
+                Err(_) => StateError::Damaged { run, reason: format!("epoch {now:?}") },
             },
-            _ => self.link.failure(&error),
+            _ => self.link.failure_of(run, &error),
         })
+    }
+
+    /// A command on keys of a run.
+    async fn run_command<T: FromRedisValue>(&self, run: RunId, command: &Cmd) -> Result<T, StateError> {
+        self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure_of(run, &error))
     }
 
     /// What never changes of a run. Its phase, weight and cursor are those of its beginning.
@@ -103,8 +109,9 @@ impl RedisState {
         if let Some(info) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
             return Ok(info.clone());
         }
-        let found: Option<Vec<u8>> = self.command(redis::cmd("HGET").arg(key(run, "info")).arg("json")).await?;
-        let info: RunInfo = wire::from_json("run", &found.ok_or(StateError::NoRun(run))?)?;
+        let found: Option<Vec<u8>> =
+            self.run_command(run, redis::cmd("HGET").arg(key(run, "info")).arg("json")).await?;
+        let info: RunInfo = wire::from_json("run", &found.ok_or(StateError::NoRun(run))?).map_err(|odd| odd.of(run))?;
         let info = Arc::new(info);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(run, info.clone());
         Ok(info)
@@ -119,10 +126,11 @@ impl RedisState {
         let mut ask = redis::cmd("HMGET");
         ask.arg(key(run, "info")).arg(&["phase", "weight", "cursor", "held", "amended"]);
         type Found = (Option<String>, Option<u32>, Option<u32>, Option<String>, Option<u64>);
-        let (phase, weight, cursor, held, amended): Found = self.command(&ask).await?;
+        let (phase, weight, cursor, held, amended): Found = self.run_command(run, &ask).await?;
         match (phase, weight, cursor) {
             (Some(phase), Some(weight), Some(cursor)) => {
                 wire::current(&known, (phase, weight, cursor, held.unwrap_or_default(), amended.unwrap_or(0)))
+                    .map_err(|odd| odd.of(run))
             }
             _ => Err(StateError::NoRun(run)),
         }
@@ -134,8 +142,12 @@ impl RedisState {
         for lease in leases {
             call.arg(wire::task_text(lease.task)).arg(lease.attempt).arg(lease.nonce.to_string());
         }
-        let renewed: Vec<u32> = self.script(&call).await?;
-        Ok(renewed.into_iter().map(|renewed| renewed == 1).collect())
+        match self.run_script::<Vec<u32>>(run, 0, &call).await {
+            Ok(renewed) => Ok(renewed.into_iter().map(|renewed| renewed == 1).collect()),
+            // Nobody can tell, and what works is not stopped for that.
+            Err(StateError::Damaged { .. }) => Ok(vec![true; leases.len()]),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -201,13 +213,12 @@ impl State for RedisState {
     async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError> {
         let now: u64 = self.script(scripts::EPOCH.key(EPOCH).arg(epoch)).await?;
         // Runs follow after the state: one that is opened meanwhile looks again at the end (`open_run`).
-        let runs: Vec<String> = self.command(redis::cmd("ZRANGE").arg(RUNS).arg(0).arg(-1)).await?;
-        let raise = async |run: &String| {
-            let run = run.parse().map_err(|_| StateError::Damaged(format!("run {run:?}")))?;
-            self.script::<u32>(on(run, &scripts::BEGIN).arg(now)).await
-        };
-        for run in &runs {
-            raise(run).await?;
+        for run in self.run_ids().await? {
+            match self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now)).await {
+                // Whoever uses the run is told.
+                Ok(_) | Err(StateError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(now)
     }
@@ -224,10 +235,10 @@ impl State for RedisState {
         for (_, class) in &info.modules {
             call.arg(class.as_str());
         }
-        self.script::<u32>(&call).await?;
+        self.run_script::<u32>(run, epoch, &call).await?;
         let now = self.epoch().await?;
         if now != epoch {
-            self.script::<u32>(on(run, &scripts::BEGIN).arg(now)).await?;
+            self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now)).await?;
         }
         Ok(())
     }
@@ -239,7 +250,7 @@ impl State for RedisState {
                 for class in classes(&info) {
                     call.arg(class.as_str());
                 }
-                self.script::<u32>(&call).await?;
+                self.run_script::<u32>(run, 0, &call).await?;
             }
             Err(StateError::NoRun(_)) => {}
             Err(error) => return Err(error),
@@ -249,18 +260,20 @@ impl State for RedisState {
         Ok(())
     }
 
-    async fn runs(&self) -> Result<Vec<RunInfo>, StateError> {
+    async fn run_ids(&self) -> Result<Vec<RunId>, StateError> {
         let names: Vec<String> = self.command(redis::cmd("ZRANGE").arg(RUNS).arg(0).arg(-1)).await?;
-        let infos = names.iter().map(async |name| {
-            let run = name.parse().map_err(|_| StateError::Damaged(format!("run {name:?}")))?;
-            self.info(run).await
-        });
+        // What is no id was put there by hand, and names no run.
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    async fn runs(&self) -> Result<Vec<RunInfo>, StateError> {
+        let infos = self.run_ids().await?.into_iter().map(|run| self.info(run));
         let mut runs = Vec::new();
         for info in join_all(infos).await {
             match info {
                 Ok(info) => runs.push(info),
-                // It ended while we looked, or is being entered.
-                Err(StateError::NoRun(_)) => {}
+                // It ended while we looked, or is being entered; or it cannot be read.
+                Err(StateError::NoRun(_) | StateError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -278,8 +291,8 @@ impl State for RedisState {
             }
             let (changing, counts, in_flight, running, ready, on_hold): Answer = self.run_script(run, 0, &call).await?;
             Ok(RunView {
-                info: wire::current(&known, changing)?,
-                counts: wire::counts(&counts)?,
+                info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
+                counts: wire::counts(&counts).map_err(|odd| odd.of(run))?,
                 in_flight,
                 running,
                 ready: classes.into_iter().cloned().zip(ready).collect(),
@@ -326,28 +339,13 @@ impl State for RedisState {
             call.arg(star.0);
         }
         let found: Vec<(Vec<u8>, Vec<u8>)> = self.run_script(run, 0, &call).await?;
-        found.into_iter().map(|(row, tries)| wire::star(row, &tries)).collect()
+        found.into_iter().map(|(row, tries)| wire::star(row, &tries).map_err(|odd| odd.of(run))).collect()
     }
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
         type Answer = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
         let (row, tries, known, running): Answer = self.run_script(run, 0, on(run, &scripts::STAR).arg(star.0)).await?;
-        let mut view = StarView {
-            star: wire::star(row, &tries)?,
-            details: BTreeMap::new(),
-            admission: None,
-            running: BTreeMap::new(),
-        };
-        for (field, value) in &known {
-            match field.parse() {
-                Ok(module) => _ = view.details.insert(ModuleIndex(module), wire::from_json("detail", value)?),
-                Err(_) => view.admission = Some(wire::from_json("admission", value)?),
-            }
-        }
-        for (module, lease) in &running {
-            view.running.insert(ModuleIndex(*module), wire::lease(lease)?.1.to_owned());
-        }
-        Ok(view)
+        wire::star_view(row, &tries, &known, &running).map_err(|odd| odd.of(run))
     }
 
     async fn write(
@@ -383,10 +381,10 @@ impl State for RedisState {
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
         found.truncate(limit as usize);
         let ready = |(_, task, attempt, class): (f64, String, u32, String)| {
-            let class = class.parse().map_err(|_| StateError::Damaged(format!("class {class:?}")))?;
+            let class = class.parse().map_err(|_| Odd(format!("class {class:?}")))?;
             Ok(Ready { task: wire::task(&task)?, attempt, class })
         };
-        found.into_iter().map(ready).collect()
+        found.into_iter().map(ready).collect::<Result<_, Odd>>().map_err(|odd| odd.of(run))
     }
 
     async fn published(&self, run: RunId, tasks: &[Ready]) -> Result<(), StateError> {
@@ -413,7 +411,7 @@ impl State for RedisState {
             call.arg(module.0);
         }
         let answer: Vec<Vec<u8>> = self.run_script(request.run, request.epoch, &call).await?;
-        wire::claim(request, answer)
+        wire::claim(request, answer).map_err(|odd| odd.of(request.run))
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
@@ -437,12 +435,7 @@ impl State for RedisState {
         call.arg(limit).arg(wire::millis(CLOSING_PATIENCE)).arg(wire::millis(silence));
         let (leases, waits, closing): (Vec<(String, String)>, Vec<String>, Vec<u32>) =
             self.run_script(run, 0, &call).await?;
-        let lease = |(task, lease): &(String, String)| Ok((wire::task(task)?, wire::lease(lease)?.0));
-        Ok(Due {
-            leases: leases.iter().map(lease).collect::<Result<_, StateError>>()?,
-            waits: waits.iter().map(|task| wire::task(task)).collect::<Result<_, _>>()?,
-            closing: closing.into_iter().map(StarIndex).collect(),
-        })
+        wire::due(&leases, &waits, &closing).map_err(|odd| odd.of(run))
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
@@ -471,7 +464,8 @@ impl State for RedisState {
         let mut gone = Vec::new();
         for (name, json) in names.iter().zip(&found) {
             match json {
-                Some(json) => workers.push(wire::from_json("worker", json)?),
+                // One that cannot be read is written anew when the worker shows itself again.
+                Some(json) => workers.extend(wire::from_json("worker", json).ok()),
                 None => gone.push(name),
             }
         }
@@ -489,7 +483,7 @@ impl State for RedisState {
         }
         let mut ask = redis::cmd("ZRANGE");
         ask.arg(key(run, "in_flight")).arg(0).arg(i64::from(limit) - 1);
-        let stars: Vec<u32> = self.command(&ask).await?;
+        let stars: Vec<u32> = self.run_command(run, &ask).await?;
         Ok(stars.into_iter().map(StarIndex).collect())
     }
 }

@@ -119,7 +119,8 @@ impl Run {
 
     pub(super) fn load(&self, star: StarIndex) -> Result<Star, StateError> {
         let bytes = self.bytes(star).map_or_else(|| vec![0; self.info.modules.len()], <[u8]>::to_vec);
-        let row = Row::from_bytes(bytes).map_err(|error| StateError::Damaged(error.to_string()))?;
+        let row = Row::from_bytes(bytes)
+            .map_err(|error| StateError::Damaged { run: self.info.run, reason: error.to_string() })?;
         Ok(Star { row, tries: self.tries.get(&star).cloned().unwrap_or_default() })
     }
 

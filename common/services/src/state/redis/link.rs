@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::state::StateError;
+use domain::id::RunId;
 
 /// Longest wait for an answer: scripts take milliseconds, a restart with its load of the file seconds.
 const RESPONSE: Duration = Duration::from_secs(5);
@@ -105,19 +106,32 @@ impl Link {
         }
     }
 
+    /// What an error of a command or script on a run's own keys means: what is unknown is that run's trouble.
+    pub(super) fn failure_of(&self, run: RunId, error: &RedisError) -> StateError {
+        match self.failure(error) {
+            StateError::Unexpected(reason) => StateError::Damaged { run, reason },
+            known => known,
+        }
+    }
+
     /// What an error means to the caller.
     pub(super) fn failure(&self, error: &RedisError) -> StateError {
         let message = format!("Redis at {}: {error}", self.address());
         match (error.code(), error.kind()) {
             (Some("NOAUTH" | "WRONGPASS" | "NOPERM"), _) => StateError::Misconfigured(message),
             (
-                Some("LOADING" | "BUSY" | "MISCONF" | "OOM" | "READONLY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN"),
+                Some(
+                    "LOADING" | "BUSY" | "MISCONF" | "OOM" | "READONLY" | "NOREPLICAS" | "MASTERDOWN" | "TRYAGAIN"
+                    | "CLUSTERDOWN",
+                ),
                 _,
             )
-            | (_, ErrorKind::Io | ErrorKind::Parse) => StateError::Unreachable(message),
+            | (_, ErrorKind::Io) => StateError::Unreachable(message),
             (_, ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => StateError::Misconfigured(message),
+            // An answer that arrived and is not of the type that was asked for says nothing about the connection.
+            (_, ErrorKind::Parse) => StateError::Unexpected(message),
             _ if error.is_timeout() || error.is_unrecoverable_error() => StateError::Unreachable(message),
-            _ => StateError::Damaged(message),
+            _ => StateError::Unexpected(message),
         }
     }
 }

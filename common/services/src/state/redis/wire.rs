@@ -6,9 +6,21 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::state::{Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Grant, Refusal, RunInfo, StateError};
-use domain::id::{ModuleIndex, StarIndex, Task};
+use crate::state::{
+    Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
+};
+use domain::id::{ModuleIndex, RunId, StarIndex, Task};
 use domain::run::{Row, Star, TaskState, Tries};
+
+/// Something that no version of this program writes, and what it is; whoever asked knows of which run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Odd(pub(super) String);
+
+impl Odd {
+    pub(super) fn of(self, run: RunId) -> StateError {
+        StateError::Damaged { run, reason: self.0 }
+    }
+}
 
 /// The first argument of `write.lua`; the rows are arguments of their own.
 #[derive(Serialize)]
@@ -58,8 +70,8 @@ pub(super) fn json(value: &impl Serialize) -> String {
 }
 
 /// Reads back what [`json`] wrote.
-pub(super) fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StateError> {
-    serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(format!("{what}: {error}")))
+pub(super) fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Odd> {
+    serde_json::from_slice(bytes).map_err(|error| Odd(format!("{what}: {error}")))
 }
 
 /// Milliseconds, rounded up: nothing goes off early.
@@ -95,38 +107,56 @@ pub(super) fn held_text(modules: &[ModuleIndex]) -> String {
 }
 
 /// Held modules from their text.
-pub(super) fn held(text: &str) -> Result<Vec<ModuleIndex>, StateError> {
+pub(super) fn held(text: &str) -> Result<Vec<ModuleIndex>, Odd> {
     let modules = text.split_whitespace().map(|module| module.parse().map(ModuleIndex));
-    modules.collect::<Result<_, _>>().map_err(|_| StateError::Damaged(format!("held modules {text:?}")))
+    modules.collect::<Result<_, _>>().map_err(|_| Odd(format!("held modules {text:?}")))
 }
 
 /// What changes of a run: phase, weight, cursor, held modules, newest amendment.
 pub(super) type Changing = (String, u32, u32, String, u64);
 
 /// A run with what changed of it since it was opened.
-pub(super) fn current(
-    known: &RunInfo,
-    (phase, weight, cursor, held, amended): Changing,
-) -> Result<RunInfo, StateError> {
-    let phase = phase.parse().map_err(|_| StateError::Damaged(format!("phase {phase:?} of run {}", known.run)))?;
+pub(super) fn current(known: &RunInfo, (phase, weight, cursor, held, amended): Changing) -> Result<RunInfo, Odd> {
+    let phase = phase.parse().map_err(|_| Odd(format!("phase {phase:?}")))?;
     Ok(RunInfo { phase, weight, cursor, held: self::held(&held)?, amended, ..known.clone() })
 }
 
 /// A star from its row and its tries.
-pub(super) fn star(row: Vec<u8>, tries: &[u8]) -> Result<Star, StateError> {
-    let row = Row::from_bytes(row).map_err(|error| StateError::Damaged(error.to_string()))?;
+pub(super) fn star(row: Vec<u8>, tries: &[u8]) -> Result<Star, Odd> {
+    let row = Row::from_bytes(row).map_err(|error| Odd(error.to_string()))?;
     let text = String::from_utf8_lossy(tries);
-    let tries = parse_tries(&text).ok_or_else(|| StateError::Damaged(format!("tries {text:?}")))?;
+    let tries = parse_tries(&text).ok_or_else(|| Odd(format!("tries {text:?}")))?;
     Ok(Star { row, tries })
 }
 
+/// A star in flight from its row, its tries, what is known of its tasks, and leases that live.
+pub(super) fn star_view(
+    row: Vec<u8>,
+    tries: &[u8],
+    known: &BTreeMap<String, Vec<u8>>,
+    running: &[(u8, String)],
+) -> Result<StarView, Odd> {
+    let mut view =
+        StarView { star: star(row, tries)?, details: BTreeMap::new(), admission: None, running: BTreeMap::new() };
+    for (field, value) in known {
+        match field.parse() {
+            Ok(module) => _ = view.details.insert(ModuleIndex(module), from_json("detail", value)?),
+            Err(_) => view.admission = Some(from_json("admission", value)?),
+        }
+    }
+    for (module, text) in running {
+        view.running.insert(ModuleIndex(*module), lease(text)?.1.to_owned());
+    }
+    Ok(view)
+}
+
 /// A task from `star:module`.
-pub(super) fn task(text: &str) -> Result<Task, StateError> {
+pub(super) fn task(text: &str) -> Result<Task, Odd> {
     let parse = || {
         let (star, module) = text.split_once(':')?;
         Some(Task { star: StarIndex(star.parse().ok()?), module: ModuleIndex(module.parse().ok()?) })
     };
-    parse().ok_or_else(|| StateError::Damaged(format!("task {text:?}")))
+    parse().ok_or_else(|| Odd(format!("task {text:?}")))
 }
 
 /// `star:module`.
@@ -135,27 +165,37 @@ pub(super) fn task_text(task: Task) -> String {
 }
 
 /// Attempt and worker of a lease, `attempt nonce worker`.
-pub(super) fn lease(text: &str) -> Result<(u32, &str), StateError> {
+pub(super) fn lease(text: &str) -> Result<(u32, &str), Odd> {
     let parse = || {
         let mut parts = text.splitn(3, ' ');
         let attempt = parts.next()?.parse().ok()?;
         Some((attempt, parts.nth(1)?))
     };
-    parse().ok_or_else(|| StateError::Damaged(format!("lease {text:?}")))
+    parse().ok_or_else(|| Odd(format!("lease {text:?}")))
+}
+
+/// Timers that went off: pairs of task and lease, tasks, stars.
+pub(super) fn due(leases: &[(String, String)], waits: &[String], closing: &[u32]) -> Result<Due, Odd> {
+    let lost = |(task_of, lease_of): &(String, String)| Ok((task(task_of)?, lease(lease_of)?.0));
+    Ok(Due {
+        leases: leases.iter().map(lost).collect::<Result<_, Odd>>()?,
+        waits: waits.iter().map(|text| task(text)).collect::<Result<_, Odd>>()?,
+        closing: closing.iter().copied().map(StarIndex).collect(),
+    })
 }
 
 /// The answer of `claim.lua` to a request.
-pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Claim, StateError> {
+pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Claim, Odd> {
     let mut parts = answer.into_iter();
     let word = String::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
     if word != "granted" {
         let refusal: Result<Refusal, _> = word.parse();
-        return refusal.map(Claim::Refused).map_err(|_| StateError::Damaged(format!("answer {word:?} to a claim")));
+        return refusal.map(Claim::Refused).map_err(|_| Odd(format!("answer {word:?} to a claim")));
     }
     let mut part = || parts.next().unwrap_or_default();
     let star = star(part(), &part())?;
     let amended = String::from_utf8(part()).ok().and_then(|number| number.parse().ok());
-    let amended = amended.ok_or_else(|| StateError::Damaged("number of an amendment".to_owned()))?;
+    let amended = amended.ok_or_else(|| Odd("number of an amendment".to_owned()))?;
     let admission = match part() {
         none if none.is_empty() => Admission::default(),
         json => from_json("admission", &json)?,
@@ -175,14 +215,14 @@ pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Clai
 }
 
 /// Counts from their `module:state` fields; none is left out.
-pub(super) fn counts(fields: &BTreeMap<String, u64>) -> Result<Counts, StateError> {
+pub(super) fn counts(fields: &BTreeMap<String, u64>) -> Result<Counts, Odd> {
     let mut counts = Counts::new();
     for (field, &count) in fields.iter().filter(|(_, count)| **count > 0) {
         let parse = || {
             let (module, state) = field.split_once(':')?;
             Some((ModuleIndex(module.parse().ok()?), TaskState::from_repr(state.parse().ok()?)?))
         };
-        let (module, state) = parse().ok_or_else(|| StateError::Damaged(format!("count {field:?}")))?;
+        let (module, state) = parse().ok_or_else(|| Odd(format!("count {field:?}")))?;
         counts.entry(module).or_default().insert(state, count);
     }
     Ok(counts)
