@@ -101,6 +101,12 @@ impl Claims {
                 answer(receipt, Answer::Ack).await;
                 None
             }
+            // The run's own trouble is none of other runs' tasks.
+            Ok(Err(error @ StateError::Damaged { .. })) => {
+                tracing::debug!(task = %message, %error, "not granted");
+                answer(receipt, Answer::Ack).await;
+                None
+            }
             Ok(Err(error)) => {
                 self.unsure(&message, nonce);
                 gate.close(&error.to_string());

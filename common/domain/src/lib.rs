@@ -3,6 +3,7 @@
 //! Pure: no clock, no network, no file, no thread and no log in here; only what is passed in decides what comes out.
 
 pub mod contract;
+pub mod error;
 pub mod expression;
 pub mod id;
 pub mod message;

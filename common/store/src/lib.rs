@@ -1,9 +1,11 @@
 //! The HDF5 store: every product, event, run and decision, on one file system that all hosts share.
 //!
 //! What is here is created whole and never changed (S1); names decide who was first. The calls block on the disk: async
-//! code runs them in `spawn_blocking`. Nothing here parses HDF5: that happens in the child process of [`agent`] only.
+//! code asks through [`Store::ask`]. Nothing here parses HDF5: that happens in the child process of [`agent`] only.
 
 pub mod agent;
+mod ask;
+pub mod course;
 pub mod digest;
 pub mod durable;
 mod epochs;
@@ -24,6 +26,7 @@ mod sequence;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use domain::error::chain;
 pub use durable::Commit;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +79,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of the store is of a later format than this program reads.
+    #[error("`{}` was made by a newer version of this program (format {found}, this one reads {STORE_FORMAT}): update it", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+    },
     /// What was asked for is not in the store.
     #[error("{what} is not in the store")]
     NotFound {
@@ -97,6 +108,13 @@ struct StoreFile {
     created: jiff::Timestamp,
 }
 
+/// The format that a JSON file names; those that name none are of the first.
+#[derive(Debug, Deserialize)]
+struct Stamp {
+    #[serde(default)]
+    format: Option<u32>,
+}
+
 impl Store {
     /// Makes a store in `root`, or opens the one that is there.
     pub fn init(root: &Path) -> Result<Self, StoreError> {
@@ -116,10 +134,14 @@ impl Store {
             return Err(StoreError::Unusable { root, reason: "its path is not UTF-8".to_owned() });
         }
         let body = std::fs::read(root.join("store.json")).map_err(|_| not_a_store())?;
-        let file: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
-        if file.format != STORE_FORMAT {
-            return Err(StoreError::Format { root, found: file.format });
+        // The format first: what else a later one holds is not known here.
+        let stamp: Stamp = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
+        match stamp.format {
+            Some(STORE_FORMAT) => {}
+            Some(found) => return Err(StoreError::Format { root, found }),
+            None => return Err(not_a_store()),
         }
+        let _: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
         Ok(Self { root })
     }
 
@@ -172,11 +194,6 @@ impl Store {
     }
 }
 
-/// An error with its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { doing, path: path.to_owned(), source }
 }
@@ -188,16 +205,21 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     body
 }
 
-/// Reads a JSON file of the store; `None` when it is not there.
+/// Reads a JSON file of the store; `None` when it is not there. One that says that it is of a later format is not damaged.
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let body = match std::fs::read(path) {
         Ok(body) => body,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io_error("read", path, source)),
     };
+    let path = path.to_owned();
+    match serde_json::from_slice::<Stamp>(&body) {
+        Ok(Stamp { format: Some(found) }) if found > STORE_FORMAT => return Err(StoreError::Newer { path, found }),
+        Ok(_) | Err(_) => {}
+    }
     serde_json::from_slice(&body)
         .map(Some)
-        .map_err(|error| StoreError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        .map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
 }
 
 /// Names in a directory, sorted; none when it is not there.

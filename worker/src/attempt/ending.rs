@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
 use store::StoreError;
-use store::agent::AgentError;
+use store::agent::{AgentError, RefusalKind};
 
 use crate::runner::RunnerError;
 
@@ -34,6 +34,8 @@ impl Ending {
     pub(super) fn unreadable(path: &Path, error: &AgentError) -> Self {
         let kind = match error {
             AgentError::Start { .. } => PlatformErrorKind::Store,
+            // Nothing is wrong with the file, and making it again would help nobody.
+            AgentError::Refused(refusal) if refusal.kind == RefusalKind::Newer => PlatformErrorKind::Store,
             AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => PlatformErrorKind::InputLost,
         };
         Self::errored(kind, format!("failed to read `{}`: {}", path.display(), chain(error)))

@@ -46,7 +46,7 @@ fn may_be_the_hosts(error: &AgentError) -> bool {
         AgentError::Died { .. } | AgentError::Hung { .. } => true,
         AgentError::Refused(refusal) => match refusal.kind {
             RefusalKind::Damaged => true,
-            RefusalKind::Missing | RefusalKind::Conflict | RefusalKind::Write => false,
+            RefusalKind::Newer | RefusalKind::Missing | RefusalKind::Conflict | RefusalKind::Write => false,
         },
         AgentError::Start { .. } => false,
     }

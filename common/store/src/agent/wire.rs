@@ -102,6 +102,8 @@ pub enum RefusalKind {
     Missing,
     /// A file cannot be read as what it should be.
     Damaged,
+    /// A file is of a later format than this program reads: nothing is wrong with it.
+    Newer,
     /// Two sources contradict each other, or what was expected.
     Conflict,
     /// What should be written could not be: disk full, size limit, no permission.

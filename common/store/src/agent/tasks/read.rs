@@ -19,15 +19,28 @@ const WIDEST: u64 = 1_000_000;
 /// What one of our files holds.
 pub(super) fn manifest(file: &Path) -> Done<Manifest> {
     let root = open(file)?.into_root(file)?;
-    let mut manifest: Manifest = json(&root, "MANIFEST", file)?;
-    if manifest.format != MANIFEST_FORMAT {
-        let what = format!("`{}` has manifest format {}, not {MANIFEST_FORMAT}", file.display(), manifest.format);
+    // The format first: what else a later one holds is not known here.
+    let ManifestFormat { format } = json(&root, "MANIFEST", file)?;
+    if format > MANIFEST_FORMAT {
+        let what = format!("manifest format {format}, this one reads {MANIFEST_FORMAT}");
+        let newer = format!("`{}` was made by a newer version of this program ({what}): update it", file.display());
+        return Err(refuse(RefusalKind::Newer, newer));
+    }
+    if format != MANIFEST_FORMAT {
+        let what = format!("`{}` has manifest format {format}, not {MANIFEST_FORMAT}", file.display());
         return Err(refuse(RefusalKind::Damaged, what));
     }
+    let mut manifest: Manifest = json(&root, "MANIFEST", file)?;
     if manifest.kind == FileKind::Result {
         manifest.provenance = Some(Box::new(json(&root, "PROVENANCE", file)?));
     }
     Ok(manifest)
+}
+
+/// What every manifest says, whatever its format.
+#[derive(serde::Deserialize)]
+struct ManifestFormat {
+    format: u32,
 }
 
 /// The JSON in a text dataset.

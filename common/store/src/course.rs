@@ -1,0 +1,181 @@
+//! What is fixed of a run: its record, its pipeline as it was accepted, its graph, its stars.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::id::{ClassName, ModuleIndex, ModuleName, RunId, StarId, StarIndex};
+use domain::pipeline::Pipeline;
+use domain::run::{Graph, TaskState};
+use quick_cache::sync::Cache;
+
+use crate::runs::{RunRecord, StarList};
+use crate::{Store, StoreError, paths};
+
+/// Runs that are kept in memory; each holds a file open, and one that does not fit is read again.
+const KEPT: usize = 256;
+
+/// What is fixed of a run.
+#[derive(Debug)]
+pub struct Course {
+    /// Its record, without the texts of its definition.
+    pub record: RunRecord,
+    /// The pipeline as it was when the run was accepted, limited as the run is.
+    pub pipeline: Pipeline,
+    /// The pipeline's graph.
+    pub graph: Graph,
+    /// Its stars.
+    pub stars: StarList,
+}
+
+impl Course {
+    /// Reads it; `None` when no such run was ever accepted. Blocks on the disk.
+    pub fn read(store: &Store, run: RunId) -> Result<Option<Self>, StoreError> {
+        let Some(mut record) = store.run(run)? else { return Ok(None) };
+        let path = store.at(paths::run(run)).join("pipeline.toml");
+        let pipeline = record
+            .load_pipeline()
+            .map_err(|mistakes| StoreError::Damaged { path: path.clone(), reason: mistakes.to_string() })?;
+        record.definition = String::new();
+        record.data_model = String::new();
+        Ok(Some(Self { graph: pipeline.graph(), stars: store.stars(run)?, pipeline, record }))
+    }
+
+    /// Modules that wait for nobody: what a star that enters asks for first.
+    pub fn roots(&self) -> impl Iterator<Item = ModuleIndex> + '_ {
+        self.graph.modules().filter(|module| {
+            let node = &self.graph.nodes[module.at()];
+            node.enabled && node.upstream.is_empty()
+        })
+    }
+
+    /// The class of a module.
+    pub fn class(&self, module: ModuleIndex) -> &ClassName {
+        &self.pipeline.module(module).class
+    }
+
+    /// The classes that its modules use.
+    pub fn classes(&self) -> BTreeSet<ClassName> {
+        self.pipeline.modules.iter().map(|module| module.class.clone()).collect()
+    }
+
+    /// Names of stars, in their order. Blocks on the disk.
+    pub fn names(&self, stars: &[StarIndex]) -> Result<Vec<StarId>, StoreError> {
+        stars.iter().map(|star| self.stars.star(*star)).collect()
+    }
+
+    /// Tasks by module name and state, as ends of runs record them.
+    pub fn by_name(
+        &self,
+        counts: &BTreeMap<ModuleIndex, BTreeMap<TaskState, u64>>,
+    ) -> BTreeMap<ModuleName, BTreeMap<TaskState, u64>> {
+        let name = |module: &ModuleIndex| self.pipeline.module(*module).name.clone();
+        counts.iter().map(|(module, states)| (name(module), states.clone())).collect()
+    }
+}
+
+/// Courses by run, each read when it is first asked for, and by one of those who ask at once; clones are the same.
+///
+/// As many are kept as memory and open files allow, those that are asked for most. What is fixed never changes, so that none is
+/// ever out of date.
+#[derive(Clone, Debug)]
+pub struct Courses {
+    store: Store,
+    kept: Arc<Cache<RunId, Arc<Course>>>,
+}
+
+/// Why there is no course to keep.
+enum Absent {
+    NoRun,
+    Trouble(StoreError),
+}
+
+impl Courses {
+    /// None yet.
+    pub fn new(store: Store) -> Self {
+        Self { store, kept: Arc::new(Cache::new(KEPT)) }
+    }
+
+    /// The course of a run; `None` when no such run was ever accepted.
+    pub async fn find(&self, run: RunId) -> Result<Option<Arc<Course>>, StoreError> {
+        let read = async {
+            match self.store.ask(move |store| Course::read(store, run)).await {
+                Ok(Some(course)) => Ok(Arc::new(course)),
+                Ok(None) => Err(Absent::NoRun),
+                Err(error) => Err(Absent::Trouble(error)),
+            }
+        };
+        match self.kept.get_or_insert_async(&run, read).await {
+            Ok(course) => Ok(Some(course)),
+            Err(Absent::NoRun) => Ok(None),
+            Err(Absent::Trouble(error)) => Err(error),
+        }
+    }
+
+    /// Reads a run again the next time.
+    pub fn forget(&self, run: RunId) {
+        self.kept.remove(&run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::EventId;
+    use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
+
+    use super::*;
+
+    fn store_with_run() -> (tempfile::TempDir, Store, RunId) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::init(directory.path()).unwrap();
+        let update = DatasetUpdate {
+            dataset: "l1/lightcurve".parse().unwrap(),
+            quarter: 3.try_into().unwrap(),
+            stars: StarSelection::Inline(Vec::new()),
+            start: None,
+        };
+        let event: EventId = DatasetEvent::new("t", "1", String::new(), update).event_id();
+        let run = RunId::of(event, "P", "1");
+        let record = RunRecord {
+            run,
+            event,
+            pipeline: "P".parse().unwrap(),
+            version: "1".to_owned(),
+            quarter: 3.try_into().unwrap(),
+            horizon: 1,
+            accepted: jiff::Timestamp::UNIX_EPOCH,
+            stars: 2,
+            only_group: None,
+            definition: "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
+                [modules.M]\nimage = 'i'\nclass = 'default'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n"
+                .to_owned(),
+            data_model: String::new(),
+        };
+        store.create_run(&record, &[StarId::of_simulator(1), StarId::of_simulator(2)]).unwrap();
+        (directory, store, run)
+    }
+
+    #[tokio::test]
+    async fn a_course_is_read_once_and_what_is_not_there_is_asked_for_again() {
+        let (_directory, store, run) = store_with_run();
+        let courses = Courses::new(store.clone());
+        let both = tokio::join!(courses.find(run), courses.find(run));
+        let (first, second) = (both.0.unwrap().unwrap(), both.1.unwrap().unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!((first.stars.len(), first.roots().count()), (2, 1));
+        std::fs::write(store.at(paths::run(run)).join("run.json"), "{").unwrap();
+        assert!(courses.find(run).await.is_ok(), "what was read is kept");
+        courses.forget(run);
+        assert!(matches!(courses.find(run).await, Err(StoreError::Damaged { .. })));
+        std::fs::remove_file(store.at(paths::run(run)).join("run.json")).unwrap();
+        assert!(courses.find(run).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_record_of_a_later_format_is_not_damaged() {
+        let (_directory, store, run) = store_with_run();
+        std::fs::write(store.at(paths::run(run)).join("run.json"), r#"{"format": 9, "what": "else"}"#).unwrap();
+        let error = Courses::new(store).find(run).await.unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 9, .. }), "{error}");
+        assert!(error.to_string().contains("newer version"), "{error}");
+    }
+}
