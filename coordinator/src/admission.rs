@@ -9,16 +9,17 @@ use std::time::Duration;
 use domain::id::{ModuleIndex, RunId, StarIndex};
 use domain::run::{Event, Star};
 use plan::{Candidate, Demand, plan};
-use services::state::{Change, CursorMove, Phase, RunInfo, RunView, StateError, Written};
+use services::state::{Change, CursorMove, Phase, RunInfo, RunView, SharedState, StateError, Written};
+use store::Store;
+use store::course::Course;
 use tokio_util::sync::CancellationToken;
 
 use crate::advance::dispatch::publish;
 use crate::advance::fold::{Step, fold};
 use crate::advance::{News, Race, admissions};
 use crate::config::CoordinatorConfig;
-use crate::course::Course;
-use crate::ports::Ports;
-use crate::trouble::{Outage, Trouble, blocking};
+use crate::running::{Running, Services};
+use crate::trouble::{Outage, Trouble};
 
 /// Most stars that enter in one step.
 const BATCH: u32 = 256;
@@ -37,24 +38,23 @@ const IDLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Admits stars until `shutdown`.
-pub(crate) async fn admit(ports: Ports, config: CoordinatorConfig, shutdown: CancellationToken) {
+pub(crate) async fn admit(running: Running, config: CoordinatorConfig, shutdown: CancellationToken) {
     let mut outage = Outage::of("admissions");
     while !shutdown.is_cancelled() {
-        let look = match step(&ports, &config).await {
+        let look = match step(&running, &config).await {
             Ok(look) => {
                 outage.over();
                 look
             }
-            // A run that ended, or an epoch that began, since it was looked at.
-            Err(Trouble::State(StateError::NoRun(_))) => LOOK,
-            Err(Trouble::State(StateError::Epoch { .. })) if ports.mend_epoch().await.is_ok() => LOOK,
+            // An epoch began since it was looked at.
+            Err(Trouble::State(StateError::Epoch { .. })) if running.mend_epoch().await.is_ok() => LOOK,
             Err(trouble) => {
                 outage.wait(&trouble).await;
                 continue;
             }
         };
         tokio::time::sleep(PAUSE).await;
-        let nudged = tokio::time::timeout(look, ports.wakes.admission.notified());
+        let nudged = tokio::time::timeout(look, running.wakes.admission.notified());
         if shutdown.run_until_cancelled(nudged).await.is_none() {
             return;
         }
@@ -62,16 +62,16 @@ pub(crate) async fn admit(ports: Ports, config: CoordinatorConfig, shutdown: Can
 }
 
 /// Admits what there is need for; returns when to look again.
-async fn step(ports: &Ports, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
-    let infos = ports.state.runs().await?;
+async fn step(running: &Running, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
+    let infos = running.services.state.runs().await?;
     if infos.iter().all(|info| info.cursor >= info.stars) {
         return Ok(IDLE);
     }
     let mut views = BTreeMap::new();
     let mut courses = BTreeMap::new();
     for info in &infos {
-        let Some(view) = ports.state.run(info.run).await? else { continue };
-        let Some(course) = ports.catalog.course(info.run).await? else { continue };
+        let Some(course) = running.course(info.run).await? else { continue };
+        let Some(view) = running.view(info.run).await? else { continue };
         views.insert(info.run, view);
         courses.insert(info.run, course);
     }
@@ -83,15 +83,17 @@ async fn step(ports: &Ports, config: &CoordinatorConfig) -> Result<Duration, Tro
             // Nobody asks for them any more: they end here, as fast as they can be written.
             Phase::Cancelling => {
                 let course = &courses[&view.info.run];
-                enter(ports, course, &view.info, BATCH, &infos).await?;
+                let entered = enter(running, course, &view.info, BATCH, &infos).await;
+                running.of_run(view.info.run, entered).await?;
                 look = Duration::ZERO;
             }
         }
     }
-    let demand = demand(ports, config, &views).await?;
+    let demand = demand(&running.services, config, &views).await?;
     let chosen = plan(&candidates(&infos, &views, &courses, &demand, config.in_flight), demand);
     for (run, count) in chosen {
-        enter(ports, &courses[&run], &views[&run].info, count, &infos).await?;
+        let entered = enter(running, &courses[&run], &views[&run].info, count, &infos).await;
+        running.of_run(run, entered).await?;
     }
     Ok(look)
 }
@@ -133,12 +135,12 @@ fn free_roots<'a>(view: &'a RunView, course: &'a Course) -> impl Iterator<Item =
 
 /// What the workers could take, and what is there for them.
 async fn demand(
-    ports: &Ports,
+    services: &Services,
     config: &CoordinatorConfig,
     views: &BTreeMap<RunId, RunView>,
 ) -> Result<Demand, Trouble> {
     let mut wanted = BTreeMap::new();
-    for worker in ports.state.workers().await? {
+    for worker in services.state.workers().await? {
         for (class, slots) in worker.slots {
             *wanted.entry(class).or_default() += u64::from(slots) * u64::from(config.ready_per_slot);
         }
@@ -158,7 +160,7 @@ async fn demand(
 
 /// Lets the next `count` stars of a run in, or ends them when it is being cancelled.
 async fn enter(
-    ports: &Ports,
+    running: &Running,
     course: &Arc<Course>,
     info: &RunInfo,
     count: u32,
@@ -167,11 +169,11 @@ async fn enter(
     if info.phase == Phase::Paused {
         return Ok(());
     }
-    let Next { stars, rows, to } = next(ports, info, count).await?;
+    let Next { stars, rows, to } = next(&running.services.state, info, count).await?;
     let (events, admissions) = match info.phase {
         Phase::Active | Phase::Paused => {
-            let events = take_over(ports, course, infos, &stars).await?;
-            (events, admissions(ports, course, &stars).await?.into_iter().map(Some).collect())
+            let events = take_over(running, course, infos, &stars).await?;
+            (events, admissions(&running.services.store, course, &stars).await?.into_iter().map(Some).collect())
         }
         Phase::Cancelling => (vec![Event::Cancel; stars.len()], vec![None; stars.len()]),
     };
@@ -181,17 +183,15 @@ async fn enter(
         changes.extend(folded.change.map(|change| Change { admission, ..change }));
     }
     let cursor = CursorMove { from: info.cursor, to };
-    let written = ports.state.write(info.run, ports.epoch(), Some(cursor), &changes).await?;
+    let written = running.services.state.write(info.run, running.epoch(), Some(cursor), &changes).await?;
     let mut news = News::of(course);
     // A lost race needs nothing more: another coordinator moved the cursor, or ended the star.
     for (change, _) in changes.into_iter().zip(written).filter(|(_, written)| *written == Written::Done) {
-        news.done(ports, change);
+        news.done(running, change);
     }
-    ports.counters.admitted.inc_by(news.changed.into());
-    if news.closing > 0 {
-        ports.wakes.closing.notify_one();
-    }
-    publish(ports, course, &news.ready).await
+    running.counters.admitted.inc_by(news.changed.into());
+    running.close_soon(news.closing);
+    publish(running, course, &news.ready).await
 }
 
 /// Stars that are next to enter.
@@ -204,14 +204,14 @@ struct Next {
 
 /// The next `count` stars from the cursor on. Passes over those that are in already, for they were restored, or taken over
 /// before the cursor came to them: many at once, since nobody waits for these.
-async fn next(ports: &Ports, info: &RunInfo, count: u32) -> Result<Next, Trouble> {
+async fn next(state: &SharedState, info: &RunInfo, count: u32) -> Result<Next, Trouble> {
     let mut next = Next { stars: Vec::new(), rows: Vec::new(), to: info.cursor };
     let most = info.cursor.saturating_add(SCAN).min(info.stars);
     let mut block = count;
     while next.to < most && next.stars.len() < count as usize {
         let end = next.to.saturating_add(block).min(most);
         let stars: Vec<StarIndex> = (next.to..end).map(StarIndex).collect();
-        for (star, row) in stars.iter().zip(ports.state.load(info.run, &stars).await?) {
+        for (star, row) in stars.iter().zip(state.load(info.run, &stars).await?) {
             if next.stars.len() == count as usize {
                 return Ok(next);
             }
@@ -230,7 +230,7 @@ async fn next(ports: &Ports, info: &RunInfo, count: u32) -> Result<Next, Trouble
 /// each here: it enters, unless a newer run has it already. Runs that are limited to a group make no star file, and are in
 /// nobody's way.
 async fn take_over(
-    ports: &Ports,
+    running: &Running,
     course: &Arc<Course>,
     infos: &[RunInfo],
     stars: &[StarIndex],
@@ -241,25 +241,23 @@ async fn take_over(
         .iter()
         .filter(|info| info.run != record.run && info.pipeline == record.pipeline && info.quarter == record.quarter);
     for rival in rivals {
-        let Some(other) = ports.catalog.course(rival.run).await? else { continue };
+        let Some(other) = running.course(rival.run).await? else { continue };
         if record.only_group.is_some() || other.record.only_group.is_some() {
             continue;
         }
-        let places = places(course, &other, stars).await?;
+        let places = places(&running.services.store, course, &other, stars).await?;
         if rival.horizon < record.horizon {
             let mut news = News::of(&other);
             for star in places.into_iter().flatten() {
                 news.add(star, Event::Supersede);
             }
-            news.bring_in(ports, Race::Again).await?;
-            if news.closing > 0 {
-                ports.wakes.closing.notify_one();
-            }
+            news.bring_in(running, Race::Again).await?;
+            running.close_soon(news.closing);
             continue;
         }
         let (mine, theirs): (Vec<usize>, Vec<StarIndex>) =
             places.into_iter().enumerate().filter_map(|(at, star)| Some((at, star?))).unzip();
-        let rows = ports.state.load(rival.run, &theirs).await?;
+        let rows = running.services.state.load(rival.run, &theirs).await?;
         for (at, _) in mine.into_iter().zip(rows).filter(|(_, row)| !row.row.is_fresh()) {
             events[at] = Event::Supersede;
         }
@@ -269,10 +267,12 @@ async fn take_over(
 
 /// Where stars of a run are in another one.
 async fn places(
+    store: &Store,
     course: &Arc<Course>,
     other: &Arc<Course>,
     stars: &[StarIndex],
 ) -> Result<Vec<Option<StarIndex>>, Trouble> {
     let (course, other, stars) = (course.clone(), other.clone(), stars.to_vec());
-    blocking(move || course.names(&stars)?.into_iter().map(|star| other.stars.position(star)).collect()).await
+    let places = store.ask(move |_| course.names(&stars)?.into_iter().map(|star| other.stars.position(star)).collect());
+    Ok(places.await?)
 }

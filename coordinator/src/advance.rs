@@ -14,11 +14,12 @@ use std::time::Duration;
 use domain::id::{StarIndex, Task};
 use domain::run::{Event, Star};
 use services::state::{Admission, Change, StateError, Written};
+use store::Store;
+use store::course::Course;
 use store::runs::SettledStar;
 
-use crate::course::Course;
-use crate::ports::Ports;
-use crate::trouble::{Trouble, blocking};
+use crate::running::Running;
+use crate::trouble::Trouble;
 use fold::{Step, fold};
 
 /// Most stars in one write, since nobody else is served meanwhile.
@@ -60,15 +61,15 @@ impl News {
     }
 
     /// Brings everything into the state. A run that is over takes nothing in, which is no trouble.
-    pub(crate) async fn bring_in(&mut self, ports: &Ports, race: Race) -> Result<(), Trouble> {
+    pub(crate) async fn bring_in(&mut self, running: &Running, race: Race) -> Result<(), Trouble> {
         for round in 0..RACES {
-            match self.round(ports, race).await {
+            match self.round(running, race).await {
                 Ok(()) => {}
                 Err(Trouble::State(StateError::NoRun(run))) => {
                     tracing::debug!(%run, stars = self.steps.len(), "the run is over");
                     self.steps.clear();
                 }
-                Err(Trouble::State(StateError::Epoch { .. })) => ports.mend_epoch().await?,
+                Err(Trouble::State(StateError::Epoch { .. })) => running.mend_epoch().await?,
                 Err(trouble) => return Err(trouble),
             }
             if self.steps.is_empty() {
@@ -80,18 +81,18 @@ impl News {
     }
 
     /// Tries every star once.
-    async fn round(&mut self, ports: &Ports, race: Race) -> Result<(), Trouble> {
+    async fn round(&mut self, running: &Running, race: Race) -> Result<(), Trouble> {
         let stars: Vec<StarIndex> = self.steps.keys().copied().collect();
         for stars in stars.chunks(AT_ONCE) {
-            let changes = self.decide(ports, stars).await?;
+            let changes = self.decide(running, stars).await?;
             if changes.is_empty() {
                 continue;
             }
             let run = self.course.record.run;
-            let written = ports.state.write(run, ports.epoch(), None, &changes).await?;
+            let written = running.services.state.write(run, running.epoch(), None, &changes).await?;
             for (change, written) in changes.into_iter().zip(written) {
                 match (written, race) {
-                    (Written::Done, _) => self.done(ports, change),
+                    (Written::Done, _) => self.done(running, change),
                     (Written::Lost, Race::Again) => {}
                     (Written::Lost, Race::Leave) => drop(self.steps.remove(&change.star)),
                 }
@@ -101,9 +102,9 @@ impl News {
     }
 
     /// What to write for these stars; those that nothing happens to are done.
-    async fn decide(&mut self, ports: &Ports, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
+    async fn decide(&mut self, running: &Running, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
         let course = self.course.clone();
-        let current = ports.state.load(course.record.run, stars).await?;
+        let current = running.services.state.load(course.record.run, stars).await?;
         let (mut changes, mut settled) = (Vec::new(), Vec::new());
         for (&star, current) in stars.iter().zip(&current) {
             let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
@@ -117,15 +118,15 @@ impl News {
             }
         }
         if !settled.is_empty() {
-            changes.extend(withdraw(ports, &course, &settled).await?);
+            changes.extend(withdraw(running, &course, &settled).await?);
         }
         Ok(changes)
     }
 
     /// Notes what came of a change that is in.
-    pub(crate) fn done(&mut self, ports: &Ports, change: Change) {
+    pub(crate) fn done(&mut self, running: &Running, change: Change) {
         let star = change.star;
-        ports.hooks.changed(&self.course, star, &change.expected, &change.after.row);
+        running.hooks.changed(&self.course, star, &change.expected, &change.after.row);
         self.steps.remove(&star);
         let task = |(module, attempt)| (Task { star, module }, attempt);
         self.ready.extend(change.queue.into_iter().map(task));
@@ -136,13 +137,13 @@ impl News {
 
 /// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that they are admitted
 /// again, when there is need for them: keys make what is done free. Their lines in the settled batches are taken back first.
-async fn withdraw(ports: &Ports, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
+async fn withdraw(running: &Running, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
     let line =
         |star| SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None, reason: None };
     let lines: Vec<SettledStar> = stars.iter().map(|(star, _)| line(*star)).collect();
-    let (store, run) = (ports.store.clone(), course.record.run);
-    blocking(move || store.append_settled(run, &lines)).await?;
-    ports.wakes.admission.notify_one();
+    let run = course.record.run;
+    running.services.store.ask(move |store| store.append_settled(run, &lines)).await?;
+    running.wakes.admission.notify_one();
     let change = |(star, current): &(StarIndex, &Star)| {
         fold(&course.pipeline, &course.graph, *star, current, &[Event::Withdraw.into()]).change
     };
@@ -152,12 +153,12 @@ async fn withdraw(ports: &Ports, course: &Arc<Course>, stars: &[(StarIndex, &Sta
 /// What is fixed of stars that enter, from file names alone: their externals at the horizon, their newest generation of
 /// the quarter before.
 pub(crate) async fn admissions(
-    ports: &Ports,
+    store: &Store,
     course: &Arc<Course>,
     stars: &[StarIndex],
 ) -> Result<Vec<Admission>, Trouble> {
-    let (store, course, stars) = (ports.store.clone(), course.clone(), stars.to_vec());
-    blocking(move || {
+    let (course, stars) = (course.clone(), stars.to_vec());
+    let admissions = store.ask(move |store| {
         let record = &course.record;
         let admission = |star| {
             let previous = match record.quarter.previous() {
@@ -167,8 +168,8 @@ pub(crate) async fn admissions(
             Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous })
         };
         course.names(&stars)?.into_iter().map(admission).collect()
-    })
-    .await
+    });
+    Ok(admissions.await?)
 }
 
 /// Lets the others finish, a little longer every time, by a time that differs between processes.

@@ -14,15 +14,15 @@ use domain::id::{PipelineName, StarIndex};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::Store;
+use store::course::Course;
 use store::runs::StarEnd;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::call::{Call, call};
 pub use self::moment::Moment;
-use crate::course::Course;
 use crate::metrics::Counters;
-use crate::trouble::blocking;
 
 /// Most moments that wait to be told.
 const WAITING: usize = 10_000;
@@ -122,13 +122,13 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     /// Hooks, and the work of telling them, which ends with the last clone.
-    pub(crate) fn new(all: Vec<Hook>, counters: Counters) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn new(all: Vec<Hook>, store: Store, counters: Counters) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (waiting, happened) = mpsc::channel(WAITING);
         let all: Arc<[Hook]> = all.into();
         let (hooks, count) = (all.clone(), counters.clone());
         let telling = ReceiverStream::new(happened).for_each_concurrent(AT_ONCE, move |happened| {
-            let (hooks, counters) = (hooks.clone(), count.clone());
-            async move { tell(&hooks, &counters, happened).await }
+            let (hooks, store, counters) = (hooks.clone(), store.clone(), count.clone());
+            async move { tell(&hooks, &store, &counters, happened).await }
         });
         (Self { all, waiting, counters }, telling)
     }
@@ -179,13 +179,13 @@ impl Hooks {
 }
 
 /// Tells every hook that wants to know.
-async fn tell(hooks: &[Hook], counters: &Counters, happened: Happened) {
+async fn tell(hooks: &[Hook], store: &Store, counters: &Counters, happened: Happened) {
     let Happened { course, moment, at, star, group, end } = happened;
     let name = match star {
         None => None,
         Some(star) => {
             let course = course.clone();
-            match blocking(move || course.names(&[star])).await {
+            match store.ask(move |_| course.names(&[star])).await {
                 Ok(names) => names.first().map(ToString::to_string),
                 Err(error) => {
                     tracing::warn!(%error, %moment, "a hook is told without the star's name");

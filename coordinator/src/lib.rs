@@ -6,15 +6,16 @@
 
 mod admission;
 mod advance;
+mod aside;
+mod completions;
 pub mod config;
-mod course;
+mod deliveries;
 mod events;
 pub mod hooks;
 mod http;
 mod metrics;
-mod ports;
+mod running;
 pub mod runs;
-mod service;
 mod settle;
 mod timers;
 mod trouble;
@@ -31,7 +32,7 @@ use domain::pipeline::Pipeline;
 pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
 use metrics::Counters;
-use ports::Ports;
+use running::{Running, Services};
 use services::queue::SharedQueue;
 use services::state::SharedState;
 pub use settle::StarFiles;
@@ -42,7 +43,7 @@ use store::scratch::Scratch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trouble::{Outage, Trouble, blocking};
+use trouble::{Outage, Trouble};
 
 /// How long whoever is at work may take to finish at shutdown; nothing is lost when it does not.
 const GRACE: Duration = Duration::from_secs(10);
@@ -95,9 +96,10 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     let Parts { store, queue, state, pipelines, config, http, agent: _ } = parts;
     let listener = http::listen(&http).await?;
     let counters = Counters::default();
-    let (hooks, telling) = Hooks::new(config.hooks.clone(), counters.clone());
-    let ports = Ports::new(store, queue, state, hooks, counters);
-    match shutdown.run_until_cancelled(start(&ports)).await {
+    let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
+    let (closings, jobs) = Closings::channel();
+    let running = Running::new(Services::new(store, queue, state), hooks, counters, closings);
+    match shutdown.run_until_cancelled(start(&running)).await {
         Some(started) => started?,
         None => return Ok(()),
     }
@@ -105,24 +107,23 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     let mut tasks = JoinSet::new();
     tasks.spawn(telling);
     if let Some(listener) = listener {
-        tasks.spawn(http::serve(listener, ports.clone(), shutdown.clone()));
+        tasks.spawn(http::serve(listener, running.clone(), shutdown.clone()));
     }
-    let (closings, jobs) = Closings::channel();
     let (settled, lines) = mpsc::channel(1024);
     let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
     for (scratch, files) in builders {
-        let settler = Settler { ports: ports.clone(), files, scratch, closings: closings.clone() };
+        let settler = Settler { running: running.clone(), files, scratch };
         let working = settler.work(jobs.clone(), settled.clone());
         let shutdown = shutdown.clone();
         tasks.spawn(async move { _ = shutdown.run_until_cancelled(working).await });
     }
     drop(settled);
-    tasks.spawn(settle::write_lines(ports.clone(), closings.clone(), lines));
-    tasks.spawn(runs::comparison::recover(ports.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
-    tasks.spawn(timers::Sweeper::new(ports.clone(), config.clone(), closings).sweep(shutdown.clone()));
-    tasks.spawn(service::events(ports.clone(), pipelines, shutdown.clone()));
-    tasks.spawn(service::completions(ports.clone(), shutdown.clone()));
-    tasks.spawn(admission::admit(ports, config, shutdown.clone()));
+    tasks.spawn(settle::write_lines(running.clone(), lines));
+    tasks.spawn(runs::comparison::recover(running.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(timers::Sweeper::new(running.clone(), config.clone()).sweep(shutdown.clone()));
+    tasks.spawn(events::events(running.clone(), pipelines, shutdown.clone()));
+    tasks.spawn(completions::completions(running.clone(), shutdown.clone()));
+    tasks.spawn(admission::admit(running, config, shutdown.clone()));
     join(tasks, &shutdown).await
 }
 
@@ -146,13 +147,12 @@ async fn join(mut tasks: JoinSet<()>, shutdown: &CancellationToken) -> Result<()
 }
 
 /// Waits until state and broker answer; fails when they, or the store, are not set up as they must be.
-async fn start(ports: &Ports) -> Result<()> {
-    let store = ports.store.clone();
-    blocking(move || store.probe()).await?;
+async fn start(running: &Running) -> Result<()> {
+    running.services.store.ask(|store| store.probe()).await?;
     let mut outage = Outage::of("the coordinator");
     let mut looks = 0;
     loop {
-        let trouble = match ready(ports).await {
+        let trouble = match ready(running).await {
             Ok(()) => {
                 outage.over();
                 return Ok(());
@@ -167,14 +167,13 @@ async fn start(ports: &Ports) -> Result<()> {
     }
 }
 
-async fn ready(ports: &Ports) -> Result<(), Trouble> {
-    ports.state.check().await?;
-    ports.mend_epoch().await?;
-    advance::dispatch::declare(ports, &std::collections::BTreeSet::new()).await
+async fn ready(running: &Running) -> Result<(), Trouble> {
+    running.services.state.check().await?;
+    running.mend_epoch().await?;
+    advance::dispatch::declare(&running.services.queue, &std::collections::BTreeSet::new()).await
 }
 
 /// A directory for star files in the making that no other part of this or another process has.
 async fn scratch(store: &Store) -> Result<Scratch> {
-    let store = store.clone();
-    Ok(blocking(move || store.own_scratch("coordinator")).await?)
+    Ok(store.ask(|store| store.own_scratch("coordinator")).await?)
 }

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use services::queue::QueueName;
 use services::state::RunView;
 
-use crate::ports::Ports;
+use crate::running::{Running, Services};
 use crate::trouble::Trouble;
 
 /// Counters of this process; clones count together.
@@ -58,16 +58,17 @@ struct OfClass {
 }
 
 /// All metrics in the text format of OpenMetrics.
-pub(crate) async fn text(ports: &Ports) -> Result<String, Trouble> {
+pub(crate) async fn text(running: &Running) -> Result<String, Trouble> {
     let mut registry = Registry::with_prefix("sas");
-    counters(&mut registry, &ports.counters);
+    counters(&mut registry, &running.counters);
+    aside(&mut registry, running.aside.count());
     let mut views = Vec::new();
-    for info in ports.state.runs().await? {
-        views.extend(ports.state.run(info.run).await?);
+    for info in running.services.state.runs().await? {
+        views.extend(running.view(info.run).await?);
     }
     runs(&mut registry, &views);
-    queues(&mut registry, ports, &views).await?;
-    workers(&mut registry, ports).await?;
+    queues(&mut registry, &running.services, &views).await?;
+    workers(&mut registry, &running.services).await?;
     let mut text = String::new();
     // Writing to a string cannot fail.
     _ = encode(&mut text, &registry);
@@ -89,6 +90,17 @@ fn counters(registry: &mut Registry, counters: &Counters) {
         ("hooks_dropped", "Moments that no hook was told, for too many waited", &counters.hooks_dropped),
     ] {
         registry.register(name, help, counter.clone());
+    }
+}
+
+fn aside(registry: &mut Registry, (runs, events): (usize, usize)) {
+    for (name, help, count) in [
+        ("runs_set_aside", "Runs that are left alone, for something of theirs is damaged", runs),
+        ("events_set_aside", "Dataset events on record that are left alone, for they are damaged", events),
+    ] {
+        let held: Gauge = Gauge::default();
+        held.set(gauge(count as u64));
+        registry.register(name, help, held);
     }
 }
 
@@ -116,7 +128,7 @@ fn runs(registry: &mut Registry, views: &[RunView]) {
     registry.register("attempts_running", "Attempts with a live lease", running);
 }
 
-async fn queues(registry: &mut Registry, ports: &Ports, views: &[RunView]) -> Result<(), Trouble> {
+async fn queues(registry: &mut Registry, services: &Services, views: &[RunView]) -> Result<(), Trouble> {
     let ready = Family::<OfQueue, Gauge>::default();
     let unacknowledged = Family::<OfQueue, Gauge>::default();
     let consumers = Family::<OfQueue, Gauge>::default();
@@ -124,7 +136,7 @@ async fn queues(registry: &mut Registry, ports: &Ports, views: &[RunView]) -> Re
     names.extend(views.iter().flat_map(|view| view.ready.keys().cloned().map(QueueName::Tasks)));
     names.sort();
     names.dedup();
-    for depth in ports.queue.depths(&names).await? {
+    for depth in services.queue.depths(&names).await? {
         let labels = OfQueue { queue: depth.queue };
         ready.get_or_create(&labels).set(gauge(depth.ready));
         if let Some(count) = depth.unacknowledged {
@@ -138,9 +150,9 @@ async fn queues(registry: &mut Registry, ports: &Ports, views: &[RunView]) -> Re
     Ok(())
 }
 
-async fn workers(registry: &mut Registry, ports: &Ports) -> Result<(), Trouble> {
+async fn workers(registry: &mut Registry, services: &Services) -> Result<(), Trouble> {
     let slots = Family::<OfClass, Gauge>::default();
-    let workers = ports.state.workers().await?;
+    let workers = services.state.workers().await?;
     for worker in &workers {
         for (class, count) in &worker.slots {
             slots.get_or_create(&OfClass { class: class.to_string() }).inc_by((*count).into());

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use closings::Settled;
 pub(crate) use closings::{Closings, write_lines};
+use domain::error::chain;
 use domain::id::{ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
-use services::state::{Admission, StarView, StateError};
-use store::agent::{Agent, AgentError, Assemble, GenerationInfo};
+use services::state::{Admission, StarView};
+use store::agent::{Agent, AgentError, Assemble, GenerationInfo, RefusalKind};
+use store::course::Course;
 use store::runs::{SettledStar, StarEnd};
 use store::scratch::Scratch;
 use store::{Commit, Store, paths};
@@ -25,9 +27,8 @@ use tokio::sync::mpsc;
 
 use crate::advance::dispatch::publish;
 use crate::advance::{News, Race};
-use crate::course::Course;
-use crate::ports::Ports;
-use crate::trouble::{Outage, Trouble, blocking, chain};
+use crate::running::Running;
+use crate::trouble::{Outage, Trouble};
 
 /// How often a star's file is refused before its tasks are done again: workers look at every result, and mend what is
 /// damaged.
@@ -58,11 +59,10 @@ impl StarFiles for Agent {
 
 /// One builder of star files, with a directory of its own.
 pub(crate) struct Settler {
-    pub(crate) ports: Ports,
+    pub(crate) running: Running,
     pub(crate) files: Box<dyn StarFiles>,
     /// Where files are built.
     pub(crate) scratch: Scratch,
-    pub(crate) closings: Closings,
 }
 
 impl Settler {
@@ -76,21 +76,22 @@ impl Settler {
         loop {
             let job = jobs.lock().await.recv().await;
             let Some((run, star)) = job else { return };
-            match self.settle(run, star).await {
+            let done = self.settle(run, star).await;
+            match self.running.of_run(run, done).await.map(Option::flatten) {
                 Ok(Some(done)) => {
                     outage.over();
                     if settled.send(done).await.is_err() {
                         return;
                     }
                 }
-                Ok(None) => self.closings.put_off(run, star),
+                Ok(None) => self.running.closings.put_off(run, star),
                 // One star's trouble is not that of others.
                 Err(trouble @ Trouble::Agent(_)) => {
                     tracing::warn!(%run, star = star.0, error = chain(&trouble), "no star file yet");
-                    self.closings.put_off(run, star);
+                    self.running.closings.put_off(run, star);
                 }
                 Err(trouble) => {
-                    self.closings.put_off(run, star);
+                    self.running.closings.put_off(run, star);
                     outage.wait(&trouble).await;
                 }
             }
@@ -99,11 +100,8 @@ impl Settler {
 
     /// Builds the file of a star; `None` when it is not, or no longer, to be closed.
     async fn settle(&mut self, run: RunId, star: StarIndex) -> Result<Option<Settled>, Trouble> {
-        let Some(course) = self.ports.catalog.course(run).await? else { return Ok(None) };
-        let view = match self.ports.state.star(run, star).await {
-            Err(StateError::NoRun(_)) => return Ok(None),
-            view => view?,
-        };
+        let Some(course) = self.running.course(run).await? else { return Ok(None) };
+        let view = self.running.services.state.star(run, star).await?;
         if view.star.row.is_fresh() || !view.star.is_settled() {
             return Ok(None);
         }
@@ -114,10 +112,8 @@ impl Settler {
             // Closed by somebody else meanwhile, or restored by somebody who died over it: its line is on record, and nothing is
             // known of its tasks here any more.
             (_, None) => {
-                return match self.ports.state.closed(run, star, &view.star.row).await {
-                    Ok(_) | Err(StateError::NoRun(_)) => Ok(None),
-                    Err(error) => Err(error.into()),
-                };
+                self.running.services.state.closed(run, star, &view.star.row).await?;
+                return Ok(None);
             }
             // So it does after a run that was limited to a group.
             (_, Some(_)) if course.record.only_group.is_some() => None,
@@ -128,14 +124,13 @@ impl Settler {
                     None
                 }
                 Err(Trouble::Agent(error)) => {
-                    if make_again(&self.ports, &course, star, &view).await? {
+                    if make_again(&self.running, &course, star, &view).await? {
                         return Ok(None);
                     }
-                    let store = self.ports.store.clone();
-                    blocking(move || store.probe()).await?;
-                    let refusals = self.closings.refused(run, star);
-                    if refusals == LOOK_AGAIN {
-                        return do_again(&self.ports, &course, star).await.map(|()| None);
+                    self.running.services.store.ask(|store| store.probe()).await?;
+                    let refusals = self.running.closings.refused(run, star);
+                    if refusals == LOOK_AGAIN && !is_newer(&error) {
+                        return do_again(&self.running, &course, star).await.map(|()| None);
                     }
                     if refusals < MOST_REFUSALS {
                         return Err(error.into());
@@ -164,20 +159,22 @@ impl Settler {
     ) -> Result<Option<u32>, Trouble> {
         let record = &course.record;
         let (quarter, run) = (course.record.quarter, course.record.run);
-        let (names, store) = (course.clone(), self.ports.store.clone());
-        let (name, mut newest) = blocking(move || {
+        let (names, store) = (course.clone(), self.running.services.store.clone());
+        let newest = store.ask(move |store| {
             let name = names.stars.star(star)?;
             Ok((name, store.latest_generation(name, quarter)?))
-        })
-        .await?;
+        });
+        let (name, mut newest) = newest.await?;
         let mut order = assemble(course, name, view, admission);
-        order.store = self.ports.store.root().to_owned();
+        order.store = store.root().to_owned();
         loop {
             if let Some(number) = newest {
-                let file = self.ports.store.at(paths::generation(name, quarter, number));
+                let file = store.at(paths::generation(name, quarter, number));
                 // One that cannot be read is not this end; the next one does not need it.
                 let info = match self.files.generation(&file).await {
                     Ok(info) => info,
+                    // The star file does not go back to what an older version made.
+                    Err(error) if is_newer(&error) => return Err(error.into()),
                     Err(AgentError::Refused(_)) => None,
                     Err(error) => return Err(error.into()),
                 };
@@ -185,8 +182,7 @@ impl Settler {
                     info.run == run && info.row == order.generation.row && info.ends == order.generation.ends
                 };
                 if info.as_ref().is_some_and(is_this) {
-                    let store = self.ports.store.clone();
-                    blocking(move || store.refresh_star_file(name, quarter)).await?;
+                    store.ask(move |store| store.refresh_star_file(name, quarter)).await?;
                     return Ok(Some(number));
                 }
                 if info.is_some_and(|info| info.pipeline == record.pipeline && info.horizon > record.horizon) {
@@ -198,9 +194,12 @@ impl Settler {
             order.dest.clone_from(&dest);
             order.generation.number = number;
             let built = self.files.build(order.clone()).await;
-            let (store, file) = (self.ports.store.clone(), dest.clone());
+            let file = dest.clone();
             let commit = match built {
-                Ok(()) => blocking(move || store.commit_generation(name, quarter, number, &file)).await,
+                Ok(()) => {
+                    let committed = store.ask(move |store| store.commit_generation(name, quarter, number, &file));
+                    committed.await.map_err(Trouble::from)
+                }
                 Err(error) => Err(error.into()),
             };
             // Its content has its final name by now, or is of no use.
@@ -208,17 +207,21 @@ impl Settler {
             match commit? {
                 Commit::Created => return Ok(Some(number)),
                 Commit::Exists => {
-                    let store = self.ports.store.clone();
-                    newest = blocking(move || store.latest_generation(name, quarter)).await?;
+                    newest = store.ask(move |store| store.latest_generation(name, quarter)).await?;
                 }
             }
         }
     }
 }
 
+/// Whether a file of a later format is in the way.
+fn is_newer(error: &AgentError) -> bool {
+    matches!(error, AgentError::Refused(refusal) if refusal.kind == RefusalKind::Newer)
+}
+
 /// Has committed results that are not there any more made again; whether there are any.
-async fn make_again(ports: &Ports, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<bool, Trouble> {
-    let gone = gone(ports, course, star, view, course.graph.modules().collect()).await?;
+async fn make_again(running: &Running, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<bool, Trouble> {
+    let gone = gone(&running.services.store, course, star, view, course.graph.modules().collect()).await?;
     if gone.is_empty() {
         return Ok(false);
     }
@@ -227,30 +230,30 @@ async fn make_again(ports: &Ports, course: &Arc<Course>, star: StarIndex, view: 
         tracing::warn!(run = %course.record.run, star = star.0, module = module.0, "its result is gone: made again");
         news.add(star, Event::Reopen { module });
     }
-    news.bring_in(ports, Race::Again).await?;
-    publish(ports, course, &news.ready).await?;
+    news.bring_in(running, Race::Again).await?;
+    publish(running, course, &news.ready).await?;
     Ok(true)
 }
 
 /// Has a settled star admitted again: what is whole is there under its key.
-async fn do_again(ports: &Ports, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
+async fn do_again(running: &Running, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
     tracing::warn!(run = %course.record.run, star = star.0, "no star file of its results: its tasks are done again");
     let mut news = News::of(course);
     course.roots().for_each(|module| news.add(star, Event::Reopen { module }));
-    news.bring_in(ports, Race::Again).await
+    news.bring_in(running, Race::Again).await
 }
 
 /// Of these modules those whose task succeeded, and whose committed result is not in the store any more.
 pub(crate) async fn gone(
-    ports: &Ports,
+    store: &Store,
     course: &Arc<Course>,
     star: StarIndex,
     view: &StarView,
     mut modules: Vec<ModuleIndex>,
 ) -> Result<Vec<ModuleIndex>, Trouble> {
     let keys = keys(view);
-    let (store, course) = (ports.store.clone(), course.clone());
-    blocking(move || {
+    let course = course.clone();
+    let looked = store.ask(move |store| {
         // In the place of a store that went away everything is gone.
         Store::open(store.root())?;
         let name = course.stars.star(star)?;
@@ -261,6 +264,6 @@ pub(crate) async fn gone(
             file.try_exists().is_ok_and(|exists| !exists)
         });
         Ok(modules)
-    })
-    .await
+    });
+    Ok(looked.await?)
 }

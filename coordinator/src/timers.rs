@@ -9,8 +9,8 @@ use domain::id::{ClassName, RunId, StarIndex, Task};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use domain::run::Event;
 use services::queue::QueueName;
-use services::state::{Detail, Due, Phase, RunView, StateError};
-use store::StoreError;
+use services::state::{Detail, Due, Phase, RunView};
+use store::course::Course;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +18,10 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
-use crate::course::Course;
-use crate::ports::Ports;
 use crate::runs::end::end_if_done;
 use crate::runs::follow;
-use crate::settle::Closings;
-use crate::trouble::{Outage, Trouble, blocking};
+use crate::running::Running;
+use crate::trouble::{Outage, Trouble};
 
 /// Timers of each kind that are taken at once.
 const AT_ONCE: u32 = 256;
@@ -42,16 +40,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is remembered between two sweeps.
 pub(crate) struct Sweeper {
-    ports: Ports,
+    running: Running,
     config: CoordinatorConfig,
-    closings: Closings,
     /// By how much more messages of a class were published than are in its queue, at the last comparison.
     excess: BTreeMap<ClassName, u64>,
 }
 
 impl Sweeper {
-    pub(crate) fn new(ports: Ports, config: CoordinatorConfig, closings: Closings) -> Self {
-        Self { ports, config, closings, excess: BTreeMap::new() }
+    pub(crate) fn new(running: Running, config: CoordinatorConfig) -> Self {
+        Self { running, config, excess: BTreeMap::new() }
     }
 
     /// Sweeps until `shutdown`.
@@ -74,7 +71,7 @@ impl Sweeper {
             if is_full {
                 full = Instant::now() + self.config.sweep;
             }
-            let wakes = self.ports.wakes.clone();
+            let wakes = self.running.wakes.clone();
             let next = tokio::time::timeout_at(full, async {
                 tokio::time::sleep(PAUSE).await;
                 wakes.closing.notified().await;
@@ -87,68 +84,63 @@ impl Sweeper {
 
     /// Everything, once.
     async fn full(&mut self) -> Result<(), Trouble> {
-        self.ports.look_at_epoch().await?;
-        let store = self.ports.store.clone();
-        if !blocking(move || store.nudges()).await?.is_empty() {
-            self.ports.wakes.comparison.notify_one();
+        self.running.look_at_epoch().await?;
+        if !self.running.services.store.ask(|store| store.nudges()).await?.is_empty() {
+            self.running.wakes.comparison.notify_one();
         }
         let mut views = Vec::new();
-        let mut troubles = Vec::new();
-        for info in self.ports.state.runs().await? {
-            let Some(course) = self.ports.catalog.course(info.run).await? else { continue };
-            let Some(view) = self.ports.state.run(info.run).await? else { continue };
-            if self.of_one(info.run, self.run(&course, &view).await, &mut troubles) {
-                views.push(view);
+        let mut trouble = None;
+        for info in self.running.services.state.runs().await? {
+            let done = self.run(info.run).await;
+            match self.running.of_run(info.run, done).await {
+                Ok(view) => views.extend(view.flatten()),
+                // The timers of others go on.
+                Err(error) => trouble = trouble.or(Some(error)),
             }
         }
         self.compare_queues(&views).await?;
-        troubles.into_iter().next().map_or(Ok(()), Err)
+        trouble.map_or(Ok(()), Err)
     }
 
     /// Timers alone: stars to be closed should not wait for the next full sweep.
     async fn timers(&mut self) -> Result<(), Trouble> {
-        let mut troubles = Vec::new();
-        for info in self.ports.state.runs().await? {
-            let Some(course) = self.ports.catalog.course(info.run).await? else { continue };
-            self.of_one(info.run, self.due(&course).await, &mut troubles);
+        let mut trouble = None;
+        for info in self.running.services.state.runs().await? {
+            let Some(course) = self.running.course(info.run).await? else { continue };
+            let done = self.due(&course).await;
+            if let Err(error) = self.running.of_run(info.run, done).await {
+                trouble = trouble.or(Some(error));
+            }
         }
-        troubles.into_iter().next().map_or(Ok(()), Err)
+        trouble.map_or(Ok(()), Err)
     }
 
-    /// Whether all went well with one run; its trouble must not stop the timers of the others.
-    fn of_one(&self, run: RunId, done: Result<(), Trouble>, troubles: &mut Vec<Trouble>) -> bool {
-        match done {
-            Ok(()) => return true,
-            Err(Trouble::State(StateError::NoRun(run))) => tracing::debug!(%run, "ended while it was swept"),
-            Err(trouble @ Trouble::Store(StoreError::Damaged { .. })) => self.ports.catalog.leave_alone(run, &trouble),
-            Err(trouble) => troubles.push(trouble),
-        }
-        false
-    }
-
-    async fn run(&self, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
-        let run = course.record.run;
-        let orders = follow::orders(&self.ports, run).await?;
-        follow::follow(&self.ports, course, view, &orders).await?;
-        self.due(course).await?;
+    /// All of one run; how it stands, unless it is over or set aside.
+    async fn run(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
+        let Some(course) = self.running.course(run).await? else { return Ok(None) };
+        let Some(view) = self.running.services.state.run(run).await? else { return Ok(None) };
+        let orders = follow::orders(&self.running.services.store, run).await?;
+        follow::follow(&self.running, &course, &view, &orders).await?;
+        self.due(&course).await?;
         if orders.phase == Phase::Active {
-            let lost = self.ports.state.outbox(run, self.config.publish_again, AGAIN_AT_ONCE).await?;
+            let lost = self.running.services.state.outbox(run, self.config.publish_again, AGAIN_AT_ONCE).await?;
             if !lost.is_empty() {
                 tracing::debug!(%run, messages = lost.len(), "published again");
             }
             let tasks: Vec<(Task, u32)> = lost.into_iter().map(|ready| (ready.task, ready.attempt)).collect();
-            publish(&self.ports, course, &tasks).await?;
+            publish(&self.running, &course, &tasks).await?;
         }
-        end_if_done(&self.ports, course).await
+        end_if_done(&self.running, &course).await?;
+        Ok(Some(view))
     }
 
     /// Acts on the timers of a run that went off.
     async fn due(&self, course: &Arc<Course>) -> Result<(), Trouble> {
         for _ in 0..ROUNDS {
-            let due = self.ports.state.due(course.record.run, AT_ONCE, SILENCES * self.config.sweep).await?;
+            let due = self.running.services.state.due(course.record.run, AT_ONCE, SILENCES * self.config.sweep).await?;
             let is_all = [due.leases.len(), due.waits.len(), due.closing.len()].iter().all(|&n| n < AT_ONCE as usize);
             for star in &due.closing {
-                self.closings.offer(course.record.run, *star);
+                self.running.closings.offer(course.record.run, *star);
             }
             self.try_again(course, &due).await?;
             if is_all {
@@ -163,7 +155,7 @@ impl Sweeper {
         for task in &due.waits {
             waits.add(task.star, Event::Due { module: task.module });
         }
-        waits.bring_in(&self.ports, Race::Again).await?;
+        waits.bring_in(&self.running, Race::Again).await?;
         self.after(&waits).await?;
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
@@ -173,18 +165,16 @@ impl Sweeper {
                 leases.add(task.star, Step { event, detail: Some(lease_lost(attempt)) });
             }
             // A lease that lives again is no news; one that ran out is named again.
-            leases.bring_in(&self.ports, Race::Leave).await?;
-            self.ports.counters.leases_lost.inc_by(leases.changed.into());
+            leases.bring_in(&self.running, Race::Leave).await?;
+            self.running.counters.leases_lost.inc_by(leases.changed.into());
             self.after(&leases).await?;
         }
         Ok(())
     }
 
     async fn after(&self, news: &News) -> Result<(), Trouble> {
-        if news.closing > 0 {
-            self.ports.wakes.closing.notify_one();
-        }
-        publish(&self.ports, &news.course, &news.ready).await
+        self.running.close_soon(news.closing);
+        publish(&self.running, &news.course, &news.ready).await
     }
 
     /// Where more was published than is in a queue, twice running, the oldest of it got lost.
@@ -196,7 +186,7 @@ impl Sweeper {
         }
         let queues: Vec<QueueName> = ready.keys().cloned().map(QueueName::Tasks).collect();
         let mut there: BTreeMap<String, u64> = BTreeMap::new();
-        for depth in self.ports.queue.depths(&queues).await? {
+        for depth in self.running.services.queue.depths(&queues).await? {
             there.insert(depth.queue, depth.ready + depth.unacknowledged.unwrap_or(0));
         }
         let mut excess = BTreeMap::new();
@@ -217,10 +207,8 @@ impl Sweeper {
         let mut left = u32::try_from(count).unwrap_or(u32::MAX).min(AGAIN_AT_ONCE);
         for view in active {
             let age = self.config.publish_again;
-            let again = match self.ports.state.republish(view.info.run, class, age, left).await {
-                Err(StateError::NoRun(_)) => 0,
-                again => again?,
-            };
+            let again = self.running.services.state.republish(view.info.run, class, age, left).await;
+            let again = self.running.of_run(view.info.run, again.map_err(Trouble::from)).await?.unwrap_or(0);
             if again > 0 {
                 tracing::info!(run = %view.info.run, %class, again, "messages got lost in the queue");
             }

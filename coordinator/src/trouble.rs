@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use domain::error::chain;
 use domain::id::RunId;
 use services::queue::QueueError;
 use services::state::StateError;
@@ -96,24 +97,4 @@ fn delays() -> ExponentialBackoff {
         .with_max_delay(MOST)
         .without_max_times()
         .build()
-}
-
-/// Runs what blocks on the disk where it disturbs nobody.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Trouble> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime ends: so does whoever waits here.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    let mut lines: Vec<String> = causes.collect();
-    lines.dedup();
-    lines.join(": ")
 }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 
 use domain::id::{ClassName, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
-use services::queue::{Outgoing, QueueError, QueueName};
+use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
+use store::Store;
+use store::course::Course;
 
-use crate::course::Course;
-use crate::ports::Ports;
-use crate::trouble::{Trouble, blocking};
+use crate::running::{Running, Services};
+use crate::trouble::Trouble;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
 /// and the others stay in the outbox.
-pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
+pub(crate) async fn publish(running: &Running, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
     if tasks.is_empty() {
         return Ok(());
     }
-    let messages = messages(ports, course, tasks).await?;
-    let answers = ports.queue.publish(messages).await;
+    let Services { store, queue, state, .. } = &running.services;
+    let messages = messages(store, course, tasks, running.epoch()).await?;
+    let answers = queue.publish(messages).await;
     let mut confirmed = Vec::with_capacity(tasks.len());
     let mut failed: Option<QueueError> = None;
     for (&(task, attempt), answer) in tasks.iter().zip(answers) {
@@ -28,8 +30,8 @@ pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task,
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    ports.counters.published.inc_by(confirmed.len() as u64);
-    match ports.state.published(course.record.run, &confirmed).await {
+    running.counters.published.inc_by(confirmed.len() as u64);
+    match state.published(course.record.run, &confirmed).await {
         // It ended while the broker was silent: nobody waits for these any more, and claims of them are refused.
         Ok(()) | Err(StateError::NoRun(_)) => {}
         // The broker has them all. They stay in the outbox, and are sent once more when the state answers again; sending
@@ -44,7 +46,7 @@ pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task,
         Some(error) => {
             // A queue that somebody deleted is made again before the next try.
             if let QueueError::Unconfirmed { .. } = error {
-                declare(ports, &course.classes()).await?;
+                declare(queue, &course.classes()).await?;
             }
             Err(error.into())
         }
@@ -52,14 +54,19 @@ pub(crate) async fn publish(ports: &Ports, course: &Arc<Course>, tasks: &[(Task,
 }
 
 /// Declares the queues of these classes, and those that are always there.
-pub(crate) async fn declare(ports: &Ports, classes: &BTreeSet<ClassName>) -> Result<(), Trouble> {
+pub(crate) async fn declare(queue: &SharedQueue, classes: &BTreeSet<ClassName>) -> Result<(), Trouble> {
     let classes: Vec<ClassName> = classes.iter().cloned().collect();
-    Ok(ports.queue.declare(&classes).await?)
+    Ok(queue.declare(&classes).await?)
 }
 
-async fn messages(ports: &Ports, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<Vec<Outgoing>, Trouble> {
-    let (course, tasks, epoch) = (course.clone(), tasks.to_vec(), ports.epoch());
-    blocking(move || {
+async fn messages(
+    store: &Store,
+    course: &Arc<Course>,
+    tasks: &[(Task, u32)],
+    epoch: u64,
+) -> Result<Vec<Outgoing>, Trouble> {
+    let (course, tasks) = (course.clone(), tasks.to_vec());
+    let messages = store.ask(move |_| {
         let stars: Vec<_> = tasks.iter().map(|(task, _)| task.star).collect();
         let names = course.names(&stars)?;
         let message = |((task, attempt), name): (&(Task, u32), _)| {
@@ -68,6 +75,6 @@ async fn messages(ports: &Ports, course: &Arc<Course>, tasks: &[(Task, u32)]) ->
             Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }
         };
         Ok(tasks.iter().zip(names).map(message).collect())
-    })
-    .await
+    });
+    Ok(messages.await?)
 }

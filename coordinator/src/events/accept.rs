@@ -4,91 +4,96 @@ use domain::id::{EventId, ModuleIndex, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
 use services::state::{CursorMove, RunInfo};
+use store::course::Course;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
 use store::{Commit, Store, StoreError};
 
-use crate::course::Course;
+use crate::aside::is_for_good;
 use crate::events::expand::{dispositions, runs, star_list, unique};
 use crate::hooks::Moment;
-use crate::ports::Ports;
+use crate::running::{Running, Services};
 use crate::runs::follow;
 use crate::runs::holds;
 use crate::runs::restore::restore;
 use crate::runs::standing::Orders;
-use crate::trouble::{Trouble, blocking};
+use crate::trouble::Trouble;
 
 /// What became of an event.
 pub(crate) enum Accepted {
     /// It is in the store with its runs, and they are in the state.
     Taken,
-    /// It names no stars that can be read; it is not on record, so that it can be sent again once that is mended.
+    /// It names no stars that can be read, or its record in the store is damaged; nothing is written, so that it can be sent
+    /// again once that is mended.
     Refused(String),
 }
 
 /// Accepts an event, for the first time or again.
-pub(crate) async fn accept(ports: &Ports, pipelines: &[Pipeline], event: DatasetEvent) -> Result<Accepted, Trouble> {
-    let (store, pipelines) = (ports.store.clone(), pipelines.to_vec());
-    let started = match blocking(move || begin(&store, &pipelines, &event)).await? {
-        Ok(started) => started,
-        Err(reason) => return Ok(Accepted::Refused(reason)),
+pub(crate) async fn accept(running: &Running, pipelines: &[Pipeline], event: DatasetEvent) -> Result<Accepted, Trouble> {
+    let (id, pipelines) = (event.event_id(), pipelines.to_vec());
+    let begun = running.services.store.ask(move |store| begin(store, &pipelines, &event)).await;
+    let started = match begun {
+        Ok(Ok(started)) => started,
+        Ok(Err(reason)) => return Ok(Accepted::Refused(reason)),
+        Err(damage @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+            return Ok(Accepted::Refused(format!("event {id} cannot be accepted: {damage}")));
+        }
+        Err(error) => return Err(error.into()),
     };
-    started.open(ports).await?;
+    started.open(running).await?;
     Ok(Accepted::Taken)
 }
 
 /// Finishes an event whose acceptance was cut short. By now it is on record, so that stars which cannot be read any more
 /// are its disposition.
-pub(crate) async fn finish(ports: &Ports, pipelines: &[Pipeline], id: EventId) -> Result<(), Trouble> {
-    let (store, pipelines) = (ports.store.clone(), pipelines.to_vec());
-    let started = blocking(move || {
+pub(crate) async fn finish(running: &Running, pipelines: &[Pipeline], id: EventId) -> Result<(), Trouble> {
+    let pipelines = pipelines.to_vec();
+    let started = running.services.store.ask(move |store| {
         let Some(record) = store.event(id)? else { return Ok(Started::default()) };
-        match read_stars(&store, &record.event)? {
-            Ok(stars) => dispose(&store, &record, &stars, &pipelines),
+        match read_stars(store, &record.event)? {
+            Ok(stars) => dispose(store, &record, &stars, &pipelines),
             Err(reason) => store.dispose_event(id, &[Disposition::Rejected { reason }]).map(|_| Started::default()),
         }
-    })
-    .await?;
-    started.open(ports).await?;
-    Ok(())
+    });
+    started.await?.open(running).await
 }
 
 /// Enters a run into the state unless it is over. Harmless when it is there.
-pub(crate) async fn open(ports: &Ports, run: RunId) -> Result<(), Trouble> {
-    let orders = follow::orders(ports, run).await?;
+pub(crate) async fn open(running: &Running, run: RunId) -> Result<(), Trouble> {
+    let Services { store, state, queue, .. } = &running.services;
+    let orders = follow::orders(store, run).await?;
     if orders.is_over {
         return Ok(());
     }
-    let Some(course) = ports.catalog.course(run).await? else { return Ok(()) };
-    crate::advance::dispatch::declare(ports, &course.classes()).await?;
-    let mut info = info(&course, &orders, holds::held(ports, &course).await?);
-    let store = ports.store.clone();
-    let has_settled = blocking(move || store.has_settled(run)).await?;
-    if has_settled && ports.state.run(run).await?.is_none() {
+    let Some(course) = running.course(run).await? else { return Ok(()) };
+    crate::advance::dispatch::declare(queue, &course.classes()).await?;
+    let mut info = info(&course, &orders, holds::held(store, &course).await?);
+    let has_settled = store.ask(move |store| store.has_settled(run)).await?;
+    if has_settled && state.run(run).await?.is_none() {
         // Nothing is admitted until the settled stars are back. Whoever dies meanwhile leaves a run that stands still, which
         // the comparison sees.
         info.cursor = info.stars;
-        ports.state.open_run(&info).await?;
-        restore(ports, &course, &orders.since_end).await?;
-        rewind(ports, run).await?;
+        state.open_run(&info).await?;
+        restore(running, &course, &orders.since_end).await?;
+        rewind(running, run).await?;
     } else {
-        ports.state.open_run(&info).await?;
+        state.open_run(&info).await?;
     }
     // Whoever ended it meanwhile closed it before it was opened here.
-    if follow::orders(ports, run).await?.is_over {
-        ports.state.close_run(run).await?;
+    if follow::orders(store, run).await?.is_over {
+        state.close_run(run).await?;
     }
-    ports.wakes.admission.notify_one();
+    running.wakes.admission.notify_one();
     Ok(())
 }
 
 /// Lets admission begin anew, wherever it is: it passes over stars that are in already. Where it moves on at this very
 /// moment the comparison asks again.
-pub(crate) async fn rewind(ports: &Ports, run: RunId) -> Result<(), Trouble> {
-    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+pub(crate) async fn rewind(running: &Running, run: RunId) -> Result<(), Trouble> {
+    let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     let back = CursorMove { from: view.info.cursor, to: 0 };
-    ports.state.write(run, ports.epoch(), Some(back), &[]).await?;
-    ports.wakes.admission.notify_one();
+    running.services.state.write(run, running.epoch(), Some(back), &[]).await?;
+    running.wakes.admission.notify_one();
     Ok(())
 }
 
@@ -129,14 +134,15 @@ impl Started {
     }
 
     /// Enters the runs into the state.
-    async fn open(self, ports: &Ports) -> Result<(), Trouble> {
+    async fn open(self, running: &Running) -> Result<(), Trouble> {
         for run in self.runs {
             if self.new.contains(&run)
-                && let Some(course) = ports.catalog.course(run).await?
+                && let Some(course) = running.course(run).await?
             {
-                ports.hooks.run(&course, Moment::RunStarted);
+                running.hooks.run(&course, Moment::RunStarted);
             }
-            open(ports, run).await?;
+            let opened = open(running, run).await;
+            running.of_run(run, opened).await?;
         }
         Ok(())
     }
@@ -193,19 +199,4 @@ fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>,
         }
         Err(source) => Err(StoreError::Io { doing: "read", path, source }),
     }
-}
-
-/// Whether waiting does not mend an error of reading a file.
-fn is_for_good(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind as E;
-    matches!(
-        error.kind(),
-        E::NotFound
-            | E::NotADirectory
-            | E::IsADirectory
-            | E::InvalidData
-            | E::InvalidInput
-            | E::InvalidFilename
-            | E::PermissionDenied
-    )
 }

@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use domain::id::{ClassName, RunId};
 use domain::pipeline::Pipeline;
-use store::StoreError;
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::advance::dispatch::declare;
+use crate::aside::Owner;
 use crate::config::CoordinatorConfig;
 use crate::events::accept::{finish, open, rewind};
-use crate::ports::Ports;
+use crate::running::{Running, Services};
 use crate::runs::follow;
-use crate::trouble::{Outage, Trouble, blocking};
+use crate::trouble::{Outage, Trouble};
 
 /// Compares at once and then again and again until `shutdown`.
 pub(crate) async fn recover(
-    ports: Ports,
+    running: Running,
     pipelines: Arc<[Pipeline]>,
     config: CoordinatorConfig,
     shutdown: CancellationToken,
@@ -27,14 +28,14 @@ pub(crate) async fn recover(
     let mut outage = Outage::of("comparisons of store and state");
     let mut still = BTreeSet::new();
     while !shutdown.is_cancelled() {
-        match compare(&ports, &pipelines, &mut still).await {
+        match compare(&running, &pipelines, &mut still).await {
             Ok(()) => outage.over(),
             Err(trouble) => {
                 outage.wait(&trouble).await;
                 continue;
             }
         }
-        let next = tokio::time::timeout(config.compare, ports.wakes.comparison.notified());
+        let next = tokio::time::timeout(config.compare, running.wakes.comparison.notified());
         if shutdown.run_until_cancelled(next).await.is_none() {
             return;
         }
@@ -42,59 +43,75 @@ pub(crate) async fn recover(
 }
 
 /// One comparison; `still` are the runs that stood still at the last one.
-async fn compare(ports: &Ports, pipelines: &[Pipeline], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
-    ports.look_at_epoch().await?;
+async fn compare(running: &Running, pipelines: &[Pipeline], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
+    running.look_at_epoch().await?;
     let classes: BTreeSet<ClassName> =
         pipelines.iter().flat_map(|pipeline| pipeline.modules.iter().map(|module| module.class.clone())).collect();
-    declare(ports, &classes).await?;
-    let store = ports.store.clone();
-    let (events, records) = blocking(move || Ok((store.undisposed_events()?, store.runs()?))).await?;
+    declare(&running.services.queue, &classes).await?;
+    let Services { store, state, .. } = &running.services;
+    // Also those that cannot be read: they are not entered over what is there.
+    let held: BTreeSet<RunId> = state.run_ids().await?.into_iter().collect();
+    let (aside, known) = (running.aside.clone(), held.clone());
+    let look = move |store: &Store| {
+        aside.take_up(&known);
+        Ok((store.undisposed_events()?, read_runs(store)?))
+    };
+    let (events, runs) = store.ask(look).await?;
     for event in events {
-        finish(ports, pipelines, event).await?;
-    }
-    take_nudges(ports).await?;
-    let held: BTreeSet<RunId> = ports.state.runs().await?.into_iter().map(|info| info.run).collect();
-    ports.catalog.keep_only(&held);
-    for run in held.iter().copied() {
-        if is_over(ports, run).await? == Some(true) {
-            ports.state.close_run(run).await?;
-            ports.catalog.forget(run);
+        if !running.aside.holds(Owner::Event(event)) {
+            let finished = finish(running, pipelines, event).await;
+            running.of_event(event, finished).await?;
         }
     }
-    *still = start_again(ports, &held, still).await?;
-    // Oldest first, as they were accepted.
-    for record in records.into_iter().rev().filter(|record| !held.contains(&record.run)) {
-        if is_over(ports, record.run).await? == Some(false) {
-            open(ports, record.run).await?;
+    take_nudges(running).await?;
+    for run in held.iter().copied() {
+        if is_over(running, run).await? == Some(true) {
+            state.close_run(run).await?;
+            running.services.courses.forget(run);
+        }
+    }
+    *still = start_again(running, &held, still).await?;
+    for (run, read) in runs {
+        running.of_run(run, read.map_err(Trouble::from)).await?;
+        if !held.contains(&run) {
+            open_if_not_over(running, run).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a run has ended; `None` when its files are damaged, so that nobody knows.
-async fn is_over(ports: &Ports, run: RunId) -> Result<Option<bool>, Trouble> {
-    match follow::orders(ports, run).await {
-        Ok(orders) => Ok(Some(orders.is_over)),
-        Err(trouble @ Trouble::Store(StoreError::Damaged { .. })) => {
-            ports.catalog.leave_alone(run, &trouble);
-            Ok(None)
-        }
-        Err(trouble) => Err(trouble),
+/// Runs in the store, oldest first, and whether their records can be read.
+fn read_runs(store: &Store) -> Result<Vec<(RunId, Result<(), StoreError>)>, StoreError> {
+    Ok(store.runs()?.into_iter().rev().map(|record| (record.run, Ok(()))).collect())
+}
+
+/// Enters a run into the state that is not over, and not set aside.
+async fn open_if_not_over(running: &Running, run: RunId) -> Result<(), Trouble> {
+    if is_over(running, run).await? == Some(false) {
+        let opened = open(running, run).await;
+        running.of_run(run, opened).await?;
     }
+    Ok(())
+}
+
+/// Whether a run has ended; `None` when it is set aside, so that nobody knows.
+async fn is_over(running: &Running, run: RunId) -> Result<Option<bool>, Trouble> {
+    if running.aside.holds(Owner::Run(run)) {
+        return Ok(None);
+    }
+    let orders = follow::orders(&running.services.store, run).await;
+    Ok(running.of_run(run, orders).await?.map(|orders| orders.is_over))
 }
 
 /// Opens runs that ended and that operators want more of: what was decided of others the sweeps follow.
-async fn take_nudges(ports: &Ports) -> Result<(), Trouble> {
-    let store = ports.store.clone();
-    for run in blocking(move || store.nudges()).await? {
-        let store = ports.store.clone();
+async fn take_nudges(running: &Running) -> Result<(), Trouble> {
+    let store = &running.services.store;
+    for run in store.ask(|store| store.nudges()).await? {
         // Somebody else's file must not stop everybody's comparison; it says the same again at the next one.
-        if let Err(trouble) = blocking(move || store.take_nudge(run)).await {
+        if let Err(trouble) = store.ask(move |store| store.take_nudge(run)).await {
             tracing::warn!(%run, %trouble, "a nudge cannot be removed: it belongs to another user?");
         }
-        if is_over(ports, run).await? == Some(false) {
-            open(ports, run).await?;
-        }
+        open_if_not_over(running, run).await?;
     }
     Ok(())
 }
@@ -102,20 +119,21 @@ async fn take_nudges(ports: &Ports) -> Result<(), Trouble> {
 /// Runs with tasks to do of which no star is in flight and none is to come: whoever restored them died over it. One that
 /// stood still before is begun anew; returns those that stand still now.
 async fn start_again(
-    ports: &Ports,
+    running: &Running,
     held: &BTreeSet<RunId>,
     before: &BTreeSet<RunId>,
 ) -> Result<BTreeSet<RunId>, Trouble> {
     let mut still = BTreeSet::new();
     for run in held.iter().copied() {
-        let Some(view) = ports.state.run(run).await? else { continue };
+        let Some(view) = running.view(run).await? else { continue };
         let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
         if !unsettled || view.in_flight > 0 || view.info.cursor < view.info.stars {
             continue;
         }
         if before.contains(&run) {
             tracing::warn!(%run, "a run that stood still is begun anew");
-            rewind(ports, run).await?;
+            let begun = rewind(running, run).await;
+            running.of_run(run, begun).await?;
         } else {
             still.insert(run);
         }

@@ -7,25 +7,25 @@ use domain::id::StarIndex;
 use jiff::Timestamp;
 use services::state::StateError;
 use store::Commit;
+use store::course::Course;
 use store::runs::{RunEnd, SettledStar, StarEnd};
 
-use crate::course::Course;
 use crate::hooks::Moment;
-use crate::ports::Ports;
+use crate::running::Running;
 use crate::runs::follow;
 use crate::settle::end_of_row;
-use crate::trouble::{Trouble, blocking};
+use crate::trouble::Trouble;
 
 /// Ends a run when nothing of it is left. Harmless when it is over, and when others do the same.
-pub(crate) async fn end_if_done(ports: &Ports, course: &Arc<Course>) -> Result<(), Trouble> {
+pub(crate) async fn end_if_done(running: &Running, course: &Arc<Course>) -> Result<(), Trouble> {
     let run = course.record.run;
-    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+    let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     if view.info.cursor < view.info.stars || view.in_flight > 0 {
         return Ok(());
     }
     // Read before the last look at the state: a retry that comes later is not part of this end, and opens the run again.
-    let orders = follow::orders(ports, run).await?;
-    let Some(view) = ports.state.run(run).await? else { return Ok(()) };
+    let orders = follow::orders(&running.services.store, run).await?;
+    let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
     if !orders.retries.is_empty() || view.in_flight > 0 || unsettled {
         return Ok(());
@@ -34,24 +34,23 @@ pub(crate) async fn end_if_done(ports: &Ports, course: &Arc<Course>) -> Result<(
         ended: Timestamp::now(),
         decisions: orders.newest,
         counts: course.by_name(&view.counts),
-        stars: ends(ports, course).await?,
+        stars: ends(running, course).await?,
     };
-    let store = ports.store.clone();
     let stars = end.stars.clone();
-    if blocking(move || store.end_run(run, &end)).await? == Commit::Created {
-        ports.hooks.run(course, Moment::RunEnded);
+    if running.services.store.ask(move |store| store.end_run(run, &end)).await? == Commit::Created {
+        running.hooks.run(course, Moment::RunEnded);
     }
-    ports.state.close_run(run).await?;
-    ports.catalog.forget(run);
+    running.services.state.close_run(run).await?;
+    running.services.courses.forget(run);
     tracing::info!(%run, pipeline = %course.record.pipeline, ?stars, "run ended");
     Ok(())
 }
 
 /// Stars by how they ended. A star whose line did not get into the settled batches gets it now, from its row (E1).
-async fn ends(ports: &Ports, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u64>, Trouble> {
+async fn ends(running: &Running, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u64>, Trouble> {
     let run = course.record.run;
-    let (store, len) = (ports.store.clone(), course.stars.len() as usize);
-    let mut ends: Vec<Option<StarEnd>> = blocking(move || {
+    let (store, len) = (&running.services.store, course.stars.len() as usize);
+    let read = store.ask(move |store| {
         let mut ends = vec![None; len];
         store.each_settled(run, |settled| {
             if let Some(end) = ends.get_mut(settled.star.0 as usize) {
@@ -59,17 +58,16 @@ async fn ends(ports: &Ports, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u
             }
         })?;
         Ok(ends)
-    })
-    .await?;
+    });
+    let mut ends: Vec<Option<StarEnd>> = read.await?;
     let without = (0..).map(StarIndex).zip(&ends).filter(|(_, end)| end.is_none());
     let without: Vec<StarIndex> = without.map(|(star, _)| star).collect();
     for stars in without.chunks(crate::advance::AT_ONCE) {
-        let lines = lines_of_rows(ports, course, stars).await?;
+        let lines = lines_of_rows(running, course, stars).await?;
         for line in &lines {
             ends[line.star.0 as usize] = line.end;
         }
-        let store = ports.store.clone();
-        blocking(move || store.append_settled(run, &lines)).await?;
+        store.ask(move |store| store.append_settled(run, &lines)).await?;
     }
     let mut counts = BTreeMap::new();
     for end in ends.into_iter().flatten() {
@@ -78,8 +76,8 @@ async fn ends(ports: &Ports, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u
     Ok(counts)
 }
 
-async fn lines_of_rows(ports: &Ports, course: &Arc<Course>, stars: &[StarIndex]) -> Result<Vec<SettledStar>, Trouble> {
-    let loaded = match ports.state.load(course.record.run, stars).await {
+async fn lines_of_rows(running: &Running, course: &Arc<Course>, stars: &[StarIndex]) -> Result<Vec<SettledStar>, Trouble> {
+    let loaded = match running.services.state.load(course.record.run, stars).await {
         // Somebody else ended the run, and wrote the lines.
         Err(StateError::NoRun(_)) => Vec::new(),
         loaded => loaded?,

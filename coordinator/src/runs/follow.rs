@@ -5,44 +5,44 @@ use std::sync::Arc;
 use domain::id::{ModuleIndex, RunId, StarId, StarIndex};
 use domain::run::{Event, Row, TaskState};
 use services::state::{Phase, RunView};
+use store::Store;
+use store::course::Course;
 use store::runs::Selection;
 
 use crate::advance::dispatch::publish;
 use crate::advance::{News, Race};
-use crate::course::Course;
 use crate::events::accept::rewind;
-use crate::ports::Ports;
+use crate::running::Running;
 use crate::runs::holds;
 use crate::runs::standing::{self, Orders};
-use crate::trouble::{Trouble, blocking};
+use crate::trouble::Trouble;
 
 /// Stars that are looked at together.
 const BLOCK: u32 = 4096;
 
 /// What the store says that operators want of a run.
-pub(crate) async fn orders(ports: &Ports, run: RunId) -> Result<Orders, Trouble> {
-    let store = ports.store.clone();
-    blocking(move || standing::read(&store, run)).await
+pub(crate) async fn orders(store: &Store, run: RunId) -> Result<Orders, Trouble> {
+    Ok(store.ask(move |store| standing::read(store, run)).await?)
 }
 
 /// Does what the orders say and the state does not show yet.
 pub(crate) async fn follow(
-    ports: &Ports,
+    running: &Running,
     course: &Arc<Course>,
     view: &RunView,
     orders: &Orders,
 ) -> Result<(), Trouble> {
     let run = course.record.run;
     if (view.info.phase, view.info.weight) != (orders.phase, orders.weight) {
-        ports.state.set_phase(run, orders.phase, orders.weight).await?;
+        running.services.state.set_phase(run, orders.phase, orders.weight).await?;
         tracing::info!(%run, phase = %orders.phase, weight = orders.weight, "operators decided");
-        ports.wakes.admission.notify_one();
+        running.wakes.admission.notify_one();
     }
     if view.info.amended < orders.amended {
-        ports.state.amend(run, orders.amended).await?;
+        running.services.state.amend(run, orders.amended).await?;
         tracing::info!(%run, decision = orders.amended, "operators amended images");
     }
-    holds::follow(ports, course, view).await?;
+    holds::follow(running, course, view).await?;
     match orders.phase {
         Phase::Active | Phase::Paused => {}
         // Those that were not admitted yet end where they would be admitted.
@@ -50,38 +50,36 @@ pub(crate) async fn follow(
             let states = view.counts.values().flatten();
             // A star in flight that is not settled has something queued or waiting (R3).
             if states.into_iter().any(|(state, _)| matches!(state, TaskState::Queued | TaskState::Waiting)) {
-                cancel(ports, course, view.in_flight).await?;
+                cancel(running, course, view.in_flight).await?;
             }
         }
     }
     for (number, selection) in &orders.retries {
-        retry(ports, course, selection).await?;
-        let (store, number) = (ports.store.clone(), *number);
-        blocking(move || store.mark_followed(run, number)).await?;
+        retry(running, course, selection).await?;
+        let number = *number;
+        running.services.store.ask(move |store| store.mark_followed(run, number)).await?;
         tracing::info!(%run, number, ?selection, "tasks are tried again");
     }
     Ok(())
 }
 
 /// Cancels all stars in flight, also behind those that wait for their files.
-async fn cancel(ports: &Ports, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
+async fn cancel(running: &Running, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
     let mut news = News::of(course);
-    for star in ports.state.in_flight(course.record.run, in_flight).await? {
+    for star in running.services.state.in_flight(course.record.run, in_flight).await? {
         news.add(star, Event::Cancel);
     }
-    news.bring_in(ports, Race::Again).await?;
-    if news.closing > 0 {
-        ports.wakes.closing.notify_one();
-    }
+    news.bring_in(running, Race::Again).await?;
+    running.close_soon(news.closing);
     Ok(())
 }
 
 /// Opens the selected tasks again that are settled; what depends on them follows. Stars that are settled altogether are
 /// admitted again.
-async fn retry(ports: &Ports, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
+async fn retry(running: &Running, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
     let only = match selection.star {
         None => None,
-        Some(star) => match position(course, star).await? {
+        Some(star) => match position(&running.services.store, course, star).await? {
             Some(index) => Some(index.0),
             None => return Ok(()),
         },
@@ -90,23 +88,27 @@ async fn retry(ports: &Ports, course: &Arc<Course>, selection: &Selection) -> Re
     for from in (first..end).step_by(BLOCK as usize) {
         let stars: Vec<StarIndex> = (from..end.min(from.saturating_add(BLOCK))).map(StarIndex).collect();
         let mut news = News::of(course);
-        let current = ports.state.load(course.record.run, &stars).await?;
+        let current = running.services.state.load(course.record.run, &stars).await?;
         for (star, current) in stars.into_iter().zip(&current) {
             for module in selected(course, selection, &current.row) {
                 news.add(star, Event::Reopen { module });
             }
         }
-        news.bring_in(ports, Race::Again).await?;
-        publish(ports, course, &news.ready).await?;
+        news.bring_in(running, Race::Again).await?;
+        publish(running, course, &news.ready).await?;
     }
     // Admission may have passed over stars at the moment in which they were opened again.
-    rewind(ports, course.record.run).await
+    rewind(running, course.record.run).await
 }
 
 /// Where a star is in a run; `None` when it is not of it.
-pub(crate) async fn position(course: &Arc<Course>, star: StarId) -> Result<Option<StarIndex>, Trouble> {
+pub(crate) async fn position(
+    store: &Store,
+    course: &Arc<Course>,
+    star: StarId,
+) -> Result<Option<StarIndex>, Trouble> {
     let course = course.clone();
-    blocking(move || course.stars.position(star)).await
+    Ok(store.ask(move |_| course.stars.position(star)).await?)
 }
 
 /// The settled tasks of a star, whichever it is, that a selection is about.

@@ -4,30 +4,31 @@ use std::sync::Arc;
 
 use domain::id::ModuleIndex;
 use services::state::RunView;
+use store::Store;
+use store::course::Course;
 
-use crate::course::Course;
-use crate::ports::Ports;
-use crate::trouble::{Trouble, blocking};
+use crate::running::Running;
+use crate::trouble::Trouble;
 
 /// The modules of a run that are held now, sorted.
-pub(crate) async fn held(ports: &Ports, course: &Course) -> Result<Vec<ModuleIndex>, Trouble> {
-    let (store, pipeline) = (ports.store.clone(), course.record.pipeline.clone());
-    let held = blocking(move || store.held(&pipeline)).await?;
+pub(crate) async fn held(store: &Store, course: &Course) -> Result<Vec<ModuleIndex>, Trouble> {
+    let pipeline = course.record.pipeline.clone();
+    let held = store.ask(move |store| store.held(&pipeline)).await?;
     let mut modules: Vec<ModuleIndex> = held.iter().filter_map(|held| course.pipeline.index_of(&held.module)).collect();
     modules.sort_unstable();
     Ok(modules)
 }
 
 /// Lets the state hold what operators hold.
-pub(crate) async fn follow(ports: &Ports, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
-    let held = held(ports, course).await?;
+pub(crate) async fn follow(running: &Running, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
+    let held = held(&running.services.store, course).await?;
     if held == view.info.held {
         return Ok(());
     }
     let run = course.record.run;
-    ports.state.hold(run, &held).await?;
+    running.services.state.hold(run, &held).await?;
     let names: Vec<&str> = held.iter().map(|module| course.pipeline.module(*module).name.as_str()).collect();
     tracing::info!(%run, held = ?names, "operators decided");
-    ports.wakes.admission.notify_one();
+    running.wakes.admission.notify_one();
     Ok(())
 }

@@ -8,37 +8,37 @@ use std::sync::Arc;
 use domain::id::StarIndex;
 use domain::run::{Row, Star};
 use services::state::{Change, Written};
+use store::course::Course;
 use store::runs::{Selection, SettledStar};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
-use crate::course::Course;
-use crate::ports::Ports;
+use crate::running::Running;
 use crate::runs::follow::{position, selected};
-use crate::trouble::{Trouble, blocking};
+use crate::trouble::Trouble;
 
 /// Stars that are written at once.
 const AT_ONCE: usize = 256;
 
 /// Writes the rows of settled stars that the state holds as not admitted. Stars with tasks that were asked to be tried
 /// again (`retries`) are left out.
-pub(crate) async fn restore(ports: &Ports, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
+pub(crate) async fn restore(running: &Running, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
     let mut wanted = Vec::new();
     for retry in retries {
         match retry.star {
             None => wanted.push((retry.clone(), None)),
             Some(star) => {
-                wanted.extend(position(course, star).await?.map(|index| (retry.clone(), Some(index))));
+                wanted.extend(position(&running.services.store, course, star).await?.map(|index| (retry.clone(), Some(index))));
             }
         }
     }
     let (sender, mut batches) = mpsc::channel(2);
-    let (store, read_course) = (ports.store.clone(), course.clone());
-    let reading = blocking(move || read(&store, &read_course, &wanted, &sender));
+    let read_course = course.clone();
+    let reading = running.services.store.ask(move |store| read(store, &read_course, &wanted, &sender));
     let writing = async {
         let mut restored = 0;
         while let Some(batch) = batches.recv().await {
-            restored += write(ports, course, batch).await?;
+            restored += write(running, course, batch).await?;
         }
         Ok::<_, Trouble>(restored)
     };
@@ -96,7 +96,7 @@ fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settl
 }
 
 /// Writes rows of stars that are closed already; returns how many were not admitted by somebody in the meantime.
-async fn write(ports: &Ports, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
+async fn write(running: &Running, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
     let change = |(star, row): (StarIndex, Row)| Change {
         star,
         expected: Row::fresh(course.graph.nodes.len()),
@@ -104,6 +104,6 @@ async fn write(ports: &Ports, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>
         ..Change::default()
     };
     let changes: Vec<Change> = batch.into_iter().map(change).collect();
-    let written = ports.state.write(course.record.run, ports.epoch(), None, &changes).await?;
+    let written = running.services.state.write(course.record.run, running.epoch(), None, &changes).await?;
     Ok(written.into_iter().filter(|written| *written == Written::Done).count())
 }

@@ -8,14 +8,14 @@ use domain::id::{RunId, StarIndex};
 use domain::run::Row;
 use futures::future::join_all;
 use services::state::{StateError, Written};
+use store::course::Course;
 use store::runs::SettledStar;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::course::Course;
-use crate::ports::Ports;
+use crate::running::Running;
 use crate::runs::end::end_if_done;
-use crate::trouble::{Outage, Trouble, blocking};
+use crate::trouble::{Outage, Trouble};
 
 /// Stars that wait to be closed; what does not fit is named again by its timer.
 const WAITING: usize = 4096;
@@ -85,7 +85,7 @@ pub(crate) struct Settled {
 }
 
 /// Writes the lines of settled stars in batches, then forgets the stars.
-pub(crate) async fn write_lines(ports: Ports, closings: Closings, mut settled: mpsc::Receiver<Settled>) {
+pub(crate) async fn write_lines(running: Running, mut settled: mpsc::Receiver<Settled>) {
     let mut outage = Outage::of("settled batches");
     while let Some(first) = settled.recv().await {
         let mut batch = vec![first];
@@ -102,40 +102,43 @@ pub(crate) async fn write_lines(ports: Ports, closings: Closings, mut settled: m
         for (run, batch) in by_run {
             // Lines that are written twice say the same, but need not be written at every try.
             let mut is_written = false;
-            while let Err(trouble) = close(&ports, &batch, &mut is_written).await {
-                outage.wait(&trouble).await;
+            loop {
+                let closed = close(&running, &batch, &mut is_written).await;
+                match running.of_run(run, closed).await {
+                    Ok(_) => break,
+                    Err(trouble) => outage.wait(&trouble).await,
+                }
             }
             outage.over();
             for done in &batch {
-                closings.done(run, done.line.star);
+                running.closings.done(run, done.line.star);
             }
         }
-        ports.wakes.admission.notify_one();
+        running.wakes.admission.notify_one();
     }
 }
 
 /// Writes the lines of stars of one run, forgets the stars, and ends the run after the last one.
-async fn close(ports: &Ports, batch: &[Settled], is_written: &mut bool) -> Result<(), Trouble> {
+async fn close(running: &Running, batch: &[Settled], is_written: &mut bool) -> Result<(), Trouble> {
     let Some(first) = batch.first() else { return Ok(()) };
     let run = first.course.record.run;
     if !*is_written {
         let lines: Vec<SettledStar> = batch.iter().map(|done| done.line.clone()).collect();
-        let store = ports.store.clone();
-        blocking(move || store.append_settled(run, &lines)).await?;
+        running.services.store.ask(move |store| store.append_settled(run, &lines)).await?;
         *is_written = true;
     }
-    let closed = join_all(batch.iter().map(|done| ports.state.closed(run, done.line.star, &done.row))).await;
+    let closed = join_all(batch.iter().map(|done| running.services.state.closed(run, done.line.star, &done.row))).await;
     for (done, closed) in batch.iter().zip(closed) {
         match closed {
             // Reopened since, or the run is over: neither is this star's matter any more.
             Ok(Written::Done) => {
-                ports.counters.closed.inc();
-                ports.hooks.star_ended(&done.course, done.line.star, done.line.end);
+                running.counters.closed.inc();
+                running.hooks.star_ended(&done.course, done.line.star, done.line.end);
             }
             Ok(Written::Lost) => {}
             Err(StateError::NoRun(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
-    end_if_done(ports, &first.course).await
+    end_if_done(running, &first.course).await
 }

@@ -9,9 +9,9 @@ use domain::pipeline::Module;
 use domain::run::{Row, TaskState};
 use services::state::{Admission, Detail, StarView};
 use store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
+use store::course::Course;
 use store::runs::StarEnd;
 
-use crate::course::Course;
 
 /// How a star ended, the worst of its tasks deciding.
 pub(super) fn star_end(view: &StarView) -> StarEnd {

@@ -1,20 +1,20 @@
-//! The loops over `sas.events` and `sas.completions`: wait, decide, act, acknowledge.
+//! The loop over `sas.completions`: wait, decide, act, acknowledge.
 //!
-//! A message is acknowledged only after its consequences are confirmed (R4). While something is out of reach, deliveries are
-//! kept unanswered; a message that cannot be read goes to the dead letters with a reason and never ends a loop.
+//! A completion is acknowledged only after its consequences are confirmed (R4). While something is out of reach, deliveries are
+//! kept unanswered; a message that cannot be read goes to the dead letters with a reason, and completions of a run that is set
+//! aside are dropped: their attempts are repeated when it goes on, and find their results.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::id::{ModuleIndex, RunId, Task};
-use domain::message::{Completion, DatasetEvent, Report, parse_completion};
+use domain::message::{Completion, Report, parse_completion};
 use domain::outcome::{Outcome, PlatformErrorKind};
-use domain::pipeline::Pipeline;
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
-use futures::future::join_all;
-use services::queue::{Consumer, Delivery, QueueName, Receipt};
+use services::queue::{Consumer, Delivery, QueueName};
 use services::state::{Detail, StateError};
+use store::course::Course;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -23,9 +23,8 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::verdict::verdict;
 use crate::advance::{News, Race};
-use crate::course::Course;
-use crate::events::accept::{Accepted, accept};
-use crate::ports::Ports;
+use crate::deliveries::{Receipts, acknowledge, bury, consume};
+use crate::running::{Running, Services};
 use crate::settle::gone;
 use crate::trouble::{Outage, Trouble};
 
@@ -38,53 +37,18 @@ const FILL: Duration = Duration::from_millis(2);
 /// Unanswered completions: a batch that is decided, some whose messages are confirmed, one that is filled.
 const COMPLETIONS_AHEAD: u16 = 4096;
 
-/// Unanswered events; one is accepted after the other.
-const EVENTS_AHEAD: u16 = 4;
-
-type Receipts = Vec<Box<dyn Receipt>>;
-
-/// Accepts dataset events until `shutdown`.
-pub(crate) async fn events(ports: Ports, pipelines: Arc<[Pipeline]>, shutdown: CancellationToken) {
-    let Some(mut consumer) = consume(&ports, QueueName::Events, EVENTS_AHEAD, &shutdown).await else { return };
-    let mut outage = Outage::of("dataset events");
-    while let Some(delivery) = shutdown.run_until_cancelled(consumer.next()).await {
-        ports.counters.events.inc();
-        let event = match DatasetEvent::from_json(&delivery.body) {
-            Ok(event) => event,
-            Err(unreadable) => {
-                bury(&ports, delivery.receipt, &unreadable.to_string()).await;
-                continue;
-            }
-        };
-        let accepted = loop {
-            match accept(&ports, &pipelines, event.clone()).await {
-                Ok(accepted) => break accepted,
-                Err(trouble) => outage.wait(&trouble).await,
-            }
-            if shutdown.is_cancelled() {
-                return;
-            }
-        };
-        outage.over();
-        match accepted {
-            Accepted::Taken => acknowledge(vec![delivery.receipt]).await,
-            Accepted::Refused(reason) => bury(&ports, delivery.receipt, &reason).await,
-        }
-    }
-}
-
 /// Brings completions into the state until `shutdown`.
-pub(crate) async fn completions(ports: Ports, shutdown: CancellationToken) {
-    let Some(mut consumer) = consume(&ports, QueueName::Completions, COMPLETIONS_AHEAD, &shutdown).await else {
+pub(crate) async fn completions(running: Running, shutdown: CancellationToken) {
+    let Some(mut consumer) = consume(&running.services, QueueName::Completions, COMPLETIONS_AHEAD, &shutdown).await else {
         return;
     };
     // While the messages of one batch are confirmed, the next one is decided.
     let (sender, decided) = mpsc::channel(4);
-    let publishing = confirm(&ports, decided, &shutdown);
+    let publishing = confirm(&running, decided, &shutdown);
     let deciding = async {
         let mut outage = Outage::of("completions");
         while let Some(batch) = shutdown.run_until_cancelled(next_batch(consumer.as_mut())).await {
-            let Some(batch) = decide(&ports, batch, &mut outage, &shutdown).await else { break };
+            let Some(batch) = decide(&running, batch, &mut outage, &shutdown).await else { break };
             if sender.send(batch).await.is_err() {
                 break;
             }
@@ -115,72 +79,74 @@ async fn next_batch(consumer: &mut dyn Consumer) -> Vec<Delivery> {
 
 /// Brings a batch into the state; `None` at shutdown.
 async fn decide(
-    ports: &Ports,
+    running: &Running,
     batch: Vec<Delivery>,
     outage: &mut Outage,
     shutdown: &CancellationToken,
 ) -> Option<Decided> {
     let mut receipts = Vec::with_capacity(batch.len());
     let mut by_run: BTreeMap<RunId, Vec<Completion>> = BTreeMap::new();
-    ports.counters.completions.inc_by(batch.len() as u64);
+    running.counters.completions.inc_by(batch.len() as u64);
     for delivery in batch {
         match parse_completion(&delivery.body) {
             Ok(completion) => {
                 by_run.entry(completion.run).or_default().push(completion);
                 receipts.push(delivery.receipt);
             }
-            Err(unreadable) => bury(ports, delivery.receipt, &unreadable.to_string()).await,
+            Err(unreadable) => bury(&running.counters, delivery.receipt, &unreadable.to_string()).await,
         }
     }
     let mut brought_in = Vec::new();
     for (run, completions) in by_run {
         let mut news = None;
-        while let Err(trouble) = bring_in(ports, run, &completions, &mut news).await {
-            outage.wait(&trouble).await;
+        loop {
+            let done = bring_in(running, run, &completions, &mut news).await;
+            match running.of_run(run, done).await {
+                Ok(_) => break,
+                Err(trouble) => outage.wait(&trouble).await,
+            }
             if shutdown.is_cancelled() {
                 return None;
             }
         }
         outage.over();
         if let Some(news) = news {
-            if news.closing > 0 {
-                ports.wakes.closing.notify_one();
-            }
+            running.close_soon(news.closing);
             brought_in.push(news);
         }
     }
-    ports.wakes.admission.notify_one();
+    running.wakes.admission.notify_one();
     Some(Decided { news: brought_in, receipts })
 }
 
 /// Brings the completions of one run in; after trouble it goes on with what is left in `news`.
 async fn bring_in(
-    ports: &Ports,
+    running: &Running,
     run: RunId,
     completions: &[Completion],
     news: &mut Option<News>,
 ) -> Result<(), Trouble> {
     if news.is_none() {
-        let Some(course) = ports.catalog.course(run).await? else {
-            tracing::debug!(%run, "completions of a run that the store does not know");
+        let Some(course) = running.course(run).await? else {
+            tracing::debug!(%run, "completions of a run that is set aside, or that the store does not know");
             return Ok(());
         };
         let mut fresh = News::of(&course);
         for completion in completions {
             if completion.task.star.0 < course.stars.len() {
-                add(ports, &mut fresh, completion).await?;
+                add(running, &mut fresh, completion).await?;
             }
         }
         *news = Some(fresh);
     }
     match news {
-        Some(news) => news.bring_in(ports, Race::Again).await,
+        Some(news) => news.bring_in(running, Race::Again).await,
         None => Ok(()),
     }
 }
 
 /// Adds what a completion says to the news of its star.
-async fn add(ports: &Ports, news: &mut News, completion: &Completion) -> Result<(), Trouble> {
+async fn add(running: &Running, news: &mut News, completion: &Completion) -> Result<(), Trouble> {
     let Task { star, module } = completion.task;
     let attempt = completion.attempt;
     let course = news.course.clone();
@@ -195,14 +161,14 @@ async fn add(ports: &Ports, news: &mut News, completion: &Completion) -> Result<
     if let Outcome::Succeeded(success) = outcome
         && success.nondeterministic
     {
-        ports.counters.nondeterministic.inc();
+        running.counters.nondeterministic.inc();
     }
     let event = Event::Ended { module, attempt, verdict: verdict(&course.pipeline, definition, attempt, outcome) };
     news.add(star, Step { event, detail: Detail::of(completion) });
     if let Outcome::Errored(error) = outcome
         && error.kind == PlatformErrorKind::InputLost
     {
-        for producer in lost_upstream(ports, &course, completion).await? {
+        for producer in lost_upstream(&running.services, &course, completion).await? {
             tracing::warn!(run = %course.record.run, star = star.0, module = producer.0, "its result is gone: made again");
             news.add(star, Event::Reopen { module: producer });
         }
@@ -212,12 +178,12 @@ async fn add(ports: &Ports, news: &mut News, completion: &Completion) -> Result<
 
 /// Modules upstream whose committed result is not in the store any more.
 async fn lost_upstream(
-    ports: &Ports,
+    services: &Services,
     course: &Arc<Course>,
     completion: &Completion,
 ) -> Result<Vec<ModuleIndex>, Trouble> {
     let Task { star, module } = completion.task;
-    let view = match ports.state.star(course.record.run, star).await {
+    let view = match services.state.star(course.record.run, star).await {
         Ok(view) => view,
         Err(StateError::NoRun(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
@@ -229,17 +195,21 @@ async fn lost_upstream(
     // It may be on its way again: this completion need not be the first to miss it.
     let made = |producer: &ModuleIndex| view.star.row.cell(*producer).state == TaskState::Succeeded;
     let upstream = course.pipeline.module(module).upstream.iter().copied().filter(made).collect();
-    gone(ports, course, star, &view, upstream).await
+    gone(&services.store, course, star, &view, upstream).await
 }
 
 /// Publishes what decided batches made ready, then acknowledges their completions.
-async fn confirm(ports: &Ports, mut decided: mpsc::Receiver<Decided>, shutdown: &CancellationToken) {
+async fn confirm(running: &Running, mut decided: mpsc::Receiver<Decided>, shutdown: &CancellationToken) {
     let mut outage = Outage::of("task messages");
     while let Some(batch) = decided.recv().await {
         for News { course, ready, .. } in &batch.news {
             // What was confirmed before trouble is sent twice: the claim is the fence.
-            while let Err(trouble) = publish(ports, course, ready).await {
-                outage.wait(&trouble).await;
+            loop {
+                let done = publish(running, course, ready).await;
+                match running.of_run(course.record.run, done).await {
+                    Ok(_) => break,
+                    Err(trouble) => outage.wait(&trouble).await,
+                }
                 if shutdown.is_cancelled() {
                     return;
                 }
@@ -250,37 +220,3 @@ async fn confirm(ports: &Ports, mut decided: mpsc::Receiver<Decided>, shutdown: 
     }
 }
 
-async fn acknowledge(receipts: Receipts) {
-    for answer in join_all(receipts.into_iter().map(Receipt::ack)).await {
-        if let Err(error) = answer {
-            tracing::debug!(%error, "not acknowledged: it comes again, and changes nothing");
-        }
-    }
-}
-
-async fn bury(ports: &Ports, receipt: Box<dyn Receipt>, reason: &str) {
-    ports.counters.unreadable.inc();
-    tracing::warn!(reason, "a message that cannot be read goes to the dead letters");
-    if let Err(error) = receipt.bury(reason).await {
-        tracing::debug!(%error, "not buried: it comes again");
-    }
-}
-
-async fn consume(
-    ports: &Ports,
-    queue: QueueName,
-    prefetch: u16,
-    shutdown: &CancellationToken,
-) -> Option<Box<dyn Consumer>> {
-    let mut outage = Outage::of("consumers");
-    while !shutdown.is_cancelled() {
-        match ports.queue.consume(queue.clone(), prefetch).await {
-            Ok(consumer) => {
-                outage.over();
-                return Some(consumer);
-            }
-            Err(error) => outage.wait(&error.into()).await,
-        }
-    }
-    None
-}

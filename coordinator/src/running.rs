@@ -1,4 +1,5 @@
-//! What every part of the coordinator talks to, and the epoch that it believes in.
+//! What the parts of a coordinator ask, and what is theirs alone while it runs: the epoch that it believes in, nudges between
+//! the loops, counters, stars on their way to be closed, what is set aside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,23 +7,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
+use store::course::Courses;
 use tokio::sync::Notify;
 
-use crate::course::Catalog;
+use crate::aside::Aside;
 use crate::hooks::Hooks;
 use crate::metrics::Counters;
-use crate::trouble::{Trouble, blocking};
+use crate::settle::Closings;
+use crate::trouble::Trouble;
 
-/// The coordinator's surroundings; clones are the same.
+/// What is asked: store, broker, state, and what is fixed of runs. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Ports {
+pub(crate) struct Services {
     pub(crate) store: Store,
     pub(crate) queue: SharedQueue,
     pub(crate) state: SharedState,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) courses: Courses,
+}
+
+impl Services {
+    pub(crate) fn new(store: Store, queue: SharedQueue, state: SharedState) -> Self {
+        Self { courses: Courses::new(store.clone()), store, queue, state }
+    }
+}
+
+/// A coordinator at work; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) services: Services,
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) closings: Closings,
+    pub(crate) aside: Aside,
     epoch: Arc<AtomicU64>,
 }
 
@@ -37,16 +54,15 @@ pub(crate) struct Wakes {
     pub(crate) comparison: Notify,
 }
 
-impl Ports {
-    pub(crate) fn new(store: Store, queue: SharedQueue, state: SharedState, hooks: Hooks, counters: Counters) -> Self {
+impl Running {
+    pub(crate) fn new(services: Services, hooks: Hooks, counters: Counters, closings: Closings) -> Self {
         Self {
-            catalog: Arc::new(Catalog::new(store.clone())),
-            store,
-            queue,
-            state,
+            services,
             counters,
             hooks,
             wakes: Arc::default(),
+            closings,
+            aside: Aside::default(),
             epoch: Arc::default(),
         }
     }
@@ -59,18 +75,17 @@ impl Ports {
     /// Looks at the epoch again. A state without one, or with an older one than the store knows, was lost or rolled back:
     /// its next life begins. Two coordinators that see this at once begin the same one.
     pub(crate) async fn look_at_epoch(&self) -> Result<u64, Trouble> {
+        let Services { store, state, .. } = &self.services;
         // The state first: an epoch is in the store before it is in the state.
-        let held = self.state.epoch().await?;
-        let store = self.store.clone();
-        let known = blocking(move || store.newest_epoch()).await?;
+        let held = state.epoch().await?;
+        let known = store.ask(|store| store.newest_epoch()).await?;
         if held > known {
             return Err(Trouble::Foreign { held, known });
         }
         let mut epoch = held;
         if held < known || held == 0 {
-            let store = self.store.clone();
-            blocking(move || store.begin_epoch(known + 1)).await?;
-            epoch = self.state.begin_epoch(known + 1).await?;
+            store.ask(move |store| store.begin_epoch(known + 1)).await?;
+            epoch = state.begin_epoch(known + 1).await?;
             tracing::info!(epoch, before = held, "an epoch begins");
             self.wakes.comparison.notify_one();
         }
@@ -81,7 +96,14 @@ impl Ports {
     /// The same after the state refused an epoch: whoever began the one in force may have died before all runs had it.
     pub(crate) async fn mend_epoch(&self) -> Result<(), Trouble> {
         let epoch = self.look_at_epoch().await?;
-        self.state.begin_epoch(epoch).await?;
+        self.services.state.begin_epoch(epoch).await?;
         Ok(())
+    }
+
+    /// Wakes whoever closes stars when there are any.
+    pub(crate) fn close_soon(&self, stars: u32) {
+        if stars > 0 {
+            self.wakes.closing.notify_one();
+        }
     }
 }

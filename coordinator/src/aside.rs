@@ -1,0 +1,274 @@
+//! Damage stays where it is: what is a run's own, or an event's, sets that run or event aside, is said once, and stops nobody
+//! else.
+//!
+//! Nothing is mended here. What was set aside over a file is taken up again when the file is another; what was set aside over
+//! the state, when the state has forgotten the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::error::chain;
+use domain::id::{EventId, RunId};
+use services::state::{RunView, StateError};
+use store::course::Course;
+use store::{Store, StoreError, paths};
+
+use crate::running::Running;
+use crate::trouble::Trouble;
+
+/// Whose trouble it may be besides everybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// A run's.
+    Run(RunId),
+    /// A dataset event's.
+    Event(EventId),
+}
+
+/// What is set aside, and over what; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Aside {
+    known: Arc<Mutex<BTreeMap<Owner, Over>>>,
+}
+
+/// Over what something is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Over {
+    /// A file of the store that was as `seen` says.
+    File { path: PathBuf, seen: Option<Seen> },
+    /// What the state holds.
+    State,
+}
+
+/// A file at one time: number, length, and when it or its permissions changed last.
+type Seen = (u64, u64, i64, i64);
+
+fn look(path: &Path) -> Option<Seen> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
+}
+
+impl Aside {
+    /// Whether nothing is to be done for `owner` now.
+    pub(crate) fn holds(&self, owner: Owner) -> bool {
+        self.known().contains_key(&owner)
+    }
+
+    /// How many runs, and how many events, are set aside.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let known = self.known();
+        let runs = known.keys().filter(|owner| matches!(owner, Owner::Run(_))).count();
+        (runs, known.len() - runs)
+    }
+
+    /// Sets aside, and says so unless it is already.
+    fn set(&self, owner: Owner, over: Over, trouble: &Trouble) {
+        if self.known().insert(owner, over).is_some() {
+            return;
+        }
+        match owner {
+            Owner::Run(run) => {
+                tracing::error!(%run, error = chain(trouble), "the run is set aside: all others go on");
+            }
+            Owner::Event(event) => {
+                tracing::error!(%event, error = chain(trouble), "the event is set aside: all others go on");
+            }
+        }
+    }
+
+    /// Takes up again what is not any more as it was when it was set aside; `held` are the runs that the state knows. Looks at
+    /// files, and blocks on the disk.
+    pub(crate) fn take_up(&self, held: &BTreeSet<RunId>) {
+        let is_mended = |owner: &Owner, over: &Over| match (over, owner) {
+            (Over::File { path, seen }, _) => look(path) != *seen,
+            (Over::State, Owner::Run(run)) => !held.contains(run),
+            (Over::State, Owner::Event(_)) => true,
+        };
+        // Nobody waits for the disk with the lock.
+        let before = self.known().clone();
+        for (owner, _) in before.iter().filter(|(owner, over)| is_mended(owner, over)) {
+            self.known().remove(owner);
+            tracing::info!(?owner, "what was damaged is not as it was: it is taken up again");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Owner, Over>> {
+        // Entries are inserted and removed whole, whatever panics between two of them.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose trouble it is that came up in what was done for `owner`, and over what; `None` when it is everybody's.
+fn owner_of(store: &Store, owner: Owner, trouble: &Trouble) -> Option<(Owner, Over)> {
+    let file = |path: &Path| Over::File { path: path.to_owned(), seen: None };
+    match trouble {
+        // The one that is named, whoever's work brought it up.
+        Trouble::State(StateError::Damaged { run, .. }) => Some((Owner::Run(*run), Over::State)),
+        Trouble::Store(StoreError::Damaged { path, .. } | StoreError::Newer { path, .. }) => Some((owner, file(path))),
+        Trouble::Store(StoreError::Io { path, source, .. }) => {
+            let its_own = match owner {
+                Owner::Run(run) => paths::run(run),
+                Owner::Event(event) => paths::event(event).with_extension(""),
+            };
+            let name = its_own.file_name()?.to_string_lossy().into_owned();
+            let below = path.strip_prefix(store.root()).ok()?;
+            let is_its_own = below.components().any(|part| part.as_os_str().to_string_lossy().starts_with(&name));
+            (is_its_own && is_for_good(source)).then(|| (owner, file(path)))
+        }
+        Trouble::Store(
+            StoreError::NotAStore(_)
+            | StoreError::Format { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::BadPath { .. },
+        )
+        | Trouble::State(
+            StateError::Unreachable(_)
+            | StateError::Epoch { .. }
+            | StateError::NoRun(_)
+            | StateError::Misconfigured(_)
+            | StateError::Unexpected(_),
+        )
+        | Trouble::Queue(_)
+        | Trouble::Agent(_)
+        | Trouble::Contended { .. }
+        | Trouble::Foreign { .. } => None,
+    }
+}
+
+/// Whether waiting does not mend an error of reading a file.
+pub(crate) fn is_for_good(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::NotFound
+            | E::NotADirectory
+            | E::IsADirectory
+            | E::InvalidData
+            | E::InvalidInput
+            | E::InvalidFilename
+            | E::PermissionDenied
+    )
+}
+
+impl Running {
+    /// What came of something that was done for one run: `None` when the trouble is that run's own, which is then set aside,
+    /// or when it ended meanwhile. Everybody's trouble is an error.
+    pub(crate) async fn of_run<T>(&self, run: RunId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        match done {
+            Err(Trouble::State(StateError::NoRun(run))) => {
+                tracing::debug!(%run, "the run ended meanwhile");
+                Ok(None)
+            }
+            done => self.of(Owner::Run(run), done).await,
+        }
+    }
+
+    /// The same of a dataset event that is on record.
+    pub(crate) async fn of_event<T>(&self, event: EventId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        self.of(Owner::Event(event), done).await
+    }
+
+    async fn of<T>(&self, owner: Owner, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        let trouble = match done {
+            Ok(done) => return Ok(Some(done)),
+            Err(trouble) => trouble,
+        };
+        let Some((owner, over)) = owner_of(&self.services.store, owner, &trouble) else { return Err(trouble) };
+        let over = self.services.store.ask(move |store| seen_now(store, over)).await?;
+        self.aside.set(owner, over, &trouble);
+        Ok(None)
+    }
+
+    /// What is fixed of a run; `None` when no such run was ever accepted, or it is set aside.
+    pub(crate) async fn course(&self, run: RunId) -> Result<Option<Arc<Course>>, Trouble> {
+        if self.aside.holds(Owner::Run(run)) {
+            return Ok(None);
+        }
+        let found = self.services.courses.find(run).await.map_err(Trouble::from);
+        Ok(self.of_run(run, found).await?.flatten())
+    }
+
+    /// How a run stands in the state; `None` when it is not there, or is set aside.
+    pub(crate) async fn view(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
+        if self.aside.holds(Owner::Run(run)) {
+            return Ok(None);
+        }
+        let found = self.services.state.run(run).await.map_err(Trouble::from);
+        Ok(self.of_run(run, found).await?.flatten())
+    }
+}
+
+/// Looks at the file. In the place of a store that went away every file looks damaged, which is everybody's trouble.
+fn seen_now(store: &Store, over: Over) -> Result<Over, StoreError> {
+    match over {
+        Over::File { path, .. } => {
+            Store::open(store.root())?;
+            Ok(Over::File { seen: look(&path), path })
+        }
+        Over::State => Ok(Over::State),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> RunId {
+        "8a6e0804-2bd0-4672-b79d-d97027f9071a".parse().unwrap()
+    }
+
+    fn other() -> RunId {
+        "8a6e0804-2bd0-4672-b79d-d97027f9071b".parse().unwrap()
+    }
+
+    fn io(path: PathBuf, kind: std::io::ErrorKind) -> Trouble {
+        StoreError::Io { doing: "read", path, source: kind.into() }.into()
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::init(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn trouble_has_an_owner_or_is_everybodys() {
+        use std::io::ErrorKind as E;
+        let (_directory, store) = store();
+        let mine = store.at(paths::run(run())).join("control/000001.json");
+        let owner = |trouble: Trouble| owner_of(&store, Owner::Run(run()), &trouble).map(|(owner, _)| owner);
+        let damaged = |path: &Path| StoreError::Damaged { path: path.to_owned(), reason: String::new() };
+        let own = Some(Owner::Run(run()));
+        assert_eq!(owner(damaged(&mine).into()), own);
+        assert_eq!(owner(StoreError::Newer { path: mine.clone(), found: 9 }.into()), own);
+        assert_eq!(owner(io(mine.clone(), E::PermissionDenied)), own);
+        assert_eq!(owner(io(mine, E::TimedOut)), None, "a network file system that does not answer");
+        assert_eq!(owner(io(store.at("control/sequence"), E::PermissionDenied)), None, "not the run's");
+        let rivals = StateError::Damaged { run: other(), reason: String::new() };
+        assert_eq!(owner(rivals.into()), Some(Owner::Run(other())), "the one that is named");
+        assert_eq!(owner(StateError::Unreachable(String::new()).into()), None);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_taken_up_when_its_file_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.json");
+        std::fs::write(&path, "{").unwrap();
+        let aside = Aside::default();
+        let over = Over::File { path: path.clone(), seen: look(&path) };
+        let trouble = Trouble::from(StoreError::Damaged { path: path.clone(), reason: String::new() });
+        aside.set(Owner::Run(run()), over, &trouble);
+        aside.set(Owner::Run(other()), Over::State, &trouble);
+        assert_eq!(aside.count(), (2, 0));
+        aside.take_up(&BTreeSet::from([run(), other()]));
+        assert_eq!(aside.count(), (2, 0), "nothing is another");
+        std::fs::write(&path, "{}").unwrap();
+        aside.take_up(&BTreeSet::from([other()]));
+        assert!(!aside.holds(Owner::Run(run())) && aside.holds(Owner::Run(other())));
+        aside.take_up(&BTreeSet::new());
+        assert_eq!(aside.count(), (0, 0), "the state forgot it");
+    }
+}
