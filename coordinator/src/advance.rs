@@ -137,7 +137,11 @@ impl News {
 
 /// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that they are admitted
 /// again, when there is need for them: keys make what is done free. Their lines in the settled batches are taken back first.
-async fn withdraw(running: &Running, course: &Arc<Course>, stars: &[(StarIndex, &Star)]) -> Result<Vec<Change>, Trouble> {
+async fn withdraw(
+    running: &Running,
+    course: &Arc<Course>,
+    stars: &[(StarIndex, &Star)],
+) -> Result<Vec<Change>, Trouble> {
     let line =
         |star| SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None, reason: None };
     let lines: Vec<SettledStar> = stars.iter().map(|(star, _)| line(*star)).collect();

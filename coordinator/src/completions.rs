@@ -39,7 +39,8 @@ const COMPLETIONS_AHEAD: u16 = 4096;
 
 /// Brings completions into the state until `shutdown`.
 pub(crate) async fn completions(running: Running, shutdown: CancellationToken) {
-    let Some(mut consumer) = consume(&running.services, QueueName::Completions, COMPLETIONS_AHEAD, &shutdown).await else {
+    let Some(mut consumer) = consume(&running.services, QueueName::Completions, COMPLETIONS_AHEAD, &shutdown).await
+    else {
         return;
     };
     // While the messages of one batch are confirmed, the next one is decided.
@@ -219,4 +220,3 @@ async fn confirm(running: &Running, mut decided: mpsc::Receiver<Decided>, shutdo
         acknowledge(batch.receipts).await;
     }
 }
-

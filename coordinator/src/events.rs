@@ -23,7 +23,9 @@ const EVENTS_AHEAD: u16 = 4;
 
 /// Accepts dataset events until `shutdown`.
 pub(crate) async fn events(running: Running, pipelines: Arc<[Pipeline]>, shutdown: CancellationToken) {
-    let Some(mut consumer) = consume(&running.services, QueueName::Events, EVENTS_AHEAD, &shutdown).await else { return };
+    let Some(mut consumer) = consume(&running.services, QueueName::Events, EVENTS_AHEAD, &shutdown).await else {
+        return;
+    };
     let mut outage = Outage::of("dataset events");
     while let Some(delivery) = shutdown.run_until_cancelled(consumer.next()).await {
         running.counters.events.inc();

@@ -122,7 +122,11 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     /// Hooks, and the work of telling them, which ends with the last clone.
-    pub(crate) fn new(all: Vec<Hook>, store: Store, counters: Counters) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn new(
+        all: Vec<Hook>,
+        store: Store,
+        counters: Counters,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (waiting, happened) = mpsc::channel(WAITING);
         let all: Arc<[Hook]> = all.into();
         let (hooks, count) = (all.clone(), counters.clone());

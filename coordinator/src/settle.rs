@@ -220,7 +220,12 @@ fn is_newer(error: &AgentError) -> bool {
 }
 
 /// Has committed results that are not there any more made again; whether there are any.
-async fn make_again(running: &Running, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<bool, Trouble> {
+async fn make_again(
+    running: &Running,
+    course: &Arc<Course>,
+    star: StarIndex,
+    view: &StarView,
+) -> Result<bool, Trouble> {
     let gone = gone(&running.services.store, course, star, view, course.graph.modules().collect()).await?;
     if gone.is_empty() {
         return Ok(false);

@@ -18,9 +18,9 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
+use crate::running::Running;
 use crate::runs::end::end_if_done;
 use crate::runs::follow;
-use crate::running::Running;
 use crate::trouble::{Outage, Trouble};
 
 /// Timers of each kind that are taken at once.

@@ -1,9 +1,7 @@
 //! How errors are told.
 
-use std::error::Error;
-
 /// An error with its causes on one line; one that says the same as its cause is said once.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     let mut lines: Vec<String> = causes.collect();
     lines.dedup();

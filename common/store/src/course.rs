@@ -145,9 +145,10 @@ mod tests {
             accepted: jiff::Timestamp::UNIX_EPOCH,
             stars: 2,
             only_group: None,
-            definition: "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
+            definition:
+                "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
                 [modules.M]\nimage = 'i'\nclass = 'default'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n"
-                .to_owned(),
+                    .to_owned(),
             data_model: String::new(),
         };
         store.create_run(&record, &[StarId::of_simulator(1), StarId::of_simulator(2)]).unwrap();

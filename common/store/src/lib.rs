@@ -217,9 +217,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
         Ok(Stamp { format: Some(found) }) if found > STORE_FORMAT => return Err(StoreError::Newer { path, found }),
         Ok(_) | Err(_) => {}
     }
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
+    serde_json::from_slice(&body).map(Some).map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
 }
 
 /// Names in a directory, sorted; none when it is not there.

@@ -29,7 +29,11 @@ pub(crate) enum Accepted {
 }
 
 /// Accepts an event, for the first time or again.
-pub(crate) async fn accept(running: &Running, pipelines: &[Pipeline], event: DatasetEvent) -> Result<Accepted, Trouble> {
+pub(crate) async fn accept(
+    running: &Running,
+    pipelines: &[Pipeline],
+    event: DatasetEvent,
+) -> Result<Accepted, Trouble> {
     let (id, pipelines) = (event.event_id(), pipelines.to_vec());
     let begun = running.services.store.ask(move |store| begin(store, &pipelines, &event)).await;
     let started = match begun {

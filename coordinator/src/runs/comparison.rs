@@ -80,9 +80,23 @@ async fn compare(running: &Running, pipelines: &[Pipeline], still: &mut BTreeSet
     Ok(())
 }
 
-/// Runs in the store, oldest first, and whether their records can be read.
+/// Runs in the store, oldest first, and whether their records can be read: one that cannot hides no other.
 fn read_runs(store: &Store) -> Result<Vec<(RunId, Result<(), StoreError>)>, StoreError> {
-    Ok(store.runs()?.into_iter().rev().map(|record| (record.run, Ok(()))).collect())
+    let path = store.at("runs");
+    let failed = |source| StoreError::Io { doing: "list", path: path.clone(), source };
+    let mut runs = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(run) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match store.run(run) {
+            // Being accepted at this moment.
+            Ok(None) => {}
+            Ok(Some(record)) => runs.push((record.horizon, run, Ok(()))),
+            Err(error) => runs.push((0, run, Err(error))),
+        }
+    }
+    runs.sort_by_key(|(horizon, run, _)| (*horizon, *run));
+    Ok(runs.into_iter().map(|(_, run, read)| (run, read)).collect())
 }
 
 /// Enters a run into the state that is not over, and not set aside.

@@ -76,7 +76,11 @@ async fn ends(running: &Running, course: &Arc<Course>) -> Result<BTreeMap<StarEn
     Ok(counts)
 }
 
-async fn lines_of_rows(running: &Running, course: &Arc<Course>, stars: &[StarIndex]) -> Result<Vec<SettledStar>, Trouble> {
+async fn lines_of_rows(
+    running: &Running,
+    course: &Arc<Course>,
+    stars: &[StarIndex],
+) -> Result<Vec<SettledStar>, Trouble> {
     let loaded = match running.services.state.load(course.record.run, stars).await {
         // Somebody else ended the run, and wrote the lines.
         Err(StateError::NoRun(_)) => Vec::new(),

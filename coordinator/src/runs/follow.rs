@@ -102,11 +102,7 @@ async fn retry(running: &Running, course: &Arc<Course>, selection: &Selection) -
 }
 
 /// Where a star is in a run; `None` when it is not of it.
-pub(crate) async fn position(
-    store: &Store,
-    course: &Arc<Course>,
-    star: StarId,
-) -> Result<Option<StarIndex>, Trouble> {
+pub(crate) async fn position(store: &Store, course: &Arc<Course>, star: StarId) -> Result<Option<StarIndex>, Trouble> {
     let course = course.clone();
     Ok(store.ask(move |_| course.stars.position(star)).await?)
 }

@@ -28,7 +28,9 @@ pub(crate) async fn restore(running: &Running, course: &Arc<Course>, retries: &[
         match retry.star {
             None => wanted.push((retry.clone(), None)),
             Some(star) => {
-                wanted.extend(position(&running.services.store, course, star).await?.map(|index| (retry.clone(), Some(index))));
+                wanted.extend(
+                    position(&running.services.store, course, star).await?.map(|index| (retry.clone(), Some(index))),
+                );
             }
         }
     }

@@ -12,7 +12,6 @@ use store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
 use store::course::Course;
 use store::runs::StarEnd;
 
-
 /// How a star ended, the worst of its tasks deciding.
 pub(super) fn star_end(view: &StarView) -> StarEnd {
     let missing = view.details.iter().any(|(module, detail)| {

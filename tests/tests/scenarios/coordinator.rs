@@ -189,7 +189,7 @@ async fn webhook() -> Result<(Arc<Mutex<Vec<serde_json::Value>>>, String)> {
     Ok((posts, address))
 }
 
-async fn ask(address: &str, path: &str) -> Result<String> {
+pub(crate) async fn ask(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -4,6 +4,7 @@ mod cli;
 mod cluster;
 mod compose;
 mod coordinator;
+mod damage;
 mod expressions;
 mod levers;
 mod pipeline_light;

@@ -265,7 +265,7 @@ impl<'a> Shell<'a> {
             let after_failure = self.state(module).is_lost() && verdict == Verdict::Succeeded;
             assert!(is_first || after_failure, "R2: {event:?} was taken twice");
         }
-        self.queued.extend(&advanced.queued);
+        self.queued.extend(advanced.queued.iter().map(|(module, attempt)| (*module, *attempt)));
         self.timers.extend(advanced.waits.keys());
         self.star = advanced.star;
         let waiting = self.graph.modules().filter(|module| self.state(*module) == TaskState::Waiting);
