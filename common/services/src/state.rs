@@ -16,6 +16,7 @@
 //!
 //! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
+mod claim;
 pub mod memory;
 pub mod redis;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -179,80 +181,6 @@ pub struct Ready {
     pub attempt: u32,
     /// Its class.
     pub class: ClassName,
-}
-
-/// A worker's wish to run an attempt.
-#[derive(Debug, Clone)]
-pub struct ClaimRequest {
-    /// The run.
-    pub run: RunId,
-    /// The epoch in the task message.
-    pub epoch: u64,
-    /// The task.
-    pub task: Task,
-    /// The attempt in the task message.
-    pub attempt: u32,
-    /// The fence; asking again with the same one is granted again.
-    pub nonce: Nonce,
-    /// Who asks.
-    pub worker: String,
-    /// How long the lease lives without renewal.
-    pub lease: Duration,
-    /// Modules whose details come with the grant: the task's upstream.
-    pub upstream: Vec<ModuleIndex>,
-}
-
-/// The answer to a claim.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Claim {
-    /// Run it.
-    Granted(Box<Grant>),
-    /// Acknowledge the message and forget it.
-    Refused(Refusal),
-}
-
-/// What a worker needs to know of an attempt that it was granted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Grant {
-    /// The star's row.
-    pub row: Row,
-    /// What is known of the upstream tasks that were asked for.
-    pub upstream: BTreeMap<ModuleIndex, Detail>,
-    /// What was fixed when the star was admitted.
-    pub admission: Admission,
-    /// Tries of this task so far.
-    pub tries: Tries,
-    /// Number of the newest decision that amends the run's images: this attempt must know of it.
-    pub amended: u64,
-}
-
-/// Why a claim is not granted. None of these is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
-#[strum(serialize_all = "snake_case")]
-pub enum Refusal {
-    /// The task moved on: settled, or another attempt, or the message is of an older epoch.
-    Stale,
-    /// Another worker holds it.
-    Held,
-    /// The run is paused or being cancelled; the task stays queued.
-    NotActive,
-    /// Operators hold the module; the task stays queued.
-    OnHold,
-    /// The run is over, or unknown to this state.
-    NoRun,
-}
-
-/// A lease that a worker renews.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// The run.
-    pub run: RunId,
-    /// The task.
-    pub task: Task,
-    /// The attempt.
-    pub attempt: u32,
-    /// The fence.
-    pub nonce: Nonce,
 }
 
 /// Timers of a run that went off.

@@ -21,18 +21,19 @@
 //!
 //! Measured: 46 bytes a star for 300,000 settled stars of 34 modules, every twentieth with a second try.
 
+mod asking;
 mod link;
 mod scripts;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
-use link::{Link, Request};
-use redis::{Cmd, FromRedisValue, Script, ScriptInvocation};
+use link::Link;
+use redis::{Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use wire::Odd;
 
@@ -69,86 +70,6 @@ impl RedisState {
         state.command::<String>(&redis::cmd("PING")).await?;
         Ok(state)
     }
-
-    async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {
-        self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure(&error))
-    }
-
-    async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StateError> {
-        self.link.ask(Request::Script(script)).await.map_err(|error| self.link.failure(&error))
-    }
-
-    /// Runs a script of a run; `epoch` is the one that the script was told to expect.
-    async fn run_script<T: FromRedisValue>(
-        &self,
-        run: RunId,
-        epoch: u64,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, StateError> {
-        let answer = self.link.ask(Request::Script(script)).await;
-        answer.map_err(|error| match (error.code(), error.detail()) {
-            (Some("NORUN"), _) => {
-                self.forget(run);
-                StateError::NoRun(run)
-            }
-            (Some("EPOCH"), Some(now)) => match now.parse() {
-                Ok(now) => StateError::Epoch { expected: epoch, now },
-                Err(_) => StateError::Damaged { run, reason: format!("epoch {now:?}") },
-            },
-            _ => self.link.failure_of(run, &error),
-        })
-    }
-
-    /// A command on keys of a run.
-    async fn run_command<T: FromRedisValue>(&self, run: RunId, command: &Cmd) -> Result<T, StateError> {
-        self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure_of(run, &error))
-    }
-
-    /// What never changes of a run. Its phase, weight and cursor are those of its beginning.
-    async fn known(&self, run: RunId) -> Result<Arc<RunInfo>, StateError> {
-        if let Some(info) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
-            return Ok(info.clone());
-        }
-        let found: Option<Vec<u8>> =
-            self.run_command(run, redis::cmd("HGET").arg(key(run, "info")).arg("json")).await?;
-        let info: RunInfo = wire::from_json("run", &found.ok_or(StateError::NoRun(run))?).map_err(|odd| odd.of(run))?;
-        let info = Arc::new(info);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(run, info.clone());
-        Ok(info)
-    }
-
-    fn forget(&self, run: RunId) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-    }
-
-    async fn info(&self, run: RunId) -> Result<RunInfo, StateError> {
-        let known = self.known(run).await?;
-        let mut ask = redis::cmd("HMGET");
-        ask.arg(key(run, "info")).arg(&["phase", "weight", "cursor", "held", "amended"]);
-        type Found = (Option<String>, Option<u32>, Option<u32>, Option<String>, Option<u64>);
-        let (phase, weight, cursor, held, amended): Found = self.run_command(run, &ask).await?;
-        match (phase, weight, cursor) {
-            (Some(phase), Some(weight), Some(cursor)) => {
-                wire::current(&known, (phase, weight, cursor, held.unwrap_or_default(), amended.unwrap_or(0)))
-                    .map_err(|odd| odd.of(run))
-            }
-            _ => Err(StateError::NoRun(run)),
-        }
-    }
-
-    async fn renew_of(&self, run: RunId, leases: &[&Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
-        let mut call = on(run, &scripts::RENEW);
-        call.arg(wire::millis(lease));
-        for lease in leases {
-            call.arg(wire::task_text(lease.task)).arg(lease.attempt).arg(lease.nonce.to_string());
-        }
-        match self.run_script::<Vec<u32>>(run, 0, &call).await {
-            Ok(renewed) => Ok(renewed.into_iter().map(|renewed| renewed == 1).collect()),
-            // Nobody can tell, and what works is not stopped for that.
-            Err(StateError::Damaged { .. }) => Ok(vec![true; leases.len()]),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 fn key(run: RunId, name: &str) -> String {
@@ -181,28 +102,7 @@ fn written(answer: u32) -> Written {
 #[async_trait]
 impl State for RedisState {
     async fn check(&self) -> Result<(), StateError> {
-        let info: String = self.command(&redis::cmd("INFO")).await?;
-        let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("unknown").trim()
-        };
-        let mut wrong = Vec::new();
-        let version = field("redis_version");
-        if version.split('.').next().and_then(|major| major.parse().ok()).is_none_or(|major: u32| major < 7) {
-            wrong.push(format!("it is version {version}: version 7 or newer is needed"));
-        }
-        let policy = field("maxmemory_policy");
-        if policy != "noeviction" {
-            wrong.push(format!(
-                "it may evict what it was given (maxmemory-policy {policy}): set `maxmemory-policy noeviction` in redis.conf"
-            ));
-        }
-        if field("aof_enabled") != "1" {
-            wrong.push("it forgets with every restart: set `appendonly yes` in redis.conf".to_owned());
-        }
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        Err(StateError::Misconfigured(format!("Redis at {} cannot be used: {}", self.link.address(), wrong.join("; "))))
+        self.check_service().await
     }
 
     async fn epoch(&self) -> Result<u64, StateError> {
