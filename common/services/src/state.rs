@@ -29,10 +29,10 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, Nonce, PipelineName, Quarter, RunId, StarIndex, Task};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task};
 use domain::message::Completion;
 use domain::outcome::Outcome;
-use domain::run::{Row, Star, TaskState, Tries};
+use domain::run::{Row, Star, TaskState};
 
 /// How long whoever was told to close a star has for it before [`State::due`] names the star again.
 pub const CLOSING_PATIENCE: Duration = Duration::from_secs(30);

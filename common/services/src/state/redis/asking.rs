@@ -1,6 +1,5 @@
 //! Asking Redis: commands and scripts, those of a run apart, and what is known of a run. What an error means is [`super::link`]'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
