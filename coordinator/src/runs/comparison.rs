@@ -80,8 +80,11 @@ async fn compare(running: &Running, pipelines: &[Pipeline], still: &mut BTreeSet
     Ok(())
 }
 
+/// A run in the store, and what reading its record came to.
+type Looked = (RunId, Result<(), StoreError>);
+
 /// Runs in the store, oldest first, and whether their records can be read: one that cannot hides no other.
-fn read_runs(store: &Store) -> Result<Vec<(RunId, Result<(), StoreError>)>, StoreError> {
+fn read_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
     let path = store.at("runs");
     let failed = |source| StoreError::Io { doing: "list", path: path.clone(), source };
     let mut runs = Vec::new();

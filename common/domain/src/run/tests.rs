@@ -326,7 +326,9 @@ fn words(advanced: &Advanced) -> Vec<String> {
     let name = |module: &ModuleIndex| char::from(b'A' + module.0);
     let cause = |(module, cause): (&ModuleIndex, &Cause)| match cause {
         Cause::Lost(from) | Cause::NotMade(from) => format!("{} needs {}", name(module), name(from)),
-        cause => format!("{} {cause:?}", name(module)),
+        Cause::Disabled | Cause::Condition | Cause::ConditionLost | Cause::RuleSkips(_) | Cause::RuleFails(_) => {
+            format!("{} {cause:?}", name(module))
+        }
     };
     let mut words: Vec<String> = advanced.decided.iter().map(cause).collect();
     words.extend(advanced.waits.iter().map(|(module, delay)| format!("wait {} {}s", name(module), delay.as_secs())));

@@ -110,7 +110,11 @@ impl Link {
     pub(super) fn failure_of(&self, run: RunId, error: &RedisError) -> StateError {
         match self.failure(error) {
             StateError::Unexpected(reason) => StateError::Damaged { run, reason },
-            known => known,
+            known @ (StateError::Unreachable(_)
+            | StateError::Epoch { .. }
+            | StateError::NoRun(_)
+            | StateError::Misconfigured(_)
+            | StateError::Damaged { .. }) => known,
         }
     }
 
