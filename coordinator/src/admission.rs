@@ -18,7 +18,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::{Step, fold};
 use crate::advance::{News, Race, admissions};
 use crate::config::CoordinatorConfig;
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::trouble::{Outage, Trouble};
 
 /// Most stars that enter in one step.
@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Admits stars until `shutdown`.
-pub(crate) async fn admit(running: Running, config: CoordinatorConfig, shutdown: CancellationToken) {
+pub(crate) async fn admit(running: Coordinator, config: CoordinatorConfig, shutdown: CancellationToken) {
     let mut outage = Outage::of("admissions");
     while !shutdown.is_cancelled() {
         let look = match step(&running, &config).await {
@@ -62,7 +62,7 @@ pub(crate) async fn admit(running: Running, config: CoordinatorConfig, shutdown:
 }
 
 /// Admits what there is need for; returns when to look again.
-async fn step(running: &Running, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
+async fn step(running: &Coordinator, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
     let infos = running.services.state.runs().await?;
     if infos.iter().all(|info| info.cursor >= info.stars) {
         return Ok(IDLE);
@@ -160,7 +160,7 @@ async fn demand(
 
 /// Lets the next `count` stars of a run in, or ends them when it is being cancelled.
 async fn enter(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     info: &RunInfo,
     count: u32,
@@ -230,7 +230,7 @@ async fn next(state: &SharedState, info: &RunInfo, count: u32) -> Result<Next, T
 /// each here: it enters, unless a newer run has it already. Runs that are limited to a group make no star file, and are in
 /// nobody's way.
 async fn take_over(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     infos: &[RunInfo],
     stars: &[StarIndex],

@@ -18,7 +18,7 @@ use store::Store;
 use store::course::Course;
 use store::runs::SettledStar;
 
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::trouble::Trouble;
 use fold::{Step, fold};
 
@@ -61,7 +61,7 @@ impl News {
     }
 
     /// Brings everything into the state. A run that is over takes nothing in, which is no trouble.
-    pub(crate) async fn bring_in(&mut self, running: &Running, race: Race) -> Result<(), Trouble> {
+    pub(crate) async fn bring_in(&mut self, running: &Coordinator, race: Race) -> Result<(), Trouble> {
         for round in 0..RACES {
             match self.round(running, race).await {
                 Ok(()) => {}
@@ -81,7 +81,7 @@ impl News {
     }
 
     /// Tries every star once.
-    async fn round(&mut self, running: &Running, race: Race) -> Result<(), Trouble> {
+    async fn round(&mut self, running: &Coordinator, race: Race) -> Result<(), Trouble> {
         let stars: Vec<StarIndex> = self.steps.keys().copied().collect();
         for stars in stars.chunks(AT_ONCE) {
             let changes = self.decide(running, stars).await?;
@@ -102,7 +102,7 @@ impl News {
     }
 
     /// What to write for these stars; those that nothing happens to are done.
-    async fn decide(&mut self, running: &Running, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
+    async fn decide(&mut self, running: &Coordinator, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
         let course = self.course.clone();
         let current = running.services.state.load(course.record.run, stars).await?;
         let (mut changes, mut settled) = (Vec::new(), Vec::new());
@@ -124,7 +124,7 @@ impl News {
     }
 
     /// Notes what came of a change that is in.
-    pub(crate) fn done(&mut self, running: &Running, change: Change) {
+    pub(crate) fn done(&mut self, running: &Coordinator, change: Change) {
         let star = change.star;
         running.hooks.changed(&self.course, star, &change.expected, &change.after.row);
         self.steps.remove(&star);
@@ -138,7 +138,7 @@ impl News {
 /// Settled stars that must go on. What was known of their tasks may be gone with their closing, so that they are admitted
 /// again, when there is need for them: keys make what is done free. Their lines in the settled batches are taken back first.
 async fn withdraw(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     stars: &[(StarIndex, &Star)],
 ) -> Result<Vec<Change>, Trouble> {

@@ -15,12 +15,12 @@ use services::state::{RunView, StateError};
 use store::course::Course;
 use store::{Store, StoreError, paths};
 
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::trouble::Trouble;
 
 /// Whose trouble it may be besides everybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
+pub(crate) enum Party {
     /// A run's.
     Run(RunId),
     /// A dataset event's.
@@ -30,49 +30,49 @@ pub(crate) enum Owner {
 /// What is set aside, and over what; clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Aside {
-    known: Arc<Mutex<BTreeMap<Owner, Over>>>,
+    known: Arc<Mutex<BTreeMap<Party, Over>>>,
 }
 
 /// Over what something is set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Over {
     /// A file of the store that was as `seen` says.
-    File { path: PathBuf, seen: Option<Seen> },
+    File { path: PathBuf, seen: Option<FileStamp> },
     /// What the state holds.
     State,
 }
 
 /// A file at one time: number, length, and when it or its permissions changed last.
-type Seen = (u64, u64, i64, i64);
+type FileStamp = (u64, u64, i64, i64);
 
-fn look(path: &Path) -> Option<Seen> {
+fn look(path: &Path) -> Option<FileStamp> {
     let found = std::fs::metadata(path).ok()?;
     Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }
 
 impl Aside {
-    /// Whether nothing is to be done for `owner` now.
-    pub(crate) fn holds(&self, owner: Owner) -> bool {
-        self.known().contains_key(&owner)
+    /// Whether nothing is to be done for `party` now.
+    pub(crate) fn holds(&self, party: Party) -> bool {
+        self.known().contains_key(&party)
     }
 
     /// How many runs, and how many events, are set aside.
     pub(crate) fn count(&self) -> (usize, usize) {
         let known = self.known();
-        let runs = known.keys().filter(|owner| matches!(owner, Owner::Run(_))).count();
+        let runs = known.keys().filter(|party| matches!(party, Party::Run(_))).count();
         (runs, known.len() - runs)
     }
 
     /// Sets aside, and says so unless it is already.
-    fn set(&self, owner: Owner, over: Over, trouble: &Trouble) {
-        if self.known().insert(owner, over).is_some() {
+    fn set(&self, party: Party, over: Over, trouble: &Trouble) {
+        if self.known().insert(party, over).is_some() {
             return;
         }
-        match owner {
-            Owner::Run(run) => {
+        match party {
+            Party::Run(run) => {
                 tracing::error!(%run, error = chain(trouble), "the run is set aside: all others go on");
             }
-            Owner::Event(event) => {
+            Party::Event(event) => {
                 tracing::error!(%event, error = chain(trouble), "the event is set aside: all others go on");
             }
         }
@@ -81,41 +81,48 @@ impl Aside {
     /// Takes up again what is not any more as it was when it was set aside; `held` are the runs that the state knows. Looks at
     /// files, and blocks on the disk.
     pub(crate) fn take_up(&self, held: &BTreeSet<RunId>) {
-        let is_mended = |owner: &Owner, over: &Over| match (over, owner) {
+        let is_mended = |party: &Party, over: &Over| match (over, party) {
             (Over::File { path, seen }, _) => look(path) != *seen,
-            (Over::State, Owner::Run(run)) => !held.contains(run),
-            (Over::State, Owner::Event(_)) => true,
+            (Over::State, Party::Run(run)) => !held.contains(run),
+            (Over::State, Party::Event(_)) => true,
         };
         // Nobody waits for the disk with the lock.
         let before = self.known().clone();
-        for (owner, _) in before.iter().filter(|(owner, over)| is_mended(owner, over)) {
-            self.known().remove(owner);
-            tracing::info!(?owner, "what was damaged is not as it was: it is taken up again");
+        for (party, _) in before.iter().filter(|(party, over)| is_mended(party, over)) {
+            self.known().remove(party);
+            match party {
+                Party::Run(run) => {
+                    tracing::info!(%run, "what was damaged is not as it was: it is taken up again");
+                }
+                Party::Event(event) => {
+                    tracing::info!(%event, "what was damaged is not as it was: it is taken up again");
+                }
+            }
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Owner, Over>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Party, Over>> {
         // Entries are inserted and removed whole, whatever panics between two of them.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whose trouble it is that came up in what was done for `owner`, and over what; `None` when it is everybody's.
-fn owner_of(store: &Store, owner: Owner, trouble: &Trouble) -> Option<(Owner, Over)> {
+/// Whose trouble it is that came up in what was done for `party`, and over what; `None` when it is everybody's.
+fn party_of(store: &Store, party: Party, trouble: &Trouble) -> Option<(Party, Over)> {
     let file = |path: &Path| Over::File { path: path.to_owned(), seen: None };
     match trouble {
         // The one that is named, whoever's work brought it up.
-        Trouble::State(StateError::Damaged { run, .. }) => Some((Owner::Run(*run), Over::State)),
-        Trouble::Store(StoreError::Damaged { path, .. } | StoreError::Newer { path, .. }) => Some((owner, file(path))),
+        Trouble::State(StateError::Damaged { run, .. }) => Some((Party::Run(*run), Over::State)),
+        Trouble::Store(StoreError::Damaged { path, .. } | StoreError::Newer { path, .. }) => Some((party, file(path))),
         Trouble::Store(StoreError::Io { path, source, .. }) => {
-            let its_own = match owner {
-                Owner::Run(run) => paths::run(run),
-                Owner::Event(event) => paths::event(event).with_extension(""),
+            let its_own = match party {
+                Party::Run(run) => paths::run(run),
+                Party::Event(event) => paths::event(event).with_extension(""),
             };
             let name = its_own.file_name()?.to_string_lossy().into_owned();
             let below = path.strip_prefix(store.root()).ok()?;
             let is_its_own = below.components().any(|part| part.as_os_str().to_string_lossy().starts_with(&name));
-            (is_its_own && is_for_good(source)).then(|| (owner, file(path)))
+            (is_its_own && is_for_good(source)).then(|| (party, file(path)))
         }
         Trouble::Store(
             StoreError::NotAStore(_)
@@ -153,7 +160,7 @@ pub(crate) fn is_for_good(error: &std::io::Error) -> bool {
     )
 }
 
-impl Running {
+impl Coordinator {
     /// What came of something that was done for one run: `None` when the trouble is that run's own, which is then set aside,
     /// or when it ended meanwhile. Everybody's trouble is an error.
     pub(crate) async fn of_run<T>(&self, run: RunId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
@@ -162,29 +169,29 @@ impl Running {
                 tracing::debug!(%run, "the run ended meanwhile");
                 Ok(None)
             }
-            done => self.of(Owner::Run(run), done).await,
+            done => self.of(Party::Run(run), done).await,
         }
     }
 
     /// The same of a dataset event that is on record.
     pub(crate) async fn of_event<T>(&self, event: EventId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
-        self.of(Owner::Event(event), done).await
+        self.of(Party::Event(event), done).await
     }
 
-    async fn of<T>(&self, owner: Owner, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+    async fn of<T>(&self, party: Party, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
         let trouble = match done {
             Ok(done) => return Ok(Some(done)),
             Err(trouble) => trouble,
         };
-        let Some((owner, over)) = owner_of(&self.services.store, owner, &trouble) else { return Err(trouble) };
+        let Some((party, over)) = party_of(&self.services.store, party, &trouble) else { return Err(trouble) };
         let over = self.services.store.ask(move |store| seen_now(store, over)).await?;
-        self.aside.set(owner, over, &trouble);
+        self.aside.set(party, over, &trouble);
         Ok(None)
     }
 
     /// What is fixed of a run; `None` when no such run was ever accepted, or it is set aside.
     pub(crate) async fn course(&self, run: RunId) -> Result<Option<Arc<Course>>, Trouble> {
-        if self.aside.holds(Owner::Run(run)) {
+        if self.aside.holds(Party::Run(run)) {
             return Ok(None);
         }
         let found = self.services.courses.find(run).await.map_err(Trouble::from);
@@ -193,7 +200,7 @@ impl Running {
 
     /// How a run stands in the state; `None` when it is not there, or is set aside.
     pub(crate) async fn view(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
-        if self.aside.holds(Owner::Run(run)) {
+        if self.aside.holds(Party::Run(run)) {
             return Ok(None);
         }
         let found = self.services.state.run(run).await.map_err(Trouble::from);
@@ -235,21 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn trouble_has_an_owner_or_is_everybodys() {
+    fn trouble_is_somebodys_or_everybodys() {
         use std::io::ErrorKind as E;
         let (_directory, store) = store();
         let mine = store.at(paths::run(run())).join("control/000001.json");
-        let owner = |trouble: Trouble| owner_of(&store, Owner::Run(run()), &trouble).map(|(owner, _)| owner);
+        let party = |trouble: Trouble| party_of(&store, Party::Run(run()), &trouble).map(|(party, _)| party);
         let damaged = |path: &Path| StoreError::Damaged { path: path.to_owned(), reason: String::new() };
-        let own = Some(Owner::Run(run()));
-        assert_eq!(owner(damaged(&mine).into()), own);
-        assert_eq!(owner(StoreError::Newer { path: mine.clone(), found: 9 }.into()), own);
-        assert_eq!(owner(io(mine.clone(), E::PermissionDenied)), own);
-        assert_eq!(owner(io(mine, E::TimedOut)), None, "a network file system that does not answer");
-        assert_eq!(owner(io(store.at("control/sequence"), E::PermissionDenied)), None, "not the run's");
+        let own = Some(Party::Run(run()));
+        assert_eq!(party(damaged(&mine).into()), own);
+        assert_eq!(party(StoreError::Newer { path: mine.clone(), found: 9 }.into()), own);
+        assert_eq!(party(io(mine.clone(), E::PermissionDenied)), own);
+        assert_eq!(party(io(mine, E::TimedOut)), None, "a network file system that does not answer");
+        assert_eq!(party(io(store.at("control/sequence"), E::PermissionDenied)), None, "not the run's");
         let rivals = StateError::Damaged { run: other(), reason: String::new() };
-        assert_eq!(owner(rivals.into()), Some(Owner::Run(other())), "the one that is named");
-        assert_eq!(owner(StateError::Unreachable(String::new()).into()), None);
+        assert_eq!(party(rivals.into()), Some(Party::Run(other())), "the one that is named");
+        assert_eq!(party(StateError::Unreachable(String::new()).into()), None);
     }
 
     #[test]
@@ -260,14 +267,14 @@ mod tests {
         let aside = Aside::default();
         let over = Over::File { path: path.clone(), seen: look(&path) };
         let trouble = Trouble::from(StoreError::Damaged { path: path.clone(), reason: String::new() });
-        aside.set(Owner::Run(run()), over, &trouble);
-        aside.set(Owner::Run(other()), Over::State, &trouble);
+        aside.set(Party::Run(run()), over, &trouble);
+        aside.set(Party::Run(other()), Over::State, &trouble);
         assert_eq!(aside.count(), (2, 0));
         aside.take_up(&BTreeSet::from([run(), other()]));
         assert_eq!(aside.count(), (2, 0), "nothing is another");
         std::fs::write(&path, "{}").unwrap();
         aside.take_up(&BTreeSet::from([other()]));
-        assert!(!aside.holds(Owner::Run(run())) && aside.holds(Owner::Run(other())));
+        assert!(!aside.holds(Party::Run(run())) && aside.holds(Party::Run(other())));
         aside.take_up(&BTreeSet::new());
         assert_eq!(aside.count(), (0, 0), "the state forgot it");
     }

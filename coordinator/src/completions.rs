@@ -24,7 +24,7 @@ use crate::advance::fold::Step;
 use crate::advance::verdict::verdict;
 use crate::advance::{News, Race};
 use crate::deliveries::{Receipts, acknowledge, bury, consume};
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::settle::gone;
 use crate::trouble::{Outage, Trouble};
 
@@ -38,7 +38,7 @@ const FILL: Duration = Duration::from_millis(2);
 const COMPLETIONS_AHEAD: u16 = 4096;
 
 /// Brings completions into the state until `shutdown`.
-pub(crate) async fn completions(running: Running, shutdown: CancellationToken) {
+pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToken) {
     let Some(mut consumer) = consume(&running.services, QueueName::Completions, COMPLETIONS_AHEAD, &shutdown).await
     else {
         return;
@@ -60,7 +60,7 @@ pub(crate) async fn completions(running: Running, shutdown: CancellationToken) {
 }
 
 /// A batch whose changes are in the state.
-struct Decided {
+struct DecidedBatch {
     news: Vec<News>,
     receipts: Receipts,
 }
@@ -80,11 +80,11 @@ async fn next_batch(consumer: &mut dyn Consumer) -> Vec<Delivery> {
 
 /// Brings a batch into the state; `None` at shutdown.
 async fn decide(
-    running: &Running,
+    running: &Coordinator,
     batch: Vec<Delivery>,
     outage: &mut Outage,
     shutdown: &CancellationToken,
-) -> Option<Decided> {
+) -> Option<DecidedBatch> {
     let mut receipts = Vec::with_capacity(batch.len());
     let mut by_run: BTreeMap<RunId, Vec<Completion>> = BTreeMap::new();
     running.counters.completions.inc_by(batch.len() as u64);
@@ -117,12 +117,12 @@ async fn decide(
         }
     }
     running.wakes.admission.notify_one();
-    Some(Decided { news: brought_in, receipts })
+    Some(DecidedBatch { news: brought_in, receipts })
 }
 
 /// Brings the completions of one run in; after trouble it goes on with what is left in `news`.
 async fn bring_in(
-    running: &Running,
+    running: &Coordinator,
     run: RunId,
     completions: &[Completion],
     news: &mut Option<News>,
@@ -147,7 +147,7 @@ async fn bring_in(
 }
 
 /// Adds what a completion says to the news of its star.
-async fn add(running: &Running, news: &mut News, completion: &Completion) -> Result<(), Trouble> {
+async fn add(running: &Coordinator, news: &mut News, completion: &Completion) -> Result<(), Trouble> {
     let Task { star, module } = completion.task;
     let attempt = completion.attempt;
     let course = news.course.clone();
@@ -200,7 +200,7 @@ async fn lost_upstream(
 }
 
 /// Publishes what decided batches made ready, then acknowledges their completions.
-async fn confirm(running: &Running, mut decided: mpsc::Receiver<Decided>, shutdown: &CancellationToken) {
+async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch>, shutdown: &CancellationToken) {
     let mut outage = Outage::of("task messages");
     while let Some(batch) = decided.recv().await {
         for News { course, ready, .. } in &batch.news {

@@ -15,14 +15,14 @@ use services::queue::QueueName;
 use tokio_util::sync::CancellationToken;
 
 use crate::deliveries::{acknowledge, bury, consume};
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::trouble::Outage;
 
 /// Unanswered events; one is accepted after the other.
 const EVENTS_AHEAD: u16 = 4;
 
 /// Accepts dataset events until `shutdown`.
-pub(crate) async fn events(running: Running, pipelines: Arc<[Pipeline]>, shutdown: CancellationToken) {
+pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shutdown: CancellationToken) {
     let Some(mut consumer) = consume(&running.services, QueueName::Events, EVENTS_AHEAD, &shutdown).await else {
         return;
     };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::HttpConfig;
 use crate::metrics;
-use crate::running::Running;
+use crate::running::Coordinator;
 
 /// The media type of metrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,7 +29,7 @@ pub(crate) async fn listen(config: &HttpConfig) -> Result<Option<TcpListener>> {
 }
 
 /// Answers until `shutdown`.
-pub(crate) async fn serve(listener: TcpListener, running: Running, shutdown: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, running: Coordinator, shutdown: CancellationToken) {
     let router = Router::new().route("/health", get(health)).route("/metrics", get(show)).with_state(running);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
@@ -38,14 +38,14 @@ pub(crate) async fn serve(listener: TcpListener, running: Running, shutdown: Can
 }
 
 /// 200 when the state answers, 503 and why not otherwise.
-async fn health(State(running): State<Running>) -> Response {
+async fn health(State(running): State<Coordinator>) -> Response {
     match running.services.state.epoch().await {
         Ok(_) => "ok\n".into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
 
-async fn show(State(running): State<Running>) -> Response {
+async fn show(State(running): State<Coordinator>) -> Response {
     match metrics::text(&running).await {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),

@@ -32,7 +32,7 @@ use domain::pipeline::Pipeline;
 pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
 use metrics::Counters;
-use running::{Running, Services};
+use running::{Coordinator, Services};
 use services::queue::SharedQueue;
 use services::state::SharedState;
 pub use settle::StarFiles;
@@ -98,7 +98,7 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
     let (closings, jobs) = Closings::channel();
-    let running = Running::new(Services::new(store, queue, state), hooks, counters, closings);
+    let running = Coordinator::new(Services::new(store, queue, state), hooks, counters, closings);
     match shutdown.run_until_cancelled(start(&running)).await {
         Some(started) => started?,
         None => return Ok(()),
@@ -147,7 +147,7 @@ async fn join(mut tasks: JoinSet<()>, shutdown: &CancellationToken) -> Result<()
 }
 
 /// Waits until state and broker answer; fails when they, or the store, are not set up as they must be.
-async fn start(running: &Running) -> Result<()> {
+async fn start(running: &Coordinator) -> Result<()> {
     running.services.store.ask(|store| store.probe()).await?;
     let mut outage = Outage::of("the coordinator");
     let mut looks = 0;
@@ -167,7 +167,7 @@ async fn start(running: &Running) -> Result<()> {
     }
 }
 
-async fn ready(running: &Running) -> Result<(), Trouble> {
+async fn ready(running: &Coordinator) -> Result<(), Trouble> {
     running.services.state.check().await?;
     running.mend_epoch().await?;
     advance::dispatch::declare(&running.services.queue, &std::collections::BTreeSet::new()).await

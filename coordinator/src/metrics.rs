@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use services::queue::QueueName;
 use services::state::RunView;
 
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::trouble::Trouble;
 
 /// Counters of this process; clones count together.
@@ -58,7 +58,7 @@ struct OfClass {
 }
 
 /// All metrics in the text format of OpenMetrics.
-pub(crate) async fn text(running: &Running) -> Result<String, Trouble> {
+pub(crate) async fn text(running: &Coordinator) -> Result<String, Trouble> {
     let mut registry = Registry::with_prefix("sas");
     counters(&mut registry, &running.counters);
     aside(&mut registry, running.aside.count());

@@ -33,7 +33,7 @@ impl Services {
 
 /// A coordinator at work; clones are the same.
 #[derive(Clone)]
-pub(crate) struct Running {
+pub(crate) struct Coordinator {
     pub(crate) services: Services,
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
@@ -54,7 +54,7 @@ pub(crate) struct Wakes {
     pub(crate) comparison: Notify,
 }
 
-impl Running {
+impl Coordinator {
     pub(crate) fn new(services: Services, hooks: Hooks, counters: Counters, closings: Closings) -> Self {
         Self {
             services,

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::advance::dispatch::publish;
 use crate::advance::{News, Race};
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::trouble::{Outage, Trouble};
 
 /// How often a star's file is refused before its tasks are done again: workers look at every result, and mend what is
@@ -59,7 +59,7 @@ impl StarFiles for Agent {
 
 /// One builder of star files, with a directory of its own.
 pub(crate) struct Settler {
-    pub(crate) running: Running,
+    pub(crate) running: Coordinator,
     pub(crate) files: Box<dyn StarFiles>,
     /// Where files are built.
     pub(crate) scratch: Scratch,
@@ -221,7 +221,7 @@ fn is_newer(error: &AgentError) -> bool {
 
 /// Has committed results that are not there any more made again; whether there are any.
 async fn make_again(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     star: StarIndex,
     view: &StarView,
@@ -241,7 +241,7 @@ async fn make_again(
 }
 
 /// Has a settled star admitted again: what is whole is there under its key.
-async fn do_again(running: &Running, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
+async fn do_again(running: &Coordinator, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
     tracing::warn!(run = %course.record.run, star = star.0, "no star file of its results: its tasks are done again");
     let mut news = News::of(course);
     course.roots().for_each(|module| news.add(star, Event::Reopen { module }));

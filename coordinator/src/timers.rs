@@ -18,7 +18,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::runs::follow;
 use crate::trouble::{Outage, Trouble};
@@ -40,14 +40,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is remembered between two sweeps.
 pub(crate) struct Sweeper {
-    running: Running,
+    running: Coordinator,
     config: CoordinatorConfig,
     /// By how much more messages of a class were published than are in its queue, at the last comparison.
     excess: BTreeMap<ClassName, u64>,
 }
 
 impl Sweeper {
-    pub(crate) fn new(running: Running, config: CoordinatorConfig) -> Self {
+    pub(crate) fn new(running: Coordinator, config: CoordinatorConfig) -> Self {
         Self { running, config, excess: BTreeMap::new() }
     }
 

@@ -10,12 +10,12 @@ use services::state::{Ready, StateError};
 use store::Store;
 use store::course::Course;
 
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::trouble::Trouble;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
 /// and the others stay in the outbox.
-pub(crate) async fn publish(running: &Running, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
+pub(crate) async fn publish(running: &Coordinator, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
     if tasks.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use store::{Commit, Store, StoreError};
 use crate::aside::is_for_good;
 use crate::events::expand::{dispositions, runs, star_list, unique};
 use crate::hooks::Moment;
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::runs::follow;
 use crate::runs::holds;
 use crate::runs::restore::restore;
@@ -30,7 +30,7 @@ pub(crate) enum Accepted {
 
 /// Accepts an event, for the first time or again.
 pub(crate) async fn accept(
-    running: &Running,
+    running: &Coordinator,
     pipelines: &[Pipeline],
     event: DatasetEvent,
 ) -> Result<Accepted, Trouble> {
@@ -50,7 +50,7 @@ pub(crate) async fn accept(
 
 /// Finishes an event whose acceptance was cut short. By now it is on record, so that stars which cannot be read any more
 /// are its disposition.
-pub(crate) async fn finish(running: &Running, pipelines: &[Pipeline], id: EventId) -> Result<(), Trouble> {
+pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: EventId) -> Result<(), Trouble> {
     let pipelines = pipelines.to_vec();
     let started = running.services.store.ask(move |store| {
         let Some(record) = store.event(id)? else { return Ok(Started::default()) };
@@ -63,7 +63,7 @@ pub(crate) async fn finish(running: &Running, pipelines: &[Pipeline], id: EventI
 }
 
 /// Enters a run into the state unless it is over. Harmless when it is there.
-pub(crate) async fn open(running: &Running, run: RunId) -> Result<(), Trouble> {
+pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
     let Services { store, state, queue, .. } = &running.services;
     let orders = follow::orders(store, run).await?;
     if orders.is_over {
@@ -93,7 +93,7 @@ pub(crate) async fn open(running: &Running, run: RunId) -> Result<(), Trouble> {
 
 /// Lets admission begin anew, wherever it is: it passes over stars that are in already. Where it moves on at this very
 /// moment the comparison asks again.
-pub(crate) async fn rewind(running: &Running, run: RunId) -> Result<(), Trouble> {
+pub(crate) async fn rewind(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
     let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     let back = CursorMove { from: view.info.cursor, to: 0 };
     running.services.state.write(run, running.epoch(), Some(back), &[]).await?;
@@ -138,7 +138,7 @@ impl Started {
     }
 
     /// Enters the runs into the state.
-    async fn open(self, running: &Running) -> Result<(), Trouble> {
+    async fn open(self, running: &Coordinator) -> Result<(), Trouble> {
         for run in self.runs {
             if self.new.contains(&run)
                 && let Some(course) = running.course(run).await?

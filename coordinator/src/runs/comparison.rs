@@ -11,16 +11,16 @@ use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::advance::dispatch::declare;
-use crate::aside::Owner;
+use crate::aside::Party;
 use crate::config::CoordinatorConfig;
 use crate::events::accept::{finish, open, rewind};
-use crate::running::{Running, Services};
+use crate::running::{Coordinator, Services};
 use crate::runs::follow;
 use crate::trouble::{Outage, Trouble};
 
 /// Compares at once and then again and again until `shutdown`.
 pub(crate) async fn recover(
-    running: Running,
+    running: Coordinator,
     pipelines: Arc<[Pipeline]>,
     config: CoordinatorConfig,
     shutdown: CancellationToken,
@@ -43,7 +43,7 @@ pub(crate) async fn recover(
 }
 
 /// One comparison; `still` are the runs that stood still at the last one.
-async fn compare(running: &Running, pipelines: &[Pipeline], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
+async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
     running.look_at_epoch().await?;
     let classes: BTreeSet<ClassName> =
         pipelines.iter().flat_map(|pipeline| pipeline.modules.iter().map(|module| module.class.clone())).collect();
@@ -58,7 +58,7 @@ async fn compare(running: &Running, pipelines: &[Pipeline], still: &mut BTreeSet
     };
     let (events, runs) = store.ask(look).await?;
     for event in events {
-        if !running.aside.holds(Owner::Event(event)) {
+        if !running.aside.holds(Party::Event(event)) {
             let finished = finish(running, pipelines, event).await;
             running.of_event(event, finished).await?;
         }
@@ -103,7 +103,7 @@ fn read_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
 }
 
 /// Enters a run into the state that is not over, and not set aside.
-async fn open_if_not_over(running: &Running, run: RunId) -> Result<(), Trouble> {
+async fn open_if_not_over(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
     if is_over(running, run).await? == Some(false) {
         let opened = open(running, run).await;
         running.of_run(run, opened).await?;
@@ -112,8 +112,8 @@ async fn open_if_not_over(running: &Running, run: RunId) -> Result<(), Trouble> 
 }
 
 /// Whether a run has ended; `None` when it is set aside, so that nobody knows.
-async fn is_over(running: &Running, run: RunId) -> Result<Option<bool>, Trouble> {
-    if running.aside.holds(Owner::Run(run)) {
+async fn is_over(running: &Coordinator, run: RunId) -> Result<Option<bool>, Trouble> {
+    if running.aside.holds(Party::Run(run)) {
         return Ok(None);
     }
     let orders = follow::orders(&running.services.store, run).await;
@@ -121,7 +121,7 @@ async fn is_over(running: &Running, run: RunId) -> Result<Option<bool>, Trouble>
 }
 
 /// Opens runs that ended and that operators want more of: what was decided of others the sweeps follow.
-async fn take_nudges(running: &Running) -> Result<(), Trouble> {
+async fn take_nudges(running: &Coordinator) -> Result<(), Trouble> {
     let store = &running.services.store;
     for run in store.ask(|store| store.nudges()).await? {
         // Somebody else's file must not stop everybody's comparison; it says the same again at the next one.
@@ -136,7 +136,7 @@ async fn take_nudges(running: &Running) -> Result<(), Trouble> {
 /// Runs with tasks to do of which no star is in flight and none is to come: whoever restored them died over it. One that
 /// stood still before is begun anew; returns those that stand still now.
 async fn start_again(
-    running: &Running,
+    running: &Coordinator,
     held: &BTreeSet<RunId>,
     before: &BTreeSet<RunId>,
 ) -> Result<BTreeSet<RunId>, Trouble> {

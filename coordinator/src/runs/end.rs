@@ -11,13 +11,13 @@ use store::course::Course;
 use store::runs::{RunEnd, SettledStar, StarEnd};
 
 use crate::hooks::Moment;
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::runs::follow;
 use crate::settle::end_of_row;
 use crate::trouble::Trouble;
 
 /// Ends a run when nothing of it is left. Harmless when it is over, and when others do the same.
-pub(crate) async fn end_if_done(running: &Running, course: &Arc<Course>) -> Result<(), Trouble> {
+pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> Result<(), Trouble> {
     let run = course.record.run;
     let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     if view.info.cursor < view.info.stars || view.in_flight > 0 {
@@ -47,7 +47,7 @@ pub(crate) async fn end_if_done(running: &Running, course: &Arc<Course>) -> Resu
 }
 
 /// Stars by how they ended. A star whose line did not get into the settled batches gets it now, from its row (E1).
-async fn ends(running: &Running, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u64>, Trouble> {
+async fn ends(running: &Coordinator, course: &Arc<Course>) -> Result<BTreeMap<StarEnd, u64>, Trouble> {
     let run = course.record.run;
     let (store, len) = (&running.services.store, course.stars.len() as usize);
     let read = store.ask(move |store| {
@@ -77,7 +77,7 @@ async fn ends(running: &Running, course: &Arc<Course>) -> Result<BTreeMap<StarEn
 }
 
 async fn lines_of_rows(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     stars: &[StarIndex],
 ) -> Result<Vec<SettledStar>, Trouble> {

@@ -12,7 +12,7 @@ use store::runs::Selection;
 use crate::advance::dispatch::publish;
 use crate::advance::{News, Race};
 use crate::events::accept::rewind;
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::runs::holds;
 use crate::runs::standing::{self, Orders};
 use crate::trouble::Trouble;
@@ -27,7 +27,7 @@ pub(crate) async fn orders(store: &Store, run: RunId) -> Result<Orders, Trouble>
 
 /// Does what the orders say and the state does not show yet.
 pub(crate) async fn follow(
-    running: &Running,
+    running: &Coordinator,
     course: &Arc<Course>,
     view: &RunView,
     orders: &Orders,
@@ -64,7 +64,7 @@ pub(crate) async fn follow(
 }
 
 /// Cancels all stars in flight, also behind those that wait for their files.
-async fn cancel(running: &Running, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
+async fn cancel(running: &Coordinator, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
     let mut news = News::of(course);
     for star in running.services.state.in_flight(course.record.run, in_flight).await? {
         news.add(star, Event::Cancel);
@@ -76,7 +76,7 @@ async fn cancel(running: &Running, course: &Arc<Course>, in_flight: u32) -> Resu
 
 /// Opens the selected tasks again that are settled; what depends on them follows. Stars that are settled altogether are
 /// admitted again.
-async fn retry(running: &Running, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
+async fn retry(running: &Coordinator, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
     let only = match selection.star {
         None => None,
         Some(star) => match position(&running.services.store, course, star).await? {

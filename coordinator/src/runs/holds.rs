@@ -7,7 +7,7 @@ use services::state::RunView;
 use store::Store;
 use store::course::Course;
 
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::trouble::Trouble;
 
 /// The modules of a run that are held now, sorted.
@@ -20,7 +20,7 @@ pub(crate) async fn held(store: &Store, course: &Course) -> Result<Vec<ModuleInd
 }
 
 /// Lets the state hold what operators hold.
-pub(crate) async fn follow(running: &Running, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
+pub(crate) async fn follow(running: &Coordinator, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
     let held = held(&running.services.store, course).await?;
     if held == view.info.held {
         return Ok(());

@@ -13,7 +13,7 @@ use store::runs::{Selection, SettledStar};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::runs::follow::{position, selected};
 use crate::trouble::Trouble;
 
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 256;
 
 /// Writes the rows of settled stars that the state holds as not admitted. Stars with tasks that were asked to be tried
 /// again (`retries`) are left out.
-pub(crate) async fn restore(running: &Running, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
+pub(crate) async fn restore(running: &Coordinator, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
     let mut wanted = Vec::new();
     for retry in retries {
         match retry.star {
@@ -98,7 +98,7 @@ fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settl
 }
 
 /// Writes rows of stars that are closed already; returns how many were not admitted by somebody in the meantime.
-async fn write(running: &Running, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
+async fn write(running: &Coordinator, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
     let change = |(star, row): (StarIndex, Row)| Change {
         star,
         expected: Row::fresh(course.graph.nodes.len()),

@@ -13,7 +13,7 @@ use store::runs::SettledStar;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::running::Running;
+use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::trouble::{Outage, Trouble};
 
@@ -85,7 +85,7 @@ pub(crate) struct Settled {
 }
 
 /// Writes the lines of settled stars in batches, then forgets the stars.
-pub(crate) async fn write_lines(running: Running, mut settled: mpsc::Receiver<Settled>) {
+pub(crate) async fn write_lines(running: Coordinator, mut settled: mpsc::Receiver<Settled>) {
     let mut outage = Outage::of("settled batches");
     while let Some(first) = settled.recv().await {
         let mut batch = vec![first];
@@ -119,7 +119,7 @@ pub(crate) async fn write_lines(running: Running, mut settled: mpsc::Receiver<Se
 }
 
 /// Writes the lines of stars of one run, forgets the stars, and ends the run after the last one.
-async fn close(running: &Running, batch: &[Settled], is_written: &mut bool) -> Result<(), Trouble> {
+async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) -> Result<(), Trouble> {
     let Some(first) = batch.first() else { return Ok(()) };
     let run = first.course.record.run;
     if !*is_written {
