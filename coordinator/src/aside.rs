@@ -78,12 +78,21 @@ impl Aside {
         }
     }
 
-    /// Takes up again what is not any more as it was when it was set aside; `held` are the runs that the state knows. Looks at
-    /// files, and blocks on the disk.
-    pub(crate) fn take_up(&self, held: &BTreeSet<RunId>) {
+    /// Runs that are set aside over what the state holds of them.
+    pub(crate) fn over_state(&self) -> Vec<RunId> {
+        let of_run = |(party, over): (&Party, &Over)| match (party, over) {
+            (Party::Run(run), Over::State) => Some(*run),
+            (Party::Run(_), Over::File { .. }) | (Party::Event(_), _) => None,
+        };
+        self.known().iter().filter_map(of_run).collect()
+    }
+
+    /// Takes up again what is not any more as it was when it was set aside; `forgotten` are runs that the state does not know
+    /// any more. Looks at files, and blocks on the disk.
+    pub(crate) fn take_up(&self, forgotten: &BTreeSet<RunId>) {
         let is_mended = |party: &Party, over: &Over| match (over, party) {
             (Over::File { path, seen }, _) => look(path) != *seen,
-            (Over::State, Party::Run(run)) => !held.contains(run),
+            (Over::State, Party::Run(run)) => forgotten.contains(run),
             (Over::State, Party::Event(_)) => true,
         };
         // Nobody waits for the disk with the lock.
@@ -270,12 +279,13 @@ mod tests {
         aside.set(Party::Run(run()), over, &trouble);
         aside.set(Party::Run(other()), Over::State, &trouble);
         assert_eq!(aside.count(), (2, 0));
-        aside.take_up(&BTreeSet::from([run(), other()]));
+        assert_eq!(aside.over_state(), [other()]);
+        aside.take_up(&BTreeSet::new());
         assert_eq!(aside.count(), (2, 0), "nothing is another");
         std::fs::write(&path, "{}").unwrap();
-        aside.take_up(&BTreeSet::from([other()]));
-        assert!(!aside.holds(Party::Run(run())) && aside.holds(Party::Run(other())));
         aside.take_up(&BTreeSet::new());
+        assert!(!aside.holds(Party::Run(run())) && aside.holds(Party::Run(other())));
+        aside.take_up(&BTreeSet::from([other()]));
         assert_eq!(aside.count(), (0, 0), "the state forgot it");
     }
 }

@@ -49,11 +49,16 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
         pipelines.iter().flat_map(|pipeline| pipeline.modules.iter().map(|module| module.class.clone())).collect();
     declare(&running.services.queue, &classes).await?;
     let Services { store, state, .. } = &running.services;
-    // Also those that cannot be read: they are not entered over what is there.
-    let held: BTreeSet<RunId> = state.run_ids().await?.into_iter().collect();
-    let (aside, known) = (running.aside.clone(), held.clone());
+    let held = held(running).await?;
+    let mut forgotten = BTreeSet::new();
+    for run in running.aside.over_state() {
+        if matches!(state.run(run).await, Ok(None)) {
+            forgotten.insert(run);
+        }
+    }
+    let aside = running.aside.clone();
     let look = move |store: &Store| {
-        aside.take_up(&known);
+        aside.take_up(&forgotten);
         Ok((store.undisposed_events()?, read_runs(store)?))
     };
     let (events, runs) = store.ask(look).await?;
@@ -78,6 +83,16 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
         }
     }
     Ok(())
+}
+
+/// The runs that the state holds. One that it cannot read is set aside, and so not entered over what is there.
+async fn held(running: &Coordinator) -> Result<BTreeSet<RunId>, Trouble> {
+    let state = &running.services.state;
+    let held: BTreeSet<RunId> = state.runs().await?.into_iter().map(|info| info.run).collect();
+    for run in state.run_ids().await?.into_iter().filter(|run| !held.contains(run)) {
+        running.view(run).await?;
+    }
+    Ok(held)
 }
 
 /// A run in the store, and what reading its record came to.

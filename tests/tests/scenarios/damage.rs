@@ -140,14 +140,18 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
         );
     }
 
-    // What is mended goes on: here by taking the spoilt decision away.
+    // What is mended goes on: here by taking the spoilt decision away, and the spoilt run out of Redis.
+    let forget = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('UNLINK', key) end";
+    redis(&database, &["EVAL", forget, "0", &format!("sas:{{{row}}}:*")])?;
     std::fs::remove_file(world.store.at(paths::run(control)).join("control/000001.json"))?;
     world.store.nudge(whole[0])?;
-    harness::wait_until(Duration::from_secs(60), "the run that was mended has ended", async || {
-        world.store.run_end(control).is_ok_and(|end| end.is_some())
-    })
-    .await?;
-    world.check_end(control, false)?;
+    for run in [control, row] {
+        harness::wait_until(Duration::from_secs(60), "what was mended has ended", async || {
+            world.store.run_end(run).is_ok_and(|end| end.is_some())
+        })
+        .await?;
+        world.check_end(run, false)?;
+    }
     second.abort();
     Ok(())
 }

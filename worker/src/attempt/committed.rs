@@ -87,3 +87,24 @@ pub(super) async fn unreadable(order: &Order, place: &Place, seen: u64, error: &
         Err(ending) => ending,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::outcome::Outcome;
+    use store::agent::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_later_format_is_not_damaged_and_is_the_platforms_trouble() {
+        let refused = |kind| AgentError::Refused(Refusal { kind, message: "made by a newer version".to_owned() });
+        assert!(is_damaged(&refused(RefusalKind::Damaged)));
+        assert!(!is_damaged(&refused(RefusalKind::Newer)));
+        let Ending::Outcome(outcome) = Ending::unreadable(Path::new("x.h5"), &refused(RefusalKind::Newer)) else {
+            panic!("it ends so")
+        };
+        let Outcome::Errored(error) = *outcome else { panic!("{outcome}") };
+        assert_eq!(error.kind, PlatformErrorKind::Store);
+        assert!(error.message.contains("newer version"), "{}", error.message);
+    }
+}

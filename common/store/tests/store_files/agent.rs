@@ -133,6 +133,28 @@ async fn a_missing_file_and_a_missing_object_are_told_from_damage() {
     assert!(error.contains("no /MANIFEST"), "{error}");
 }
 
+#[tokio::test]
+async fn a_manifest_of_a_later_format_is_not_damaged() {
+    let mut bench = Bench::new();
+    bench.python(
+        r#"
+for name, manifest in [("newer", '{"format": 9, "all": "else"}'), ("older", '{"format": 0}')]:
+    h5py.File("{dir}/" + name + ".h5", "w").create_dataset("MANIFEST", data=manifest, dtype=h5py.string_dtype())
+"#,
+    );
+    for (file, expected, words) in
+        [("newer.h5", RefusalKind::Newer, "newer version"), ("older.h5", RefusalKind::Damaged, "format 0")]
+    {
+        match bench.agent.manifest(&bench.path(file)).await {
+            Err(AgentError::Refused(refusal)) => {
+                assert_eq!(refusal.kind, expected, "{}", refusal.message);
+                assert!(refusal.message.contains(words), "{}", refusal.message);
+            }
+            other => panic!("{file}: {other:?}"),
+        }
+    }
+}
+
 /// The process that works in this directory.
 fn child_in(directory: &Path) -> String {
     let mut processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
