@@ -123,13 +123,14 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     for line in ["sas_runs_set_aside 3", "sas_events_set_aside 1"] {
         assert!(metrics.contains(line), "no {line:?} in {metrics}");
     }
-    for _ in 0..2 {
+    for _ in 0..3 {
         world.store.nudge(whole[0])?;
-        harness::wait_until(Duration::from_secs(20), "a comparison has been", async || {
-            world.store.nudges().is_ok_and(|nudges| nudges.is_empty())
-        })
+        harness::wait_until(
+            Duration::from_secs(20),
+            "a comparison takes it, after the one before it has ended",
+            async || world.store.nudges().is_ok_and(|nudges| nudges.is_empty()),
+        )
         .await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     for name in damage.iter().chain([&unfinished]) {
         assert_eq!(
