@@ -102,8 +102,8 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
-    let listen = "127.0.0.1:19128";
-    let second = world.coordinator_with(listen, Vec::new());
+    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let second = world.coordinator_with(&listen, Vec::new());
     let stars: Vec<StarId> = (1000..1010).map(StarId::of_simulator).collect();
     let event = world.publish("after", &stars).await?;
     let whole = world.runs_of(&event).await?;
@@ -119,7 +119,7 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     .await?;
 
     // Comparisons and timers come by again and again.
-    let metrics = ask(listen, "/metrics").await?;
+    let metrics = ask(&listen, "/metrics").await?;
     for line in ["sas_runs_set_aside 3", "sas_events_set_aside 1"] {
         assert!(metrics.contains(line), "no {line:?} in {metrics}");
     }
@@ -147,7 +147,8 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     std::fs::remove_file(world.store.at(paths::run(control)).join("control/000001.json"))?;
     world.store.nudge(whole[0])?;
     for run in [control, row] {
-        harness::wait_until(Duration::from_secs(60), "what was mended has ended", async || {
+        let what = format!("run {run} of {runs:?} has ended, which was mended");
+        harness::wait_until(Duration::from_secs(240), &what, async || {
             world.store.run_end(run).is_ok_and(|end| end.is_some())
         })
         .await?;
