@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::{GenerationInfo, ModuleEntry, ProductEntry, Provenance};
+pub use crate::digest::OutputLimits;
 pub use domain::expression::Scalar;
 use domain::id::{DatasetName, ProductName, Quarter, StarId};
 use domain::outcome::FailureKind;
@@ -172,23 +173,6 @@ pub struct Check {
     pub scalars_of: Vec<ProductName>,
     /// How large it may be.
     pub limits: OutputLimits,
-}
-
-/// How large a module's output may be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputLimits {
-    /// Bytes of all values together, and of the file.
-    pub bytes: u64,
-    /// Groups, datasets and attributes.
-    pub objects: u64,
-    /// Levels of groups below a product.
-    pub depth: u32,
-}
-
-impl Default for OutputLimits {
-    fn default() -> Self {
-        Self { bytes: 2 << 30, objects: 100_000, depth: 16 }
-    }
 }
 
 /// What a module wrote.
