@@ -15,6 +15,9 @@ mirror=${SAS_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 settings="LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HDF5_USE_FILE_LOCKING=FALSE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
 # Nobody reads these in a container.
 ballast=(/usr/share/doc /usr/share/man /usr/share/info /usr/share/locale)
+# Debian's scipy asks for a compiler of Python, with g++ and Boost, which it does not use: more than all the rest together. A
+# line in dpkg's list stands for it; who wants the real one installs python3-pythran.
+placeholder='Package: no-pythran\nStatus: install ok installed\nArchitecture: all\nVersion: 1\nMaintainer: sas\nProvides: python3-pythran\nDescription: stands for what scipy does not use\n\n'
 
 say() { echo "base.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -32,7 +35,7 @@ trap 'rm -f "$log"' EXIT
 from_registry() {  # PACKAGE...
   {
     echo "FROM debian:bookworm-slim"
-    [ $# = 0 ] || echo "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $*" \
+    [ $# = 0 ] || echo "RUN printf '$placeholder' >>/var/lib/dpkg/status && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $*" \
       "&& apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/* ${ballast[*]/%//*}"
     echo "ENV $settings"
   } | DOCKER_BUILDKIT=0 docker build -q --label "$label" - 2>"$log"
@@ -47,7 +50,7 @@ from_mirror() {  # PACKAGE...
   fi
   # Options of dpkg stay in the image, for what is installed on top of it.
   for folder in "${ballast[@]}"; do options+=("--dpkgopt=path-exclude=$folder/*"); done
-  [ $# = 0 ] || options+=("--include=$(IFS=, && echo "$*")")
+  [ $# = 0 ] || options+=("--include=$(IFS=, && echo "$*")" "--essential-hook=printf '$placeholder' >>\"\$1/var/lib/dpkg/status\"")
   "${root[@]}" mmdebstrap "${options[@]}" bookworm - "$mirror" 2>"$log" \
     | docker import --change "LABEL $label" --change "ENV $settings" --change 'CMD ["bash"]' -
 }
