@@ -54,12 +54,10 @@ fn crates_import_only_what_lies_below() {
             continue;
         };
         for (other, ..) in CRATES.iter().filter(|(other, ..)| other != name && !below.contains(other)) {
-            for (number, line) in source.text.lines().enumerate() {
-                let names = |used: &str| {
-                    used == "use " || used.ends_with(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-                };
-                let mut found = code(line).match_indices(&format!("{other}::")).map(|(at, _)| &code(line)[..at]);
-                if found.any(|before| before.is_empty() || names(before)) {
+            let path = format!("{other}::");
+            for (number, line) in source.text.lines().map(code).enumerate() {
+                let begins = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+                if line.match_indices(&path).any(|(at, _)| begins(at)) {
                     breaches.push(format!("{}:{} names {other}", source.path, number + 1));
                 }
             }

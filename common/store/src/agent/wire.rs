@@ -43,13 +43,6 @@ pub(super) enum Request {
         /// Any file.
         file: PathBuf,
     },
-    /// → `BTreeMap<String, Values>`
-    Read {
-        /// What to read.
-        at: At,
-        /// How many values of each column at most.
-        limit: u64,
-    },
     /// → `ProductEntry`
     Digest {
         /// A product, or any other object.
@@ -69,8 +62,7 @@ impl Request {
             | Self::Scalars { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
-            | Self::Inspect { .. }
-            | Self::Read { .. } => Vec::new(),
+            | Self::Inspect { .. } => Vec::new(),
         }
     }
 }
@@ -270,17 +262,4 @@ pub struct Inspected {
     pub products: Vec<String>,
     /// Why it cannot be ingested, in one line; `None` when it can.
     pub problem: Option<String>,
-}
-
-/// Values of one column, for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Values {
-    /// Its type in words: `float64`, `int32`, `bool`, `text`.
-    pub dtype: String,
-    /// Its shape; empty for a scalar.
-    pub shape: Vec<u64>,
-    /// Its attribute `unit`.
-    pub unit: Option<String>,
-    /// The first values, in row-major order.
-    pub first: Vec<Scalar>,
 }

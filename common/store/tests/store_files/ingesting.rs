@@ -3,7 +3,7 @@
 mod refused;
 
 use domain::id::{Quarter, StarId};
-use store::agent::{Agent, At};
+use store::agent::{Agent, AgentOptions, At};
 use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use store::{Store, paths};
 
