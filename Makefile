@@ -30,10 +30,10 @@ demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 
 real:  ## DATA=DIR: known stars of Kepler, K2 and PLATO's simulator, result beside literature
 	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
-	cargo build --workspace --bins && deploy/images/build.sh && \
+	cargo build --workspace --bins && deploy/images/build.sh reference && \
 	/usr/bin/python3 deploy/real_stars.py "$${CARGO_TARGET_DIR:-target}/debug/sas" "$(DATA)" "$$(mktemp -d)/real"
 
-images:  ## base and reference image
+images:  ## base image, reference and light modules
 	@deploy/setup.sh docker && deploy/images/build.sh
 
 clean:  ## what builds and demos left

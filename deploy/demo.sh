@@ -24,13 +24,16 @@ deploy/setup.sh docker
 CMAKE=$(deploy/setup.sh --cmake)
 export CMAKE
 
-say "build"
+say "programs and images, side by side: about 6 minutes the first time on 2 cores, seconds after that"
 # The profile that the tests use too: one build serves both. `make build` makes the programs for real hosts.
-cargo build --workspace --bins
+log=$(mktemp)
+deploy/images/build.sh reference 2> >(tee "$log" | sed 's/^/   images: /' >&2) &
+images=$!
+trap 'kill "$images" 2>/dev/null; rm -f "$log"' EXIT
+cargo build --workspace --bins || { echo "the programs could not be built: see above" >&2; exit 1; }
 bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
-
-say "images"
-deploy/images/build.sh
+wait "$images" || { echo "the images could not be made:" >&2; cat "$log" >&2; exit 1; }
+trap 'rm -f "$log"' EXIT
 
 say "simulate $stars stars"
 mkdir -p "$store"
@@ -45,7 +48,7 @@ in_image() {  # MOUNT... -- COMMAND: runs a command of the reference image on fo
 }
 in_image "$input:/out" -- python3 -m sas_modules.simulate /out --stars "$stars" --seed 1
 
-say "run the seismic pipeline"
+say "run the seismic pipeline: about a minute"
 pipeline=deploy/pipelines/seismic.toml
 code=0
 if [ -z "$cluster" ]; then

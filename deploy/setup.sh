@@ -3,7 +3,7 @@
 #
 #   deploy/setup.sh [build] [docker] [cluster] [test] [all]       default: build docker
 #   build    compilers, make, python3, and a cmake that HDF5 accepts (3.26; from PyPI where the system's is older)
-#   docker   a Docker engine that answers, and debootstrap for machines without a registry
+#   docker   a Docker engine that answers, and mmdebstrap for machines without a registry
 #   cluster  RabbitMQ and Redis, installed but not started as services
 #   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, and an image registry, not started
 #   --cmake  only print the path of a fit cmake (nothing is installed); exit 1 if there is none
@@ -89,8 +89,9 @@ find_cmake() {
 }
 
 build() {
-    packages services gcc g++ make pkg-config python3 python3-venv python3-pip ca-certificates
+    packages services gcc g++ make pkg-config python3 ca-certificates
     if ! find_cmake >/dev/null; then
+        packages services python3-venv python3-pip
         say "cmake $cmake_wanted is needed for HDF5; taking it from PyPI into .tools/"
         if /usr/bin/python3 -m venv "$tools/cmake" >/dev/null 2>&1 \
             && "$tools/cmake/bin/pip" install -q --disable-pip-version-check "cmake>=$cmake_wanted,<4" 2>/tmp/sas-pip.$$; then
@@ -147,7 +148,7 @@ docker_engine() {
         fi
     fi
     # A machine that reaches a registry does not need it; it is small enough not to ask.
-    has debootstrap || packages services debootstrap
+    has mmdebstrap || packages services mmdebstrap
 }
 
 # ---- cluster and test -----------------------------------------------------------------------------------------------

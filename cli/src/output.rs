@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use console::Term;
 use serde::Serialize;
 
 /// The form of a command's answer.
@@ -32,10 +33,13 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A table with these headings; rows are added with `add_row`.
+/// A table with these headings, as wide as the terminal if it goes to one; rows are added with `add_row`.
 pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    if let Some((_, columns)) = Term::stdout().size_checked() {
+        table.set_width(columns);
+    }
     table
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use domain::pipeline::Pipeline;
-use serde::Deserialize;
-use serde_with::{OneOrMany, serde_as};
+use serde::{Deserialize, Deserializer};
 use services::config::{LogConfig, StoreConfig, local_queue, local_state};
 use services::definition::load_file;
 use services::queue::amqp::AmqpConfig;
@@ -42,12 +41,11 @@ pub struct Config {
 }
 
 /// How the coordinator works (`[coordinator]`).
-#[serde_as]
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CoordinatorConfig {
     /// Pipeline files that events start: paths, or patterns with `*`; one alone, as in the environment, need be no list.
-    #[serde_as(as = "OneOrMany<_>")]
+    #[serde(deserialize_with = "one_or_many")]
     pub pipelines: Vec<String>,
     /// Most stars that are admitted and not closed, of all runs together.
     pub in_flight: u32,
@@ -81,6 +79,20 @@ impl Default for CoordinatorConfig {
             hooks: Vec::new(),
         }
     }
+}
+
+/// Reads a list, or one text in its place.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::One(text) => vec![text],
+        Given::Many(texts) => texts,
+    })
 }
 
 /// Where the coordinator answers HTTP (`[http]`).

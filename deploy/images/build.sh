@@ -2,10 +2,11 @@
 # Makes images, and their base when that is missing. Nothing is done when an image is there and was made from the same
 # sources. Works with Docker 20.10 and without buildx; no registry is needed.
 #
-#   build.sh [modules] [system] [services]                        default: modules
-#   modules   sas/reference:1 (reference modules) and sas/light:1 (light modules)
-#   system    sas/system:1: sas, sas-coordinator and sas-worker, as built in SAS_BIN (default: target/release)
-#   services  sas/rabbitmq:3 and sas/redis:7 from Debian's packages, where no registry has the official images
+#   build.sh [reference] [light] [system] [services]              default: reference light
+#   reference  sas/reference:1: the reference modules, which the demo runs
+#   light      sas/light:1: light modules, which tests and benchmarks run
+#   system     sas/system:1: sas, sas-coordinator and sas-worker, as built in SAS_BIN (default: target/release)
+#   services   sas/rabbitmq:3 and sas/redis:7 from Debian's packages, where no registry has the official images
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,21 +15,25 @@ deploy=$here/..
 say() { echo "build.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-[ $# = 0 ] && set -- modules
+[ $# = 0 ] && set -- reference light
+bases=
 for part in "$@"; do
     case $part in
-        modules | system | services) ;;
-        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "build.sh: unknown part \`$part\`; known: modules system services" >&2; exit 2 ;;
+        reference | light) bases="$bases base" ;;
+        system | services) bases="$bases debian" ;;
+        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "build.sh: unknown part \`$part\`; known: reference light system services" >&2; exit 2 ;;
     esac
 done
 
-"$here/base.sh"
+# shellcheck disable=SC2086
+"$here/base.sh" $(printf '%s\n' $bases | sort -u)
 context=$(mktemp -d "${TMPDIR:-/tmp}/sas-images.XXXXXX")
 trap 'rm -rf "$context" "$context.log"' EXIT INT TERM
 hint=
 
 # build IMAGE DOCKERFILE: from what is in the context, and nothing else. Fixed times and modes: equal sources, equal layers.
+# Byte code is made before, by the Python of the base: modules run on a read-only root, and each layer costs seconds.
 build() {
     from=$(sed -n 's/^FROM //p' "$here/$2")
     base=$(docker image inspect --format '{{ .Id }}' "$from")
@@ -38,9 +43,13 @@ build() {
         say "$1 is up to date"
         return
     fi
+    say "building $1"
+    if [ -d "$context/sas" ]; then
+        docker run --rm --network none --user "$(id -u):$(id -g)" -v "$context/sas:/opt/sas" "$from" \
+            python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sas || die "$1 has code that does not compile"
+    fi
     chmod -R u=rwX,go=rX "$context"
     find "$context" -exec touch -d @0 {} +
-    say "building $1"
     if ! DOCKER_BUILDKIT=0 docker build --label "sas.sources=$sources" -t "$1" -f - "$context" <"$here/$2" >"$context.log" 2>&1; then
         tail -n 20 "$context.log" >&2
         die "the build of $1 failed${hint:+; $hint}"
@@ -48,20 +57,23 @@ build() {
     say "$1 is built"
 }
 
-# take FOLDER PATTERN: what the next image is made of.
+# take FILES... FOLDER: what the next image is made of, and where it lies in it below /opt.
 take() {
-    mkdir -p "$context/$(basename "$1")"
-    cp "$deploy/$1"/$2 "$context/$(basename "$1")/"
+    for folder in "$@"; do :; done
+    mkdir -p "$context/$folder"
+    while [ $# != 1 ]; do cp "$1" "$context/$folder/" && shift; done
 }
 
 empty() { rm -rf "$context"/*; }
 
-modules() {
-    take modules/sas_modules '*.py'
-    build "${SAS_REFERENCE_IMAGE:-sas/reference:1}" modules.Dockerfile
-    empty
-    take modules/light '*.py'
-    take pipelines '*.toml'
+reference() {
+    take "$deploy"/modules/sas_modules/*.py sas/sas_modules
+    build "${SAS_REFERENCE_IMAGE:-sas/reference:1}" reference.Dockerfile
+}
+
+light() {
+    take "$deploy"/modules/light/*.py sas/light
+    take "$deploy"/pipelines/*.toml pipelines
     build "${SAS_LIGHT_IMAGE:-sas/light:1}" light.Dockerfile
 }
 

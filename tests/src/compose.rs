@@ -46,7 +46,7 @@ pub fn build_images() -> Result<()> {
         program(package, name);
     }
     let made = Command::new(root().join("deploy/images/build.sh"))
-        .args(["modules", "services", "system"])
+        .args(["light", "services", "system"])
         .env("SAS_BIN", bin.parent().context("programs lie in a directory")?)
         .env("SAS_SYSTEM_IMAGE", SYSTEM)
         .status()?;

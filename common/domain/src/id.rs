@@ -17,8 +17,7 @@ pub use name::{
 pub use number::{Attempt, Epoch, Generation, Sequence};
 pub use position::{ModuleIndex, StarIndex, Task};
 
-use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::{Uuid, uuid};
 
 /// Namespace of every UUIDv5 that this project computes.
@@ -39,9 +38,29 @@ impl InvalidName {
     }
 }
 
+/// Writes a name as its text, and reads it by parsing that.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+use as_text;
+
 /// A star: `PLATO_` and a lower-case hyphenated UUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StarId(Uuid);
+
+as_text!(StarId);
 
 impl StarId {
     /// The star that PLATO's simulator names by an integer: UUIDv5 of `psls/<number>`, the same everywhere.

@@ -7,6 +7,7 @@ pub mod draw;
 mod load;
 mod model;
 mod module;
+mod names;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -170,11 +170,6 @@ impl Agent {
         self.ask(Request::Inspect { file: file.to_owned() }).await
     }
 
-    /// The first `limit` values of each column of a product.
-    pub async fn read(&mut self, at: At, limit: u64) -> Result<BTreeMap<String, Values>, AgentError> {
-        self.ask(Request::Read { at, limit }).await
-    }
-
     /// Digest and size of a product, or of any other object, computed from its values.
     pub async fn digest(&mut self, at: At) -> Result<ProductEntry, AgentError> {
         self.ask(Request::Digest { at }).await

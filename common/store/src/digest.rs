@@ -20,10 +20,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::agent::{OutputLimits, Scalar};
 use super::h5::{Attributed, Dataset, Group, H5Error, LinkKind, OF_SCALES, Object, Shape, Type, Value};
+use domain::expression::Scalar;
 use domain::id::Digest;
 
 /// Filters whose output is allowed: deflate, shuffle, checksum.
@@ -31,6 +32,23 @@ const ALLOWED_FILTERS: [i32; 3] = [1, 2, 3];
 
 /// Attribute of an empty group by which a module says that there is no such product, and why.
 pub(super) const NOT_PRODUCED: &str = "NOT_PRODUCED";
+
+/// How large a module's output may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLimits {
+    /// Bytes of all values together, and of the file.
+    pub bytes: u64,
+    /// Groups, datasets and attributes.
+    pub objects: u64,
+    /// Levels of groups below a product.
+    pub depth: u32,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { bytes: 2 << 30, objects: 100_000, depth: 16 }
+    }
+}
 
 /// What the walk over one product found.
 #[derive(Debug, Clone, PartialEq)]

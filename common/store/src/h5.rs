@@ -4,32 +4,27 @@
 //! Handles close themselves. A call that the library refuses is an [`H5Error`] with the library's innermost reason.
 
 mod error;
+mod file;
+mod names;
 mod types;
 mod values;
 mod write;
 
-use std::ffi::{CStr, CString, c_char, c_uint, c_void};
+use std::ffi::{CStr, CString, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
-use std::sync::Once;
 
 pub(super) use error::H5Error;
-use hdf5_sys::h5::{H5_index_t, H5_iter_order_t, herr_t, hsize_t};
-use hdf5_sys::h5a::{H5A_info_t, H5Aexists, H5Aiterate2, H5Aopen};
+pub(super) use file::File;
+use hdf5_sys::h5::{herr_t, hsize_t};
+use hdf5_sys::h5a::{H5Aexists, H5Aopen};
 use hdf5_sys::h5d::{H5D_layout_t, H5Dget_create_plist, H5Dget_space, H5Dget_type};
 use hdf5_sys::h5e::{H5E_DEFAULT, H5E_direction_t, H5E_error2_t, H5Eclear2, H5Ewalk2};
-use hdf5_sys::h5f::{
-    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
-};
 use hdf5_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, hid_t};
-use hdf5_sys::h5l::{H5L_info2_t, H5L_type_t, H5Lget_info2, H5Literate2};
+use hdf5_sys::h5l::{H5L_info2_t, H5L_type_t, H5Lget_info2};
 use hdf5_sys::h5o::H5Oopen;
-use hdf5_sys::h5p::{
-    H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters,
-    H5Pset_fclose_degree, H5Pset_libver_bounds,
-};
-use hdf5_sys::h5pl::H5PLset_loading_state;
+use hdf5_sys::h5p::{H5P_DEFAULT, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters};
 use hdf5_sys::h5s::{H5S_class_t, H5Sget_simple_extent_dims, H5Sget_simple_extent_ndims, H5Sget_simple_extent_type};
 pub(super) use types::Type;
 pub(super) use values::Value;
@@ -48,12 +43,6 @@ impl Drop for Id {
         // SAFETY: the handle is ours and was given out by the library.
         unsafe { H5Idec_ref(self.0) };
     }
-}
-
-/// An open file. Closing it closes everything that was opened in it.
-#[derive(Debug)]
-pub(super) struct File {
-    id: Option<Id>,
 }
 
 /// An object of a file: a group, a dataset, or something that we do not read.
@@ -82,14 +71,7 @@ pub(super) trait Attributed {
 
     /// Names of its attributes, sorted by bytes.
     fn attribute_names(&self) -> Result<Vec<String>> {
-        let mut names = Names::default();
-        let mut index = 0;
-        // SAFETY: `push_attribute` gets the pointer to `names`, which outlives the call.
-        let status = unsafe {
-            let (by, order) = (H5_index_t::H5_INDEX_NAME, H5_iter_order_t::H5_ITER_NATIVE);
-            H5Aiterate2(self.id(), by, order, &mut index, Some(push_attribute), (&raw mut names).cast())
-        };
-        names.finish(check(status, || "list attributes".to_owned()))
+        names::of_attributes(self.id())
     }
 
     /// The value of an attribute; `None` when it is not there.
@@ -178,59 +160,13 @@ pub(super) struct Storage {
     pub(super) filters: Vec<i32>,
 }
 
-impl File {
-    /// Opens a file for reading.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        initialise();
-        let access = access_list()?;
-        let c_path = c_path(path)?;
-        // SAFETY: a NUL-terminated path and a live property list.
-        let id = unsafe { H5Fopen(c_path.as_ptr(), H5F_ACC_RDONLY, access.0) };
-        Ok(Self { id: Some(handle(id, || format!("open `{}`", path.display()))?) })
-    }
-
-    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read; fails when the name is taken.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        initialise();
-        let access = access_list()?;
-        let c_path = c_path(path)?;
-        // SAFETY: as above.
-        let id = unsafe { H5Fcreate(c_path.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.0) };
-        Ok(Self { id: Some(handle(id, || format!("create `{}`", path.display()))?) })
-    }
-
-    /// The root group.
-    pub(super) fn root(&self) -> Result<Group> {
-        let id = self.id.as_ref().map_or(-1, |id| id.0);
-        // SAFETY: plain call on a live handle.
-        let root = unsafe { H5Oopen(id, c"/".as_ptr(), H5P_DEFAULT) };
-        Ok(Group(handle(root, || "open the root group".to_owned())?))
-    }
-
-    /// Writes everything out and closes; what the disk refuses is an error here, and nowhere if this is not called.
-    pub(super) fn close(mut self) -> Result<()> {
-        let Some(id) = self.id.take() else { return Ok(()) };
-        // SAFETY: plain calls on a live handle, which is forgotten after the close.
-        let (flushed, closed) = unsafe { (H5Fflush(id.0, H5F_scope_t::H5F_SCOPE_GLOBAL), H5Fclose(id.0)) };
-        std::mem::forget(id);
-        check(flushed, || "write the file".to_owned())?;
-        check(closed, || "close the file".to_owned()).map(drop)
-    }
-}
-
 impl Group {
     /// Names in the group with the kind of their link, sorted by bytes; at most `limit`, more is an error.
     pub(super) fn links(&self, limit: u64) -> Result<Vec<(String, LinkKind)>> {
-        let mut names = Names { limit: Some(limit), ..Names::default() };
-        let mut index = 0;
-        // SAFETY: `push_link` gets the pointer to `names`, which outlives the call.
-        let status = unsafe {
-            let (by, order) = (H5_index_t::H5_INDEX_NAME, H5_iter_order_t::H5_ITER_NATIVE);
-            H5Literate2(self.0.0, by, order, &mut index, Some(push_link), (&raw mut names).cast())
-        };
-        let listed = check(status, || "list a group".to_owned());
-        let names = names.finish(listed)?;
-        names.into_iter().map(|name| self.link_kind(&name).map(|kind| (name, kind))).collect()
+        names::of_links(&self.0, limit)?
+            .into_iter()
+            .map(|name| self.link_kind(&name).map(|kind| (name, kind)))
+            .collect()
     }
 
     /// How many names the group has.
@@ -355,32 +291,6 @@ fn shape_of(space: &Id) -> Result<Shape> {
     }
 }
 
-/// Sets the library up once: no messages on stderr, no plugins from the disk.
-fn initialise() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Opens the library, too.
-        hdf5::silence_errors(true);
-        // SAFETY: a plain call, from the one thread that uses the library.
-        unsafe {
-            // The crate declares a pointer where the library takes a mask by value: null is the mask that allows nothing.
-            H5PLset_loading_state(ptr::null_mut());
-        }
-    });
-}
-
-fn access_list() -> Result<Id> {
-    // SAFETY: plain calls on a live handle.
-    unsafe {
-        let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;
-        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
-        check(H5Pset_libver_bounds(list.0, low, high), || "set the file format".to_owned())?;
-        let strong = H5F_close_degree_t::H5F_CLOSE_STRONG;
-        check(H5Pset_fclose_degree(list.0, strong), || "set how files close".to_owned())?;
-        Ok(list)
-    }
-}
-
 /// Takes a handle over, or says why there is none.
 fn handle(id: hid_t, doing: impl FnOnce() -> String) -> Result<Id> {
     if id < 0 { Err(failure(doing())) } else { Ok(Id(id)) }
@@ -414,56 +324,6 @@ unsafe extern "C" fn innermost(_n: c_uint, error: *const H5E_error2_t, reason: *
         reason.push_str(&unsafe { CStr::from_ptr(desc) }.to_string_lossy());
     }
     0
-}
-
-/// Names that a callback collects.
-#[derive(Default)]
-struct Names {
-    names: Vec<String>,
-    limit: Option<u64>,
-    odd: Option<String>,
-}
-
-impl Names {
-    fn push(&mut self, name: *const c_char) -> herr_t {
-        // SAFETY: the library passes NUL-terminated names.
-        let name = unsafe { CStr::from_ptr(name) };
-        match name.to_str() {
-            Ok(_) if self.limit.is_some_and(|limit| self.names.len() as u64 >= limit) => {
-                self.odd = Some("there are more names than allowed".to_owned());
-                -1
-            }
-            Ok(name) => {
-                self.names.push(name.to_owned());
-                0
-            }
-            Err(_) => {
-                self.odd = Some(format!("the name {:?} is not UTF-8", name.to_string_lossy()));
-                -1
-            }
-        }
-    }
-
-    fn finish(mut self, listed: Result<herr_t>) -> Result<Vec<String>> {
-        match (self.odd, listed) {
-            (Some(reason), _) => Err(H5Error { doing: "list names".to_owned(), reason }),
-            (None, Err(error)) => Err(error),
-            (None, Ok(_)) => {
-                self.names.sort_unstable();
-                Ok(self.names)
-            }
-        }
-    }
-}
-
-unsafe extern "C" fn push_link(_: hid_t, name: *const c_char, _: *const H5L_info2_t, names: *mut c_void) -> herr_t {
-    // SAFETY: `links` passes a Names.
-    unsafe { &mut *names.cast::<Names>() }.push(name)
-}
-
-unsafe extern "C" fn push_attribute(_: hid_t, name: *const c_char, _: *const H5A_info_t, names: *mut c_void) -> herr_t {
-    // SAFETY: `attribute_names` passes a Names.
-    unsafe { &mut *names.cast::<Names>() }.push(name)
 }
 
 fn c_string(text: &str) -> Result<CString> {

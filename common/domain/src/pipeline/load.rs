@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 use super::definition::{self, Definition};
+use super::names::{LEAST_MEMORY, Names, parse, parse_all};
 use super::order::{Upstream, order};
 use super::{Class, Module, Pipeline, module};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
-use crate::product::{DataModel, Origin};
+use crate::product::DataModel;
 
 /// CPUs that a container may have: Docker takes no fewer.
 const CPUS: std::ops::RangeInclusive<f64> = 0.01..=1024.0;
-
-/// Least memory of a container, in bytes: Docker takes no less.
-pub(super) const LEAST_MEMORY: u64 = 6 << 20;
 
 /// Most modules that a pipeline may have: a position in a row is one byte.
 const MOST_MODULES: usize = 255;
@@ -35,41 +32,6 @@ impl fmt::Display for Mistakes {
             write!(f, "{newline}{}: {mistake}", self.file)?;
         }
         Ok(())
-    }
-}
-
-/// What the modules of a pipeline may refer to.
-pub(super) struct Names {
-    /// Position of each module.
-    pub(super) order: BTreeMap<ModuleName, ModuleIndex>,
-    /// The module that makes each product.
-    pub(super) producers: BTreeMap<ProductName, ModuleName>,
-    pub(super) star: BTreeSet<ProductName>,
-    pub(super) shared: BTreeSet<ProductName>,
-    pub(super) disabled: BTreeSet<ModuleName>,
-    pub(super) classes: BTreeMap<ClassName, Class>,
-    pub(super) params: BTreeMap<String, serde_json::Value>,
-    pub(super) model: DataModel,
-    pub(super) aliases: BTreeMap<ProductName, ProductName>,
-    /// Products of modules whose own names are wrong: who needs these makes no mistake.
-    pub(super) orphans: BTreeSet<ProductName>,
-}
-
-impl Names {
-    /// The name that counts for a product.
-    pub(super) fn canonical(&self, product: ProductName) -> ProductName {
-        self.aliases.get(&product).cloned().unwrap_or(product)
-    }
-
-    /// Where a product of this quarter comes from.
-    pub(super) fn origin(&self, product: &ProductName) -> Option<Origin> {
-        if let Some(module) = self.producers.get(product) {
-            return self.order.get(module).copied().map(Origin::Module);
-        }
-        if self.star.contains(product) {
-            return Some(Origin::StarExternal);
-        }
-        self.shared.contains(product).then_some(Origin::SharedExternal)
     }
 }
 
@@ -312,25 +274,4 @@ fn link(
         Some(source) => format!("{name} needs `{source}` of {upstream}"),
         None => format!("{name} is after {upstream}"),
     }
-}
-
-/// Parses a name; what is wrong goes to the mistakes with the field that holds it.
-pub(super) fn parse<T: FromStr<Err: fmt::Display>>(text: &str, field: &str, mistakes: &mut Vec<String>) -> Option<T> {
-    text.parse().map_err(|error| mistakes.push(format!("{field}: {error}"))).ok()
-}
-
-fn parse_all<T: FromStr<Err: fmt::Display> + Ord>(
-    texts: &[String],
-    field: &str,
-    mistakes: &mut Vec<String>,
-) -> BTreeSet<T> {
-    let mut all = BTreeSet::new();
-    for text in texts {
-        if let Some(name) = parse(text, field, mistakes)
-            && !all.insert(name)
-        {
-            mistakes.push(format!("{field}: `{text}` is listed twice"));
-        }
-    }
-    all
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strum::VariantArray;
 
 use super::definition;
-use super::load::{LEAST_MEMORY, Names, parse};
+use super::names::{LEAST_MEMORY, Names, parse};
 use super::{ConditionalInput, ConditionalOutput, Inputs, Module, Outputs};
 use crate::expression::{Expression, Scope};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};

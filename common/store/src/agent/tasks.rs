@@ -31,7 +31,6 @@ pub(super) fn perform(request: Request) -> Done<Value> {
         Request::Assemble(star) => reply(assemble::assemble(&star)),
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),
-        Request::Read { at, limit } => reply(read::values(&at, limit)),
         Request::Digest { at } => reply(read::digest(&at)),
     }
 }

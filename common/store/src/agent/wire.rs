@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::{GenerationInfo, ModuleEntry, ProductEntry, Provenance};
+pub use crate::digest::OutputLimits;
 pub use domain::expression::Scalar;
 use domain::id::{DatasetName, ProductName, Quarter, StarId};
 use domain::outcome::FailureKind;
@@ -42,13 +43,6 @@ pub(super) enum Request {
         /// Any file.
         file: PathBuf,
     },
-    /// → `BTreeMap<String, Values>`
-    Read {
-        /// What to read.
-        at: At,
-        /// How many values of each column at most.
-        limit: u64,
-    },
     /// → `ProductEntry`
     Digest {
         /// A product, or any other object.
@@ -68,8 +62,7 @@ impl Request {
             | Self::Scalars { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
-            | Self::Inspect { .. }
-            | Self::Read { .. } => Vec::new(),
+            | Self::Inspect { .. } => Vec::new(),
         }
     }
 }
@@ -174,23 +167,6 @@ pub struct Check {
     pub limits: OutputLimits,
 }
 
-/// How large a module's output may be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputLimits {
-    /// Bytes of all values together, and of the file.
-    pub bytes: u64,
-    /// Groups, datasets and attributes.
-    pub objects: u64,
-    /// Levels of groups below a product.
-    pub depth: u32,
-}
-
-impl Default for OutputLimits {
-    fn default() -> Self {
-        Self { bytes: 2 << 30, objects: 100_000, depth: 16 }
-    }
-}
-
 /// What a module wrote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
@@ -286,17 +262,4 @@ pub struct Inspected {
     pub products: Vec<String>,
     /// Why it cannot be ingested, in one line; `None` when it can.
     pub problem: Option<String>,
-}
-
-/// Values of one column, for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Values {
-    /// Its type in words: `float64`, `int32`, `bool`, `text`.
-    pub dtype: String,
-    /// Its shape; empty for a scalar.
-    pub shape: Vec<u64>,
-    /// Its attribute `unit`.
-    pub unit: Option<String>,
-    /// The first values, in row-major order.
-    pub first: Vec<Scalar>,
 }

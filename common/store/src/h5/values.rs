@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
+use domain::expression::Scalar;
 use hdf5_sys::h5a::{H5Aget_space, H5Aget_type, H5Aread};
 use hdf5_sys::h5d::{H5Dget_space, H5Dget_type, H5Dread};
 use hdf5_sys::h5p::H5P_DEFAULT;
@@ -14,7 +15,6 @@ use hdf5_sys::h5t::{H5Treclaim, hvl_t};
 
 use super::types::{Pad, integer_of};
 use super::{Dataset, H5Error, Id, Result, Shape, Type, check, handle, shape_of, types};
-use crate::agent::Scalar;
 
 /// Bytes that are read at once, unless a single row has more.
 const BLOCK: u64 = 4 << 20;

@@ -1,4 +1,4 @@
-//! Reading: manifests, scalars, values for people, and what an unknown file is.
+//! Reading: manifests, scalars, and what an unknown file is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,25 +66,6 @@ pub(super) fn scalars(at: &At) -> Done<BTreeMap<String, Scalar>> {
         Ok(())
     })?;
     Ok(scalars)
-}
-
-/// The first values of each column of a product.
-pub(super) fn values(at: &At, limit: u64) -> Done<BTreeMap<String, Values>> {
-    let mut columns = BTreeMap::new();
-    each_column(at, &mut |name, dataset| {
-        let value = dataset.value(limit)?;
-        columns.insert(
-            name.to_owned(),
-            Values {
-                dtype: value.dtype.word(),
-                shape: value.shape.dims().to_vec(),
-                unit: dataset.text_attribute("unit")?,
-                first: value.first(usize::try_from(limit).unwrap_or(usize::MAX)),
-            },
-        );
-        Ok(())
-    })?;
-    Ok(columns)
 }
 
 /// The digest of a product, or of any object.

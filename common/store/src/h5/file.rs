@@ -1,0 +1,86 @@
+//! Files: opened for reading, or made; and how the library is set up before the first.
+
+use std::path::Path;
+use std::ptr;
+use std::sync::Once;
+
+use hdf5_sys::h5f::{
+    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
+};
+use hdf5_sys::h5o::H5Oopen;
+use hdf5_sys::h5p::{H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fclose_degree, H5Pset_libver_bounds};
+use hdf5_sys::h5pl::H5PLset_loading_state;
+
+use super::{Group, Id, Result, c_path, check, handle};
+
+/// An open file. Closing it closes everything that was opened in it.
+#[derive(Debug)]
+pub(crate) struct File {
+    id: Option<Id>,
+}
+
+impl File {
+    /// Opens a file for reading.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        initialise();
+        let access = access_list()?;
+        let c_path = c_path(path)?;
+        // SAFETY: a NUL-terminated path and a live property list.
+        let id = unsafe { H5Fopen(c_path.as_ptr(), H5F_ACC_RDONLY, access.0) };
+        Ok(Self { id: Some(handle(id, || format!("open `{}`", path.display()))?) })
+    }
+
+    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read; fails when the name is taken.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        initialise();
+        let access = access_list()?;
+        let c_path = c_path(path)?;
+        // SAFETY: as above.
+        let id = unsafe { H5Fcreate(c_path.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.0) };
+        Ok(Self { id: Some(handle(id, || format!("create `{}`", path.display()))?) })
+    }
+
+    /// The root group.
+    pub(crate) fn root(&self) -> Result<Group> {
+        let id = self.id.as_ref().map_or(-1, |id| id.0);
+        // SAFETY: plain call on a live handle.
+        let root = unsafe { H5Oopen(id, c"/".as_ptr(), H5P_DEFAULT) };
+        Ok(Group(handle(root, || "open the root group".to_owned())?))
+    }
+
+    /// Writes everything out and closes; what the disk refuses is an error here, and nowhere if this is not called.
+    pub(crate) fn close(mut self) -> Result<()> {
+        let Some(id) = self.id.take() else { return Ok(()) };
+        // SAFETY: plain calls on a live handle, which is forgotten after the close.
+        let (flushed, closed) = unsafe { (H5Fflush(id.0, H5F_scope_t::H5F_SCOPE_GLOBAL), H5Fclose(id.0)) };
+        std::mem::forget(id);
+        check(flushed, || "write the file".to_owned())?;
+        check(closed, || "close the file".to_owned()).map(drop)
+    }
+}
+
+/// Sets the library up once: no messages on stderr, no plugins from the disk.
+fn initialise() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Opens the library, too.
+        hdf5::silence_errors(true);
+        // SAFETY: a plain call, from the one thread that uses the library.
+        unsafe {
+            // The crate declares a pointer where the library takes a mask by value: null is the mask that allows nothing.
+            H5PLset_loading_state(ptr::null_mut());
+        }
+    });
+}
+
+fn access_list() -> Result<Id> {
+    // SAFETY: plain calls on a live handle.
+    unsafe {
+        let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;
+        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
+        check(H5Pset_libver_bounds(list.0, low, high), || "set the file format".to_owned())?;
+        let strong = H5F_close_degree_t::H5F_CLOSE_STRONG;
+        check(H5Pset_fclose_degree(list.0, strong), || "set how files close".to_owned())?;
+        Ok(list)
+    }
+}
