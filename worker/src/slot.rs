@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::id::ClassName;
-use domain::message::{Completion, Report as Ended, WIRE_VERSION};
+use domain::message::{Completion, Report, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::queue::{Consumer, Delivery, QueueError, QueueName};
 use services::state::Lease;
@@ -15,8 +15,8 @@ use tracing::Instrument;
 
 use crate::attempt::{Desk, Finish, Order, perform};
 use crate::claim::Granted;
-use crate::report::Report;
-use crate::service::Worker;
+use crate::report::PendingReport;
+use crate::shared::Worker;
 
 /// How long deliveries may wait here while every slot is busy, before they go back for other workers. Long enough that
 /// short tasks do not cost a new consumer each.
@@ -160,9 +160,9 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
     let result = match outcome {
         Some(outcome) => {
             worker.gate.learn(&outcome);
-            Ended::Ended(outcome)
+            Report::Ended(outcome)
         }
-        None if worker.give_back.is_cancelled() => Ended::GivenBack,
+        None if worker.give_back.is_cancelled() => Report::GivenBack,
         // The claim is lost: whoever has it now reports.
         None => return,
     };
@@ -178,7 +178,7 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         millis: millis_since(started),
         result,
     };
-    worker.report(Report { completion, held }).await;
+    worker.report(PendingReport { completion, held }).await;
 }
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::contract::{Staging, seed};
+use domain::contract::seed;
 use domain::expression::Scalar;
 use domain::id::Key;
 use domain::outcome::{FailureKind, Success};
@@ -11,12 +11,12 @@ use serde_json::Value;
 use store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
 use store::{Commit, durable};
 
-use super::ending::chain;
-use super::look::Seen;
+use super::desk::{Desk, Order};
+use super::ending::{Ending, blocking, chain};
+use super::resolve::{Plan, product_path};
 use super::stage::Made;
 use super::twice::{believed, manifest as manifest_of};
-use super::{Desk, Ending, Order, blocking, product_path};
-use crate::runner::{OUTPUT, Program};
+use crate::runner::OUTPUT;
 
 /// Packs and commits; what was committed before under this key is the result.
 pub(super) async fn commit(
@@ -89,19 +89,11 @@ pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
 }
 
 /// Everything that determined the result and everything that the module could read (S3).
-pub(super) fn provenance(
-    desk: &Desk,
-    order: &Order,
-    staging: &Staging,
-    seen: &Seen,
-    (program, identity): (&Program, &str),
-    key: Key,
-    warnings: Vec<String>,
-) -> Provenance {
+pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<String>) -> Provenance {
     let (module, record) = (order.module(), &order.run.record);
     Provenance {
         module: module.name.clone(),
-        key,
+        key: plan.key,
         star: order.star,
         quarter: record.quarter,
         run: record.run,
@@ -109,14 +101,14 @@ pub(super) fn provenance(
         version: record.version.clone(),
         horizon: record.horizon,
         attempt: order.attempt,
-        image: program.image.clone(),
-        image_identity: identity.to_owned(),
-        command: program.command.clone(),
+        image: plan.program.image.clone(),
+        image_identity: plan.identity.clone(),
+        command: plan.program.command.clone(),
         environment: module.environment.clone(),
         parameters: module.parameters.clone(),
-        seed: seed(&key),
-        inputs: inputs(order, staging, seen),
-        expressions: staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
+        seed: seed(&plan.key),
+        inputs: inputs(order, plan),
+        expressions: plan.staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
         worker: desk.worker.clone(),
         host: desk.host.clone(),
         started: order.started,
@@ -125,15 +117,15 @@ pub(super) fn provenance(
     }
 }
 
-fn inputs(order: &Order, staging: &Staging, seen: &Seen) -> Vec<InputRecord> {
-    let staged = staging.staged.iter().map(|staged| InputRecord {
+fn inputs(order: &Order, plan: &Plan) -> Vec<InputRecord> {
+    let staged = plan.staging.staged.iter().map(|staged| InputRecord {
         product: staged.source.product.clone(),
         source: source(order, &staged.source),
         digest: Some(staged.digest),
         absent: None,
-        file: seen.places.get(&staged.source).map(|place| place.name.clone()),
+        file: plan.seen.places.get(&staged.source).map(|place| place.name.clone()),
     });
-    let absent = staging.absent.iter().map(|(missing, why)| InputRecord {
+    let absent = plan.staging.absent.iter().map(|(missing, why)| InputRecord {
         product: missing.product.clone(),
         source: source(order, missing),
         digest: None,

@@ -1,6 +1,6 @@
 //! How an attempt ends before its end: every way in which a verb can stop it, and what that counts as.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
 use store::StoreError;
@@ -16,8 +16,20 @@ const TAIL: usize = 2_000;
 pub(super) enum Ending {
     /// It ended so.
     Outcome(Box<Outcome>),
+    /// An input is damaged that can be made again once it is out of the way.
+    Damaged(Box<DamagedInput>),
     /// It was told to stop.
     Cancelled,
+}
+
+/// A committed file of this quarter that cannot be read.
+#[derive(Debug)]
+pub(super) struct DamagedInput {
+    pub(super) file: PathBuf,
+    /// The file's number, by which another that took its place is told from it.
+    pub(super) inode: u64,
+    /// What the agent said, twice.
+    pub(super) error: AgentError,
 }
 
 impl Ending {
@@ -39,6 +51,15 @@ impl Ending {
             AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => PlatformErrorKind::InputLost,
         };
         Self::errored(kind, format!("failed to read `{}`: {}", path.display(), chain(error)))
+    }
+
+    /// How the attempt ended; `None` where it was told to stop.
+    pub(super) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Outcome(outcome) => Some(*outcome),
+            Self::Damaged(input) => Self::unreadable(&input.file, &input.error).outcome(),
+            Self::Cancelled => None,
+        }
     }
 
     /// The store could not do what it was asked to.

@@ -10,9 +10,9 @@ use domain::outcome::{FailureKind, PlatformErrorKind};
 use domain::pipeline::Module;
 use store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, RefusalKind, Violation};
 
-use super::ending::chain;
+use super::desk::{Desk, Order};
+use super::ending::{Ending, chain};
 use super::twice::believed;
-use super::{Desk, Ending, Order};
 use crate::runner::{Ended, Exit, MOST_FILES, OUTPUT, Spec};
 
 /// The exit code by which a module asks to be tried again later.

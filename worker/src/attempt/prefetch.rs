@@ -10,7 +10,8 @@ use domain::id::ClassName;
 use futures::StreamExt;
 use store::Store;
 
-use super::{Ending, fixed_identity, program};
+use super::ending::Ending;
+use super::identity::{fix, fixed, program};
 use crate::run::Run;
 use crate::runner::{Program, SharedRunner};
 
@@ -28,7 +29,7 @@ pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, 
     }
     let (store, runner, run) = (&store, &runner, &run);
     let fixed = futures::stream::iter(programs.into_values()).map(async |(program, is_ours)| {
-        match fixed_identity(store, runner, run, &program).await {
+        match identity(store, runner, run, &program).await {
             Ok(identity) => is_ours.then_some((program, identity)),
             Err(ending) => {
                 warn(&program, &ending);
@@ -44,6 +45,14 @@ pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, 
             }
         })
         .await;
+}
+
+/// What a program is in this run; fixed where nobody did.
+async fn identity(store: &Store, runner: &SharedRunner, run: &Run, program: &Program) -> Result<String, Ending> {
+    match fixed(store, run, &runner.subject(program)).await? {
+        Some(identity) => Ok(identity),
+        None => fix(store, runner, run, program).await,
+    }
 }
 
 fn warn(program: &Program, ending: &Ending) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use domain::outcome::PlatformErrorKind;
 use store::agent::{AgentError, Manifest, RefusalKind};
 
-use super::Desk;
+use super::desk::Desk;
 use super::ending::{Ending, chain};
 use crate::gate::ask_store;
 
