@@ -44,7 +44,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
     stage::clean_up(desk.folder_of(order)).await;
     finish.outcome = match ended {
         Ok(success) => Some(Outcome::Succeeded(success)),
-        Err(Ending::Damaged(input)) => committed::make_room(*input).await.outcome(),
+        Err(Ending::Damaged(input)) => committed::make_room(&desk.store, *input).await.outcome(),
         Err(ending @ (Ending::Outcome(_) | Ending::Cancelled)) => ending.outcome(),
     };
     finish
@@ -66,7 +66,7 @@ async fn verbs(
             Resolved::Unidentified(program) => {
                 drop(identity::fix(&desk.store, &desk.runner, &order.run, &program).await?);
             }
-            Resolved::Damaged { file, inode } => drop(committed::set_aside(&file, inode).await?),
+            Resolved::Damaged { file, inode } => drop(committed::set_aside(&desk.store, &file, inode).await?),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::removal;
 use crate::report::publish_all;
-use crate::run::Runs;
+use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::slot;
@@ -69,7 +69,7 @@ pub async fn run_with(parts: Parts, make_agent: MakeAgent, shutdown: Cancellatio
     let scratch = store.scratch(&name)?;
     let presence = Presence::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
-    let claims = Claims::new(state.clone(), Runs::new(store.clone()), name.clone(), config.lease);
+    let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
     let worker = Arc::new(Worker {
         name,
         gate: Gate::new(),

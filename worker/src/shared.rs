@@ -20,7 +20,7 @@ use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::report::PendingReport;
-use crate::run::Run;
+use crate::run::RunHere;
 use crate::runner::SharedRunner;
 
 /// What all slots share.
@@ -73,7 +73,7 @@ impl Worker {
     }
 
     /// Brings the images of a run here in the background.
-    pub(crate) fn prefetch(&self, run: &Arc<Run>) {
+    pub(crate) fn prefetch(&self, run: &Arc<RunHere>) {
         let classes = self.slots.iter().filter(|(_, slots)| **slots > 0).map(|(class, _)| class.clone()).collect();
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         while fetching.try_join_next().is_some() {}

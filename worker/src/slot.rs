@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::error::chain;
 use domain::id::ClassName;
 use domain::message::{Completion, Report, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
@@ -192,7 +193,7 @@ async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &Cancel
     tracing::info!(millis, %outcome, "ended");
     if let Outcome::Failed(_) = &outcome {
         let record = FailureRecord {
-            run: order.run.record.run,
+            run: order.run.course.record.run,
             module: order.module().name.clone(),
             key,
             attempt: order.attempt,
@@ -202,10 +203,10 @@ async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &Cancel
             millis,
             log,
         };
-        let (store, star, quarter) = (desk.store.clone(), order.star, order.run.record.quarter);
-        let recorded = tokio::task::spawn_blocking(move || store.record_failure(star, quarter, &record)).await;
-        if let Err(error) = recorded.map_err(anyhow::Error::from).and_then(|recorded| Ok(recorded?)) {
-            tracing::warn!(error = format!("{error:#}"), "the failure's log is not in the store");
+        let (store, star, quarter) = (&desk.store, order.star, order.run.course.record.quarter);
+        let recorded = store.ask(move |store| store.record_failure(star, quarter, &record)).await;
+        if let Err(error) = recorded {
+            tracing::warn!(error = chain(&error), "the failure's log is not in the store");
         }
     }
     Some(outcome)

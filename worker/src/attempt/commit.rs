@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use domain::contract::seed;
+use domain::error::chain;
 use domain::expression::Scalar;
 use domain::id::Key;
 use domain::outcome::{FailureKind, Success};
@@ -12,7 +13,7 @@ use store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack
 use store::{Commit, durable};
 
 use super::desk::{Desk, Order};
-use super::ending::{Ending, blocking, chain};
+use super::ending::Ending;
 use super::resolve::{Plan, product_path};
 use super::stage::Made;
 use super::twice::{believed, manifest as manifest_of};
@@ -39,7 +40,7 @@ pub(super) async fn commit(
     let (packed, manifest) = pack(desk, made, &request).await?;
     let path = desk.store.at(product_path(order, &key));
     let target = path.clone();
-    match blocking(move || durable::commit_file(&packed, &target)).await? {
+    match desk.store.ask(move |_| durable::commit_file(&packed, &target)).await? {
         Commit::Created => Ok(success(key, &manifest, false)),
         Commit::Exists => {
             let first = manifest_of(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
@@ -90,7 +91,7 @@ pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
 
 /// Everything that determined the result and everything that the module could read (S3).
 pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<String>) -> Provenance {
-    let (module, record) = (order.module(), &order.run.record);
+    let (module, record) = (order.module(), &order.run.course.record);
     Provenance {
         module: module.name.clone(),
         key: plan.key,
@@ -141,7 +142,7 @@ fn source(order: &Order, source: &Source) -> InputSource {
         Origin::SharedExternal => InputSource::Shared,
         Origin::Previous => InputSource::Previous,
         Origin::Module(index) => {
-            let module = order.run.pipeline.module(index);
+            let module = order.run.course.pipeline.module(index);
             InputSource::Module { group: module.group.clone(), module: module.name.clone() }
         }
     }

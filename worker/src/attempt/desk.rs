@@ -11,7 +11,7 @@ use store::Store;
 
 use super::look::Manifests;
 use crate::agent::StoreAgent;
-use crate::run::Run;
+use crate::run::RunHere;
 use crate::runner::SharedRunner;
 
 /// What an attempt works with; it belongs to one slot.
@@ -44,7 +44,7 @@ pub(crate) struct Bounds {
 
 /// A granted claim.
 pub(crate) struct Order {
-    pub(crate) run: Arc<Run>,
+    pub(crate) run: Arc<RunHere>,
     pub(crate) star: StarId,
     pub(crate) task: Task,
     pub(crate) attempt: u32,
@@ -63,6 +63,6 @@ impl Desk {
 
 impl Order {
     pub(crate) fn module(&self) -> &Module {
-        self.run.pipeline.module(self.task.module)
+        self.run.course.pipeline.module(self.task.module)
     }
 }

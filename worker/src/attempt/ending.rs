@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use domain::error::chain;
 use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
 use store::StoreError;
 use store::agent::{AgentError, RefusalKind};
@@ -90,21 +91,6 @@ impl From<RunnerError> for Ending {
         };
         Self::errored(kind, chain(&error))
     }
-}
-
-/// Runs what blocks on the disk beside the async threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Ending> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
-        Err(error) => Err(Ending::store(&error)),
-    }
-}
-
-/// An error with its causes on one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The last lines of a log.

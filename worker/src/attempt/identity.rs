@@ -11,8 +11,8 @@ use store::runs::{Amendment, Amendments};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Order};
-use super::ending::{Ending, blocking};
-use crate::run::Run;
+use super::ending::Ending;
+use crate::run::RunHere;
 use crate::runner::{Program, SharedRunner};
 
 /// How often a decision is looked for that this host does not see yet.
@@ -43,22 +43,27 @@ pub(super) async fn identify(desk: &Desk, order: &Order, cancel: &CancellationTo
 }
 
 /// Fixes what a program is in this run, for all workers, and remembers it; where another one's word came first, that.
-pub(super) async fn fix(store: &Store, runner: &SharedRunner, run: &Run, program: &Program) -> Result<String, Ending> {
+pub(super) async fn fix(
+    store: &Store,
+    runner: &SharedRunner,
+    run: &RunHere,
+    program: &Program,
+) -> Result<String, Ending> {
     let subject = runner.subject(program);
     let here = runner.identify(program).await?;
-    let (at, id, name) = (store.clone(), run.record.run, subject.clone());
-    let identity = blocking(move || at.fix_image_identity(id, &name, &here)).await?;
+    let (id, name) = (run.course.record.run, subject.clone());
+    let identity = store.ask(move |store| store.fix_image_identity(id, &name, &here)).await?;
     run.remember(&subject, &identity);
     Ok(identity)
 }
 
 /// What was fixed in this run for programs of this subject, from memory or the store.
-pub(super) async fn fixed(store: &Store, run: &Run, subject: &str) -> Result<Option<String>, Ending> {
+pub(super) async fn fixed(store: &Store, run: &RunHere, subject: &str) -> Result<Option<String>, Ending> {
     if let Some(identity) = run.identity(subject) {
         return Ok(Some(identity));
     }
-    let (at, id, name) = (store.clone(), run.record.run, subject.to_owned());
-    let known = blocking(move || at.image_identity(id, &name)).await?;
+    let (id, name) = (run.course.record.run, subject.to_owned());
+    let known = store.ask(move |store| store.image_identity(id, &name)).await?;
     if let Some(identity) = &known {
         run.remember(subject, identity);
     }
@@ -80,7 +85,7 @@ async fn amendments(desk: &Desk, order: &Order, cancel: &CancellationToken) -> R
         }
         if tokio::time::Instant::now() >= until {
             let message =
-                format!("operators' decision {number} about run {} is not in the store", order.run.record.run);
+                format!("operators' decision {number} about run {} is not in the store", order.run.course.record.run);
             return Err(Ending::errored(PlatformErrorKind::Store, message));
         }
         tokio::select! {

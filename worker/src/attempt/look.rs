@@ -88,7 +88,7 @@ struct InFile {
 /// The names under which a product may be in a file that no module of ours wrote, or one of another version of the
 /// pipeline: its own, then its aliases.
 fn spellings<'a>(order: &'a Order, product: &'a ProductName) -> Vec<&'a ProductName> {
-    let aliases = order.run.pipeline.aliases.iter().filter(|(_, name)| *name == product).map(|(alias, _)| alias);
+    let aliases = order.run.course.pipeline.aliases.iter().filter(|(_, name)| *name == product).map(|(alias, _)| alias);
     std::iter::once(product).chain(aliases).collect()
 }
 
@@ -122,7 +122,7 @@ fn of_previous(generation: Option<&(String, Arc<Manifest>)>, spellings: &[&Produ
 
 fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Result<Result<InFile, Presence>, Ending> {
     let cell = order.grant.row.cell(module);
-    let name = &order.run.pipeline.module(module).name;
+    let name = &order.run.course.pipeline.module(module).name;
     if cell.state != TaskState::Succeeded {
         return Ok(Err(if cell.state.is_lost() { Presence::Lost } else { Presence::NotMade }));
     }
@@ -132,7 +132,7 @@ fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Resul
     };
     Ok(match success.products.get(product) {
         Some(digest) => Ok(InFile {
-            file: format!("{}/products/{name}-{}.h5", order.run.record.quarter, success.key),
+            file: format!("{}/products/{name}-{}.h5", order.run.course.record.quarter, success.key),
             path: format!("/PRODUCTS/{product}"),
             digest: *digest,
         }),
@@ -158,7 +158,7 @@ async fn previous(
     order: &Order,
     cancel: &CancellationToken,
 ) -> Result<Option<(String, Arc<Manifest>)>, Ending> {
-    let fixed = order.run.record.quarter.previous().zip(order.grant.admission.previous);
+    let fixed = order.run.course.record.quarter.previous().zip(order.grant.admission.previous);
     let Some((quarter, generation)) = fixed else { return Ok(None) };
     let name = format!("{quarter}/generations/{generation}.h5");
     let manifest = manifest(desk, order, &name, cancel).await?;

@@ -12,17 +12,17 @@ use store::Store;
 
 use super::ending::Ending;
 use super::identity::{fix, fixed, program};
-use crate::run::Run;
+use crate::run::RunHere;
 use crate::runner::{Program, SharedRunner};
 
 /// Images that are asked for or pulled at once.
 const AT_ONCE: usize = 3;
 
 /// Fixes the images of a run, then brings those of these classes to this host.
-pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, classes: BTreeSet<ClassName>) {
+pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<RunHere>, classes: BTreeSet<ClassName>) {
     // By subject: many modules may share an image.
     let mut programs: BTreeMap<String, (Program, bool)> = BTreeMap::new();
-    for module in run.pipeline.modules.iter().filter(|module| module.enabled) {
+    for module in run.course.pipeline.modules.iter().filter(|module| module.enabled) {
         let program = program(module);
         let (_, is_ours) = programs.entry(runner.subject(&program)).or_insert((program, false));
         *is_ours |= classes.contains(&module.class);
@@ -48,7 +48,7 @@ pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, 
 }
 
 /// What a program is in this run; fixed where nobody did.
-async fn identity(store: &Store, runner: &SharedRunner, run: &Run, program: &Program) -> Result<String, Ending> {
+async fn identity(store: &Store, runner: &SharedRunner, run: &RunHere, program: &Program) -> Result<String, Ending> {
     match fixed(store, run, &runner.subject(program)).await? {
         Some(identity) => Ok(identity),
         None => fix(store, runner, run, program).await,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit::success;
 use super::committed::is_damaged;
 use super::desk::{Desk, Order};
-use super::ending::{Ending, blocking};
+use super::ending::Ending;
 use super::identity::{Identified, identify};
 use super::look::{Seen, look};
 use super::twice;
@@ -66,7 +66,7 @@ fn staging(order: &Order, view: &View) -> Result<Staging, Ending> {
 async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, Ending> {
     let file = desk.store.at(product_path(order, &plan.key));
     let looked = file.clone();
-    let Some(inode) = blocking(move || durable::inode(&looked)).await? else {
+    let Some(inode) = desk.store.ask(move |_| durable::inode(&looked)).await? else {
         return Ok(Resolved::Missing(Box::new(plan)));
     };
     match twice::manifest(desk, &file).await? {
@@ -78,5 +78,5 @@ async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, E
 
 /// Where the result with this key is, relative to the store.
 pub(super) fn product_path(order: &Order, key: &Key) -> PathBuf {
-    paths::product(order.star, order.run.record.quarter, &order.module().name, key)
+    paths::product(order.star, order.run.course.record.quarter, &order.module().name, key)
 }

@@ -13,10 +13,10 @@ use crate::runner::{Labels, Limits, Spec};
 /// The try that an attempt makes.
 pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec {
     let module = order.module();
-    let cpus = order.run.pipeline.classes.get(&module.class).map_or(1.0, |class| class.cpus);
+    let cpus = order.run.course.pipeline.classes.get(&module.class).map_or(1.0, |class| class.cpus);
     let limits = Limits {
         cpus,
-        memory: order.run.pipeline.memory(module, order.attempt),
+        memory: order.run.course.pipeline.memory(module, order.attempt),
         processes: desk.bounds.processes,
         time: module.time_limit,
         output: desk.bounds.output,
@@ -31,7 +31,7 @@ pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec
         output: made.output.clone(),
         limits,
         labels: Labels {
-            run: order.run.record.run.to_string(),
+            run: order.run.course.record.run.to_string(),
             star: order.star.to_string(),
             module: module.name.to_string(),
             attempt: order.attempt,
@@ -42,7 +42,7 @@ pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec
 
 /// What every module finds in its environment; what the pipeline sets cannot change it.
 fn environment(order: &Order, key: &Key, limits: &Limits) -> BTreeMap<String, String> {
-    let record = &order.run.record;
+    let record = &order.run.course.record;
     let mut environment = order.module().environment.clone();
     let trace = (hexadecimal(record.run.to_string()), hexadecimal(order.nonce.to_string()));
     let given = [

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use domain::contract::{Role, Staging};
+use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use domain::product::{Origin, Source};
 use serde_json::json;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::committed::await_file;
 use super::desk::{Desk, Order};
-use super::ending::{Ending, blocking, chain};
+use super::ending::Ending;
 use super::look::{InputPlace, Seen, whole};
 use super::resolve::Plan;
 use crate::removal;
@@ -51,20 +52,20 @@ pub(super) async fn stage(
     let (input, output) = (made.input.clone(), made.output.clone());
     let links: Vec<(PathBuf, PathBuf)> =
         files.iter().map(|(file, name)| ((*file).clone(), made.input.join(name))).collect();
-    blocking(move || lay_out(&input, &output, &links, &parameters)).await?;
+    desk.store.ask(move |_| lay_out(&input, &output, &links, &parameters)).await?;
 
     let request = Stage {
         input: made.input.join(INPUT),
         attributes: BTreeMap::new(),
         star: order.star,
-        quarter: order.run.record.quarter,
+        quarter: order.run.course.record.quarter,
         observed: seen.observed,
         items: items(staging, seen, &files),
         staged: announce(staging),
     };
     desk.agent.stage(request).await.map_err(|error| could_not_stage(&error))?;
     let input = made.input.join(INPUT);
-    blocking(move || readable(&input)).await?;
+    desk.store.ask(move |_| readable(&input)).await?;
     Ok(made)
 }
 
