@@ -1,41 +1,49 @@
 //! The whole protocol in one process, on a clock of its own: coordinators that are killed and started, workers that die or
 //! hang, messages that are lost, repeated and reordered, a state that does not answer or answers twice.
 //!
-//! Everything is real except modules, star files and the two services, for which the in-process adapters stand. What every
-//! star must end with is known beforehand and does not depend on any fault.
+//! Everything is real except modules, HDF5 and the two services, for which a runner, an agent and the in-process adapters
+//! stand. What every star must end with is known beforehand and does not depend on any fault.
 
+mod agent;
+mod check;
 mod faults;
+mod files;
+mod host;
+mod runner;
 mod script;
-mod worker;
+mod witness;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use async_trait::async_trait;
+use anyhow::{Context, Result, bail};
 use coordinator::config::{CoordinatorConfig, HttpConfig};
 use coordinator::hooks::Hook;
 use coordinator::{Parts, StarFiles};
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{Quarter, RunId, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use domain::outcome::Outcome;
-use domain::run::{Row, TaskState};
+use domain::run::TaskState;
 pub use faults::Faults;
 use faults::{FaultyQueue, FaultyState};
+use files::JsonFiles;
+use host::WorkerHost;
 pub use script::Script;
 use services::config::LogConfig;
 use services::queue::memory::MemoryQueue;
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use services::state::SharedState;
 use services::state::memory::MemoryState;
-use store::agent::{AgentError, Assemble, GenerationInfo, Refusal, RefusalKind};
+use store::Store;
 use store::events::Disposition;
-use store::runs::{SettledStar, StarEnd};
-use store::{Store, paths};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use witness::Witness;
+
+/// The quarter of all data.
+fn quarter() -> Quarter {
+    3.try_into().expect("a quarter")
+}
 
 /// A simulated cluster.
 pub struct World {
@@ -48,7 +56,7 @@ pub struct World {
     scripts: Vec<Arc<Script>>,
     queue: Arc<FaultyQueue>,
     state: Arc<FaultyState>,
-    violations: Arc<Mutex<Vec<String>>>,
+    witness: Arc<Witness>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     _directory: tempfile::TempDir,
 }
@@ -57,7 +65,7 @@ impl World {
     /// A cluster in this process without coordinators, with two workers, for these pipelines. P1 is watched all the time.
     pub async fn start(seed: u64, scripts: Vec<Script>) -> Result<Self> {
         let world = Self::start_on(Arc::new(MemoryQueue::new()), Arc::new(MemoryState::new()), seed, scripts).await?;
-        world.keep(tokio::spawn(watch_counts(world.state.clone(), world.violations.clone())));
+        world.keep(tokio::spawn(watch_counts(world.state.clone(), world.witness.clone())));
         Ok(world)
     }
 
@@ -65,31 +73,33 @@ impl World {
     pub async fn start_on(broker: SharedQueue, state: SharedState, seed: u64, scripts: Vec<Script>) -> Result<Self> {
         // Nothing is said unless RUST_LOG asks for it.
         services::telemetry::start(&LogConfig { filter: "off".to_owned(), ..LogConfig::default() })?;
-        let directory = tempfile::tempdir()?;
+        let directory = files::directory()?;
         let faults = Arc::new(Faults::new(seed));
         broker.declare(&[]).await?;
+        let store = Store::init(directory.path())?;
+        let scripts: Vec<Arc<Script>> = scripts.into_iter().map(Arc::new).collect();
+        let witness = Arc::new(Witness::new(store.clone(), faults.clone(), scripts.clone()));
         let world = Self {
-            store: Store::init(directory.path())?,
-            scripts: scripts.into_iter().map(Arc::new).collect(),
-            queue: Arc::new(FaultyQueue::new(broker.clone(), faults.clone())),
-            state: Arc::new(FaultyState::new(state, faults.clone())),
+            store,
+            scripts,
+            queue: Arc::new(FaultyQueue::new(broker.clone(), faults.clone(), witness.clone())),
+            state: Arc::new(FaultyState::new(state, faults.clone(), witness.clone())),
             broker,
             faults,
-            violations: Arc::default(),
+            witness,
             tasks: Mutex::default(),
             _directory: directory,
         };
         for number in 0..2 {
-            let worker = worker::Worker {
-                name: format!("worker-{number}"),
+            let host = WorkerHost {
+                name: format!("host-{number}"),
                 store: world.store.clone(),
                 queue: world.queue.clone(),
                 state: world.state.clone(),
                 faults: world.faults.clone(),
-                scripts: world.scripts.clone(),
-                violations: world.violations.clone(),
+                witness: world.witness.clone(),
             };
-            world.keep(tokio::spawn(worker.work()));
+            world.keep(tokio::spawn(host.work()));
         }
         Ok(world)
     }
@@ -112,10 +122,10 @@ impl World {
         };
         let files = JsonFiles { store: self.store.clone(), faults: self.faults.clone() };
         let files: Vec<Box<dyn StarFiles>> = vec![Box::new(files)];
-        let violations = self.violations.clone();
+        let witness = self.witness.clone();
         tokio::spawn(async move {
             if let Err(error) = coordinator::run_with(parts, files, CancellationToken::new()).await {
-                note(&violations, format!("a coordinator ended: {error:#}"));
+                witness.note(format!("a coordinator ended: {error:#}"));
             }
         })
     }
@@ -137,14 +147,20 @@ impl World {
         self.tasks.lock().unwrap().extend(working);
     }
 
-    /// Publishes a dataset event with its stars inline; returns it.
+    /// Delivers the externals of stars, and publishes a dataset event with the stars inline; returns it.
     pub async fn publish(&self, id: &str, stars: &[StarId]) -> Result<DatasetEvent> {
+        self.deliver(stars)?;
         self.publish_selection(id, StarSelection::Inline(stars.to_vec())).await
+    }
+
+    /// Delivers the externals of stars that have none yet.
+    pub fn deliver(&self, stars: &[StarId]) -> Result<()> {
+        files::deliver(&self.store, &self.scripts, stars)
     }
 
     /// Publishes a dataset event; returns it.
     pub async fn publish_selection(&self, id: &str, stars: StarSelection) -> Result<DatasetEvent> {
-        let update = DatasetUpdate { dataset: "l1/lightcurve".parse()?, quarter: 3.try_into()?, stars, start: None };
+        let update = DatasetUpdate { dataset: "l1/lightcurve".parse()?, quarter: quarter(), stars, start: None };
         let event = DatasetEvent::new("simulation", id, "2026-01-01T00:00:00Z".to_owned(), update);
         self.send(to_json(&event)).await?;
         Ok(event)
@@ -204,78 +220,9 @@ impl World {
         Ok(())
     }
 
-    /// Checks everything that must hold of a run that ended; `superseded` says whether a newer run could take its stars.
-    pub fn check_end(&self, run: RunId, superseded: bool) -> Result<()> {
-        let record = self.store.run(run)?.context("the run is in the store")?;
-        let end = self.store.run_end(run)?.context("the run ended")?;
-        let script = self.script(record.pipeline.as_str())?;
-        let stars: Vec<StarId> = self.store.stars(run)?.iter().collect::<Result<_, _>>()?;
-        let settled = self.store.settled(run)?;
-        ensure!(settled.len() == stars.len(), "E1: {} of {} stars have an end", settled.len(), stars.len());
-        let mut counts: BTreeMap<(usize, TaskState), u64> = BTreeMap::new();
-        let mut ends: BTreeMap<StarEnd, u64> = BTreeMap::new();
-        for (index, star) in (0..).map(StarIndex).zip(&stars) {
-            let line = &settled[&index];
-            let row = Row::from_bytes(line.row.clone())?;
-            self.check_star(script, &record, *star, line, &row, superseded).with_context(|| format!("{run}/{star}"))?;
-            for (module, cell) in row.cells().enumerate() {
-                *counts.entry((module, cell.state)).or_default() += 1;
-            }
-            *ends.entry(line.end.context("E1")?).or_default() += 1;
-        }
-        let modules = &script.pipeline.modules;
-        let recorded: BTreeMap<(usize, TaskState), u64> = end
-            .counts
-            .iter()
-            .flat_map(|(name, states)| {
-                let module = modules.iter().position(|module| module.name == *name).unwrap_or(usize::MAX);
-                states.iter().map(move |(state, count)| ((module, *state), *count))
-            })
-            .collect();
-        ensure!(recorded == counts, "P1: the run's counts {recorded:?} are not those of the rows {counts:?}");
-        ensure!(end.stars == ends, "E1: stars of the run {:?}, of the lines {ends:?}", end.stars);
-        Ok(())
-    }
-
-    fn check_star(
-        &self,
-        script: &Script,
-        record: &store::runs::RunRecord,
-        star: StarId,
-        line: &SettledStar,
-        row: &Row,
-        superseded: bool,
-    ) -> Result<()> {
-        let expected = script.expected(star);
-        for (cell, (module, wanted)) in row.cells().zip(script.pipeline.indexed().zip(&expected)) {
-            let taken = superseded && cell.state == TaskState::Superseded;
-            let (index, module) = module;
-            ensure!(taken || cell.state == wanted.state, "{}: {} and not {}", module.name, cell.state, wanted.state);
-            if let (TaskState::Succeeded, Some(generation)) = (cell.state, line.generation) {
-                ensure!(
-                    line.keys.get(&index) == wanted.key.as_ref(),
-                    "{}: another key (generation {generation})",
-                    module.name
-                );
-            }
-        }
-        let Some(generation) = line.generation else {
-            ensure!(superseded, "a star without a star file");
-            return Ok(());
-        };
-        let file = self.store.at(paths::generation(star, record.quarter, generation));
-        let info = read_generation(&file)?;
-        ensure!(info.run == record.run && info.row == line.row, "S2: the generation is of another end");
-        let newest = self.store.latest_generation(star, record.quarter)?.unwrap_or(0);
-        let newest = read_generation(&self.store.at(paths::generation(star, record.quarter, newest)))?;
-        let shown = read_generation(&self.store.at(paths::star_file(star, record.quarter)))?;
-        ensure!(shown.number == newest.number, "S2: the star file is not the newest generation");
-        Ok(())
-    }
-
     /// What was seen that must never happen.
     pub fn violations(&self) -> Vec<String> {
-        self.violations.lock().unwrap().clone()
+        self.witness.violations()
     }
 
     /// The script of a pipeline.
@@ -317,7 +264,7 @@ impl Drop for World {
 }
 
 /// P1 at every moment: the counts are those of the rows.
-async fn watch_counts(state: Arc<FaultyState>, violations: Arc<Mutex<Vec<String>>>) {
+async fn watch_counts(state: Arc<FaultyState>, witness: Arc<Witness>) {
     loop {
         tokio::time::sleep(Duration::from_millis(170)).await;
         // Nothing here waits, so that nobody can come between.
@@ -334,46 +281,8 @@ async fn watch_counts(state: Arc<FaultyState>, violations: Arc<Mutex<Vec<String>
                 }
             }
             if counts != view.counts {
-                note(&violations, format!("P1: {:?} for rows {counts:?}", view.counts));
+                witness.note(format!("P1: {:?} for rows {counts:?}", view.counts));
             }
         }
     }
-}
-
-fn note(violations: &Mutex<Vec<String>>, what: String) {
-    violations.lock().unwrap().push(what);
-}
-
-/// Star files of JSON: what a generation says of itself.
-struct JsonFiles {
-    store: Store,
-    faults: Arc<Faults>,
-}
-
-#[async_trait]
-impl StarFiles for JsonFiles {
-    async fn build(&mut self, assemble: Assemble) -> Result<(), AgentError> {
-        tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(50))).await;
-        if self.faults.happens(0.03) {
-            return Err(AgentError::Died { status: "simulated".to_owned(), request: "build".to_owned() });
-        }
-        for entry in &assemble.modules {
-            let Some(Outcome::Succeeded(success)) = &entry.outcome else { continue };
-            let file = paths::product(assemble.star, assemble.quarter, &entry.module, &success.key);
-            if !self.store.at(&file).exists() {
-                let message = format!("`{}` is not there", file.display());
-                return Err(AgentError::Refused(Refusal { kind: RefusalKind::Missing, message }));
-            }
-        }
-        std::fs::write(&assemble.dest, to_json(&assemble.generation)).expect("the scratch directory is writable");
-        Ok(())
-    }
-
-    async fn generation(&mut self, file: &Path) -> Result<Option<GenerationInfo>, AgentError> {
-        Ok(read_generation(file).ok())
-    }
-}
-
-fn read_generation(file: &Path) -> Result<GenerationInfo> {
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
 }

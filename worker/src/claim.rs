@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::error::chain;
 use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task};
 use domain::message::{TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
@@ -14,7 +15,7 @@ use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
 use store::StoreError;
 
 use crate::gate::Gate;
-use crate::run::{Run, Runs};
+use crate::run::{RunHere, RunsHere};
 
 /// How long a claim may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ const UNSURE: usize = 1_024;
 /// Claims attempts for one worker.
 pub(crate) struct Claims {
     pub(crate) state: SharedState,
-    pub(crate) runs: Runs,
+    pub(crate) runs: RunsHere,
     pub(crate) worker: String,
     pub(crate) lease: Duration,
     /// Nonces of claims whose answer never came: the same one is granted again.
@@ -41,12 +42,12 @@ pub(crate) struct Granted {
     pub(crate) nonce: Nonce,
     pub(crate) grant: Grant,
     /// The run with the star, or why this worker cannot run its tasks.
-    pub(crate) work: Result<(Arc<Run>, StarId), String>,
+    pub(crate) work: Result<(Arc<RunHere>, StarId), String>,
 }
 
 /// What a delivery is about.
 enum Subject {
-    Known(Arc<Run>, StarId),
+    Known(Arc<RunHere>, StarId),
     /// The run cannot be understood; the claim is asked for, so that the task does not wait for ever.
     Odd(String),
     /// It can never be run.
@@ -56,7 +57,7 @@ enum Subject {
 }
 
 impl Claims {
-    pub(crate) fn new(state: SharedState, runs: Runs, worker: String, lease: Duration) -> Self {
+    pub(crate) fn new(state: SharedState, runs: RunsHere, worker: String, lease: Duration) -> Self {
         Self { state, runs, worker, lease, unsure: Mutex::default() }
     }
 
@@ -73,7 +74,9 @@ impl Claims {
         let subject = tokio::time::timeout(READING, self.subject(&message)).await;
         let late = || Subject::Later(format!("the store did not answer within {} s", READING.as_secs()));
         let (upstream, work) = match subject.unwrap_or_else(|_| late()) {
-            Subject::Known(run, star) => (run.pipeline.module(message.task.module).upstream.clone(), Ok((run, star))),
+            Subject::Known(run, star) => {
+                (run.course.pipeline.module(message.task.module).upstream.clone(), Ok((run, star)))
+            }
             Subject::Odd(reason) => (Vec::new(), Err(reason)),
             Subject::Unreadable(reason) => {
                 answer(receipt, Answer::Bury(reason)).await;
@@ -126,21 +129,20 @@ impl Claims {
         let run = match self.runs.find(message.run).await {
             Ok(run) => run,
             Err(error) => {
-                let reason = format!("{error:#}");
-                let out_of_reach =
-                    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Io { .. })));
-                return if out_of_reach { Subject::Later(reason) } else { Subject::Odd(reason) };
+                let reason = format!("failed to read run {}: {}", message.run, chain(&error));
+                let is_out_of_reach = matches!(error, StoreError::Io { .. });
+                return if is_out_of_reach { Subject::Later(reason) } else { Subject::Odd(reason) };
             }
         };
-        if message.task.module.at() >= run.pipeline.modules.len() {
+        if message.task.module.at() >= run.course.pipeline.modules.len() {
             return Subject::Unreadable(format!("run {} has no module {}", message.run, message.task.module.0));
         }
-        match run.star(message.task.star).await {
+        match self.runs.star(&run, message.task.star).await {
             Ok(star) => Subject::Known(run, star),
             Err(error @ StoreError::Io { .. }) => {
                 // A handle that was kept open may be stale for good, as after a file server was replaced.
                 self.runs.forget(message.run);
-                Subject::Later(format!("{:#}", anyhow::Error::from(error)))
+                Subject::Later(chain(&error))
             }
             Err(error) => Subject::Unreadable(error.to_string()),
         }

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::id::Nonce;
 use services::state::Lease;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
@@ -32,17 +33,17 @@ struct Entry {
 
 /// A claim that is held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldClaim {
     ledger: Arc<Ledger>,
     nonce: Nonce,
 }
 
 impl Ledger {
     /// Notes a claim; `cancel` stops its attempt when the claim is lost.
-    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> Held {
+    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> HeldClaim {
         let nonce = lease.nonce;
         self.lock().insert(nonce, Entry { lease, cancel, reported: None });
-        Held { ledger: Arc::clone(self), nonce }
+        HeldClaim { ledger: Arc::clone(self), nonce }
     }
 
     /// Every lease that is to be renewed.
@@ -84,7 +85,7 @@ impl Ledger {
     }
 }
 
-impl Held {
+impl HeldClaim {
     /// The completion is with the broker; the claim is renewed until it has settled the task.
     pub(crate) fn reported(self) {
         let mut held = self.ledger.lock();
@@ -97,7 +98,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldClaim {
     fn drop(&mut self) {
         let mut held = self.ledger.lock();
         if held.get(&self.nonce).is_some_and(|entry| entry.reported.is_none()) {

@@ -3,6 +3,7 @@
 //! It holds no state: what it runs is leased, what it made is in the store. `deliver → claim → acknowledge → stage → run →
 //! check → commit → complete`; each word is a file or a function.
 
+pub mod agent;
 mod attempt;
 mod claim;
 pub mod config;
@@ -13,6 +14,7 @@ mod report;
 mod run;
 pub mod runner;
 mod service;
+mod shared;
 mod slot;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use runner::docker::{DockerConfig, DockerRunner, Owner};
 use runner::noop::NoopRunner;
 use runner::process::ProcessRunner;
 use runner::{RunnerError, SharedRunner};
-pub use service::{Parts, run};
+pub use service::{Parts, run, run_with};
 use store::Store;
 
 /// A name that no other worker has: the host's, and a random part.

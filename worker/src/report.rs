@@ -7,7 +7,7 @@ use domain::message::{Completion, to_json};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
 
-use crate::ledger::Held;
+use crate::ledger::HeldClaim;
 
 /// Completions published at once at most.
 const BATCH: usize = 256;
@@ -16,13 +16,13 @@ const BATCH: usize = 256;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// A completion on its way, with the claim that it settles.
-pub(crate) struct Report {
+pub(crate) struct PendingReport {
     pub(crate) completion: Completion,
-    pub(crate) held: Held,
+    pub(crate) held: HeldClaim,
 }
 
 /// Publishes what arrives until the last sender is gone and everything is confirmed.
-pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver<Report>) {
+pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver<PendingReport>) {
     let mut batch = Vec::new();
     while reports.recv_many(&mut batch, BATCH).await > 0 {
         let mut pause = Duration::from_millis(100);
@@ -38,17 +38,18 @@ pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver
 }
 
 /// Publishes a batch; what was not confirmed comes back.
-async fn publish(queue: &SharedQueue, batch: Vec<Report>) -> Vec<Report> {
-    let message = |report: &Report| Outgoing { queue: QueueName::Completions, body: to_json(&report.completion) };
+async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingReport> {
+    let message =
+        |report: &PendingReport| Outgoing { queue: QueueName::Completions, body: to_json(&report.completion) };
     let answers = queue.publish(batch.iter().map(message).collect()).await;
     let mut rest = Vec::new();
     for (report, answer) in batch.into_iter().zip(answers) {
-        let Report { completion, held } = report;
+        let PendingReport { completion, held } = report;
         match answer {
             Ok(()) => held.reported(),
             Err(error) => {
                 tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
-                rest.push(Report { completion, held });
+                rest.push(PendingReport { completion, held });
             }
         }
     }

@@ -1,24 +1,22 @@
-//! What a worker knows of the runs that its tasks are of: read from the store once, and fixed.
+//! What this worker knows of the runs that its tasks are of: their courses, and what was decided and fixed meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
 use domain::id::{RunId, StarId, StarIndex};
-use domain::pipeline::Pipeline;
-use store::runs::{Amendments, RunRecord, StarList};
+use quick_cache::sync::Cache;
+use store::course::Course;
+use store::runs::Amendments;
 use store::{Store, StoreError};
 
 /// How many runs are kept in memory; more in flight at once cost reading them again.
 const KEPT: usize = 64;
 
-/// A run, with its pipeline ready to use.
+/// A run on this worker.
 #[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) record: RunRecord,
-    pub(crate) pipeline: Pipeline,
-    stars: StarList,
+pub(crate) struct RunHere {
+    pub(crate) course: Course,
     /// Identities of programs in this run, by subject.
     identities: Mutex<BTreeMap<String, String>>,
     met: AtomicBool,
@@ -26,27 +24,9 @@ pub(crate) struct Run {
     amendments: Mutex<Arc<Amendments>>,
 }
 
-impl Run {
-    fn read(store: &Store, id: RunId) -> Result<Self> {
-        let record = store.run(id)?.with_context(|| format!("run {id} is not in the store"))?;
-        let pipeline = record.load_pipeline()?;
-        Ok(Self {
-            stars: store.stars(id)?,
-            record,
-            pipeline,
-            identities: Mutex::default(),
-            met: AtomicBool::new(false),
-            amendments: Mutex::default(),
-        })
-    }
-
-    /// The star at a position of the run's list. A disk that does not answer holds up nobody but the caller.
-    pub(crate) async fn star(self: &Arc<Self>, index: StarIndex) -> Result<StarId, StoreError> {
-        let run = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || run.stars.star(index)).await {
-            Ok(star) => star,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+impl RunHere {
+    fn of(course: Course) -> Self {
+        Self { course, identities: Mutex::default(), met: AtomicBool::new(false), amendments: Mutex::default() }
     }
 
     /// Whether this worker gets a task of the run for the first time; true once.
@@ -61,12 +41,8 @@ impl Run {
         if known.number >= number {
             return Ok(Some(known));
         }
-        let (store, run) = (store.clone(), self.record.run);
-        let read = tokio::task::spawn_blocking(move || store.decisions(run)).await;
-        let decisions = match read {
-            Ok(decisions) => decisions?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        let run = self.course.record.run;
+        let decisions = store.ask(move |store| store.decisions(run)).await?;
         let found = Arc::new(Amendments::of(&decisions));
         let mut known = self.amendments.lock().unwrap_or_else(PoisonError::into_inner);
         if found.number > known.number {
@@ -87,36 +63,36 @@ impl Run {
     }
 }
 
-/// Runs by id; a run's record never changes.
+/// Runs by id, each read once.
 #[derive(Debug)]
-pub(crate) struct Runs {
+pub(crate) struct RunsHere {
     store: Store,
-    known: Mutex<BTreeMap<RunId, Arc<Run>>>,
+    kept: Cache<RunId, Arc<RunHere>>,
 }
 
-impl Runs {
+impl RunsHere {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, known: Mutex::default() }
+        Self { store, kept: Cache::new(KEPT) }
     }
 
     /// Reads a run again the next time.
     pub(crate) fn forget(&self, id: RunId) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.kept.remove(&id);
     }
 
     /// A run, from memory or the store.
-    pub(crate) async fn find(&self, id: RunId) -> Result<Arc<Run>> {
-        if let Some(run) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(Arc::clone(run));
-        }
-        let store = self.store.clone();
-        let run = tokio::task::spawn_blocking(move || Run::read(&store, id)).await?;
-        let run = Arc::new(run.with_context(|| format!("failed to read run {id}"))?);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(id, Arc::clone(&run));
-        Ok(run)
+    pub(crate) async fn find(&self, id: RunId) -> Result<Arc<RunHere>, StoreError> {
+        let read = async {
+            let course = self.store.ask(move |store| Course::read(store, id)).await?;
+            let course = course.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
+            Ok(Arc::new(RunHere::of(course)))
+        };
+        self.kept.get_or_insert_async(&id, read).await
+    }
+
+    /// The star at a position of a run's list.
+    pub(crate) async fn star(&self, run: &Arc<RunHere>, index: StarIndex) -> Result<StarId, StoreError> {
+        let run = Arc::clone(run);
+        self.store.ask(move |_| run.course.stars.star(index)).await
     }
 }

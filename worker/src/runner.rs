@@ -180,11 +180,11 @@ pub trait Runner: Send + Sync {
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError>;
     /// Removes what dead workers of this store left on this host, and of this worker's what it does not know, by nonce:
     /// it is asked after everything was listed, so that what begins meanwhile is safe. Returns how much that was.
-    async fn sweep(&self, is_known: Known<'_>) -> Result<u32, RunnerError>;
+    async fn sweep(&self, is_known: IsKnown<'_>) -> Result<u32, RunnerError>;
 }
 
 /// Whether a worker knows an attempt, by its nonce.
-pub type Known<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+pub type IsKnown<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 /// A shared runner.
 pub type SharedRunner = Arc<dyn Runner>;

@@ -1,8 +1,8 @@
 //! A worker as a whole: its slots, its heartbeat, its sweep, its reports; from start to a stop that leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,22 +11,23 @@ use domain::id::ClassName;
 use services::queue::{QueueError, SharedQueue};
 use services::state::{SharedState, WorkerInfo};
 use store::Store;
-use store::agent::{Agent, AgentOptions};
+use store::agent::Agent;
 use store::presence::{self, Presence};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::agent::MakeAgent;
 use crate::claim::Claims;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
-use crate::ledger::Ledger;
 use crate::removal;
-use crate::report::{Report, publish_all};
-use crate::run::{Run, Runs};
+use crate::report::publish_all;
+use crate::run::RunsHere;
 use crate::runner::SharedRunner;
+use crate::shared::Worker;
 use crate::slot;
 
 /// How long containers of attempts that are given back have to end, after the grace.
@@ -56,31 +57,19 @@ pub struct Parts {
     pub slots: BTreeMap<ClassName, u32>,
 }
 
-/// What all slots share.
-pub(crate) struct Worker {
-    pub(crate) name: String,
-    pub(crate) queue: SharedQueue,
-    pub(crate) gate: Gate,
-    pub(crate) claims: Claims,
-    pub(crate) ledger: Arc<Ledger>,
-    /// Stops every attempt; they are given back.
-    pub(crate) give_back: CancellationToken,
-    state: SharedState,
-    store: Store,
-    runner: SharedRunner,
-    config: WorkerConfig,
-    slots: BTreeMap<ClassName, u32>,
-    scratch: PathBuf,
-    reports: mpsc::Sender<Report>,
+/// Works until `shutdown`, then ends what runs, or gives it back, and leaves nothing behind. Dropped before, it is like a
+/// process that was killed: what it runs ends at once, and its claims run out.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+    run_with(parts, Arc::new(|options| Box::new(Agent::new(options))), shutdown).await
 }
 
-/// Works until `shutdown`, then ends what runs, or gives it back, and leaves nothing behind.
-pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+/// The same with other store agents, for simulation.
+pub async fn run_with(parts: Parts, make_agent: MakeAgent, shutdown: CancellationToken) -> Result<()> {
     let Parts { name, store, queue, state, runner, config, slots } = parts;
     let scratch = store.scratch(&name)?;
     let presence = Presence::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
-    let claims = Claims::new(state.clone(), Runs::new(store.clone()), name.clone(), config.lease);
+    let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
     let worker = Arc::new(Worker {
         name,
         gate: Gate::new(),
@@ -94,9 +83,11 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
         config,
         slots,
         scratch,
+        make_agent,
         reports,
+        fetching: Mutex::default(),
     });
-    let publishing = tokio::spawn(async move { publish_all(&queue, reported).await });
+    let publishing = AbortOnDropHandle::new(tokio::spawn(async move { publish_all(&queue, reported).await }));
     let result = worker.serve(&shutdown).await;
     worker.state.forget_worker(&worker.name).await.ok();
     // The last sender goes with the worker: what is left is published, and the task ends.
@@ -212,46 +203,6 @@ impl Worker {
             let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());
             let swept = tokio::task::spawn_blocking(move || scratch.map(|scratch| sweep_scratch(&scratch, &host)));
             let _ = swept.await;
-        }
-    }
-
-    /// A desk for a slot.
-    pub(crate) fn desk(&self, class: &ClassName, slot: u32) -> Desk {
-        let folder = self.scratch.join(format!("{class}-{slot}"));
-        if let Err(error) = std::fs::create_dir_all(&folder) {
-            // Every attempt there will say so.
-            tracing::warn!(folder = %folder.display(), %error, "a slot has no directory");
-        }
-        let options = AgentOptions::new(self.store.root(), &folder).with_outputs_of(self.config.output.as_u64());
-        let options = AgentOptions { program: self.config.agent.clone(), ..options };
-        Desk {
-            store: self.store.clone(),
-            runner: Arc::clone(&self.runner),
-            agent: Agent::new(options),
-            manifests: Manifests::default(),
-            folder,
-            bounds: Bounds {
-                processes: self.config.processes,
-                output: self.config.output.as_u64(),
-                free: self.config.free.as_u64(),
-                tmp: self.config.tmp.as_u64(),
-                input_patience: self.config.input_patience,
-            },
-            worker: self.name.clone(),
-            host: self.config.host(),
-        }
-    }
-
-    /// Brings the images of a run here in the background.
-    pub(crate) fn prefetch(&self, run: &Arc<Run>) {
-        let classes = self.slots.iter().filter(|(_, slots)| **slots > 0).map(|(class, _)| class.clone()).collect();
-        tokio::spawn(prefetch(self.store.clone(), Arc::clone(&self.runner), Arc::clone(run), classes));
-    }
-
-    /// Hands a completion on; waits while too many are unconfirmed.
-    pub(crate) async fn report(&self, report: Report) {
-        if self.reports.send(report).await.is_err() {
-            tracing::error!("nobody publishes completions any more; this attempt is repeated");
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::error::chain;
 use domain::id::ClassName;
-use domain::message::{Completion, Report as Ended, WIRE_VERSION};
+use domain::message::{Completion, Report, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::queue::{Consumer, Delivery, QueueError, QueueName};
 use services::state::Lease;
@@ -15,8 +16,8 @@ use tracing::Instrument;
 
 use crate::attempt::{Desk, Finish, Order, perform};
 use crate::claim::Granted;
-use crate::report::Report;
-use crate::service::Worker;
+use crate::report::PendingReport;
+use crate::shared::Worker;
 
 /// How long deliveries may wait here while every slot is busy, before they go back for other workers. Long enough that
 /// short tasks do not cost a new consumer each.
@@ -160,9 +161,9 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
     let result = match outcome {
         Some(outcome) => {
             worker.gate.learn(&outcome);
-            Ended::Ended(outcome)
+            Report::Ended(outcome)
         }
-        None if worker.give_back.is_cancelled() => Ended::GivenBack,
+        None if worker.give_back.is_cancelled() => Report::GivenBack,
         // The claim is lost: whoever has it now reports.
         None => return,
     };
@@ -178,7 +179,7 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         millis: millis_since(started),
         result,
     };
-    worker.report(Report { completion, held }).await;
+    worker.report(PendingReport { completion, held }).await;
 }
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.
@@ -192,7 +193,7 @@ async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &Cancel
     tracing::info!(millis, %outcome, "ended");
     if let Outcome::Failed(_) = &outcome {
         let record = FailureRecord {
-            run: order.run.record.run,
+            run: order.run.course.record.run,
             module: order.module().name.clone(),
             key,
             attempt: order.attempt,
@@ -202,10 +203,10 @@ async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &Cancel
             millis,
             log,
         };
-        let (store, star, quarter) = (desk.store.clone(), order.star, order.run.record.quarter);
-        let recorded = tokio::task::spawn_blocking(move || store.record_failure(star, quarter, &record)).await;
-        if let Err(error) = recorded.map_err(anyhow::Error::from).and_then(|recorded| Ok(recorded?)) {
-            tracing::warn!(error = format!("{error:#}"), "the failure's log is not in the store");
+        let (store, star, quarter) = (&desk.store, order.star, order.run.course.record.quarter);
+        let recorded = store.ask(move |store| store.record_failure(star, quarter, &record)).await;
+        if let Err(error) = recorded {
+            tracing::warn!(error = chain(&error), "the failure's log is not in the store");
         }
     }
     Some(outcome)

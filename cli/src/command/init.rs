@@ -14,7 +14,7 @@ use services::queue::{QueueError, QueueName};
 use services::state::StateError;
 use store::Store;
 use worker::config::RunnerKind;
-use worker::runner::docker::Found;
+use worker::runner::docker::FoundImage;
 use worker::runner::{Program, Runner};
 
 use crate::connect::{Config, Site};
@@ -218,16 +218,16 @@ async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: 
     for image in images {
         let what = format!("image {image}");
         checks.push(match docker.look_for(image).await {
-            Ok(Found::Here(identity)) => Check::ok(what, identity),
-            Ok(Found::InRegistry) if pull => {
+            Ok(FoundImage::Here(identity)) => Check::ok(what, identity),
+            Ok(FoundImage::InRegistry) if pull => {
                 let program = Program { image: image.to_owned(), command: Vec::new() };
                 match docker.identify(&program).await {
                     Ok(identity) => Check::made(what, identity),
                     Err(error) => Check::problem(what, error.to_string()),
                 }
             }
-            Ok(Found::InRegistry) => Check::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
-            Ok(Found::Nowhere(reason)) => Check::problem(
+            Ok(FoundImage::InRegistry) => Check::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
+            Ok(FoundImage::Nowhere(reason)) => Check::problem(
                 what,
                 format!("not on this host, and its registry does not give it ({reason}); build it here, or `docker pull`, or \
                          `docker load` it"),

@@ -1,18 +1,20 @@
 //! What a module can do in its container and what it cannot, on a real engine; and the same for processes.
 
+mod images;
+mod processes;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Cut, Variant, base_image, wait_until};
+use harness::{Cut, base_image, wait_until};
 use store::presence::Presence;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
 use worker::runner::process::ProcessRunner;
-use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, RunnerError, Spec};
+use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, Spec};
 
 /// A store's scratch directory with one attempt in it.
 struct Bench {
@@ -222,13 +224,6 @@ async fn an_output_directory_that_cannot_be_measured_is_the_modules_doing() {
 }
 
 #[tokio::test]
-async fn an_output_directory_that_went_with_its_store_is_not_the_modules_doing() {
-    let gone = Bench::as_processes("rm -r \"$(dirname \"$(dirname \"$SAS_OUTPUT\")\")\"").await;
-    let error = gone.runner.run(&gone.spec, &CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(error, RunnerError::Directory { .. }), "{error}");
-}
-
-#[tokio::test]
 async fn of_a_long_log_beginning_and_end_are_kept() {
     let ended = check("seq 1000000; echo the end", Exit::Code(0)).await;
     assert!(ended.log.starts_with("1\n2\n3\n") && ended.log.ends_with("1000000\nthe end\n"));
@@ -274,87 +269,6 @@ async fn stdout_and_stderr_are_one_log_in_the_order_of_time() {
     let ended =
         check("for n in 1 2 3; do echo out $n; sleep 0.1; echo err $n >&2; sleep 0.1; done", Exit::Code(0)).await;
     assert_eq!(ended.log, "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
-}
-
-#[tokio::test]
-async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
-    let bench = Bench::in_containers("").await;
-    let program = Program { image: "127.0.0.1:9/sas/nothing:1".to_owned(), command: vec![] };
-    let missing = bench.runner.identify(&program).await.unwrap_err();
-    let RunnerError::ImageMissing(message) = missing else { panic!("{missing}") };
-    for word in ["127.0.0.1:9/sas/nothing:1", "here", "docker pull"] {
-        assert!(message.contains(word), "{message} does not name {word}");
-    }
-    let identity = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
-    let config = DockerConfig { pull: false, ..DockerConfig::default() };
-    let runner = DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap();
-    let other = runner.run(&Spec { identity, ..bench.spec.clone() }, &CancellationToken::new()).await.unwrap_err();
-    assert!(
-        matches!(&other, RunnerError::ImageMissing(message) if message.contains("in this run it is sha256:0000")),
-        "{other}"
-    );
-}
-
-impl Bench {
-    /// The same in a container of another image.
-    async fn of(mut self, image: &Variant) -> Self {
-        self.spec.program.image = image.name().to_owned();
-        self.spec.identity = self.runner.identify(&self.spec.program).await.unwrap();
-        self
-    }
-
-    async fn refusal(&self) -> String {
-        match self.runner.run(&self.spec, &CancellationToken::new()).await {
-            Err(RunnerError::Refused(reason)) => reason,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_limit() {
-    let ours = Variant::of_base("VOLUME /tmp /sas/out").unwrap();
-    let bench = Bench::in_containers("touch /tmp/x /sas/out/output.h5").await.of(&ours).await;
-    assert_eq!(bench.run().await.exit, Exit::Code(0), "what is mounted over anyway may be a volume");
-
-    let wider = Variant::of_base("VOLUME /tmp /data").unwrap();
-    let mut bench = bench;
-    bench.spec.program.image = wider.name().to_owned();
-    let Err(RunnerError::Refused(reason)) = bench.runner.identify(&bench.spec.program).await else {
-        panic!("identified")
-    };
-    assert!(reason.contains("/data") && reason.contains("VOLUME") && reason.contains(wider.name()), "{reason}");
-    // Another worker of the run may have fixed the identity.
-    let id = Command::new("docker").args(["inspect", "--format", "{{.Id}}", wider.name()]).output().unwrap().stdout;
-    bench.spec.identity = String::from_utf8(id).unwrap().trim().to_owned();
-    assert!(bench.refusal().await.contains("/data"));
-    assert!(bench.containers().is_empty());
-}
-
-#[tokio::test]
-async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
-    let mut bench = Bench::in_containers("true").await;
-    bench.spec.limits.memory = 1 << 20;
-    let reason = bench.refusal().await;
-    assert!(reason.contains("6MB") && reason.contains(base_image()), "{reason}");
-    assert!(bench.containers().is_empty());
-}
-
-#[tokio::test]
-async fn a_class_with_more_cpus_than_this_host_gets_those_that_are_there() {
-    let mut bench = Bench::in_containers("true").await;
-    bench.spec.limits.cpus = 4096.0;
-    assert_eq!(bench.run().await.exit, Exit::Code(0));
-}
-
-#[tokio::test]
-async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
-    let image = Variant::of_base("STOPSIGNAL SIGUSR1").unwrap();
-    let script = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done";
-    let mut bench = Bench::in_containers(script).await.of(&image).await;
-    bench.spec.limits.time = Duration::from_secs(2);
-    let ended = bench.run().await;
-    assert_eq!((ended.exit, ended.log.as_str()), (Exit::TimeLimit, "up\nasked\n"));
 }
 
 #[tokio::test]
@@ -419,52 +333,4 @@ async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
         // Killed from outside, or gone before anybody could ask: either way the runner knows that it did not succeed.
         assert!(!matches!(end, Ok(Ended { exit: Exit::Code(0), .. })), "{end:?}");
     }
-}
-
-#[tokio::test]
-async fn the_identity_of_an_image_is_what_it_holds() {
-    let bench = Bench::in_containers("").await;
-    assert!(
-        bench.spec.identity.starts_with("sha256:"),
-        "an image that is in no registry has its ID: {}",
-        bench.spec.identity
-    );
-    assert_eq!(bench.runner.identify(&bench.spec.program).await.unwrap(), bench.spec.identity);
-    assert_eq!(bench.runner.subject(&bench.spec.program), base_image());
-}
-
-#[tokio::test]
-async fn a_process_keeps_the_same_contract() {
-    let script = r#"echo "$SAS_SEED $(cat "$SAS_PARAMETERS") ${HOME:-none}"; echo made > "$SAS_OUTPUT"; exit 75"#;
-    let bench = Bench::as_processes(script).await;
-    let ended = bench.run().await;
-    assert_eq!((ended.exit, ended.log.as_str()), (Exit::Code(75), "42 {\"steps\": 7} none\n"));
-    assert_eq!(std::fs::read_to_string(bench.output()).unwrap(), "made\n");
-}
-
-#[tokio::test]
-async fn a_process_and_all_its_children_end_at_the_time_limit() {
-    let mut bench =
-        Bench::as_processes("sleep 600 & echo $! > \"$SAS_OUTPUT\"; trap '' TERM; sleep 601; sleep 602").await;
-    bench.spec.limits.time = Duration::from_secs(1);
-    let ended = bench.run().await;
-    assert_eq!(ended.exit, Exit::TimeLimit);
-    let child: i32 = std::fs::read_to_string(bench.output()).unwrap().trim().parse().unwrap();
-    let gone = || !PathBuf::from(format!("/proc/{child}/cmdline")).exists() || is_zombie(child);
-    wait_until(Duration::from_secs(5), "the child is gone", async || gone()).await.unwrap();
-}
-
-fn is_zombie(process: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-}
-
-#[tokio::test]
-async fn a_process_writes_no_more_than_it_may_and_has_a_bounded_log() {
-    let bench = Bench::as_processes("seq 1000000; head -c 9000000 /dev/zero > \"$SAS_OUTPUT\"").await;
-    let ended = bench.run().await;
-    assert_eq!(ended.exit, Exit::OutputTooLarge);
-    assert!(ended.log.starts_with("1\n2\n") && ended.log.contains("bytes are cut here"));
-    let hidden = Bench::as_processes("mkdir \"$(dirname \"$SAS_OUTPUT\")/d\"; exit 3").await;
-    assert_eq!(hidden.run().await.exit, Exit::Code(3));
-    std::fs::set_permissions(hidden.spec.output.join("d"), PermissionsExt::from_mode(0o700)).unwrap();
 }

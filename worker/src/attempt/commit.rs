@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use domain::contract::{Staging, seed};
+use domain::contract::seed;
+use domain::error::chain;
 use domain::expression::Scalar;
 use domain::id::Key;
 use domain::outcome::{FailureKind, Success};
@@ -11,12 +12,12 @@ use serde_json::Value;
 use store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
 use store::{Commit, durable};
 
-use super::ending::chain;
-use super::look::Seen;
+use super::desk::{Desk, Order};
+use super::ending::Ending;
+use super::resolve::{Plan, product_path};
 use super::stage::Made;
 use super::twice::{believed, manifest as manifest_of};
-use super::{Desk, Ending, Order, blocking, product_path};
-use crate::runner::{OUTPUT, Program};
+use crate::runner::OUTPUT;
 
 /// Packs and commits; what was committed before under this key is the result.
 pub(super) async fn commit(
@@ -39,7 +40,7 @@ pub(super) async fn commit(
     let (packed, manifest) = pack(desk, made, &request).await?;
     let path = desk.store.at(product_path(order, &key));
     let target = path.clone();
-    match blocking(move || durable::commit_file(&packed, &target)).await? {
+    match desk.store.ask(move |_| durable::commit_file(&packed, &target)).await? {
         Commit::Created => Ok(success(key, &manifest, false)),
         Commit::Exists => {
             let first = manifest_of(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
@@ -89,19 +90,11 @@ pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
 }
 
 /// Everything that determined the result and everything that the module could read (S3).
-pub(super) fn provenance(
-    desk: &Desk,
-    order: &Order,
-    staging: &Staging,
-    seen: &Seen,
-    (program, identity): (&Program, &str),
-    key: Key,
-    warnings: Vec<String>,
-) -> Provenance {
-    let (module, record) = (order.module(), &order.run.record);
+pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<String>) -> Provenance {
+    let (module, record) = (order.module(), &order.run.course.record);
     Provenance {
         module: module.name.clone(),
-        key,
+        key: plan.key,
         star: order.star,
         quarter: record.quarter,
         run: record.run,
@@ -109,14 +102,14 @@ pub(super) fn provenance(
         version: record.version.clone(),
         horizon: record.horizon,
         attempt: order.attempt,
-        image: program.image.clone(),
-        image_identity: identity.to_owned(),
-        command: program.command.clone(),
+        image: plan.program.image.clone(),
+        image_identity: plan.identity.clone(),
+        command: plan.program.command.clone(),
         environment: module.environment.clone(),
         parameters: module.parameters.clone(),
-        seed: seed(&key),
-        inputs: inputs(order, staging, seen),
-        expressions: staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
+        seed: seed(&plan.key),
+        inputs: inputs(order, plan),
+        expressions: plan.staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
         worker: desk.worker.clone(),
         host: desk.host.clone(),
         started: order.started,
@@ -125,15 +118,15 @@ pub(super) fn provenance(
     }
 }
 
-fn inputs(order: &Order, staging: &Staging, seen: &Seen) -> Vec<InputRecord> {
-    let staged = staging.staged.iter().map(|staged| InputRecord {
+fn inputs(order: &Order, plan: &Plan) -> Vec<InputRecord> {
+    let staged = plan.staging.staged.iter().map(|staged| InputRecord {
         product: staged.source.product.clone(),
         source: source(order, &staged.source),
         digest: Some(staged.digest),
         absent: None,
-        file: seen.places.get(&staged.source).map(|place| place.name.clone()),
+        file: plan.seen.places.get(&staged.source).map(|place| place.name.clone()),
     });
-    let absent = staging.absent.iter().map(|(missing, why)| InputRecord {
+    let absent = plan.staging.absent.iter().map(|(missing, why)| InputRecord {
         product: missing.product.clone(),
         source: source(order, missing),
         digest: None,
@@ -149,7 +142,7 @@ fn source(order: &Order, source: &Source) -> InputSource {
         Origin::SharedExternal => InputSource::Shared,
         Origin::Previous => InputSource::Previous,
         Origin::Module(index) => {
-            let module = order.run.pipeline.module(index);
+            let module = order.run.course.pipeline.module(index);
             InputSource::Module { group: module.group.clone(), module: module.name.clone() }
         }
     }

@@ -3,16 +3,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use store::agent::{AgentError, RefusalKind};
-use store::{StoreError, durable};
+use store::{Store, StoreError, durable};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::chain;
-use super::look::Place;
-use super::{Desk, Ending, Order, blocking};
+use super::desk::{Desk, Order};
+use super::ending::{DamagedInput, Ending};
+use super::look::InputPlace;
 use crate::gate::ask_store;
 
 /// Waits until a committed file can be seen from this host; returns its number. What keeps it from being looked at is
@@ -22,7 +24,7 @@ pub(super) async fn await_file(desk: &Desk, path: &Path, cancel: &CancellationTo
     let mut pause = Duration::from_millis(50);
     loop {
         let looked = path.to_owned();
-        let found = blocking(move || {
+        let found = desk.store.ask(move |_| {
             // Reading the directory makes network file systems forget that the name was not there.
             let _ = looked.parent().map(std::fs::read_dir);
             durable::inode(&looked)
@@ -58,9 +60,9 @@ pub(super) fn is_damaged(error: &AgentError) -> bool {
 }
 
 /// Takes a damaged file out of the way; `None` when somebody else did. What this host may not even open is not damaged.
-pub(super) async fn set_aside(path: &Path, seen: u64) -> Result<Option<PathBuf>, Ending> {
+pub(super) async fn set_aside(store: &Store, path: &Path, seen: u64) -> Result<Option<PathBuf>, Ending> {
     let path = path.to_owned();
-    let moved = blocking(move || {
+    let moved = store.ask(move |_| {
         File::open(&path).map_err(|source| StoreError::Io { doing: "open", path: path.clone(), source })?;
         durable::set_aside(&path, seen)
     });
@@ -71,19 +73,25 @@ pub(super) async fn set_aside(path: &Path, seen: u64) -> Result<Option<PathBuf>,
     Ok(moved)
 }
 
-/// What it means that an input could not be read, although asked for twice. A damaged result of this quarter makes room:
+/// What it means that an input could not be read, although asked for twice. A damaged result of this quarter can make room:
 /// its producer is in the same run.
-pub(super) async fn unreadable(order: &Order, place: &Place, seen: u64, error: &AgentError) -> Ending {
-    let ours = format!("{}/products/", order.run.record.quarter);
-    if !is_damaged(error) || !place.name.starts_with(&ours) {
-        return Ending::unreadable(&place.file, error);
+pub(super) fn unreadable(order: &Order, place: &InputPlace, inode: u64, error: AgentError) -> Ending {
+    let ours = format!("{}/products/", order.run.course.record.quarter);
+    if !is_damaged(&error) || !place.name.starts_with(&ours) {
+        return Ending::unreadable(&place.file, &error);
     }
-    match set_aside(&place.file, seen).await {
+    Ending::Damaged(Box::new(DamagedInput { file: place.file.clone(), inode, error }))
+}
+
+/// Takes a damaged input out of the way; how its reader's attempt ends by that.
+pub(super) async fn make_room(store: &Store, input: DamagedInput) -> Ending {
+    let DamagedInput { file, inode, error } = input;
+    match set_aside(store, &file, inode).await {
         Ok(Some(aside)) => {
-            let message = format!("an input was damaged, and is `{}` now: {}", aside.display(), chain(error));
+            let message = format!("an input was damaged, and is `{}` now: {}", aside.display(), chain(&error));
             Ending::errored(PlatformErrorKind::InputLost, message)
         }
-        Ok(None) => Ending::unreadable(&place.file, error),
+        Ok(None) => Ending::unreadable(&file, &error),
         Err(ending) => ending,
     }
 }

@@ -1,7 +1,8 @@
 //! How an attempt ends before its end: every way in which a verb can stop it, and what that counts as.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use domain::error::chain;
 use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
 use store::StoreError;
 use store::agent::{AgentError, RefusalKind};
@@ -16,8 +17,20 @@ const TAIL: usize = 2_000;
 pub(super) enum Ending {
     /// It ended so.
     Outcome(Box<Outcome>),
+    /// An input is damaged that can be made again once it is out of the way.
+    Damaged(Box<DamagedInput>),
     /// It was told to stop.
     Cancelled,
+}
+
+/// A committed file of this quarter that cannot be read.
+#[derive(Debug)]
+pub(super) struct DamagedInput {
+    pub(super) file: PathBuf,
+    /// The file's number, by which another that took its place is told from it.
+    pub(super) inode: u64,
+    /// What the agent said, twice.
+    pub(super) error: AgentError,
 }
 
 impl Ending {
@@ -39,6 +52,15 @@ impl Ending {
             AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => PlatformErrorKind::InputLost,
         };
         Self::errored(kind, format!("failed to read `{}`: {}", path.display(), chain(error)))
+    }
+
+    /// How the attempt ended; `None` where it was told to stop.
+    pub(super) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Outcome(outcome) => Some(*outcome),
+            Self::Damaged(input) => Self::unreadable(&input.file, &input.error).outcome(),
+            Self::Cancelled => None,
+        }
     }
 
     /// The store could not do what it was asked to.
@@ -69,21 +91,6 @@ impl From<RunnerError> for Ending {
         };
         Self::errored(kind, chain(&error))
     }
-}
-
-/// Runs what blocks on the disk beside the async threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Ending> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
-        Err(error) => Err(Ending::store(&error)),
-    }
-}
-
-/// An error with its causes on one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The last lines of a log.

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use domain::contract;
+use domain::error::chain;
 use domain::expression::Scalar;
 use domain::id::ProductName;
 use domain::outcome::{FailureKind, PlatformErrorKind};
 use domain::pipeline::Module;
 use store::agent::{AgentError, Check, Checked, OutputLimits, Refusal, RefusalKind, Violation};
 
-use super::ending::chain;
+use super::desk::{Desk, Order};
+use super::ending::Ending;
 use super::twice::believed;
-use super::{Desk, Ending, Order};
 use crate::runner::{Ended, Exit, MOST_FILES, OUTPUT, Spec};
 
 /// The exit code by which a module asks to be tried again later.
@@ -121,7 +122,7 @@ fn legible(checked: Checked) -> Result<Checked, AgentError> {
 }
 
 fn request(desk: &Desk, order: &Order, output: &Path) -> Check {
-    let (module, model) = (order.module(), &order.run.pipeline.model);
+    let (module, model) = (order.module(), &order.run.course.pipeline.model);
     let outputs = &module.outputs;
     let conditional: Vec<ProductName> = outputs.conditional.iter().map(|output| output.product.clone()).collect();
     let declared = outputs.mandatory.iter().chain(&outputs.optional).chain(&outputs.nullable).chain(&conditional);
@@ -132,7 +133,8 @@ fn request(desk: &Desk, order: &Order, output: &Path) -> Check {
         .flat_map(|output| output.when.reads())
         .map(|read| read.source.product.clone())
         .collect();
-    let aliases = order.run.pipeline.aliases.iter().filter(|(_, name)| outputs.products().any(|made| made == *name));
+    let aliases =
+        order.run.course.pipeline.aliases.iter().filter(|(_, name)| outputs.products().any(|made| made == *name));
     Check {
         output: output.join(OUTPUT),
         mandatory: outputs.mandatory.clone(),

@@ -15,8 +15,9 @@ use store::paths;
 use tokio_util::sync::CancellationToken;
 
 use super::committed::{await_file, unreadable};
+use super::desk::{Desk, Order};
+use super::ending::Ending;
 use super::twice::{self, believed};
-use super::{Desk, Ending, Order};
 
 /// Manifests that a slot keeps at most; they are of committed files, which never change.
 const KEPT: usize = 512;
@@ -30,14 +31,14 @@ pub(super) struct Seen {
     /// For the decision.
     pub(super) view: View,
     /// Where everything that is there lies.
-    pub(super) places: BTreeMap<Source, Place>,
+    pub(super) places: BTreeMap<Source, InputPlace>,
     /// Start and end of the observations, where an external says so.
     pub(super) observed: Option<[f64; 2]>,
 }
 
 /// Where a product lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct InputPlace {
     /// The file, relative to the star's folder, or `shared/…`.
     pub(super) name: String,
     /// The file, absolute.
@@ -64,7 +65,7 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
             Origin::Module(module) => of_module(order, module, &source.product)?,
         };
         let presence = match found {
-            Ok(Held { file, path, digest }) => {
+            Ok(InFile { file, path, digest }) => {
                 seen.places.insert(source.clone(), place(desk, order, file, path)?);
                 Presence::Made(digest)
             }
@@ -78,19 +79,16 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
 }
 
 /// A product that is there: the name of the file that holds it, where in it, and its digest.
-struct Held {
+struct InFile {
     file: String,
     path: String,
     digest: domain::id::Digest,
 }
 
-/// A product that is there, or why it is not.
-type Found = Result<Held, Presence>;
-
 /// The names under which a product may be in a file that no module of ours wrote, or one of another version of the
 /// pipeline: its own, then its aliases.
 fn spellings<'a>(order: &'a Order, product: &'a ProductName) -> Vec<&'a ProductName> {
-    let aliases = order.run.pipeline.aliases.iter().filter(|(_, name)| *name == product).map(|(alias, _)| alias);
+    let aliases = order.run.course.pipeline.aliases.iter().filter(|(_, name)| *name == product).map(|(alias, _)| alias);
     std::iter::once(product).chain(aliases).collect()
 }
 
@@ -101,30 +99,30 @@ enum Of {
     All,
 }
 
-fn external(externals: &[(String, Arc<Manifest>)], of: Of, spellings: &[&ProductName]) -> Found {
+fn external(externals: &[(String, Arc<Manifest>)], of: Of, spellings: &[&ProductName]) -> Result<InFile, Presence> {
     let is_meant = |name: &str| if paths::is_shared(name) { of == Of::All } else { of == Of::Star };
     let held = |product: &&ProductName| {
         externals.iter().filter(|(name, _)| is_meant(name)).find_map(|(name, manifest)| {
             let entry = manifest.externals.get(*product)?;
-            Some(Held { file: name.clone(), path: format!("/EXTERNALS/{product}"), digest: entry.digest })
+            Some(InFile { file: name.clone(), path: format!("/EXTERNALS/{product}"), digest: entry.digest })
         })
     };
     spellings.iter().find_map(held).ok_or(Presence::NotDelivered)
 }
 
-fn of_previous(generation: Option<&(String, Arc<Manifest>)>, spellings: &[&ProductName]) -> Found {
+fn of_previous(generation: Option<&(String, Arc<Manifest>)>, spellings: &[&ProductName]) -> Result<InFile, Presence> {
     let (name, manifest) = generation.ok_or(Presence::NotMade)?;
     let made = |product: &&ProductName| {
         let entry = manifest.products.get(*product).filter(|entry| entry.not_produced.is_none())?;
         let file = entry.file.clone().unwrap_or_else(|| name.clone());
-        Some(Held { file, path: format!("/PRODUCTS/{product}"), digest: entry.digest })
+        Some(InFile { file, path: format!("/PRODUCTS/{product}"), digest: entry.digest })
     };
     spellings.iter().find_map(made).ok_or(Presence::NotMade)
 }
 
-fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Result<Found, Ending> {
+fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Result<Result<InFile, Presence>, Ending> {
     let cell = order.grant.row.cell(module);
-    let name = &order.run.pipeline.module(module).name;
+    let name = &order.run.course.pipeline.module(module).name;
     if cell.state != TaskState::Succeeded {
         return Ok(Err(if cell.state.is_lost() { Presence::Lost } else { Presence::NotMade }));
     }
@@ -133,8 +131,8 @@ fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Resul
         return Err(Ending::errored(PlatformErrorKind::InputLost, message));
     };
     Ok(match success.products.get(product) {
-        Some(digest) => Ok(Held {
-            file: format!("{}/products/{name}-{}.h5", order.run.record.quarter, success.key),
+        Some(digest) => Ok(InFile {
+            file: format!("{}/products/{name}-{}.h5", order.run.course.record.quarter, success.key),
             path: format!("/PRODUCTS/{product}"),
             digest: *digest,
         }),
@@ -160,7 +158,7 @@ async fn previous(
     order: &Order,
     cancel: &CancellationToken,
 ) -> Result<Option<(String, Arc<Manifest>)>, Ending> {
-    let fixed = order.run.record.quarter.previous().zip(order.grant.admission.previous);
+    let fixed = order.run.course.record.quarter.previous().zip(order.grant.admission.previous);
     let Some((quarter, generation)) = fixed else { return Ok(None) };
     let name = format!("{quarter}/generations/{generation}.h5");
     let manifest = manifest(desk, order, &name, cancel).await?;
@@ -178,18 +176,18 @@ async fn manifest(
     whole(desk, order, &place, cancel).await
 }
 
-fn place(desk: &Desk, order: &Order, name: String, path: String) -> Result<Place, Ending> {
+fn place(desk: &Desk, order: &Order, name: String, path: String) -> Result<InputPlace, Ending> {
     let Some(file) = paths::of_star(order.star, &name) else {
         return Err(Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star")));
     };
-    Ok(Place { name, file: desk.store.at(file), path })
+    Ok(InputPlace { name, file: desk.store.at(file), path })
 }
 
 /// The manifest of the committed file where something lies, from memory or the file: one that is damaged has none.
 pub(super) async fn whole(
     desk: &mut Desk,
     order: &Order,
-    place: &Place,
+    place: &InputPlace,
     cancel: &CancellationToken,
 ) -> Result<Arc<Manifest>, Ending> {
     let file = &place.file;
@@ -199,7 +197,7 @@ pub(super) async fn whole(
     let seen = await_file(desk, file, cancel).await?;
     let manifest = match twice::manifest(desk, file).await? {
         Ok(manifest) => Arc::new(manifest),
-        Err(error) => return Err(unreadable(order, place, seen, &error).await),
+        Err(error) => return Err(unreadable(order, place, seen, error)),
     };
     if desk.manifests.0.len() >= KEPT {
         desk.manifests.0.clear();
@@ -212,7 +210,7 @@ pub(super) async fn whole(
 async fn columns(
     desk: &mut Desk,
     order: &Order,
-    places: &BTreeMap<Source, Place>,
+    places: &BTreeMap<Source, InputPlace>,
     read: &[&Source],
     cancel: &CancellationToken,
 ) -> Result<BTreeMap<Source, BTreeMap<String, Scalar>>, Ending> {
@@ -228,7 +226,7 @@ async fn columns(
         };
         let scalars = match answer {
             Ok(scalars) => scalars,
-            Err(error) => return Err(unreadable(order, place, seen, &error).await),
+            Err(error) => return Err(unreadable(order, place, seen, error)),
         };
         columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
     }

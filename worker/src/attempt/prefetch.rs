@@ -10,25 +10,26 @@ use domain::id::ClassName;
 use futures::StreamExt;
 use store::Store;
 
-use super::{Ending, fixed_identity, program};
-use crate::run::Run;
+use super::ending::Ending;
+use super::identity::{fix, fixed, program};
+use crate::run::RunHere;
 use crate::runner::{Program, SharedRunner};
 
 /// Images that are asked for or pulled at once.
 const AT_ONCE: usize = 3;
 
 /// Fixes the images of a run, then brings those of these classes to this host.
-pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, classes: BTreeSet<ClassName>) {
+pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<RunHere>, classes: BTreeSet<ClassName>) {
     // By subject: many modules may share an image.
     let mut programs: BTreeMap<String, (Program, bool)> = BTreeMap::new();
-    for module in run.pipeline.modules.iter().filter(|module| module.enabled) {
+    for module in run.course.pipeline.modules.iter().filter(|module| module.enabled) {
         let program = program(module);
         let (_, is_ours) = programs.entry(runner.subject(&program)).or_insert((program, false));
         *is_ours |= classes.contains(&module.class);
     }
     let (store, runner, run) = (&store, &runner, &run);
     let fixed = futures::stream::iter(programs.into_values()).map(async |(program, is_ours)| {
-        match fixed_identity(store, runner, run, &program).await {
+        match identity(store, runner, run, &program).await {
             Ok(identity) => is_ours.then_some((program, identity)),
             Err(ending) => {
                 warn(&program, &ending);
@@ -44,6 +45,14 @@ pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<Run>, 
             }
         })
         .await;
+}
+
+/// What a program is in this run; fixed where nobody did.
+async fn identity(store: &Store, runner: &SharedRunner, run: &RunHere, program: &Program) -> Result<String, Ending> {
+    match fixed(store, run, &runner.subject(program)).await? {
+        Some(identity) => Ok(identity),
+        None => fix(store, runner, run, program).await,
+    }
 }
 
 fn warn(program: &Program, ending: &Ending) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use domain::contract::{Role, Staging};
+use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use domain::product::{Origin, Source};
 use serde_json::json;
@@ -16,8 +17,10 @@ use store::agent::{AgentError, Stage, StageItem};
 use tokio_util::sync::CancellationToken;
 
 use super::committed::await_file;
-use super::look::{Place, Seen, whole};
-use super::{Desk, Ending, Order, blocking};
+use super::desk::{Desk, Order};
+use super::ending::Ending;
+use super::look::{InputPlace, Seen, whole};
+use super::resolve::Plan;
 use crate::removal;
 use crate::runner::{INPUT, PARAMETERS};
 
@@ -35,12 +38,11 @@ pub(super) struct Made {
 pub(super) async fn stage(
     desk: &mut Desk,
     order: &Order,
-    staging: &Staging,
-    seen: &Seen,
-    folder: &Path,
+    plan: &Plan,
     cancel: &CancellationToken,
 ) -> Result<Made, Ending> {
-    let made = Made { folder: folder.to_owned(), input: folder.join("in"), output: folder.join("out") };
+    let (folder, Plan { staging, seen, .. }) = (desk.folder_of(order), plan);
+    let made = Made { input: folder.join("in"), output: folder.join("out"), folder };
     for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
         await_file(desk, &place.file, cancel).await?;
         whole(desk, order, place, cancel).await?;
@@ -50,25 +52,25 @@ pub(super) async fn stage(
     let (input, output) = (made.input.clone(), made.output.clone());
     let links: Vec<(PathBuf, PathBuf)> =
         files.iter().map(|(file, name)| ((*file).clone(), made.input.join(name))).collect();
-    blocking(move || lay_out(&input, &output, &links, &parameters)).await?;
+    desk.store.ask(move |_| lay_out(&input, &output, &links, &parameters)).await?;
 
     let request = Stage {
         input: made.input.join(INPUT),
         attributes: BTreeMap::new(),
         star: order.star,
-        quarter: order.run.record.quarter,
+        quarter: order.run.course.record.quarter,
         observed: seen.observed,
         items: items(staging, seen, &files),
         staged: announce(staging),
     };
     desk.agent.stage(request).await.map_err(|error| could_not_stage(&error))?;
     let input = made.input.join(INPUT);
-    blocking(move || readable(&input)).await?;
+    desk.store.ask(move |_| readable(&input)).await?;
     Ok(made)
 }
 
 fn could_not_stage(error: &AgentError) -> Ending {
-    Ending::errored(PlatformErrorKind::Store, format!("failed to stage the input: {}", super::ending::chain(error)))
+    Ending::errored(PlatformErrorKind::Store, format!("failed to stage the input: {}", chain(error)))
 }
 
 /// The committed files behind what is staged, each with its name below the input directory.
@@ -82,7 +84,7 @@ fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathBuf, String>
 }
 
 fn items(staging: &Staging, seen: &Seen, files: &BTreeMap<&PathBuf, String>) -> Vec<StageItem> {
-    let item = |source: &Source, place: &Place| StageItem {
+    let item = |source: &Source, place: &InputPlace| StageItem {
         at: inside(source),
         file: files[&place.file].clone(),
         path: place.path.clone(),

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use store::agent::{AgentError, Manifest, RefusalKind};
 
-use super::Desk;
-use super::ending::{Ending, chain};
+use super::desk::Desk;
+use super::ending::Ending;
 use crate::gate::ask_store;
 
 /// What an agent answers.

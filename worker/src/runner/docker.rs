@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use store::presence;
 use tokio_util::sync::CancellationToken;
 
-pub use lookup::Found;
+pub use lookup::FoundImage;
 
-use super::{BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
+use super::{BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
@@ -318,7 +318,7 @@ impl Runner for DockerRunner {
         ended
     }
 
-    async fn sweep(&self, is_known: Known<'_>) -> Result<u32, RunnerError> {
+    async fn sweep(&self, is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
         let label = format!("{}={}", container::STORE, self.owner.store.display());
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -345,7 +345,7 @@ impl Runner for DockerRunner {
 }
 
 impl DockerRunner {
-    fn is_wanted(&self, labels: &HashMap<String, String>, is_known: Known<'_>) -> bool {
+    fn is_wanted(&self, labels: &HashMap<String, String>, is_known: IsKnown<'_>) -> bool {
         match labels.get(container::WORKER) {
             Some(worker) if *worker == self.owner.worker => {
                 labels.get(container::NONCE).is_some_and(|nonce| is_known(nonce))

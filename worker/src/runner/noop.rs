@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Exit, Known, Program, Runner, RunnerError, Spec};
+use super::{Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec};
 
 /// Every program ends at once with code 0.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Runner for NoopRunner {
         Ok(Ended { exit: Exit::Code(0), log: String::new(), millis: 0, certain: true })
     }
 
-    async fn sweep(&self, _is_known: Known<'_>) -> Result<u32, RunnerError> {
+    async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
         Ok(0)
     }
 }

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BoundedLog, Ended, Exit, Known, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder,
+    BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder,
     must_stop,
 };
 
@@ -104,7 +104,7 @@ impl Runner for ProcessRunner {
         Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
     }
 
-    async fn sweep(&self, _is_known: Known<'_>) -> Result<u32, RunnerError> {
+    async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
         Ok(0)
     }
 }

@@ -1,9 +1,10 @@
 //! A store with one star, a pipeline of light modules, a worker on queues and state of this process, and as much of a
 //! coordinator as a single star needs.
 
+mod given;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use domain::message::{
 use domain::outcome::{FailureKind, Outcome};
 use domain::pipeline::{Pipeline, load};
 use domain::run::{Event, Graph, Star, TaskState, Verdict, advance};
+use given::deliver;
+pub(crate) use given::{light, pipeline};
 use harness::program;
 use services::queue::memory::MemoryQueue;
 use services::queue::{Consumer, Outgoing, Queue, QueueName};
@@ -22,7 +25,6 @@ use services::state::memory::MemoryState;
 use services::state::{Admission, Change, Detail, Phase, RunInfo, State, Written};
 use store::Store;
 use store::agent::{Agent, AgentOptions};
-use store::ingest::{IngestOptions, Scope, Step, Unnamed, ingest};
 use store::runs::{Amendment, Decided, Decision, RunRecord};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -66,31 +68,6 @@ impl Running {
     pub(crate) async fn ended(self) {
         tokio::time::timeout(PATIENCE, self.work).await.expect("a worker that is told to ends").unwrap().unwrap();
     }
-}
-
-/// Modules in TOML, each `[name]` with what differs from a light module of class `default`.
-pub(crate) fn pipeline(modules: &str) -> String {
-    let old = if modules.contains("\"X1\"") { "\"OLD X [1] \" = \"X1\"\n" } else { "" };
-    format!(
-        "name = \"FIELD\"\nversion = \"1\"\ntrigger = \"l1/lightcurve\"\n\
-         [externals]\nstar = [\"LC\", \"NEVER\", \"METALLICITY\"]\n\
-         [aliases]\n\"OLD [Fe_H] \" = \"METALLICITY\"\n{old}[classes.default]\ncpus = 1\nmemory = \"512MB\"\n{modules}"
-    )
-}
-
-/// A light module whose attempts go as the script says.
-pub(crate) fn light(dir: &Path, name: &str, script: &str, rest: &str) -> String {
-    let limit = if rest.contains("time_limit") { "" } else { "time_limit = \"1m\"\n" };
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/modules").canonicalize().unwrap();
-    let environment = format!(
-        "PYTHONPATH = {:?}, LIGHT_PIPELINE = {:?}, PYTHONDONTWRITEBYTECODE = \"1\"",
-        modules,
-        dir.join("pipeline.toml")
-    );
-    format!(
-        "[modules.{name}]\nimage = \"light\"\ncommand = [\"/usr/bin/python3\", \"-m\", \"light\"]\nclass = \"default\"\n\
-         environment = {{ {environment} }}\nparameters = {{ script = {{ default = {script} }} }}\n{limit}{rest}\n"
-    )
 }
 
 impl Field {
@@ -344,27 +321,6 @@ fn agent() -> PathBuf {
 
 fn run_id(event: &str) -> RunId {
     RunId::of(domain::id::EventId::of("test", event), "FIELD", "1")
-}
-
-/// Ingests a file with the external `LC`, made by h5py.
-async fn deliver(store: &Store, agent: &mut Agent, dir: &Path) {
-    let file = dir.join("delivered.h5");
-    let script = format!(
-        "import h5py\nf = h5py.File({file:?}, 'w')\nf.attrs['PLATO_ID'] = '{STAR}'\nf.attrs['QUARTER_NUMBER'] = {QUARTER}\n\
-         f['EXTERNALS/LC/flux'] = [1.0, 2.0, 3.0]\nf['EXTERNALS/LC/gaps'] = 1\nf['EXTERNALS/OLD [Fe_H] /value'] = 0.5"
-    );
-    let made = Command::new("/usr/bin/python3").args(["-c", &script]).status().unwrap();
-    assert!(made.success());
-    let options = IngestOptions {
-        dataset: "l1/lightcurve".parse().unwrap(),
-        scope: Scope::AsWritten { unnamed: Unnamed::Nowhere },
-        aliases: BTreeMap::new(),
-    };
-    let mut ingested = 0;
-    ingest(store, agent, &[file], &options, &mut |step| ingested += usize::from(matches!(step, Step::Done(_))))
-        .await
-        .unwrap();
-    assert_eq!(ingested, 1);
 }
 
 /// What the core learns of an outcome, with a retry policy that tries again what contracts call passing.

@@ -5,7 +5,7 @@ use super::{DockerRunner, RunnerError};
 
 /// Where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundImage {
     /// On this host, with this identity.
     Here(String),
     /// In its registry, which lets this host have it.
@@ -16,13 +16,13 @@ pub enum Found {
 
 impl DockerRunner {
     /// Looks for an image on this host, then in its registry.
-    pub async fn look_for(&self, image: &str) -> Result<Found, RunnerError> {
+    pub async fn look_for(&self, image: &str) -> Result<FoundImage, RunnerError> {
         if let Some(found) = self.inspect(image).await? {
-            return Ok(Found::Here(identity(image, &found)?));
+            return Ok(FoundImage::Here(identity(image, &found)?));
         }
         Ok(match self.ask_registry(image).await {
-            Ok(_) => Found::InRegistry,
-            Err(reason) => Found::Nowhere(reason),
+            Ok(_) => FoundImage::InRegistry,
+            Err(reason) => FoundImage::Nowhere(reason),
         })
     }
 }

@@ -1,0 +1,110 @@
+//! A store agent without a process: files of JSON, and a death now and then.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::expression::Scalar;
+use domain::message::to_json;
+use store::agent::{AgentError, At, Check, Checked, FileKind, Manifest, Pack, Provenance, Refusal, RefusalKind, Stage};
+use worker::agent::StoreAgent;
+
+use super::Faults;
+use super::files::{Committed, ModuleOutput, read};
+use super::host::Life;
+
+/// The agent of one slot.
+pub(super) struct SimulatedAgent {
+    faults: Arc<Faults>,
+    life: Life,
+    /// It was asked before; a fresh one answers.
+    is_worn: bool,
+}
+
+impl SimulatedAgent {
+    pub(super) fn new(faults: Arc<Faults>, life: Life) -> Self {
+        Self { faults, life, is_worn: false }
+    }
+
+    /// Takes the time of an answer. Sometimes the agent dies over it, and sometimes its worker.
+    async fn work(&mut self, request: &str) -> Result<(), AgentError> {
+        tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(2))).await;
+        self.life.may_die(0.002).await;
+        if self.is_worn && self.faults.happens(0.01) {
+            self.is_worn = false;
+            return Err(AgentError::Died { status: "simulated".to_owned(), request: request.to_owned() });
+        }
+        self.is_worn = true;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StoreAgent for SimulatedAgent {
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
+        self.work("manifest").await?;
+        Ok(read::<Committed>(file)?.manifest)
+    }
+
+    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+        self.work("scalars").await?;
+        let scalars = |at: &At| {
+            let file: Committed = read(&at.file)?;
+            file.scalars
+                .get(&at.path)
+                .cloned()
+                .ok_or_else(|| missing(format!("`{}` has no {}", at.file.display(), at.path)))
+        };
+        Ok(wants.iter().map(scalars).collect::<Result<_, Refusal>>()?)
+    }
+
+    async fn stage(&mut self, stage: Stage) -> Result<(), AgentError> {
+        self.work("stage").await?;
+        let folder = stage.input.parent().expect("an input lies in its directory");
+        for item in &stage.items {
+            let Committed { manifest, .. } = read(&folder.join(&item.file))?;
+            let paths = manifest.products.keys().map(|name| format!("/PRODUCTS/{name}"));
+            let mut paths = paths.chain(manifest.externals.keys().map(|name| format!("/EXTERNALS/{name}")));
+            if !paths.any(|path| path == item.path) {
+                return Err(missing(format!("{} is not in {}", item.path, item.file)).into());
+            }
+        }
+        write_new(&stage.input, &to_json(&stage))
+    }
+
+    async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
+        self.work("check").await?;
+        let written: ModuleOutput = read(&check.output)?;
+        let products = check.mandatory.iter().map(|name| (name.clone(), written.entry(name))).collect();
+        Ok(Checked { products, ..Checked::default() })
+    }
+
+    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
+        self.work("pack").await?;
+        let Provenance { star, .. } = *pack.provenance;
+        let mut file = Committed::new(FileKind::Result, star);
+        file.scalars = pack.products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
+        file.manifest.products = pack.products;
+        file.manifest.provenance = Some(pack.provenance);
+        write_new(&pack.dest, &to_json(&file))?;
+        Ok(file.manifest)
+    }
+
+    fn end(&mut self) {
+        self.is_worn = false;
+    }
+}
+
+fn missing(message: String) -> Refusal {
+    Refusal { kind: RefusalKind::Missing, message }
+}
+
+/// Writes a file that must not be there.
+fn write_new(file: &Path, bytes: &[u8]) -> Result<(), AgentError> {
+    use std::io::Write as _;
+    let written = std::fs::File::create_new(file).and_then(|mut file| file.write_all(bytes));
+    Ok(written
+        .map_err(|error| Refusal { kind: RefusalKind::Write, message: format!("`{}`: {error}", file.display()) })?)
+}

@@ -1,0 +1,82 @@
+//! What must hold of a run that ended.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use domain::id::{RunId, StarId, StarIndex};
+use domain::run::{Row, TaskState};
+use store::paths;
+use store::runs::{RunRecord, SettledStar, StarEnd};
+
+use super::{Script, World, files};
+
+impl World {
+    /// Checks everything that must hold of a run that ended; `superseded` says whether a newer run could take its stars.
+    pub fn check_end(&self, run: RunId, superseded: bool) -> Result<()> {
+        let record = self.store.run(run)?.context("the run is in the store")?;
+        let end = self.store.run_end(run)?.context("the run ended")?;
+        let script = self.script(record.pipeline.as_str())?;
+        let stars: Vec<StarId> = self.store.stars(run)?.iter().collect::<Result<_, _>>()?;
+        let settled = self.store.settled(run)?;
+        ensure!(settled.len() == stars.len(), "E1: {} of {} stars have an end", settled.len(), stars.len());
+        let mut counts: BTreeMap<(usize, TaskState), u64> = BTreeMap::new();
+        let mut ends: BTreeMap<StarEnd, u64> = BTreeMap::new();
+        for (index, star) in (0..).map(StarIndex).zip(&stars) {
+            let line = &settled[&index];
+            let row = Row::from_bytes(line.row.clone())?;
+            self.check_star(script, &record, *star, line, &row, superseded).with_context(|| format!("{run}/{star}"))?;
+            for (module, cell) in row.cells().enumerate() {
+                *counts.entry((module, cell.state)).or_default() += 1;
+            }
+            *ends.entry(line.end.context("E1")?).or_default() += 1;
+        }
+        let modules = &script.pipeline.modules;
+        let recorded: BTreeMap<(usize, TaskState), u64> = end
+            .counts
+            .iter()
+            .flat_map(|(name, states)| {
+                let module = modules.iter().position(|module| module.name == *name).unwrap_or(usize::MAX);
+                states.iter().map(move |(state, count)| ((module, *state), *count))
+            })
+            .collect();
+        ensure!(recorded == counts, "P1: the run's counts {recorded:?} are not those of the rows {counts:?}");
+        ensure!(end.stars == ends, "E1: stars of the run {:?}, of the lines {ends:?}", end.stars);
+        Ok(())
+    }
+
+    fn check_star(
+        &self,
+        script: &Script,
+        record: &RunRecord,
+        star: StarId,
+        line: &SettledStar,
+        row: &Row,
+        superseded: bool,
+    ) -> Result<()> {
+        let expected = script.expected(star);
+        for (cell, (module, wanted)) in row.cells().zip(script.pipeline.indexed().zip(&expected)) {
+            let taken = superseded && cell.state == TaskState::Superseded;
+            let (index, module) = module;
+            ensure!(taken || cell.state == wanted.state, "{}: {} and not {}", module.name, cell.state, wanted.state);
+            if let (TaskState::Succeeded, Some(generation)) = (cell.state, line.generation) {
+                ensure!(
+                    line.keys.get(&index) == wanted.key.as_ref(),
+                    "{}: another key (generation {generation})",
+                    module.name
+                );
+            }
+        }
+        let Some(generation) = line.generation else {
+            ensure!(superseded, "a star without a star file");
+            return Ok(());
+        };
+        let file = self.store.at(paths::generation(star, record.quarter, generation));
+        let info = files::read_generation(&file)?;
+        ensure!(info.run == record.run && info.row == line.row, "S2: the generation is of another end");
+        let newest = self.store.latest_generation(star, record.quarter)?.unwrap_or(0);
+        let newest = files::read_generation(&self.store.at(paths::generation(star, record.quarter, newest)))?;
+        let shown = files::read_generation(&self.store.at(paths::star_file(star, record.quarter)))?;
+        ensure!(shown.number == newest.number, "S2: the star file is not the newest generation");
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! A state that sometimes does not answer, before or after it did what it was asked to.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::run::{Row, Star};
+use services::state::{
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, SharedState, StarView, State,
+    StateError, WorkerInfo, Written,
+};
+
+use super::Faults;
+use crate::simulation::witness::Witness;
+
+/// A state with faults.
+pub(in crate::simulation) struct FaultyState {
+    inner: Mutex<SharedState>,
+    faults: Arc<Faults>,
+    witness: Arc<Witness>,
+}
+
+impl FaultyState {
+    pub(in crate::simulation) fn new(inner: SharedState, faults: Arc<Faults>, witness: Arc<Witness>) -> Self {
+        Self { inner: Mutex::new(inner), faults, witness }
+    }
+
+    /// The state itself, which always answers.
+    pub(in crate::simulation) fn inner(&self) -> SharedState {
+        self.inner.lock().unwrap().clone()
+    }
+
+    /// Goes on with another one, as after a flush.
+    pub(in crate::simulation) fn replace(&self, inner: SharedState) {
+        *self.inner.lock().unwrap() = inner;
+    }
+}
+
+/// Every method of the port, with a fault before or after it; what a witness must see is written out.
+macro_rules! delegate {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl State for FaultyState {
+            $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StateError> {
+                self.faults_before().await?;
+                let answer = self.inner().$name($($argument),*).await;
+                self.faults_after(answer)
+            })*
+
+            async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
+                let claim = async {
+                    self.faults_before().await?;
+                    let answer = self.inner().claim(request).await;
+                    if let Ok(Claim::Granted(grant)) = &answer {
+                        self.witness.granted(request, grant);
+                    }
+                    self.faults_after(answer)
+                };
+                self.witness.claims(&request.worker, claim).await
+            }
+
+            async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
+                self.faults_before().await?;
+                // A worker that hangs renews nothing, and does not see that it should have.
+                let hangs: Vec<bool> = leases.iter().map(|lease| self.witness.hangs(lease.nonce)).collect();
+                let awake = leases.iter().zip(&hangs).filter(|(_, hangs)| !**hangs);
+                let awake: Vec<Lease> = awake.map(|(lease, _)| lease.clone()).collect();
+                let answer = self.inner().renew(&awake, lease).await;
+                self.faults_after(answer.map(|lives| {
+                    let mut lives = lives.into_iter();
+                    hangs.iter().map(|hangs| *hangs || lives.next().unwrap_or(false)).collect()
+                }))
+            }
+        }
+    };
+}
+
+impl FaultyState {
+    async fn faults_before(&self) -> Result<(), StateError> {
+        tokio::task::yield_now().await;
+        if self.faults.happens(0.005) || !*self.faults.answering[0].borrow() {
+            return Err(StateError::Unreachable("simulated".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn faults_after<T>(&self, answer: Result<T, StateError>) -> Result<T, StateError> {
+        if self.faults.happens(0.005) {
+            Err(StateError::Unreachable("simulated, after it was done".to_owned()))
+        } else {
+            answer
+        }
+    }
+}
+
+delegate! {
+    check() -> ();
+    epoch() -> u64;
+    begin_epoch(epoch: u64) -> u64;
+    open_run(info: &RunInfo) -> ();
+    close_run(run: RunId) -> ();
+    run_ids() -> Vec<RunId>;
+    runs() -> Vec<RunInfo>;
+    run(run: RunId) -> Option<RunView>;
+    set_phase(run: RunId, phase: Phase, weight: u32) -> ();
+    hold(run: RunId, modules: &[ModuleIndex]) -> ();
+    amend(run: RunId, number: u64) -> ();
+    load(run: RunId, stars: &[StarIndex]) -> Vec<Star>;
+    star(run: RunId, star: StarIndex) -> StarView;
+    write(run: RunId, epoch: u64, cursor: Option<CursorMove>, changes: &[Change]) -> Vec<Written>;
+    closed(run: RunId, star: StarIndex, row: &Row) -> Written;
+    outbox(run: RunId, age: Duration, limit: u32) -> Vec<Ready>;
+    published(run: RunId, tasks: &[Ready]) -> ();
+    republish(run: RunId, class: &ClassName, age: Duration, limit: u32) -> u32;
+    due(run: RunId, limit: u32, silence: Duration) -> Due;
+    show_worker(worker: &WorkerInfo, lives: Duration) -> ();
+    forget_worker(worker: &str) -> ();
+    workers() -> Vec<WorkerInfo>;
+    in_flight(run: RunId, limit: u32) -> Vec<StarIndex>;
+}

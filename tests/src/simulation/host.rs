@@ -1,0 +1,125 @@
+//! A host: the real worker on it, which dies at any moment, is drained, and is started again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use services::queue::SharedQueue;
+use services::state::SharedState;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+use worker::agent::MakeAgent;
+use worker::config::WorkerConfig;
+use worker::{Parts, run_with};
+
+use super::Faults;
+use super::agent::SimulatedAgent;
+use super::runner::SimulatedRunner;
+use super::witness::Witness;
+
+/// How long a claim lives without renewal.
+pub(super) const LEASE: Duration = Duration::from_secs(5);
+
+/// Slots of each class.
+const SLOTS: u32 = 4;
+
+/// A host with one worker.
+pub(super) struct WorkerHost {
+    pub(super) name: String,
+    pub(super) store: Store,
+    pub(super) queue: SharedQueue,
+    pub(super) state: SharedState,
+    pub(super) faults: Arc<Faults>,
+    pub(super) witness: Arc<Witness>,
+}
+
+/// The time from a worker's start to its end.
+#[derive(Clone)]
+pub(super) struct Life {
+    faults: Arc<Faults>,
+    killed: CancellationToken,
+    drained: CancellationToken,
+}
+
+impl Life {
+    /// Sometimes the worker dies here and now.
+    pub(super) async fn may_die(&self, probability: f64) {
+        if self.faults.happens(probability) {
+            self.killed.cancel();
+            // Nobody polls this again.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The worker is told to stop.
+    pub(super) fn drain(&self) {
+        self.drained.cancel();
+    }
+}
+
+impl WorkerHost {
+    /// Has a worker for ever, one after the other.
+    pub(super) async fn work(self) {
+        for number in 0_u64.. {
+            self.one_life(format!("{}-{number}", self.name)).await;
+            tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
+        }
+    }
+
+    async fn one_life(&self, worker: String) {
+        let life =
+            Life { faults: self.faults.clone(), killed: CancellationToken::new(), drained: CancellationToken::new() };
+        self.witness.is_born(&worker, life.clone());
+        let working = run_with(self.parts(worker, &life), self.make_agent(&life), life.drained.clone());
+        // Whatever ends first, the worker is dropped then, with everything that it runs.
+        tokio::select! {
+            ended = working => {
+                if let Err(error) = ended {
+                    self.witness.note(format!("a worker ended: {error:#}"));
+                }
+            }
+            () = life.killed.cancelled() => {}
+            () = self.strikes() => {}
+        }
+    }
+
+    /// Returns at a moment that has nothing to do with what the worker does.
+    async fn strikes(&self) {
+        loop {
+            tokio::time::sleep(self.faults.between(Duration::from_secs(1), Duration::from_secs(60))).await;
+            if self.faults.happens(0.5) {
+                // Between any two steps of what goes on at this time.
+                for _ in 0..self.faults.below(300) {
+                    tokio::task::yield_now().await;
+                }
+                return;
+            }
+        }
+    }
+
+    fn parts(&self, worker: String, life: &Life) -> Parts {
+        let config = WorkerConfig {
+            host: Some(self.name.clone()),
+            lease: LEASE,
+            grace: Duration::from_secs(2),
+            input_patience: Duration::from_secs(2),
+            free: ByteSize(0),
+            ..WorkerConfig::default()
+        };
+        Parts {
+            name: worker,
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            state: self.state.clone(),
+            runner: Arc::new(SimulatedRunner::new(self.faults.clone(), self.witness.clone(), life.clone())),
+            config,
+            slots: BTreeMap::from(["default", "heavy"].map(|class| (class.parse().expect("a class name"), SLOTS))),
+        }
+    }
+
+    fn make_agent(&self, life: &Life) -> MakeAgent {
+        let (faults, life) = (self.faults.clone(), life.clone());
+        Arc::new(move |_| Box::new(SimulatedAgent::new(faults.clone(), life.clone())))
+    }
+}

@@ -1,0 +1,103 @@
+//! A runner without programs: takes its time, and ends as the script says; dies, hangs and is drained now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::id::StarId;
+use tokio_util::sync::CancellationToken;
+use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError, Spec};
+
+use super::Faults;
+use super::files::ModuleOutput;
+use super::host::{LEASE, Life};
+use super::script::ScriptedEnd;
+use super::witness::{Claimed, Witness};
+
+/// Runs nothing.
+pub(super) struct SimulatedRunner {
+    faults: Arc<Faults>,
+    witness: Arc<Witness>,
+    life: Life,
+}
+
+impl SimulatedRunner {
+    pub(super) fn new(faults: Arc<Faults>, witness: Arc<Witness>, life: Life) -> Self {
+        Self { faults, witness, life }
+    }
+
+    /// The time that a program takes, and what goes wrong meanwhile.
+    async fn take_time(&self, nonce: &str) {
+        self.life.may_die(0.02).await;
+        if self.faults.happens(0.01) {
+            // A bug: the slot is lost with its claim, the worker goes on.
+            std::panic::resume_unwind(Box::new("simulated"));
+        }
+        tokio::time::sleep(self.faults.between(Duration::from_millis(5), Duration::from_millis(400))).await;
+        if self.faults.happens(0.03) {
+            // It hangs longer than its lease lives, and reports all the same.
+            self.witness.hang(nonce);
+            tokio::time::sleep(LEASE * 2).await;
+        } else if self.faults.happens(0.05) {
+            // It runs longer than its lease, which is renewed.
+            tokio::time::sleep(LEASE / 3 * 5).await;
+        } else if self.faults.happens(0.01) {
+            // It runs until it is given back.
+            self.life.drain();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn end(&self, spec: &Spec, star: StarId, claimed: &Claimed) -> Result<Ended, RunnerError> {
+        let Claimed { script, task, tries } = claimed;
+        let ended = |code| Ended { exit: Exit::Code(code), log: "simulated".to_owned(), millis: 1, certain: true };
+        match script.end(star, task.module, *tries) {
+            ScriptedEnd::Well => {
+                let written = ModuleOutput { star, seed: spec.environment["SAS_SEED"].clone() };
+                written.write(&spec.output.join(OUTPUT));
+                Ok(ended(0))
+            }
+            ScriptedEnd::Code(code) => Ok(ended(code)),
+            ScriptedEnd::Trouble => Err(trouble("run the container")),
+        }
+    }
+}
+
+fn trouble(doing: &'static str) -> RunnerError {
+    RunnerError::Engine { doing, reason: "simulated".to_owned() }
+}
+
+#[async_trait]
+impl Runner for SimulatedRunner {
+    fn subject(&self, program: &Program) -> String {
+        program.image.clone()
+    }
+
+    async fn check(&self) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+        self.life.may_die(0.01).await;
+        Ok(super::script::identity(&program.image))
+    }
+
+    async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
+        let labels = &spec.labels;
+        let (Some(claimed), Ok(star)) = (self.witness.claimed(&labels.nonce), labels.star.parse()) else {
+            self.witness.note(format!("{labels:?} runs without a claim"));
+            return Err(trouble("know what this is"));
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true })
+            }
+            () = self.take_time(&labels.nonce) => self.end(spec, star, &claimed),
+        }
+    }
+
+    async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,104 @@
+//! What the engine makes of images: those that are nowhere, refused, or said to be the same.
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::{Variant, base_image};
+use tokio_util::sync::CancellationToken;
+use worker::runner::docker::{DockerConfig, DockerRunner};
+use worker::runner::{Exit, Program, Runner, RunnerError, Spec};
+
+use super::{Bench, owner};
+
+#[tokio::test]
+async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
+    let bench = Bench::in_containers("").await;
+    let program = Program { image: "127.0.0.1:9/sas/nothing:1".to_owned(), command: vec![] };
+    let missing = bench.runner.identify(&program).await.unwrap_err();
+    let RunnerError::ImageMissing(message) = missing else { panic!("{missing}") };
+    for word in ["127.0.0.1:9/sas/nothing:1", "here", "docker pull"] {
+        assert!(message.contains(word), "{message} does not name {word}");
+    }
+    let identity = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
+    let config = DockerConfig { pull: false, ..DockerConfig::default() };
+    let runner = DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap();
+    let other = runner.run(&Spec { identity, ..bench.spec.clone() }, &CancellationToken::new()).await.unwrap_err();
+    assert!(
+        matches!(&other, RunnerError::ImageMissing(message) if message.contains("in this run it is sha256:0000")),
+        "{other}"
+    );
+}
+
+impl Bench {
+    /// The same in a container of another image.
+    async fn of(mut self, image: &Variant) -> Self {
+        self.spec.program.image = image.name().to_owned();
+        self.spec.identity = self.runner.identify(&self.spec.program).await.unwrap();
+        self
+    }
+
+    async fn refusal(&self) -> String {
+        match self.runner.run(&self.spec, &CancellationToken::new()).await {
+            Err(RunnerError::Refused(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_limit() {
+    let ours = Variant::of_base("VOLUME /tmp /sas/out").unwrap();
+    let bench = Bench::in_containers("touch /tmp/x /sas/out/output.h5").await.of(&ours).await;
+    assert_eq!(bench.run().await.exit, Exit::Code(0), "what is mounted over anyway may be a volume");
+
+    let wider = Variant::of_base("VOLUME /tmp /data").unwrap();
+    let mut bench = bench;
+    bench.spec.program.image = wider.name().to_owned();
+    let Err(RunnerError::Refused(reason)) = bench.runner.identify(&bench.spec.program).await else {
+        panic!("identified")
+    };
+    assert!(reason.contains("/data") && reason.contains("VOLUME") && reason.contains(wider.name()), "{reason}");
+    // Another worker of the run may have fixed the identity.
+    let id = Command::new("docker").args(["inspect", "--format", "{{.Id}}", wider.name()]).output().unwrap().stdout;
+    bench.spec.identity = String::from_utf8(id).unwrap().trim().to_owned();
+    assert!(bench.refusal().await.contains("/data"));
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
+    let mut bench = Bench::in_containers("true").await;
+    bench.spec.limits.memory = 1 << 20;
+    let reason = bench.refusal().await;
+    assert!(reason.contains("6MB") && reason.contains(base_image()), "{reason}");
+    assert!(bench.containers().is_empty());
+}
+
+#[tokio::test]
+async fn a_class_with_more_cpus_than_this_host_gets_those_that_are_there() {
+    let mut bench = Bench::in_containers("true").await;
+    bench.spec.limits.cpus = 4096.0;
+    assert_eq!(bench.run().await.exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
+    let image = Variant::of_base("STOPSIGNAL SIGUSR1").unwrap();
+    let script = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let mut bench = Bench::in_containers(script).await.of(&image).await;
+    bench.spec.limits.time = Duration::from_secs(2);
+    let ended = bench.run().await;
+    assert_eq!((ended.exit, ended.log.as_str()), (Exit::TimeLimit, "up\nasked\n"));
+}
+
+#[tokio::test]
+async fn the_identity_of_an_image_is_what_it_holds() {
+    let bench = Bench::in_containers("").await;
+    assert!(
+        bench.spec.identity.starts_with("sha256:"),
+        "an image that is in no registry has its ID: {}",
+        bench.spec.identity
+    );
+    assert_eq!(bench.runner.identify(&bench.spec.program).await.unwrap(), bench.spec.identity);
+    assert_eq!(bench.runner.subject(&bench.spec.program), base_image());
+}

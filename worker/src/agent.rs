@@ -1,0 +1,56 @@
+//! What an attempt asks a store agent. The store's own is one; the simulation has another.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::expression::Scalar;
+use store::agent::{Agent, AgentError, AgentOptions, At, Check, Checked, Manifest, Pack, Stage};
+
+/// The requests that an attempt makes; `store::agent::Agent` says what each means.
+#[async_trait]
+pub trait StoreAgent: Send + Sync {
+    /// What one of our files holds.
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError>;
+    /// All scalar columns of each of these products.
+    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError>;
+    /// Builds a module's input.
+    async fn stage(&mut self, stage: Stage) -> Result<(), AgentError>;
+    /// Checks a module's output.
+    async fn check(&mut self, check: Check) -> Result<Checked, AgentError>;
+    /// Copies checked products into a fresh file.
+    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError>;
+    /// Makes the next request one to a fresh agent.
+    fn end(&mut self);
+}
+
+/// Makes the agent of a slot.
+pub type MakeAgent = Arc<dyn Fn(AgentOptions) -> Box<dyn StoreAgent> + Send + Sync>;
+
+#[async_trait]
+impl StoreAgent for Agent {
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
+        Self::manifest(self, file).await
+    }
+
+    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+        Self::scalars(self, wants).await
+    }
+
+    async fn stage(&mut self, stage: Stage) -> Result<(), AgentError> {
+        Self::stage(self, stage).await
+    }
+
+    async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
+        Self::check(self, check).await
+    }
+
+    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
+        Self::pack(self, pack).await
+    }
+
+    fn end(&mut self) {
+        Self::end(self);
+    }
+}

@@ -1,0 +1,68 @@
+//! What an attempt works with, and what it is to do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::id::{Nonce, StarId, Task};
+use domain::pipeline::Module;
+use services::state::Grant;
+use store::Store;
+
+use super::look::Manifests;
+use crate::agent::StoreAgent;
+use crate::run::RunHere;
+use crate::runner::SharedRunner;
+
+/// What an attempt works with; it belongs to one slot.
+pub(crate) struct Desk {
+    pub(crate) store: Store,
+    pub(crate) runner: SharedRunner,
+    pub(crate) agent: Box<dyn StoreAgent>,
+    pub(crate) manifests: Manifests,
+    /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
+    pub(crate) folder: PathBuf,
+    pub(crate) bounds: Bounds,
+    pub(crate) worker: String,
+    pub(crate) host: String,
+}
+
+/// Bounds of an attempt that the worker sets, not the pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Processes and threads.
+    pub(crate) processes: u32,
+    /// Bytes that a module may write.
+    pub(crate) output: u64,
+    /// Bytes that must stay free in the store while it does.
+    pub(crate) free: u64,
+    /// Bytes in `/tmp`.
+    pub(crate) tmp: u64,
+    /// How long a committed input that is not there is awaited: caches of network file systems show new files late.
+    pub(crate) input_patience: Duration,
+}
+
+/// A granted claim.
+pub(crate) struct Order {
+    pub(crate) run: Arc<RunHere>,
+    pub(crate) star: StarId,
+    pub(crate) task: Task,
+    pub(crate) attempt: u32,
+    pub(crate) nonce: Nonce,
+    pub(crate) grant: Grant,
+    /// When it was claimed.
+    pub(crate) started: jiff::Timestamp,
+}
+
+impl Desk {
+    /// The directory of an attempt, made when something runs.
+    pub(super) fn folder_of(&self, order: &Order) -> PathBuf {
+        self.folder.join(order.nonce.to_string())
+    }
+}
+
+impl Order {
+    pub(crate) fn module(&self) -> &Module {
+        self.run.course.pipeline.module(self.task.module)
+    }
+}

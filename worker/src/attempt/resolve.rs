@@ -1,0 +1,82 @@
+//! Resolve: look → decide → identify → key → found. What an attempt comes to before anything is written or run; what
+//! stands in the way of that is an answer, too, and the caller's to mend.
+
+use std::path::PathBuf;
+
+use domain::contract::{self, Staging, Verdict, View};
+use domain::id::Key;
+use domain::outcome::{Outcome, Success};
+use store::{durable, paths};
+use tokio_util::sync::CancellationToken;
+
+use super::commit::success;
+use super::committed::is_damaged;
+use super::desk::{Desk, Order};
+use super::ending::Ending;
+use super::identity::{Identified, identify};
+use super::look::{Seen, look};
+use super::twice;
+use crate::runner::Program;
+
+/// What an attempt comes to.
+pub(super) enum Resolved {
+    /// The store has its result.
+    Found(Success),
+    /// It is to be made, as this plan says.
+    Missing(Box<Plan>),
+    /// Its result is there, and damaged: without the file it is missing.
+    Damaged { file: PathBuf, inode: u64 },
+    /// Nobody has said yet what this program is in the run.
+    Unidentified(Program),
+}
+
+/// Everything that determines a result.
+pub(super) struct Plan {
+    pub(super) program: Program,
+    /// What the program's image stands for in this run.
+    pub(super) identity: String,
+    pub(super) key: Key,
+    pub(super) staging: Staging,
+    pub(super) seen: Seen,
+}
+
+/// Resolves an attempt; what its contract settles without a result is an ending.
+pub(super) async fn resolve(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Result<Resolved, Ending> {
+    let seen = look(desk, order, cancel).await?;
+    let staging = staging(order, &seen.view)?;
+    let (program, identity) = match identify(desk, order, cancel).await? {
+        Identified::As { program, identity } => (program, identity),
+        Identified::NotYet(program) => return Ok(Resolved::Unidentified(program)),
+    };
+    let key = contract::key(order.module(), &identity, &staging);
+    found(desk, order, Plan { program, identity, key, staging, seen }).await
+}
+
+/// What the contract says of what was seen.
+fn staging(order: &Order, view: &View) -> Result<Staging, Ending> {
+    match contract::decide(order.module(), view) {
+        Verdict::Run(staging) => Ok(staging),
+        Verdict::Skip(skip) => Err(Outcome::Skipped(skip).into()),
+        Verdict::UpstreamFailed { lost } => Err(Outcome::UpstreamFailed { lost }.into()),
+        Verdict::Failed(failure) => Err(Outcome::Failed(failure).into()),
+    }
+}
+
+/// A key that exists is a result that exists, unless it is damaged.
+async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, Ending> {
+    let file = desk.store.at(product_path(order, &plan.key));
+    let looked = file.clone();
+    let Some(inode) = desk.store.ask(move |_| durable::inode(&looked)).await? else {
+        return Ok(Resolved::Missing(Box::new(plan)));
+    };
+    match twice::manifest(desk, &file).await? {
+        Ok(manifest) => Ok(Resolved::Found(success(plan.key, &manifest, true))),
+        Err(error) if is_damaged(&error) => Ok(Resolved::Damaged { file, inode }),
+        Err(error) => Err(Ending::unreadable(&file, &error)),
+    }
+}
+
+/// Where the result with this key is, relative to the store.
+pub(super) fn product_path(order: &Order, key: &Key) -> PathBuf {
+    paths::product(order.star, order.run.course.record.quarter, &order.module().name, key)
+}

@@ -1,0 +1,89 @@
+//! What all slots of a worker share, and what each gets from it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::id::ClassName;
+use services::queue::SharedQueue;
+use services::state::SharedState;
+use store::Store;
+use store::agent::AgentOptions;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::MakeAgent;
+use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::claim::Claims;
+use crate::config::WorkerConfig;
+use crate::gate::Gate;
+use crate::ledger::Ledger;
+use crate::report::PendingReport;
+use crate::run::RunHere;
+use crate::runner::SharedRunner;
+
+/// What all slots share.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    pub(crate) queue: SharedQueue,
+    pub(crate) gate: Gate,
+    pub(crate) claims: Claims,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Stops every attempt; they are given back.
+    pub(crate) give_back: CancellationToken,
+    pub(crate) state: SharedState,
+    pub(crate) store: Store,
+    pub(crate) runner: SharedRunner,
+    pub(crate) config: WorkerConfig,
+    pub(crate) slots: BTreeMap<ClassName, u32>,
+    pub(crate) scratch: PathBuf,
+    pub(crate) make_agent: MakeAgent,
+    pub(crate) reports: mpsc::Sender<PendingReport>,
+    /// Images on their way; ends with the worker.
+    pub(crate) fetching: Mutex<JoinSet<()>>,
+}
+
+impl Worker {
+    /// A desk for a slot.
+    pub(crate) fn desk(&self, class: &ClassName, slot: u32) -> Desk {
+        let folder = self.scratch.join(format!("{class}-{slot}"));
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            // Every attempt there will say so.
+            tracing::warn!(folder = %folder.display(), %error, "a slot has no directory");
+        }
+        let options = AgentOptions::new(self.store.root(), &folder).with_outputs_of(self.config.output.as_u64());
+        let options = AgentOptions { program: self.config.agent.clone(), ..options };
+        Desk {
+            store: self.store.clone(),
+            runner: Arc::clone(&self.runner),
+            agent: (self.make_agent)(options),
+            manifests: Manifests::default(),
+            folder,
+            bounds: Bounds {
+                processes: self.config.processes,
+                output: self.config.output.as_u64(),
+                free: self.config.free.as_u64(),
+                tmp: self.config.tmp.as_u64(),
+                input_patience: self.config.input_patience,
+            },
+            worker: self.name.clone(),
+            host: self.config.host(),
+        }
+    }
+
+    /// Brings the images of a run here in the background.
+    pub(crate) fn prefetch(&self, run: &Arc<RunHere>) {
+        let classes = self.slots.iter().filter(|(_, slots)| **slots > 0).map(|(class, _)| class.clone()).collect();
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        while fetching.try_join_next().is_some() {}
+        fetching.spawn(prefetch(self.store.clone(), Arc::clone(&self.runner), Arc::clone(run), classes));
+    }
+
+    /// Hands a completion on; waits while too many are unconfirmed.
+    pub(crate) async fn report(&self, report: PendingReport) {
+        if self.reports.send(report).await.is_err() {
+            tracing::error!("nobody publishes completions any more; this attempt is repeated");
+        }
+    }
+}
