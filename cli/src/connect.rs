@@ -16,6 +16,7 @@ use services::state::SharedState;
 use services::state::memory::MemoryState;
 use services::state::redis::{RedisConfig, RedisState};
 use store::Store;
+use store::migration::{BroughtForward, bring_forward};
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::connect_runner;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
@@ -76,6 +77,11 @@ impl Config {
     /// Whether there is a store in its place.
     pub(crate) fn has_store(&self) -> bool {
         self.root().is_ok_and(|root| Store::open(root).is_ok())
+    }
+
+    /// Brings a store of an older format to the newest; what was done, if anything.
+    pub(crate) fn bring_store_forward(&self) -> anyhow::Result<Option<BroughtForward>> {
+        Ok(bring_forward(self.root()?)?)
     }
 
     /// The store, made when it is not there.

@@ -142,8 +142,15 @@ async fn withdraw(
     course: &Arc<Course>,
     stars: &[(StarIndex, &Star)],
 ) -> Result<Vec<Change>, Trouble> {
-    let line =
-        |star| SettledStar { star, row: Vec::new(), keys: BTreeMap::new(), generation: None, end: None, reason: None };
+    let line = |star| SettledStar {
+        star,
+        row: Vec::new(),
+        keys: BTreeMap::new(),
+        generation: None,
+        end: None,
+        reason: None,
+        fingerprint: None,
+    };
     let lines: Vec<SettledStar> = stars.iter().map(|(star, _)| line(*star)).collect();
     let run = course.record.run;
     running.services.store.ask(move |store| store.append_settled(run, &lines)).await?;

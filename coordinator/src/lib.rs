@@ -112,7 +112,7 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     let (settled, lines) = mpsc::channel(1024);
     let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
     for (scratch, files) in builders {
-        let settler = Settler { running: running.clone(), files, scratch };
+        let settler = Settler { running: running.clone(), files, scratch, fingerprints: Default::default() };
         let working = settler.work(jobs.clone(), settled.clone());
         let shutdown = shutdown.clone();
         tasks.spawn(async move { _ = shutdown.run_until_cancelled(working).await });

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::aside::Aside;
 use crate::hooks::Hooks;
 use crate::metrics::Counters;
+use crate::runs::remembered::Remembered;
 use crate::settle::Closings;
 use crate::trouble::Trouble;
 
@@ -40,6 +41,7 @@ pub(crate) struct Coordinator {
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) closings: Closings,
     pub(crate) aside: Aside,
+    pub(crate) remembered: Arc<Remembered>,
     epoch: Arc<AtomicU64>,
 }
 
@@ -63,6 +65,7 @@ impl Coordinator {
             wakes: Arc::default(),
             closings,
             aside: Aside::default(),
+            remembered: Arc::default(),
             epoch: Arc::default(),
         }
     }

@@ -5,5 +5,6 @@ pub(crate) mod comparison;
 pub(crate) mod end;
 pub(crate) mod follow;
 pub(crate) mod holds;
+pub(crate) mod remembered;
 pub(crate) mod restore;
 pub mod standing;

@@ -5,6 +5,7 @@
 
 mod closings;
 mod end;
+mod fingerprints;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use domain::id::{ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
+use fingerprints::Fingerprints;
 use services::state::{Admission, StarView};
 use store::agent::{Agent, AgentError, Assemble, GenerationInfo, RefusalKind};
 use store::course::Course;
@@ -63,6 +65,7 @@ pub(crate) struct Settler {
     pub(crate) files: Box<dyn StarFiles>,
     /// Where files are built.
     pub(crate) scratch: Scratch,
+    pub(crate) fingerprints: Fingerprints,
 }
 
 impl Settler {
@@ -143,8 +146,12 @@ impl Settler {
                 Err(trouble) => return Err(trouble),
             },
         };
+        let fingerprint = match &view.admission {
+            Some(admission) => self.fingerprints.of(&self.running, &course, star, &view.star.row, admission).await?,
+            None => None,
+        };
         let row = view.star.row.as_bytes().to_vec();
-        let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason };
+        let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
         Ok(Some(Settled { course, row: view.star.row, line }))
     }
 

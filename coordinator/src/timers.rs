@@ -119,7 +119,7 @@ impl Sweeper {
     async fn run(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
         let Some(course) = self.running.course(run).await? else { return Ok(None) };
         let Some(view) = self.running.services.state.run(run).await? else { return Ok(None) };
-        let orders = follow::orders(&self.running.services.store, run).await?;
+        let orders = follow::orders(&self.running, run).await?;
         follow::follow(&self.running, &course, &view, &orders).await?;
         self.due(&course).await?;
         if orders.phase == Phase::Active {

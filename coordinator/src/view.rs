@@ -172,8 +172,15 @@ pub struct TaskSummary {
 /// All runs, newest first.
 pub async fn runs(store: &Store, state: &SharedState) -> Result<Vec<RunSummary>, ViewError> {
     let mut summaries = Vec::new();
-    for record in read(store, Store::runs).await? {
-        summaries.push(summary(store, state, record, None).await?);
+    let list = read(store, Store::list_runs).await?;
+    for damaged in &list.damaged {
+        tracing::warn!(error = %damaged, "the list of runs is not whole");
+    }
+    for listed in list.runs {
+        summaries.push(match listed.end {
+            Some(end) => shown(listed.record, None, Some(end), None, Vec::new()),
+            None => summary(store, state, listed.record, None).await?,
+        });
     }
     Ok(summaries)
 }
@@ -198,6 +205,21 @@ async fn summary(
     let run = record.run;
     let view = state.run(run).await?;
     let end = if view.is_none() { read(store, move |store| end_of(store, run)).await? } else { None };
+    let unserved = match &view {
+        Some(view) if view.info.phase == Phase::Active => unserved(view, &state.workers().await?),
+        Some(_) | None => Vec::new(),
+    };
+    Ok(shown(record, view, end, pipeline, unserved))
+}
+
+/// A run as it is shown.
+fn shown(
+    record: RunRecord,
+    view: Option<RunView>,
+    end: Option<RunEnd>,
+    pipeline: Option<&Pipeline>,
+    unserved: Vec<ClassName>,
+) -> RunSummary {
     let phase = match (&view, &end) {
         (Some(view), _) => match view.info.phase {
             Phase::Active => RunPhase::Active,
@@ -221,12 +243,8 @@ async fn summary(
         (None, Some(_)) => 0,
         (None, None) => record.stars,
     };
-    let unserved = match &view {
-        Some(view) if view.info.phase == Phase::Active => unserved(view, &state.workers().await?),
-        Some(_) | None => Vec::new(),
-    };
-    Ok(RunSummary {
-        run,
+    RunSummary {
+        run: record.run,
         pipeline: record.pipeline,
         version: record.version,
         quarter: record.quarter,
@@ -246,7 +264,7 @@ async fn summary(
         ready: view.map(|view| view.ready).unwrap_or_default(),
         decisions: Vec::new(),
         modules,
-    })
+    }
 }
 
 /// Classes of tasks that are not settled, or may come with the first star, and that no worker serves.

@@ -77,8 +77,7 @@ impl Run {
         let store = config.store()?;
         match self {
             Self::List => {
-                let all: Vec<RunId> = store.runs()?.iter().map(|record| record.run).collect();
-                let state = config.state_of(&store, &all).await?;
+                let state = config.state_of(&store, &store.open_runs()?).await?;
                 let runs = view::runs(&store, &state).await?;
                 format.print(&runs, |runs| list(runs));
                 Ok(())

@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 use coordinator::view::{self, StarSummary, TaskSummary};
 use domain::id::{ModuleName, RunId, StarId};
-use store::Store;
 use store::agent::{Agent, AgentOptions};
 
 use crate::connect::{Config, Site};
@@ -40,7 +39,7 @@ impl Star {
         let store = config.store()?;
         let runs = match which.run {
             Some(run) => vec![run],
-            None => newest_with(&store, which.star)?.into_iter().collect(),
+            None => store.newest_run_of(which.star)?.into_iter().map(|(run, _)| run).collect(),
         };
         let state = config.state_of(&store, &runs).await?;
         let scratch = store.own_scratch("sas")?;
@@ -60,16 +59,6 @@ impl Star {
         }
         Ok(())
     }
-}
-
-/// The newest run that has the star.
-fn newest_with(store: &Store, star: StarId) -> anyhow::Result<Option<RunId>> {
-    for record in store.runs()? {
-        if store.stars(record.run)?.position(star)?.is_some() {
-            return Ok(Some(record.run));
-        }
-    }
-    Ok(None)
 }
 
 fn head(star: &StarSummary) -> String {

@@ -10,7 +10,7 @@ mod position;
 use std::fmt;
 use std::str::FromStr;
 
-pub use hash::{Digest, Key};
+pub use hash::{Digest, Fingerprint, Key};
 pub use name::{
     ClassName, DatasetName, GroupName, ImageIdentity, ImageName, ModuleName, PipelineName, ProductName, WorkerName,
 };

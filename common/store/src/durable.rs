@@ -123,7 +123,7 @@ fn sync_parent(path: &Path) -> Result<(), StoreError> {
 pub(super) struct Unfinished(pub(super) PathBuf);
 
 impl Unfinished {
-    fn write(beside: &Path, body: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn write(beside: &Path, body: &[u8]) -> Result<Self, StoreError> {
         let this = Self(beside.join(format!("{}.new", uuid::Uuid::new_v4())));
         let path = &this.0;
         let mut file = OpenOptions::new()

@@ -1,15 +1,17 @@
 //! Dataset events that were accepted, and what became of them (E1).
 //!
 //! An event is accepted in two files, each the first link's: what it said with its number, then its dispositions after
-//! its runs are in the store. A crash in between leaves an event without dispositions, which the next coordinator finishes.
+//! its runs are in the store. A crash in between leaves an event without dispositions, which the next coordinator finishes:
+//! `control/pending/<event>` is there from before the first file until after the second.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
-use super::{Store, StoreError, names_in, paths, read_json, to_json};
+use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
 use domain::id::{EventId, RunId, StarId};
 use domain::message::DatasetEvent;
 
@@ -53,6 +55,7 @@ impl Store {
         }
         let sequence = self.next_sequence()?;
         let record = EventRecord { id, sequence, accepted: Timestamp::now(), event: event.clone() };
+        durable::create(&self.at(paths::pending_event(id)), &self.beside(), b"")?;
         durable::create(&self.at(paths::event(id)), &self.beside(), &to_json(&record))?;
         self.event(id)?.ok_or_else(|| StoreError::NotFound { what: format!("event {id}") })
     }
@@ -72,6 +75,7 @@ impl Store {
     pub fn dispose_event(&self, id: EventId, dispositions: &[Disposition]) -> Result<Vec<Disposition>, StoreError> {
         let path = self.at(paths::event_dispositions(id));
         durable::create(&path, &self.beside(), &to_json(&dispositions))?;
+        self.forget_pending(id)?;
         read_json(&path)?.ok_or_else(|| StoreError::NotFound { what: format!("dispositions of event {id}") })
     }
 
@@ -97,13 +101,37 @@ impl Store {
         Ok(records)
     }
 
-    /// Events whose acceptance was cut short, by id: their dispositions are not on record.
+    /// Events whose acceptance was cut short, or goes on just now, by id: they are on record, their dispositions are not.
     pub fn undisposed_events(&self) -> Result<Vec<EventId>, StoreError> {
+        let mut undisposed = Vec::new();
+        for id in names_in(&self.at(paths::pending_events()))?.iter().filter_map(|name| name.parse().ok()) {
+            if self.at(paths::event_dispositions(id)).exists() {
+                self.forget_pending(id)?;
+            } else if self.at(paths::event(id)).exists() {
+                undisposed.push(id);
+            }
+        }
+        Ok(undisposed)
+    }
+
+    /// Marks every event as pending that has no dispositions; for stores without such marks. Reads the names of all events.
+    pub(crate) fn mark_pending_events(&self) -> Result<(), StoreError> {
         let names: BTreeSet<String> = names_in(&self.at("events"))?.into_iter().collect();
-        Ok(names
+        let undisposed = names
             .iter()
             .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
-            .filter(|id| !names.contains(&format!("{id}.dispositions.json")))
-            .collect())
+            .filter(|id: &EventId| !names.contains(&format!("{id}.dispositions.json")));
+        for id in undisposed {
+            durable::create(&self.at(paths::pending_event(id)), &self.beside(), b"")?;
+        }
+        durable::make_dir(&self.at(paths::pending_events()))
+    }
+
+    fn forget_pending(&self, id: EventId) -> Result<(), StoreError> {
+        let path = self.at(paths::pending_event(id));
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, source)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }

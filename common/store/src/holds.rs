@@ -5,8 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::runs::numbered;
-use super::{Store, StoreError, names_in, paths, read_json, to_json};
+use super::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 use domain::id::{ModuleName, PipelineName};
 
 /// What an operator decided about a module, and when.
@@ -64,7 +63,7 @@ impl Store {
         for name in names_in(&self.at(paths::holds(pipeline)))? {
             let Ok(module) = name.parse::<ModuleName>() else { continue };
             let folder = self.at(paths::hold(pipeline, &module));
-            let Some((_, newest)) = numbered(&folder, "json")?.pop() else { continue };
+            let Some((_, newest)) = numbered::list(&folder, "json")?.pop() else { continue };
             match read_json::<HoldDecision>(&folder.join(newest))? {
                 Some(HoldDecision { at, by, what: Grip::Hold }) => {
                     held.push(Held { pipeline: pipeline.clone(), module, since: at, by });

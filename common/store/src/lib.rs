@@ -16,7 +16,9 @@ pub mod generations;
 mod h5;
 pub mod holds;
 pub mod ingest;
+pub mod migration;
 mod nudges;
+mod numbered;
 pub mod paths;
 pub mod presence;
 pub mod runs;
@@ -31,7 +33,20 @@ pub use durable::Commit;
 use serde::{Deserialize, Serialize};
 
 /// The layout that this code reads and writes; a store of another version is refused.
-pub const STORE_FORMAT: u32 = 1;
+pub const STORE_FORMAT: u32 = 2;
+
+/// What a new store has.
+const DIRECTORIES: [&str; 9] = [
+    "shared",
+    "stars",
+    "events",
+    "runs",
+    "control/sequence",
+    "control/open",
+    "control/pending",
+    "control/index",
+    "scratch",
+];
 
 /// A store, by its root directory. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +61,7 @@ pub enum StoreError {
     #[error("`{}` is not a store: it has no readable `store.json` (make one with `sas init`)", .0.display())]
     NotAStore(PathBuf),
     /// The store was made by another version of this program.
-    #[error("store `{}` has format {found}, this program reads format {STORE_FORMAT}", .root.display())]
+    #[error("store `{}` has format {found}, this program reads format {STORE_FORMAT}{}", .root.display(), advice(*found))]
     Format {
         /// Root of the store.
         root: PathBuf,
@@ -101,6 +116,15 @@ pub enum StoreError {
     },
 }
 
+/// What to do about a store of another format.
+fn advice(found: u32) -> &'static str {
+    if found < STORE_FORMAT {
+        ": stop what uses it, then run `sas init` to bring it forward"
+    } else {
+        ": a newer program made it, use that"
+    }
+}
+
 /// What `store.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoreFile {
@@ -118,7 +142,7 @@ struct Stamp {
 impl Store {
     /// Makes a store in `root`, or opens the one that is there.
     pub fn init(root: &Path) -> Result<Self, StoreError> {
-        for directory in ["shared", "stars", "events", "runs", "control/sequence", "scratch"] {
+        for directory in DIRECTORIES {
             durable::make_dir(&root.join(directory))?;
         }
         let body = to_json(&StoreFile { format: STORE_FORMAT, created: jiff::Timestamp::now() });

@@ -98,9 +98,84 @@ pub fn event_dispositions(event: EventId) -> PathBuf {
     Path::new("events").join(format!("{event}.dispositions.json"))
 }
 
+/// Where a mark is of every event whose acceptance is under way.
+pub fn pending_events() -> PathBuf {
+    PathBuf::from("control/pending")
+}
+
+/// The mark of an event whose acceptance is under way.
+pub fn pending_event(event: EventId) -> PathBuf {
+    pending_events().join(event.to_string())
+}
+
+/// Where runs are.
+pub fn runs() -> PathBuf {
+    PathBuf::from("runs")
+}
+
 /// The folder of a run.
 pub fn run(run: RunId) -> PathBuf {
-    Path::new("runs").join(run.to_string())
+    runs().join(run.to_string())
+}
+
+/// What was fixed of a run when it was accepted.
+pub fn run_record(run: RunId) -> PathBuf {
+    self::run(run).join("run.json")
+}
+
+/// The pipeline file of a run.
+pub fn definition(run: RunId) -> PathBuf {
+    self::run(run).join("pipeline.toml")
+}
+
+/// The data model of a run.
+pub fn data_model(run: RunId) -> PathBuf {
+    self::run(run).join("products.toml")
+}
+
+/// The stars of a run.
+pub fn star_list(run: RunId) -> PathBuf {
+    self::run(run).join("stars.bin")
+}
+
+/// What operators decided about a run, and what of it was followed.
+pub fn decisions(run: RunId) -> PathBuf {
+    self::run(run).join("control")
+}
+
+/// How a run ended, each time that it did.
+pub fn ends(run: RunId) -> PathBuf {
+    self::run(run).join("end")
+}
+
+/// How a run ended after so many decisions.
+pub fn run_end(run: RunId, decisions: u64) -> PathBuf {
+    ends(run).join(format!("{decisions}.json"))
+}
+
+/// What the stars of a run settled with.
+pub fn settled(run: RunId) -> PathBuf {
+    self::run(run).join("settled")
+}
+
+/// Where the files of a folder are that hold what many numbered ones say.
+pub fn whole(folder: &Path) -> PathBuf {
+    folder.join("whole")
+}
+
+/// Where a mark is of every run that goes on.
+pub fn open_runs() -> PathBuf {
+    PathBuf::from("control/open")
+}
+
+/// The mark of a run that goes on.
+pub fn open_run(run: RunId) -> PathBuf {
+    open_runs().join(run.to_string())
+}
+
+/// The index of runs that are over.
+pub fn run_index() -> PathBuf {
+    PathBuf::from("control/index")
 }
 
 /// Decisions about holding modules of a pipeline.
@@ -113,10 +188,15 @@ pub fn hold(pipeline: &PipelineName, module: &ModuleName) -> PathBuf {
     holds(pipeline).join(module.as_str())
 }
 
+/// Identities of images in a run.
+pub fn images(run: RunId) -> PathBuf {
+    self::run(run).join("images")
+}
+
 /// The identity that an image's name stands for in a run.
 pub fn image(run: RunId, image: &str) -> PathBuf {
     let hash = hex::encode(Sha256::digest(image.as_bytes()));
-    self::run(run).join("images").join(format!("{hash}.json"))
+    images(run).join(format!("{hash}.json"))
 }
 
 /// Whether a file that an admission names holds externals that are the same for all stars.

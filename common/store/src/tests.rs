@@ -53,7 +53,7 @@ fn what_is_no_store_is_not_opened_and_a_store_of_another_format_neither() {
     assert!(matches!(Store::open(&dir.path().join("missing")), Err(StoreError::NotAStore(_))));
     std::fs::write(dir.path().join("store.json"), r#"{"format": 9, "created": "2026-01-01T00:00:00Z"}"#).unwrap();
     let error = Store::open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("format 9") && error.contains("format 1"), "{error}");
+    assert!(error.contains("format 9") && error.contains("format 2") && error.contains("newer program"), "{error}");
     assert!(Store::init(dir.path()).is_err(), "init does not take over what it cannot read");
 }
 
@@ -254,6 +254,7 @@ fn the_newest_word_about_a_settled_star_counts() {
         generation: Some(generation),
         end: Some(StarEnd::Complete),
         reason: None,
+        fingerprint: None,
     };
     store.append_settled(run, &[settled(1, 1), settled(0, 1), settled(2, 1)]).unwrap();
     let reopened = SettledStar { end: None, ..settled(2, 1) };

@@ -65,7 +65,7 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
 /// Enters a run into the state unless it is over. Harmless when it is there.
 pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
     let Services { store, state, queue, .. } = &running.services;
-    let orders = follow::orders(store, run).await?;
+    let orders = follow::orders(running, run).await?;
     if orders.is_over {
         return Ok(());
     }
@@ -79,12 +79,14 @@ pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Troubl
         info.cursor = info.stars;
         state.open_run(&info).await?;
         restore(running, &course, &orders.since_end).await?;
+        // Before anything is admitted: tasks that end later are not part of them.
+        follow::retries(running, &course, &orders).await?;
         rewind(running, run).await?;
     } else {
         state.open_run(&info).await?;
     }
     // Whoever ended it meanwhile closed it before it was opened here.
-    if follow::orders(store, run).await?.is_over {
+    if follow::orders(running, run).await?.is_over {
         state.close_run(run).await?;
     }
     running.wakes.admission.notify_one();

@@ -59,7 +59,10 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
     let aside = running.aside.clone();
     let look = move |store: &Store| {
         aside.take_up(&forgotten);
-        Ok((store.undisposed_events()?, read_runs(store)?))
+        if !store.has_run_index() {
+            tracing::warn!(runs = store.index_all_runs()?, "there was no index of runs: it is made again");
+        }
+        Ok((store.undisposed_events()?, read_open_runs(store)?))
     };
     let (events, runs) = store.ask(look).await?;
     for event in events {
@@ -69,6 +72,7 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
         }
     }
     take_nudges(running).await?;
+    running.remembered.keep_only(&held);
     for run in held.iter().copied() {
         if is_over(running, run).await? == Some(true) {
             state.close_run(run).await?;
@@ -78,8 +82,8 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
     *still = start_again(running, &held, still).await?;
     for (run, read) in runs {
         running.of_run(run, read.map_err(Trouble::from)).await?;
-        if !held.contains(&run) {
-            open_if_not_over(running, run).await?;
+        if !held.contains(&run) && !open_if_not_over(running, run).await? {
+            put_away(running, run).await?;
         }
     }
     Ok(())
@@ -98,14 +102,10 @@ async fn held(running: &Coordinator) -> Result<BTreeSet<RunId>, Trouble> {
 /// A run in the store, and what reading its record came to.
 type Looked = (RunId, Result<(), StoreError>);
 
-/// Runs in the store, oldest first, and whether their records can be read: one that cannot hides no other.
-fn read_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
-    let path = store.at("runs");
-    let failed = |source| StoreError::Io { doing: "list", path: path.clone(), source };
+/// Runs that are marked as open, oldest first, and whether their records can be read: one that cannot hides no other.
+fn read_open_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
     let mut runs = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let Some(run) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+    for run in store.open_runs()? {
         match store.run(run) {
             // Being accepted at this moment.
             Ok(None) => {}
@@ -117,11 +117,22 @@ fn read_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
     Ok(runs.into_iter().map(|(_, run, read)| (run, read)).collect())
 }
 
-/// Enters a run into the state that is not over, and not set aside.
-async fn open_if_not_over(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
-    if is_over(running, run).await? == Some(false) {
+/// Enters a run into the state that is not over, and not set aside; false when it is over.
+async fn open_if_not_over(running: &Coordinator, run: RunId) -> Result<bool, Trouble> {
+    let is_over = is_over(running, run).await?;
+    if is_over == Some(false) {
         let opened = open(running, run).await;
         running.of_run(run, opened).await?;
+    }
+    Ok(is_over != Some(true))
+}
+
+/// Puts a run away that is over: what its stars settled with becomes one file, and no comparison looks at it any more.
+async fn put_away(running: &Running, run: RunId) -> Result<(), Trouble> {
+    let work = move |store: &Store| store.compact_settled(run).and_then(|_| store.put_away(run));
+    let done = running.services.store.ask(work).await.map_err(Trouble::from);
+    if running.of_run(run, done).await?.is_some() {
+        tracing::debug!(%run, "put away");
     }
     Ok(())
 }
@@ -131,7 +142,7 @@ async fn is_over(running: &Coordinator, run: RunId) -> Result<Option<bool>, Trou
     if running.aside.holds(Party::Run(run)) {
         return Ok(None);
     }
-    let orders = follow::orders(&running.services.store, run).await;
+    let orders = follow::orders(running, run).await;
     Ok(running.of_run(run, orders).await?.map(|orders| orders.is_over))
 }
 
@@ -139,6 +150,8 @@ async fn is_over(running: &Coordinator, run: RunId) -> Result<Option<bool>, Trou
 async fn take_nudges(running: &Coordinator) -> Result<(), Trouble> {
     let store = &running.services.store;
     for run in store.ask(|store| store.nudges()).await? {
+        // Marked before the nudge goes, so that whoever comes after a crash in between finds it.
+        store.ask(move |store| store.mark_open(run)).await?;
         // Somebody else's file must not stop everybody's comparison; it says the same again at the next one.
         if let Err(trouble) = store.ask(move |store| store.take_nudge(run)).await {
             tracing::warn!(%run, %trouble, "a nudge cannot be removed: it belongs to another user?");

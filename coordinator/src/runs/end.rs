@@ -24,7 +24,7 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
         return Ok(());
     }
     // Read before the last look at the state: a retry that comes later is not part of this end, and opens the run again.
-    let orders = follow::orders(&running.services.store, run).await?;
+    let orders = follow::orders(running, run).await?;
     let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
     if !orders.retries.is_empty() || view.in_flight > 0 || unsettled {
@@ -42,6 +42,8 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
     }
     running.services.state.close_run(run).await?;
     running.services.courses.forget(run);
+    // It puts the run away.
+    running.wakes.comparison.notify_one();
     tracing::info!(%run, pipeline = %course.record.pipeline, ?stars, "run ended");
     Ok(())
 }
@@ -52,7 +54,7 @@ async fn ends(running: &Coordinator, course: &Arc<Course>) -> Result<BTreeMap<St
     let (store, len) = (&running.services.store, course.stars.len() as usize);
     let read = store.ask(move |store| {
         let mut ends = vec![None; len];
-        store.each_settled(run, |settled| {
+        store.each_settled_row(run, |settled| {
             if let Some(end) = ends.get_mut(settled.star.0 as usize) {
                 *end = settled.end;
             }
@@ -93,6 +95,7 @@ async fn lines_of_rows(
         keys: BTreeMap::new(),
         generation: None,
         reason: None,
+        fingerprint: None,
     };
     Ok(stars.iter().zip(loaded).map(line).collect())
 }

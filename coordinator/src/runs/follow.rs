@@ -14,15 +14,16 @@ use crate::advance::{News, Race};
 use crate::events::accept::rewind;
 use crate::running::Coordinator;
 use crate::runs::holds;
-use crate::runs::standing::{self, Orders};
+use crate::runs::standing::Orders;
 use crate::trouble::Trouble;
 
 /// Stars that are looked at together.
 const BLOCK: u32 = 4096;
 
 /// What the store says that operators want of a run.
-pub(crate) async fn orders(store: &Store, run: RunId) -> Result<Orders, Trouble> {
-    Ok(store.ask(move |store| standing::read(store, run)).await?)
+pub(crate) async fn orders(running: &Running, run: RunId) -> Result<Arc<Orders>, Trouble> {
+    let remembered = running.remembered.clone();
+    Ok(running.services.store.ask(move |store| remembered.orders(store, run)).await?)
 }
 
 /// Does what the orders say and the state does not show yet.
@@ -54,6 +55,17 @@ pub(crate) async fn follow(
             }
         }
     }
+    if orders.retries.is_empty() {
+        return Ok(());
+    }
+    retries(running, course, orders).await?;
+    // Admission may have passed over stars at the moment in which they were opened again.
+    rewind(running, run).await
+}
+
+/// Opens the tasks again that retries are about which nobody followed to the end yet.
+pub(crate) async fn retries(running: &Running, course: &Arc<Course>, orders: &Orders) -> Result<(), Trouble> {
+    let run = course.record.run;
     for (number, selection) in &orders.retries {
         retry(running, course, selection).await?;
         let number = *number;
@@ -97,8 +109,7 @@ async fn retry(running: &Coordinator, course: &Arc<Course>, selection: &Selectio
         news.bring_in(running, Race::Again).await?;
         publish(running, course, &news.ready).await?;
     }
-    // Admission may have passed over stars at the moment in which they were opened again.
-    rewind(running, course.record.run).await
+    Ok(())
 }
 
 /// Where a star is in a run; `None` when it is not of it.

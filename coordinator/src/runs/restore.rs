@@ -9,7 +9,7 @@ use domain::id::StarIndex;
 use domain::run::{Row, Star};
 use services::state::{Change, Written};
 use store::course::Course;
-use store::runs::{Selection, SettledStar};
+use store::runs::{Selection, SettledRow};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -53,30 +53,17 @@ pub(crate) async fn restore(running: &Coordinator, course: &Arc<Course>, retries
     Ok(())
 }
 
-/// Reads the newest line of every star; sends what is to be restored in batches.
+/// Reads what every star settled with last; sends what is to be restored in batches.
 fn read(
     store: &Store,
     course: &Course,
     retries: &[(Selection, Option<StarIndex>)],
     batches: &mpsc::Sender<Vec<(StarIndex, Row)>>,
 ) -> Result<(), StoreError> {
-    let run = course.record.run;
-    // Which line of a star is its newest: two passes, since the lines of a large run do not fit into memory.
-    let mut lines = vec![0_u32; course.stars.len() as usize];
-    store.each_settled(run, |settled| {
-        if let Some(count) = lines.get_mut(settled.star.0 as usize) {
-            *count += 1;
-        }
-    })?;
     let mut batch = Vec::new();
-    store.each_settled(run, |settled| {
-        let Some(left) = lines.get_mut(settled.star.0 as usize).filter(|left| **left > 0) else { return };
-        *left -= 1;
-        if *left == 0
-            && let Some(row) = to_restore(course, retries, &settled)
-        {
-            batch.push((settled.star, row));
-        }
+    store.each_settled_row(course.record.run, |settled| {
+        let star = settled.star;
+        batch.extend(to_restore(course, retries, settled).map(|row| (star, row)));
         if batch.len() == AT_ONCE {
             // The other side ends early only after trouble of its own.
             let _ = batches.blocking_send(std::mem::take(&mut batch));
@@ -87,13 +74,13 @@ fn read(
 }
 
 /// The row that a star is restored with, if it is.
-fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settled: &SettledStar) -> Option<Row> {
-    settled.end?;
-    let row =
-        Row::from_bytes(settled.row.clone()).ok().filter(|row| row.as_bytes().len() == course.graph.nodes.len())?;
-    let again = retries.iter().any(|(selection, star)| {
-        star.is_none_or(|star| star == settled.star) && !selected(course, selection, &row).is_empty()
-    });
+fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settled: SettledRow) -> Option<Row> {
+    let SettledRow { star: this, row, end, .. } = settled;
+    end?;
+    let row = Row::from_bytes(row).ok().filter(|row| row.as_bytes().len() == course.graph.nodes.len())?;
+    let again = retries
+        .iter()
+        .any(|(selection, star)| star.is_none_or(|star| star == this) && !selected(course, selection, &row).is_empty());
     (!again).then_some(row)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use domain::id::RunId;
 use services::state::Phase;
-use store::runs::{Decided, Decision, RunEnd, Selection};
+use store::runs::{Decided, Decision, RunEnd, Selection, is_over};
 use store::{Store, StoreError};
 
 /// How a run stands by its operators' decisions.
@@ -60,7 +60,7 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
         since_end: Vec::new(),
         newest: 0,
         amended: 0,
-        is_over: ended_at.is_some(),
+        is_over: is_over(decisions, end),
     };
     for (number, decision) in decisions {
         orders.newest = orders.newest.max(*number);
@@ -77,7 +77,6 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
                     orders.since_end.push(selection.clone());
                 }
                 if ended_at.is_some_and(|ended| *number > ended) {
-                    orders.is_over = false;
                     orders.phase = Phase::Active;
                 }
                 if !followed.contains(number) {

@@ -66,16 +66,7 @@ async fn place(store: &Store, run: Option<RunId>, star: StarId) -> Result<(RunRe
             None => Err(ViewError::NotFound(format!("{star} is not a star of run {run}"))),
         };
     }
-    let newest = read(store, move |store| {
-        for record in store.runs()? {
-            if let Some(index) = store.stars(record.run)?.position(star)? {
-                return Ok(Some((record.run, index)));
-            }
-        }
-        Ok(None)
-    })
-    .await?;
-    match newest {
+    match read(store, move |store| store.newest_run_of(star)).await? {
         Some((run, index)) => Ok((record(store, run).await?, index)),
         None => Err(ViewError::NotFound(format!("no run has star {star}"))),
     }
@@ -151,16 +142,8 @@ impl Known {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut newest: Option<SettledStar> = None;
-        let line = read(store, move |store| {
-            store.each_settled(run, |settled| {
-                if settled.star == index {
-                    newest = Some(settled);
-                }
-            })?;
-            Ok(newest)
-        });
-        if let Some(SettledStar { row, end: Some(end), reason, .. }) = line.await?
+        let line = read(store, move |store| store.settled_star(run, index)).await?;
+        if let Some(SettledStar { row, end: Some(end), reason, .. }) = line
             && let Ok(row) = Row::from_bytes(row)
         {
             (self.row, self.end, self.end_reason) = (row, Some(end), reason);

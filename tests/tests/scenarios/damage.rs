@@ -98,6 +98,7 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     redis(&database, &["EVAL", &script, "1", &format!("sas:{{{row}}}:rows:0")])?;
     let unfinished = uuid::Uuid::new_v4().to_string();
     spoil(&world.store.at("events").join(format!("{unfinished}.json")), "{")?;
+    spoil(&world.store.at(paths::pending_event(unfinished.parse()?)), "")?;
 
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);

@@ -186,13 +186,8 @@ fn count_at_end(store: &Store, record: &RunRecord, selection: &Selection) -> any
             .sum());
     };
     let Some(index) = store.stars(record.run)?.position(star)? else { return Ok(0) };
-    let mut newest = None;
-    store.each_settled(record.run, |line| {
-        if line.star == index {
-            newest = Some(line);
-        }
-    })?;
-    let Some(row) = newest.and_then(|line| Row::from_bytes(line.row).ok()) else { return Ok(0) };
+    let line = store.settled_star(record.run, index)?;
+    let Some(row) = line.and_then(|line| Row::from_bytes(line.row).ok()) else { return Ok(0) };
     let pipeline = record.load_pipeline()?;
     let tasks = pipeline.modules.iter().zip(row.cells());
     let wanted = tasks.filter(|(module, cell)| {

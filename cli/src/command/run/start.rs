@@ -191,8 +191,10 @@ fn quarters(
 
 /// No run of the pipeline that goes on may have these stars: a newer one takes them over.
 fn require_free(store: &Store, pipeline: &PipelineName, quarter: Quarter, stars: &[StarId]) -> anyhow::Result<()> {
-    for record in store.runs()?.into_iter().filter(|record| record.pipeline == *pipeline && record.quarter == quarter) {
-        if record.only_group.is_some() || standing::read(store, record.run)?.is_over {
+    for run in store.open_runs()? {
+        let Some(record) = store.run(run)? else { continue };
+        let is_other = record.pipeline != *pipeline || record.quarter != quarter || record.only_group.is_some();
+        if is_other || standing::read(store, run)?.is_over {
             continue;
         }
         let list = store.stars(record.run)?;

@@ -36,13 +36,23 @@ pub fn seed(key: &Key) -> u64 {
 
 /// Gives every field of the text to `write`, in order. Each list is preceded by its name and the number of its fields.
 pub(super) fn describe(module: &Module, identity: &str, staging: &Staging, write: &mut dyn FnMut(&str)) {
-    let mut list = |name: &str, fields: Vec<String>| {
-        write(name);
-        write(&fields.len().to_string());
-        fields.iter().for_each(|field| write(field));
-    };
+    let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
     list("format", vec![FORMAT.to_owned()]);
     list("image", vec![identity.to_owned()]);
+    define(module, &mut list);
+    list("inputs", inputs(staging));
+    list("reads", reads(staging));
+}
+
+/// Writes a list of fields, preceded by its name and their number.
+pub(super) fn write_list(name: &str, fields: &[String], write: &mut dyn FnMut(&str)) {
+    write(name);
+    write(&fields.len().to_string());
+    fields.iter().for_each(|field| write(field));
+}
+
+/// The lists of what a module's definition says of its results, besides its inputs.
+pub(super) fn define(module: &Module, list: &mut dyn FnMut(&str, Vec<String>)) {
     list("command", module.command.clone());
     list("environment", module.environment.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect());
     list("parameters", values(&module.parameters));
@@ -55,8 +65,6 @@ pub(super) fn describe(module: &Module, identity: &str, staging: &Staging, write
     let conditional: BTreeSet<[String; 2]> =
         conditional.map(|output| [output.product.to_string(), output.when.text().to_owned()]).collect();
     list("outputs.conditional", conditional.into_iter().flatten().collect());
-    list("inputs", inputs(staging));
-    list("reads", reads(staging));
 }
 
 fn names(products: &[ProductName]) -> Vec<String> {
@@ -107,7 +115,7 @@ fn reads(staging: &Staging) -> Vec<String> {
 }
 
 /// Where a product is staged, and its name.
-fn source(source: &Source) -> [String; 2] {
+pub(super) fn source(source: &Source) -> [String; 2] {
     let origin = match source.origin {
         Origin::StarExternal | Origin::SharedExternal => "external",
         Origin::Module(_) => "product",

@@ -3,6 +3,7 @@
 //! not delivered.
 
 mod agreement;
+mod fingerprints;
 mod keys;
 
 use super::*;

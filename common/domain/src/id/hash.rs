@@ -60,3 +60,7 @@ hash_value!(
     /// Content address of a committed result: SHA-256 over everything that determined it.
     Key
 );
+hash_value!(
+    /// What determined a star's results in a run: SHA-256 over definitions and inputs. Equal fingerprints, equal results.
+    Fingerprint
+);

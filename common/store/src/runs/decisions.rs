@@ -1,0 +1,152 @@
+//! What operators decided about a run, and how it ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Amendment, StarEnd};
+use crate::durable::{self, Commit};
+use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
+use domain::id::{ModuleName, RunId, StarId};
+use domain::run::TaskState;
+
+/// What an operator decided about a run, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Decided,
+}
+
+/// What can be decided about a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decided {
+    /// Nothing new is admitted or claimed.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It ends here.
+    Cancel,
+    /// Its weight in the choice of the next star.
+    Priority {
+        /// 1 or more.
+        weight: u32,
+    },
+    /// Settled tasks are run again.
+    Retry {
+        /// Which.
+        selection: Selection,
+    },
+    /// Tasks that have not started run another image.
+    Amend {
+        /// The new image of each of these modules.
+        images: BTreeMap<ModuleName, Amendment>,
+    },
+}
+
+/// Tasks of a run; what is not named is not narrowed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Selection {
+    /// Of this module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleName>,
+    /// Of this star.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub star: Option<StarId>,
+    /// In this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TaskState>,
+}
+
+impl Selection {
+    /// Whether a task in this state is meant. Without a state named, those that were lost, but not to a newer run: that has
+    /// newer data.
+    pub fn wants(&self, state: TaskState) -> bool {
+        self.state.map_or(state.is_lost() && state != TaskState::Superseded, |wanted| wanted == state)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// When.
+    pub ended: Timestamp,
+    /// How many of the operators' decisions were followed until then: a later retry opens the run again.
+    pub decisions: u64,
+    /// Tasks by module and state; states with none are left out.
+    pub counts: BTreeMap<ModuleName, BTreeMap<TaskState, u64>>,
+    /// Stars by how they ended; ends of no star are left out.
+    pub stars: BTreeMap<StarEnd, u64>,
+}
+
+/// Whether a run is over: it has ended, and no retry was asked for since. Pure.
+pub fn is_over(decisions: &[(u64, Decision)], end: Option<&RunEnd>) -> bool {
+    let is_retry = |decision: &Decision| matches!(decision.what, Decided::Retry { .. });
+    end.is_some_and(|end| !decisions.iter().any(|(number, decision)| *number > end.decisions && is_retry(decision)))
+}
+
+impl Store {
+    /// Writes an operator's decision down, before anything follows it; returns its number.
+    pub fn decide(&self, run: RunId, decision: &Decision) -> Result<u64, StoreError> {
+        if matches!(decision.what, Decided::Retry { .. }) {
+            self.mark_open(run)?;
+        }
+        self.append(&self.at(paths::decisions(run)), "json", &to_json(decision))
+    }
+
+    /// Operators' decisions about a run in their order, each with its number, counted from 1.
+    pub fn decisions(&self, run: RunId) -> Result<Vec<(u64, Decision)>, StoreError> {
+        let folder = self.at(paths::decisions(run));
+        let mut decisions = Vec::new();
+        for (number, name) in numbered::list(&folder, "json")? {
+            decisions.extend(read_json(&folder.join(name))?.map(|decision| (number, decision)));
+        }
+        Ok(decisions)
+    }
+
+    /// The names of all files that say how a run stands by its operators: decisions, those that were followed, ends. None of
+    /// them ever changes or goes: where the names are those of before, so is everything that the files say.
+    pub fn decision_files(&self, run: RunId) -> Result<Vec<String>, StoreError> {
+        let mut names = names_in(&self.at(paths::decisions(run)))?;
+        names.extend(names_in(&self.at(paths::ends(run)))?.into_iter().map(|name| format!("end/{name}")));
+        Ok(names)
+    }
+
+    /// Notes that a decision was followed to its end, so that nobody follows it again.
+    pub fn mark_followed(&self, run: RunId, number: u64) -> Result<Commit, StoreError> {
+        let path = numbered::path(&self.at(paths::decisions(run)), "followed", number);
+        durable::create(&path, &self.beside(), b"")
+    }
+
+    /// Numbers of the decisions that were followed to their end.
+    pub fn followed(&self, run: RunId) -> Result<BTreeSet<u64>, StoreError> {
+        let files = numbered::list(&self.at(paths::decisions(run)), "followed")?;
+        Ok(files.into_iter().map(|(number, _)| number).collect())
+    }
+
+    /// Records how a run ended.
+    pub fn end_run(&self, run: RunId, end: &RunEnd) -> Result<Commit, StoreError> {
+        durable::create(&self.at(paths::run_end(run, end.decisions)), &self.beside(), &to_json(end))
+    }
+
+    /// How a run ended last; `None` when it never did.
+    pub fn run_end(&self, run: RunId) -> Result<Option<RunEnd>, StoreError> {
+        let folder = self.at(paths::ends(run));
+        match numbered::list(&folder, "json")?.last() {
+            Some((_, name)) => read_json(&folder.join(name)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a run has ended and no retry was asked for since.
+    pub fn is_over(&self, run: RunId) -> Result<bool, StoreError> {
+        let end = self.run_end(run)?;
+        Ok(end.is_some() && is_over(&self.decisions(run)?, end.as_ref()))
+    }
+}

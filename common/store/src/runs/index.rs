@@ -1,0 +1,181 @@
+//! The index of runs: a line for every run that was over, so that a list of all is a few reads.
+//!
+//! `control/index/<n>.json` is what one run ended with; `control/index/whole/<n>.jsonl` is the newest of those up to number
+//! n, a line a run. Nothing is taken away, so that whoever reads meanwhile misses nothing. Runs with a marker of open ones
+//! are read from their own folders: what the index has of them may be of an end before.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RunEnd, RunRecord, is_over};
+use crate::durable;
+use crate::{Store, StoreError, io_error, names_in, numbered, paths, read_json, to_json};
+use domain::id::{RunId, StarId, StarIndex};
+
+/// How many single entries there may be before they are made one file.
+const SINGLES: u64 = 64;
+
+/// A run in a list of runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRun {
+    /// The run, without the texts of its definition.
+    pub record: RunRecord,
+    /// How it ended; `None` when it goes on, or nobody put it away yet.
+    pub end: Option<RunEnd>,
+}
+
+/// All runs.
+#[derive(Debug, Default)]
+pub struct RunList {
+    /// Newest first.
+    pub runs: Vec<ListedRun>,
+    /// What cannot be read, by its path: records of runs that go on (of others the index has a copy), entries of the index.
+    pub damaged: Vec<StoreError>,
+}
+
+impl Store {
+    /// All runs, newest first. Costs few reads, however many ended; damage of one leaves the others.
+    pub fn list_runs(&self) -> Result<RunList, StoreError> {
+        // What is open first: a run that is put away meanwhile is in the index by then.
+        let open = self.open_runs()?;
+        let Indexed { mut runs, mut damaged, .. } = self.indexed()?;
+        for run in open {
+            runs.remove(&run);
+            match self.plain_record(run) {
+                Ok(Some(record)) => drop(runs.insert(run, ListedRun { record, end: None })),
+                Ok(None) => {}
+                Err(error @ StoreError::Damaged { .. }) => damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut runs: Vec<ListedRun> = runs.into_values().collect();
+        runs.sort_by_key(|listed| (Reverse(listed.record.horizon), listed.record.run));
+        Ok(RunList { runs, damaged })
+    }
+
+    /// All runs whose record can be read, newest first, without the texts of their definitions.
+    pub fn runs(&self) -> Result<Vec<RunRecord>, StoreError> {
+        Ok(self.list_runs()?.runs.into_iter().map(|listed| listed.record).collect())
+    }
+
+    /// The newest run that has the star, and where it is in it.
+    pub fn newest_run_of(&self, star: StarId) -> Result<Option<(RunId, StarIndex)>, StoreError> {
+        for listed in self.list_runs()?.runs {
+            if let Some(index) = self.stars(listed.record.run)?.position(star)? {
+                return Ok(Some((listed.record.run, index)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is an index; where there is none, [`Store::index_all_runs`] makes it.
+    pub fn has_run_index(&self) -> bool {
+        self.at(paths::run_index()).exists()
+    }
+
+    /// Puts every run into the index that is over, and every other among the open ones. Reads all runs there are; may be
+    /// repeated. Runs that cannot be read are among the open ones. Returns how many there are.
+    pub fn index_all_runs(&self) -> Result<usize, StoreError> {
+        let known = self.indexed()?.runs;
+        let mut count = 0;
+        for run in names_in(&self.at(paths::runs()))?.iter().filter_map(|name| name.parse::<RunId>().ok()) {
+            match self.over_run(run) {
+                Ok(Some(listed)) if known.get(&run) == Some(&listed) => {}
+                Ok(Some(listed)) => self.index(&listed)?,
+                Ok(None) | Err(StoreError::Damaged { .. }) => self.mark_open(run)?,
+                Err(error) => return Err(error),
+            }
+            count += 1;
+        }
+        // The sign that all are in.
+        durable::make_dir(&self.at(paths::run_index()))?;
+        Ok(count)
+    }
+
+    /// Writes down how a run ended last, unless that is written; nothing where it is not over.
+    pub(super) fn index_run(&self, run: RunId) -> Result<(), StoreError> {
+        match self.over_run(run)? {
+            Some(listed) if self.indexed()?.runs.get(&run) != Some(&listed) => self.index(&listed),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A run that is over, from its own folder.
+    fn over_run(&self, run: RunId) -> Result<Option<ListedRun>, StoreError> {
+        let end = self.run_end(run)?;
+        if !is_over(&self.decisions(run)?, end.as_ref()) {
+            return Ok(None);
+        }
+        Ok(self.plain_record(run)?.map(|record| ListedRun { record, end }))
+    }
+
+    fn index(&self, listed: &ListedRun) -> Result<(), StoreError> {
+        let folder = self.at(paths::run_index());
+        let number = self.append(&folder, "json", &to_json(listed))?;
+        if number < wholes(&folder)?.first().copied().unwrap_or(0) + SINGLES {
+            return Ok(());
+        }
+        let all = self.indexed()?;
+        let mut body = Vec::new();
+        for listed in all.runs.values() {
+            serde_json::to_writer(&mut body, listed).expect("records have string keys");
+            body.push(b'\n');
+        }
+        let path = numbered::path(&paths::whole(&folder), "jsonl", all.upto);
+        durable::create(&path, &self.beside(), &body).map(drop)
+    }
+
+    /// What the index has, the newest of each run.
+    fn indexed(&self) -> Result<Indexed, StoreError> {
+        let folder = self.at(paths::run_index());
+        let mut all = Indexed::default();
+        for whole in wholes(&folder)? {
+            match read_lines(&numbered::path(&paths::whole(&folder), "jsonl", whole)) {
+                Ok(lines) => {
+                    all.runs = lines.into_iter().map(|listed| (listed.record.run, listed)).collect();
+                    all.upto = whole;
+                    break;
+                }
+                // The one before, and the single ones, say the same.
+                Err(error @ StoreError::Damaged { .. }) => all.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        loop {
+            match read_json::<ListedRun>(&numbered::path(&folder, "json", all.upto + 1)) {
+                Ok(Some(listed)) => drop(all.runs.insert(listed.record.run, listed)),
+                Ok(None) => return Ok(all),
+                Err(error @ StoreError::Damaged { .. }) => all.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+            all.upto += 1;
+        }
+    }
+}
+
+/// What an index holds.
+#[derive(Default)]
+struct Indexed {
+    runs: BTreeMap<RunId, ListedRun>,
+    /// Number of the last entry.
+    upto: u64,
+    damaged: Vec<StoreError>,
+}
+
+/// Numbers up to which entries are in one file, largest first.
+fn wholes(folder: &Path) -> Result<Vec<u64>, StoreError> {
+    Ok(numbered::list(&paths::whole(folder), "jsonl")?.into_iter().rev().map(|(number, _)| number).collect())
+}
+
+fn read_lines(path: &Path) -> Result<Vec<ListedRun>, StoreError> {
+    let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
+    let body = std::fs::read(path).map_err(|source| io_error("read", path, source))?;
+    let line = |line: &[u8]| serde_json::from_slice(line).map_err(|error| damaged(error.to_string()));
+    body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What the stars of a run ended with, by position: a question about one star of 300,000 reads a few hundred bytes.
+//!
+//! `settled/<n>.stars` is a batch as it was settled; a later word on a star counts before an earlier one.
+//! `settled/whole/<n>.stars` is what the batches up to number n say of every star, in one file. Batches stay when they are in
+//! one, so that whoever reads meanwhile misses nothing and no number is ever given twice.
+
+mod batch;
+mod record;
+mod whole;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::{Store, StoreError, numbered, paths};
+use batch::Batch;
+use domain::id::{Fingerprint, Key, ModuleIndex, RunId, StarIndex};
+
+/// How files of settled stars end.
+const STARS: &str = "stars";
+
+/// How a star ended in a run, the worst of its tasks deciding.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum StarEnd {
+    /// Every task succeeded or had nothing to do.
+    Complete,
+    /// A task was skipped since an external was not delivered.
+    Incomplete,
+    /// A task failed, or the platform could not run it.
+    Failed,
+    /// An operator cancelled the run before the star was done.
+    Cancelled,
+    /// A newer run took the star over.
+    Superseded,
+}
+
+/// What a star ended with in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledStar {
+    /// Which star.
+    pub star: StarIndex,
+    /// Its row, a byte per module.
+    pub row: Vec<u8>,
+    /// Keys of its results.
+    pub keys: BTreeMap<ModuleIndex, Key>,
+    /// Its generation; `None` when the run left the star file as it was.
+    pub generation: Option<u32>,
+    /// How it ended; `None` when it was reopened since, so that what earlier lines say of it holds no more.
+    pub end: Option<StarEnd>,
+    /// Why it ended so, where its tasks do not tell.
+    pub reason: Option<String>,
+    /// Of the definitions and inputs that determined it; `None` where not all of them are known for certain.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What a star ended with, as passes over all stars of a run read it: without keys and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledRow {
+    /// Which star.
+    pub star: StarIndex,
+    /// Its row, a byte per module.
+    pub row: Vec<u8>,
+    /// Its generation, if the run made one.
+    pub generation: Option<u32>,
+    /// How it ended; `None` when it was reopened since.
+    pub end: Option<StarEnd>,
+    /// Of the definitions and inputs that determined it.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Store {
+    /// Appends a batch of settled stars; of several lines about one star the last counts.
+    pub fn append_settled(&self, run: RunId, batch: &[SettledStar]) -> Result<(), StoreError> {
+        self.append(&self.at(paths::settled(run)), STARS, &batch::encode(batch)).map(drop)
+    }
+
+    /// Creates the batch of this number; one that is there stays. For stores that are brought forward.
+    pub(crate) fn create_batch(&self, run: RunId, number: u64, batch: &[SettledStar]) -> Result<(), StoreError> {
+        let path = numbered::path(&self.at(paths::settled(run)), STARS, number);
+        durable::create(&path, &self.beside(), &batch::encode(batch)).map(drop)
+    }
+
+    /// Whether stars of a run were ever settled.
+    pub fn has_settled(&self, run: RunId) -> Result<bool, StoreError> {
+        Ok(numbered::path(&self.at(paths::settled(run)), STARS, 1).exists())
+    }
+
+    /// What a star ended with; `None` when it is not settled, or was reopened since.
+    pub fn settled_star(&self, run: RunId, star: StarIndex) -> Result<Option<SettledStar>, StoreError> {
+        for path in self.settled_files(run)?.newest_first() {
+            if let Some(line) = open(&path)?.find(star)? {
+                return Ok(line.end.is_some().then_some(line));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows `visit` the newest word on every star that was ever settled, those that were reopened since included, in no
+    /// particular order. One pass, without the keys.
+    pub fn each_settled_row(&self, run: RunId, visit: impl FnMut(SettledRow)) -> Result<(), StoreError> {
+        self.settled_files(run)?.each_row(visit)
+    }
+
+    /// What the stars of a run ended with; for runs of few stars, whose keys fit into memory.
+    pub fn settled(&self, run: RunId) -> Result<BTreeMap<StarIndex, SettledStar>, StoreError> {
+        let mut stars = BTreeMap::new();
+        self.each_settled(run, |star| {
+            match star.end {
+                Some(_) => stars.insert(star.star, star),
+                None => stars.remove(&star.star),
+            };
+        })?;
+        Ok(stars)
+    }
+
+    /// Shows `visit` every line of every batch, oldest first: what was ever said of each star.
+    pub fn each_settled(&self, run: RunId, mut visit: impl FnMut(SettledStar)) -> Result<(), StoreError> {
+        let files = self.settled_files(run)?;
+        for number in 1..=files.last {
+            let batch = open(&numbered::path(&files.folder, STARS, number))?;
+            let records = batch.records(0, batch.header.stars)?;
+            batch.lines(records)?.into_iter().for_each(&mut visit);
+        }
+        Ok(())
+    }
+
+    /// The files that count.
+    fn settled_files(&self, run: RunId) -> Result<SettledFiles, StoreError> {
+        let folder = self.at(paths::settled(run));
+        let wholes = numbered::list(&paths::whole(&folder), STARS)?;
+        let whole = wholes.last().map_or(0, |(number, _)| *number);
+        Ok(SettledFiles { last: numbered::last(&folder, STARS, whole), whole, folder })
+    }
+}
+
+/// Which files say what the stars of a run ended with.
+struct SettledFiles {
+    folder: PathBuf,
+    /// The batch up to which all are in one file; 0 when none are.
+    whole: u64,
+    /// The last batch.
+    last: u64,
+}
+
+impl SettledFiles {
+    /// The files that are to be asked, until one knows.
+    fn newest_first(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let batches = (self.whole + 1..=self.last).rev().map(|number| numbered::path(&self.folder, STARS, number));
+        batches.chain((self.whole > 0).then(|| numbered::path(&paths::whole(&self.folder), STARS, self.whole)))
+    }
+
+    /// Shows `visit` the newest word on every star.
+    fn each_row(&self, mut visit: impl FnMut(SettledRow)) -> Result<(), StoreError> {
+        let mut seen: Vec<bool> = Vec::new();
+        for path in self.newest_first() {
+            open(&path)?.each(|row| {
+                let at = row.star.0 as usize;
+                if seen.len() <= at {
+                    seen.resize(at + 1, false);
+                }
+                if !std::mem::replace(&mut seen[at], true) {
+                    visit(row);
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<Batch, StoreError> {
+    Batch::open(path)?.ok_or_else(|| StoreError::NotFound { what: format!("`{}`", path.display()) })
+}
+
+#[cfg(test)]
+mod tests;

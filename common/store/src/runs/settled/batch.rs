@@ -1,0 +1,290 @@
+//! One file of settled stars, read by position.
+//!
+//! A header of 64 bytes; then, sorted by star, a record of fixed width for each: what a pass over all stars needs; then the
+//! keys of their results, 33 bytes each, and the reasons, both in the order of the records. All numbers are little-endian.
+//! Header and records carry a check of themselves, records one of their keys and reason, too.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::record::{Record, Text};
+use super::{SettledRow, SettledStar};
+use crate::{StoreError, io_error};
+use domain::id::{Key, ModuleIndex, StarIndex};
+
+const MAGIC: [u8; 8] = *b"SASSTARS";
+
+/// Version of the layout of these files.
+const FORMAT: u32 = 1;
+
+pub(super) const HEADER: usize = 64;
+
+/// Bytes of a key: the module, then its 32 bytes.
+const KEY: usize = 33;
+
+/// How many records a pass reads at once.
+const BLOCK: u32 = 1024;
+
+/// What the header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Header {
+    /// Bytes of a row.
+    pub(super) width: u16,
+    /// How many records there are.
+    pub(super) stars: u32,
+    /// The first star.
+    pub(super) first: u32,
+    /// The last star.
+    pub(super) last: u32,
+    /// How many keys there are.
+    pub(super) keys: u32,
+    /// Bytes of the reasons.
+    pub(super) reasons: u32,
+}
+
+impl Header {
+    pub(super) fn to_bytes(self) -> [u8; HEADER] {
+        let mut text = Text::default();
+        text.bytes(&MAGIC).u32(FORMAT).u16(self.width).u16(0);
+        for number in [self.stars, self.first, self.last, self.keys, self.reasons] {
+            text.u32(number);
+        }
+        let mut bytes = [0; HEADER];
+        bytes[..text.0.len()].copy_from_slice(&text.0);
+        let check = check(&bytes[..HEADER - 4]);
+        bytes[HEADER - 4..].copy_from_slice(&check);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; HEADER]) -> Result<Self, String> {
+        if bytes[..8] != MAGIC {
+            return Err("it does not begin as files of settled stars do".to_owned());
+        }
+        if check(&bytes[..HEADER - 4]) != bytes[HEADER - 4..] {
+            return Err("the check of its header does not hold".to_owned());
+        }
+        let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if u32_at(8) != FORMAT {
+            return Err(format!("its format is {}, this program reads format {FORMAT}", u32_at(8)));
+        }
+        Ok(Self {
+            width: u16::from_le_bytes([bytes[12], bytes[13]]),
+            stars: u32_at(16),
+            first: u32_at(20),
+            last: u32_at(24),
+            keys: u32_at(28),
+            reasons: u32_at(32),
+        })
+    }
+
+    /// Where the keys begin.
+    pub(super) fn keys_at(&self) -> u64 {
+        HEADER as u64 + u64::from(self.stars) * Record::len(self.width) as u64
+    }
+
+    /// Where the reasons begin.
+    pub(super) fn reasons_at(&self) -> u64 {
+        self.keys_at() + u64::from(self.keys) * KEY as u64
+    }
+}
+
+/// The first four bytes of the SHA-256.
+pub(super) fn check(bytes: &[u8]) -> [u8; 4] {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+/// The parts of a file as they grow.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) header: Header,
+    pub(super) records: Vec<u8>,
+    pub(super) keys: Vec<u8>,
+    pub(super) reasons: Vec<u8>,
+}
+
+impl Parts {
+    /// Parts without stars, for rows of this width.
+    pub(super) fn of_width(width: u16) -> Self {
+        Self { header: Header { width, ..Header::default() }, ..Self::default() }
+    }
+
+    /// Adds a star, which comes after those that are there.
+    pub(super) fn push(&mut self, line: &SettledStar) {
+        let mut keys = Vec::with_capacity(line.keys.len() * KEY);
+        for (module, key) in &line.keys {
+            keys.push(module.0);
+            keys.extend(key.as_bytes());
+        }
+        let reason = line.reason.as_deref().unwrap_or_default().as_bytes();
+        let record = Record {
+            row: SettledRow {
+                star: line.star,
+                row: line.row.clone(),
+                generation: line.generation,
+                end: line.end,
+                fingerprint: line.fingerprint,
+            },
+            keys_at: self.header.keys,
+            keys: line.keys.len() as u16,
+            reason_at: self.header.reasons,
+            reason: line.reason.is_some().then_some(reason.len() as u32),
+            check: check(&[&keys, reason].concat()),
+        };
+        record.write(self.header.width, &mut self.records);
+        let header = &mut self.header;
+        if header.stars == 0 {
+            header.first = line.star.0;
+        }
+        header.last = line.star.0;
+        header.stars += 1;
+        header.keys += u32::from(record.keys);
+        header.reasons += reason.len() as u32;
+        self.keys.extend(keys);
+        self.reasons.extend(reason);
+    }
+}
+
+/// A file's bytes: the lines sorted, of several about one star the last.
+pub(super) fn encode(lines: &[SettledStar]) -> Vec<u8> {
+    let newest: BTreeMap<StarIndex, &SettledStar> = lines.iter().map(|line| (line.star, line)).collect();
+    let width = lines.iter().map(|line| line.row.len()).max().unwrap_or(0) as u16;
+    let mut parts = Parts::of_width(width);
+    newest.into_values().for_each(|line| parts.push(line));
+    [&parts.header.to_bytes()[..], &parts.records, &parts.keys, &parts.reasons].concat()
+}
+
+/// A file of settled stars, open to be asked.
+#[derive(Debug)]
+pub(super) struct Batch {
+    path: PathBuf,
+    file: File,
+    pub(super) header: Header,
+}
+
+impl Batch {
+    /// Opens a file; `None` when it is not there.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(io_error("open", path, source)),
+        };
+        let mut batch = Self { path: path.to_owned(), file, header: Header::default() };
+        let mut bytes = [0; HEADER];
+        batch.read(&mut bytes, 0)?;
+        batch.header = Header::from_bytes(&bytes).map_err(|reason| batch.damaged(reason))?;
+        Ok(Some(batch))
+    }
+
+    /// The line of a star; `None` when the file has none.
+    pub(super) fn find(&self, star: StarIndex) -> Result<Option<SettledStar>, StoreError> {
+        if self.header.stars == 0 || star.0 < self.header.first || star.0 > self.header.last {
+            return Ok(None);
+        }
+        let at = self.position(star)?;
+        if at == self.header.stars {
+            return Ok(None);
+        }
+        let found = self.records(at, at + 1)?;
+        if found[0].row.star != star {
+            return Ok(None);
+        }
+        Ok(self.lines(found)?.pop())
+    }
+
+    /// The position of the first record of this star or a later one.
+    pub(super) fn position(&self, star: StarIndex) -> Result<u32, StoreError> {
+        let (mut low, mut high) = (0, self.header.stars);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut bytes = [0; 4];
+            self.read(&mut bytes, HEADER as u64 + u64::from(middle) * self.record_len() as u64)?;
+            if u32::from_le_bytes(bytes) < star.0 {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The records from one position to before another.
+    pub(super) fn records(&self, from: u32, to: u32) -> Result<Vec<Record>, StoreError> {
+        let len = self.record_len();
+        let mut bytes = vec![0; (to - from) as usize * len];
+        self.read(&mut bytes, HEADER as u64 + u64::from(from) * len as u64)?;
+        bytes
+            .chunks_exact(len)
+            .map(|bytes| Record::read(self.header.width, bytes).map_err(|reason| self.damaged(reason)))
+            .collect()
+    }
+
+    /// Shows `visit` what a pass needs of every star, in order.
+    pub(super) fn each(&self, mut visit: impl FnMut(SettledRow)) -> Result<(), StoreError> {
+        for from in (0..self.header.stars).step_by(BLOCK as usize) {
+            let to = self.header.stars.min(from.saturating_add(BLOCK));
+            self.records(from, to)?.into_iter().for_each(|record| visit(record.row));
+        }
+        Ok(())
+    }
+
+    /// The lines of records that follow each other in the file.
+    pub(super) fn lines(&self, records: Vec<Record>) -> Result<Vec<SettledStar>, StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Vec::new()) };
+        let (keys_from, reasons_from) = (first.keys_at, first.reason_at);
+        let count = last.keys_at.checked_add(last.keys.into()).and_then(|end| end.checked_sub(keys_from));
+        let length = last.reason_at.checked_add(last.reason.unwrap_or(0)).and_then(|end| end.checked_sub(reasons_from));
+        let (Some(count), Some(length)) = (count, length) else {
+            return Err(self.damaged("its keys are not in order".to_owned()));
+        };
+        let mut keys = vec![0; count as usize * KEY];
+        self.read(&mut keys, self.header.keys_at() + u64::from(keys_from) * KEY as u64)?;
+        let mut reasons = vec![0; length as usize];
+        self.read(&mut reasons, self.header.reasons_at() + u64::from(reasons_from))?;
+        let line = |record: Record| {
+            let slice = |bytes: &[u8], from: u32, len: usize, width: usize| {
+                let from = from as usize * width;
+                bytes.get(from..from + len).map(<[u8]>::to_vec)
+            };
+            let keys = slice(&keys, record.keys_at.checked_sub(keys_from)?, usize::from(record.keys) * KEY, KEY)?;
+            let reason = record.reason.unwrap_or(0) as usize;
+            let reason = slice(&reasons, record.reason_at.checked_sub(reasons_from)?, reason, 1)?;
+            record.into_line(&keys, reason)
+        };
+        let damaged = || self.damaged("the check of the keys of a star does not hold".to_owned());
+        records.into_iter().map(|record| line(record).ok_or_else(damaged)).collect()
+    }
+
+    fn record_len(&self) -> usize {
+        Record::len(self.header.width)
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> Result<(), StoreError> {
+        match self.file.read_exact_at(bytes, at) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.damaged("it is cut short".to_owned())),
+            Err(source) => Err(io_error("read", &self.path, source)),
+        }
+    }
+
+    fn damaged(&self, reason: String) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), reason }
+    }
+}
+
+/// The keys in these bytes.
+pub(super) fn keys(bytes: &[u8]) -> BTreeMap<ModuleIndex, Key> {
+    let (keys, _) = bytes.as_chunks::<KEY>();
+    let key = |bytes: &[u8; KEY]| {
+        let mut key = [0; 32];
+        key.copy_from_slice(&bytes[1..]);
+        (ModuleIndex(bytes[0]), Key::from_bytes(key))
+    };
+    keys.iter().map(key).collect()
+}

@@ -1,0 +1,153 @@
+//! Settled stars: the newest word counts, before and after batches are made one file; damage is found.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use domain::id::EventId;
+
+fn store() -> (TempDir, Store, RunId) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(dir.path()).unwrap();
+    (dir, store, RunId::of(EventId::of("a", "1"), "SAS-PIP", "1"))
+}
+
+fn line(star: u32, word: u8) -> SettledStar {
+    let keys = (0..star % 4).map(|module| (ModuleIndex(module as u8), Key::from_bytes([word; 32]))).collect();
+    SettledStar {
+        star: StarIndex(star),
+        row: vec![0x30, word, 0x61],
+        keys,
+        generation: (star % 3 > 0).then_some(star % 3),
+        end: Some(if star % 5 == 0 { StarEnd::Failed } else { StarEnd::Complete }),
+        reason: (star % 5 == 0).then(|| format!("it wäs so {star}")),
+        fingerprint: (star % 7 > 0).then(|| Fingerprint::from_bytes([word; 32])),
+    }
+}
+
+fn reopened(star: u32) -> SettledStar {
+    SettledStar {
+        row: Vec::new(),
+        keys: BTreeMap::new(),
+        generation: None,
+        end: None,
+        reason: None,
+        fingerprint: None,
+        ..line(star, 0)
+    }
+}
+
+/// Everything that can be asked gives the same answer.
+fn check(store: &Store, run: RunId, expected: &BTreeMap<u32, SettledStar>, stars: u32) {
+    for star in 0..stars {
+        assert_eq!(store.settled_star(run, StarIndex(star)).unwrap().as_ref(), expected.get(&star), "star {star}");
+    }
+    let mut rows = BTreeMap::new();
+    store
+        .each_settled_row(run, |row| {
+            assert_eq!(rows.insert(row.star.0, row), None, "each star once");
+        })
+        .unwrap();
+    for (star, row) in rows {
+        let known = expected.get(&star);
+        assert_eq!(row.end, known.and_then(|line| line.end));
+        if let Some(line) = known {
+            assert_eq!(
+                (row.row, row.generation, row.fingerprint),
+                (line.row.clone(), line.generation, line.fingerprint)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_newest_word_about_a_star_counts_before_and_after_its_batches_are_one_file() {
+    let (_dir, store, run) = store();
+    assert!(!store.has_settled(run).unwrap());
+    check(&store, run, &BTreeMap::new(), 3);
+    let mut expected = BTreeMap::new();
+    // 60 batches of stars in no order, some of them settled again and some reopened; the range is read in two parts.
+    for batch in 0..60_u32 {
+        let lines: Vec<SettledStar> = (0..100)
+            .map(|at| (batch * 97 + at * 61) % 5000)
+            .map(|star| if (star + batch) % 11 == 0 { reopened(star) } else { line(star, batch as u8) })
+            .collect();
+        for line in &lines {
+            match line.end {
+                Some(_) => expected.insert(line.star.0, line.clone()),
+                None => expected.remove(&line.star.0),
+            };
+        }
+        store.append_settled(run, &lines).unwrap();
+        if batch == 40 {
+            check(&store, run, &expected, 5000);
+            assert!(store.compact_settled(run).unwrap());
+            check(&store, run, &expected, 5000);
+            assert!(!store.compact_settled(run).unwrap(), "there is nothing to do");
+        }
+    }
+    check(&store, run, &expected, 5000);
+    assert!(store.compact_settled(run).unwrap());
+    check(&store, run, &expected, 5000);
+    let mut lines = 0;
+    store.each_settled(run, |_| lines += 1).unwrap();
+    assert!(lines > 5000, "every batch is still there: {lines}");
+    assert!(store.has_settled(run).unwrap());
+    store.append_settled(run, &[line(1, 99)]).unwrap();
+    expected.insert(1, line(1, 99));
+    check(&store, run, &expected, 5000);
+}
+
+#[test]
+fn few_batches_stay_as_they_are_and_a_batch_may_be_empty() {
+    let (_dir, store, run) = store();
+    store.append_settled(run, &[]).unwrap();
+    store.append_settled(run, &[line(3, 1), line(2, 1), line(3, 2)]).unwrap();
+    assert!(!store.compact_settled(run).unwrap());
+    check(&store, run, &[(2, line(2, 1)), (3, line(3, 2))].into(), 9);
+}
+
+#[test]
+fn a_reader_that_opened_before_misses_nothing_after_all_is_one_file() {
+    let (_dir, store, run) = store();
+    for star in 0..20 {
+        store.append_settled(run, &[line(star, 1)]).unwrap();
+    }
+    let before = store.settled_files(run).unwrap();
+    assert!(store.compact_settled(run).unwrap());
+    let mut stars = 0;
+    before.each_row(|_| stars += 1).unwrap();
+    assert_eq!(stars, 20);
+    assert_eq!(store.settled_files(run).unwrap().newest_first().count(), 1);
+}
+
+#[test]
+fn a_changed_byte_is_found_wherever_it_is() {
+    let (_dir, store, run) = store();
+    let lines: Vec<SettledStar> = (0..12).map(|star| line(star, 7)).collect();
+    store.append_settled(run, &lines).unwrap();
+    let path = numbered::path(&store.at(paths::settled(run)), STARS, 1);
+    let good = fs::read(&path).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        store.settled(run)
+    };
+    assert_eq!(read(&good).unwrap().len(), 12);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        assert!(matches!(read(&bad), Err(StoreError::Damaged { .. })), "byte {at} of {}", good.len());
+    }
+    assert!(matches!(read(&good[..good.len() - 1]), Err(StoreError::Damaged { .. })));
+    assert!(matches!(read(&good[..40]), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_star_takes_a_hundred_bytes_and_its_keys() {
+    let row = |star| SettledStar { row: vec![0x50; 34], reason: None, keys: BTreeMap::new(), ..line(star, 1) };
+    let lines: Vec<SettledStar> = (0..1000).map(row).collect();
+    assert_eq!(batch::encode(&lines).len(), 64 + 1000 * 100);
+}

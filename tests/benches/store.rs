@@ -1,0 +1,182 @@
+//! What questions about the past cost: a store with one small run beside one with 500 ended runs and a run of 300,000
+//! settled stars of 34 modules. `make bench`, or `cargo bench -p sas-tests --bench store`.
+//!
+//! Times are of this machine at this moment; compare the columns. Needs half a gigabyte below the temporary directory.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use coordinator::runs::standing;
+use coordinator::view;
+use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex};
+use domain::run::TaskState;
+use jiff::Timestamp;
+use services::state::SharedState;
+use services::state::memory::MemoryState;
+use store::Store;
+use store::agent::{Agent, AgentOptions};
+use store::runs::{RunEnd, RunRecord, SettledStar, StarEnd};
+use tempfile::TempDir;
+
+const MODULES: u8 = 34;
+const ENDED: u64 = 500;
+const STARS: u32 = 300_000;
+/// As batches are where stars settle fast.
+const BATCH: u32 = 512;
+/// How often a question is asked; the median is shown.
+const TIMES: usize = 15;
+
+struct Site {
+    _dir: TempDir,
+    store: Store,
+    run: RunId,
+    star: StarId,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let small = site(0, 10)?;
+    let started = Instant::now();
+    let large = site(ENDED, STARS)?;
+    println!(
+        "a store of {ENDED} ended runs and one of {STARS} stars x {MODULES} modules, made in {:.1?}\n",
+        started.elapsed()
+    );
+    println!("{:<52}{:>12}{:>12}", "median of 15", "one run", "all");
+    print(&small, &large).await?;
+    let started = Instant::now();
+    large.store.compact_settled(large.run)?;
+    println!("\nits batches made one file in {:.1?}\n", started.elapsed());
+    print(&small, &large).await
+}
+
+async fn print(small: &Site, large: &Site) -> Result<()> {
+    let [small, large] = [figures(small).await?, figures(large).await?];
+    for ((what, one), (_, all)) in small.into_iter().zip(large) {
+        println!("{what:<52}{:>12}{:>12}", format!("{one:.2?}"), format!("{all:.2?}"));
+    }
+    Ok(())
+}
+
+async fn figures(site: &Site) -> Result<Vec<(&'static str, Duration)>> {
+    let state: SharedState = Arc::new(MemoryState::new());
+    let store = &site.store;
+    let scratch = store.own_scratch("bench")?;
+    let mut agent = Agent::new(AgentOptions::new(store.root(), scratch.path()));
+    let index = store.stars(site.run)?.position(site.star)?.context("its star")?;
+    let mut figures = Vec::new();
+    let list = median(async || view::runs(store, &state).await.map(drop)).await?;
+    figures.push(("sas run list", list));
+    figures.push(("sas run show", median(async || view::run(store, &state, site.run).await.map(drop)).await?));
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        let started = Instant::now();
+        black_box(view::star(store, &state, &mut agent, None, site.star).await?);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    figures.push(("sas star show (the newest run that has it)", times[TIMES / 2]));
+    figures
+        .push(("  of that, its row and keys", median(async || store.settled_star(site.run, index).map(drop)).await?));
+    figures.push(("what a pass of the comparison asks of the store", median(async || compare(store)).await?));
+    let started = Instant::now();
+    let mut ends = 0_u32;
+    store.each_settled_row(site.run, |row| ends += u32::from(row.end.is_some()))?;
+    figures.push(("rows of all its stars, as its end and restore do", started.elapsed()));
+    anyhow::ensure!(ends == store.stars(site.run)?.len(), "{ends} stars have an end");
+    Ok(figures)
+}
+
+/// What the coordinator's comparison reads where nothing happened.
+fn compare(store: &Store) -> Result<(), store::StoreError> {
+    black_box((store.has_run_index(), store.undisposed_events()?, store.nudges()?));
+    for run in store.open_runs()? {
+        black_box(standing::read(store, run)?);
+    }
+    Ok(())
+}
+
+async fn median<E>(question: impl AsyncFn() -> Result<(), E>) -> Result<Duration, E> {
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        let started = Instant::now();
+        question().await?;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    Ok(times[TIMES / 2])
+}
+
+/// A store with so many small runs that ended, and after them one of so many stars.
+fn site(ended: u64, stars: u32) -> Result<Site> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::init(dir.path())?;
+    for number in 1..=ended {
+        end(&store, number, &[StarId::of_simulator(u64::MAX - number)])?;
+    }
+    let mut names: Vec<StarId> = (0..u64::from(stars)).map(StarId::of_simulator).collect();
+    names.sort_unstable();
+    let run = end(&store, ended + 1, &names)?;
+    let mut from = 0;
+    while from < stars {
+        let to = stars.min(from + BATCH);
+        let lines: Vec<SettledStar> = (from..to).map(settled).collect();
+        store.append_settled(run, &lines)?;
+        from = to;
+    }
+    let star = names[names.len() / 3];
+    Ok(Site { _dir: dir, store, run, star })
+}
+
+/// A run over these stars that ended.
+fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
+    let event = EventId::of("bench", &number.to_string());
+    let run = RunId::of(event, "BENCH", "1");
+    let record = RunRecord {
+        run,
+        event,
+        pipeline: "BENCH".parse()?,
+        version: "1".to_owned(),
+        quarter: 3.try_into()?,
+        horizon: number,
+        accepted: Timestamp::UNIX_EPOCH,
+        stars: stars.len() as u32,
+        only_group: None,
+        definition: definition(),
+        data_model: String::new(),
+    };
+    store.create_run(&record, stars)?;
+    let count = stars.len() as u64;
+    let states: BTreeMap<TaskState, u64> = [(TaskState::Succeeded, count)].into();
+    let counts = (0..MODULES).map(|at| Ok((name(at).parse()?, states.clone()))).collect::<Result<_>>()?;
+    let stars = [(StarEnd::Complete, count)].into();
+    store.end_run(run, &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars })?;
+    store.put_away(run)?;
+    Ok(run)
+}
+
+fn settled(star: u32) -> SettledStar {
+    let key = |module: u8| (ModuleIndex(module), Key::from_bytes([module ^ star as u8; 32]));
+    SettledStar {
+        star: StarIndex(star),
+        row: vec![(TaskState::Succeeded as u8) << 4 | 1; MODULES.into()],
+        keys: (0..MODULES).map(key).collect(),
+        generation: Some(1),
+        end: Some(StarEnd::Complete),
+        reason: None,
+        fingerprint: Some(Fingerprint::from_bytes([star as u8; 32])),
+    }
+}
+
+fn name(module: u8) -> String {
+    format!("MSAP{module:02}")
+}
+
+fn definition() -> String {
+    let modules =
+        (0..MODULES).map(|at| format!("[modules.{}]\nimage = 'i'\noutputs.mandatory = ['P{at}']\n", name(at)));
+    format!("name = 'BENCH'\nversion = '1'\ntrigger = 'l1/lc'\n{}", modules.collect::<String>())
+}
