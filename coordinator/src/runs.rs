@@ -6,4 +6,4 @@ pub(crate) mod end;
 pub(crate) mod follow;
 pub(crate) mod holds;
 pub(crate) mod restore;
-pub mod standing;
+pub(crate) mod standing;

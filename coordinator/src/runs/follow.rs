@@ -14,14 +14,14 @@ use crate::advance::{News, Race};
 use crate::events::accept::rewind;
 use crate::running::Coordinator;
 use crate::runs::holds;
-use crate::runs::standing::{self, Orders};
+use crate::runs::standing::{self, Standing};
 use crate::trouble::Trouble;
 
 /// Stars that are looked at together.
 const BLOCK: u32 = 4096;
 
 /// What the store says that operators want of a run.
-pub(crate) async fn orders(store: &Store, run: RunId) -> Result<Orders, Trouble> {
+pub(crate) async fn orders(store: &Store, run: RunId) -> Result<Standing, Trouble> {
     Ok(store.ask(move |store| standing::read(store, run)).await?)
 }
 
@@ -30,7 +30,7 @@ pub(crate) async fn follow(
     running: &Coordinator,
     course: &Arc<Course>,
     view: &RunView,
-    orders: &Orders,
+    orders: &Standing,
 ) -> Result<(), Trouble> {
     let run = course.record.run;
     if (view.info.phase, view.info.weight) != (orders.phase, orders.weight) {
