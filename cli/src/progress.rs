@@ -175,7 +175,7 @@ fn describe_tasks(snapshot: &Snapshot) -> String {
     let mut parts: Vec<String> = snapshot.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
     parts.push(format!("{:.1} tasks/s", snapshot.rate));
     parts.extend(
-        standing
+        snapshot
             .eta_seconds
             .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
     );

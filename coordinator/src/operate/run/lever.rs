@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use domain::id::RunId;
 use serde::Deserialize;
 use services::state::Phase;
+use store::Store;
 use store::runs::Decided;
 
 use super::{RunDecided, require_sense, standing, write};
@@ -40,23 +41,24 @@ pub struct PullLever {
 
 /// Pulls a lever of a run, unless that makes no sense, and says what will happen.
 pub async fn pull(context: &Context, asked: PullLever) -> Result<RunDecided, OperateError> {
-    let PullLever { run, lever } = asked;
     let by = context.operator.clone();
-    let decide = move |store: &store::Store| {
-        let standing = standing(store, run)?;
-        let what = Decided::from(lever);
-        match require_sense(store, run, &standing, &what)? {
-            Sense::Already => {
-                let effect = "nothing was decided: it is so already".to_owned();
-                Ok(RunDecided { run, number: None, decision: None, effect })
-            }
-            Sense::Changes | Sense::Ended | Sense::Cancelling => {
-                let (number, decision) = write(store, run, by, what)?;
-                Ok(RunDecided { run, number: Some(number), decision: Some(decision), effect: effect(&standing, lever) })
-            }
+    context.ask(move |store| decide(store, asked, by)).await
+}
+
+fn decide(store: &Store, asked: PullLever, by: String) -> Result<RunDecided, OperateError> {
+    let PullLever { run, lever } = asked;
+    let standing = standing(store, run)?;
+    let what = Decided::from(lever);
+    match require_sense(store, run, &standing, &what)? {
+        Sense::Already => {
+            let effect = "nothing was decided: it is so already".to_owned();
+            Ok(RunDecided { run, number: None, decision: None, effect })
         }
-    };
-    context.ask(decide).await
+        Sense::Changes | Sense::Ended | Sense::Cancelling => {
+            let (number, decision) = write(store, run, by, what)?;
+            Ok(RunDecided { run, number: Some(number), decision: Some(decision), effect: effect(&standing, lever) })
+        }
+    }
 }
 
 impl From<Lever> for Decided {

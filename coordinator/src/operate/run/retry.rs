@@ -1,7 +1,7 @@
 //! Settled tasks of a run are tried again.
 
 use domain::id::{ModuleName, RunId, StarId};
-use domain::run::{Row, TaskState};
+use domain::run::Row;
 use serde::Deserialize;
 use store::Store;
 use store::runs::{Decided, RunEnd, RunRecord, Selection, SettledStar};
@@ -114,6 +114,8 @@ fn is_of(selection: &Selection, module: &ModuleName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use domain::run::TaskState;
+
     use super::*;
 
     #[test]

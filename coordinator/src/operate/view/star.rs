@@ -3,7 +3,7 @@
 mod facts;
 mod task;
 
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{StarId, StarIndex};
 use domain::pipeline::Pipeline;
 use domain::run::Row;
 use facts::StarFacts;
