@@ -19,7 +19,10 @@ pub(super) async fn named(context: &Context, name: &PipelineName) -> Result<Pipe
         record.only_group = None;
         Ok::<_, OperateError>(Some(pipeline_of(store, &record)?))
     });
-    of_run.await?.ok_or_else(|| unknown(name))
+    of_run.await?.ok_or_else(|| {
+        let OperateError { kind, message } = unknown(name);
+        OperateError::new(kind, format!("{message}; give its file"))
+    })
 }
 
 /// A module must be of the configured pipeline of that name, or of a run of it.
