@@ -19,10 +19,7 @@ pub(super) async fn named(context: &Context, name: &PipelineName) -> Result<Pipe
         record.only_group = None;
         Ok::<_, OperateError>(Some(pipeline_of(store, &record)?))
     });
-    of_run.await?.ok_or_else(|| {
-        let OperateError { kind, message } = unknown(name);
-        OperateError::new(kind, format!("{message}; give its file"))
-    })
+    of_run.await?.ok_or_else(|| unknown(name, "; give its file"))
 }
 
 /// A module must be of the configured pipeline of that name, or of a run of it.
@@ -48,13 +45,13 @@ pub(super) async fn require_module(
         if is_configured || !runs.is_empty() {
             return Err(OperateError::not_found(format!("pipeline {name} has no module {module}")));
         }
-        Err(unknown(&name))
+        Err(unknown(&name, ""))
     };
     context.ask(look).await
 }
 
-fn unknown(name: &PipelineName) -> OperateError {
+fn unknown(name: &PipelineName, advice: &str) -> OperateError {
     OperateError::not_found(format!(
-        "no pipeline {name}: it is neither in `[coordinator] pipelines` nor was there ever a run of it"
+        "no pipeline {name}: it is neither in `[coordinator] pipelines` nor was there ever a run of it{advice}"
     ))
 }
