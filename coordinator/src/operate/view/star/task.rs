@@ -100,3 +100,45 @@ impl StarFacts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::pipeline;
+    use domain::run::{Cell, Row};
+
+    use super::*;
+
+    const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1']\n\
+        [classes.default]\ncpus = 1\nmemory = '256MB'\n\
+        [modules.A]\nimage = 'i'\ninputs.mandatory = ['DP1']\noutputs.mandatory = ['X']\n\
+        [modules.B]\nimage = 'i'\ninputs.mandatory = ['X']\noutputs.mandatory = ['Y']\n";
+
+    /// Why A, in this state, and B, blocked, are as they are.
+    fn check(state: TaskState, change: impl FnOnce(&mut StarFacts), expected: [&str; 2]) {
+        let pipeline = pipeline::load("p.toml", PIPELINE, None).unwrap();
+        let mut facts = StarFacts { row: Row::fresh(2), ..StarFacts::default() };
+        facts.row.set(ModuleIndex(0), Cell { state, ..facts.row.cell(ModuleIndex(0)) });
+        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: 2, ..TaskFacts::default() });
+        change(&mut facts);
+        assert_eq!([0, 1].map(|module| facts.task(&pipeline, ModuleIndex(module)).reason), expected, "{state}");
+    }
+
+    #[test]
+    fn every_task_says_why_it_is_as_it_is() {
+        let below = "waits for A";
+        check(TaskState::Queued, |_| (), ["attempt 2 waits for a free slot of class default", below]);
+        check(TaskState::Queued, |star| star.is_paused = true, ["attempt 2 waits until the run is resumed", below]);
+        let hold = |star: &mut StarFacts| star.held = [ModuleIndex(0)].into();
+        check(TaskState::Queued, hold, ["attempt 2 waits until operators release A", below]);
+        let run = |star: &mut StarFacts| star.tasks.values_mut().for_each(|task| task.running = true);
+        check(TaskState::Queued, run, ["attempt 2 runs on a worker", below]);
+        check(TaskState::Waiting, |_| (), ["waits before attempt 3", below]);
+        check(TaskState::Cancelled, |_| (), ["an operator cancelled the run", "waits for "]);
+        check(TaskState::Blocked, |_| (), ["the star did not enter the run yet"; 2]);
+        // What was found out about a try before does not explain the state after it.
+        let before = |star: &mut StarFacts| {
+            star.tasks.entry(ModuleIndex(0)).or_default().outcome = Some(Outcome::Skipped(Skip::Disabled));
+        };
+        check(TaskState::Failed, before, ["failed", "waits for "]);
+    }
+}
