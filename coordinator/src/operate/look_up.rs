@@ -17,6 +17,15 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
     Ok(store.runs()?.first().map(|record| record.run))
 }
 
+/// All runs, newest first, those that are over with their end.
+pub(super) fn runs(store: &Store) -> Result<Vec<(RunRecord, Option<RunEnd>)>, StoreError> {
+    let with_end = |record: RunRecord| {
+        let end = end_of(store, record.run)?;
+        Ok((record, end))
+    };
+    store.runs()?.into_iter().map(with_end).collect()
+}
+
 /// The newest run of each version of a pipeline, newest first; older runs of a version are the same.
 pub(super) fn newest_of_versions(store: &Store, pipeline: &PipelineName) -> Result<Vec<RunId>, StoreError> {
     let mut versions = BTreeSet::new();

@@ -15,8 +15,8 @@ use crate::operate::{Context, OperateError};
 /// All runs, newest first.
 pub async fn runs(context: &Context) -> Result<Vec<RunSummary>, OperateError> {
     let mut summaries = Vec::new();
-    for record in context.ask(Store::runs).await? {
-        summaries.push(summary(context, record, None).await?);
+    for (record, end) in context.ask(look_up::runs).await? {
+        summaries.push(summary(context, record, end, None).await?);
     }
     Ok(summaries)
 }
@@ -26,10 +26,10 @@ pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateErr
     let look = move |store: &Store| {
         let record = look_up::record(store, run)?;
         let pipeline = pipeline_of(store, &record)?;
-        Ok::<_, OperateError>((record, pipeline, store.decisions(run)?))
+        Ok::<_, OperateError>((record, pipeline, end_of(store, run)?, store.decisions(run)?))
     };
-    let (record, pipeline, decisions) = context.ask(look).await?;
-    let summary = summary(context, record, Some(&pipeline)).await?;
+    let (record, pipeline, end, decisions) = context.ask(look).await?;
+    let summary = summary(context, record, end, Some(&pipeline)).await?;
     Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
 }
 
@@ -41,25 +41,24 @@ pub async fn newest_run(context: &Context) -> Result<RunId, OperateError> {
         .ok_or_else(|| OperateError::not_found("the store has no run; publish an event with `sas ingest --publish`"))
 }
 
-/// A run from its end in the store where it is over, so that this needs no state; `pipeline` gives the order of modules of
-/// one that ended.
+/// A run from its end, if it is over, so that this needs no state; `pipeline` gives the order of modules of one that ended.
 async fn summary(
     context: &Context,
     record: RunRecord,
+    end: Option<RunEnd>,
     pipeline: Option<&Pipeline>,
 ) -> Result<RunSummary, OperateError> {
-    let run = record.run;
-    let end = move |store: &Store| end_of(store, run);
-    if let Some(end) = context.ask(end).await? {
+    if let Some(end) = end {
         return Ok(RunSummary::ended(record, end, pipeline));
     }
+    let run = record.run;
     let state = context.installation.state().await?;
     if let Some(view) = state.run(run).await? {
         let workers = if view.info.phase == Phase::Active { state.workers().await? } else { Vec::new() };
         return Ok(RunSummary::in_flight(record, view, &workers));
     }
     // It may have ended in between.
-    Ok(match context.ask(end).await? {
+    Ok(match context.ask(move |store| end_of(store, run)).await? {
         Some(end) => RunSummary::ended(record, end, pipeline),
         None => RunSummary { to_come: record.stars, ..RunSummary::of(record, RunPhase::Accepted) },
     })
