@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coordinator::config::load_pipelines;
-use coordinator::operate::{Context, ErrorKind, Images, Installation, OperateError, blocking};
+use coordinator::operate::{Context, ErrorKind, Images, Installation, OperateError};
 use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use worker::config::WorkerConfig;
 use worker::runner::{Program, RunnerError, SharedRunner};
 
@@ -56,8 +57,9 @@ impl Installation for Configured {
 
     async fn pipelines(&self) -> Result<Arc<[Pipeline]>, OperateError> {
         let named = self.config.pipelines().to_vec();
-        let loaded = blocking(move || load_pipelines(&named)).await;
-        Ok(loaded.map_err(|error| failed(&error))?.into())
+        let loaded = spawn_blocking(move || load_pipelines(&named)).await;
+        let pipelines = loaded.map_err(anyhow::Error::from).flatten().map_err(|error| failed(&error))?;
+        Ok(pipelines.into())
     }
 
     async fn images(&self) -> Result<Arc<dyn Images>, OperateError> {

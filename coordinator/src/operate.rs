@@ -16,7 +16,7 @@ mod readers;
 pub mod run;
 pub mod view;
 
-pub use context::{Connected, Context, Images, Installation, blocking};
+pub use context::{Connected, Context, Images, Installation};
 pub use error::{ErrorKind, OperateError};
 pub use readers::Readers;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use coordinator::operate::Installation;
 use coordinator::operate::announce::announce;
-use coordinator::operate::{Installation, blocking};
 use delivery::{Delivery, listed};
 use domain::id::{DatasetName, Quarter};
 use domain::message::DatasetEvent;
@@ -20,6 +20,7 @@ use store::Store;
 use store::agent::{Agent, AgentOptions};
 use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::command::event;
 use crate::connect::{Config, Site, make_store};
@@ -81,7 +82,7 @@ impl Ingest {
             installation.queue().await?;
         }
         let root = installation.config.root()?.to_owned();
-        let store = blocking(move || make_store(&root)).await?;
+        let store = spawn_blocking(move || make_store(&root)).await??;
         let Taken { stars, stopped } = take_in(&store, self.files, options).await?;
         let mut answer = Answer { stars, events: Vec::new() };
         if format == Format::Text {
@@ -128,8 +129,8 @@ pub(crate) struct Taken {
 /// Ingests files, and those below directories, with an agent of its own; on a thread of its own, for it waits for the disk
 /// at every step.
 pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestOptions) -> anyhow::Result<Taken> {
-    let (store, runtime) = (store.clone(), Handle::current());
-    blocking(move || runtime.block_on(take_in_here(&store, &named, &options))).await
+    let runtime = Handle::current();
+    store.ask(move |store| Ok(runtime.block_on(take_in_here(store, &named, &options)))).await?
 }
 
 async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<Taken> {

@@ -18,7 +18,7 @@ use strum::VariantArray;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, table};
+use crate::output::{Format, note, table};
 use crate::progress;
 
 /// Runs: one pipeline over the stars of one event.
@@ -78,7 +78,11 @@ impl Run {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::List => format.print(&view::runs(&context).await?, |runs| list(runs)),
+            Self::List => {
+                let all = view::runs(&context).await?;
+                format.print(&all.runs, |runs| list(runs));
+                all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
+            }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;
                 format.print(&view::run(&context, run).await?, show);

@@ -62,8 +62,7 @@ impl Context {
         T: Send + 'static,
         E: Into<OperateError> + Send + 'static,
     {
-        let store = self.store.clone();
-        blocking(move || work(&store)).await.map_err(Into::into)
+        self.store.ask(move |store| Ok(work(store))).await?.map_err(Into::into)
     }
 }
 
@@ -95,15 +94,5 @@ impl Installation for Connected {
         let reason = "a coordinator runs no images and cannot tell which one a name means: \
                       amend with `sas run amend` on a host where modules run";
         Err(OperateError::new(ErrorKind::OutOfReach, reason))
-    }
-}
-
-/// Does what blocks on the disk where it disturbs nobody.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime ends: so does whoever waits here.
-        Err(_) => std::future::pending().await,
     }
 }

@@ -1,5 +1,6 @@
 //! Why an operator did not get what he asked for: a kind for programs, words for people.
 
+use domain::error::chain;
 use domain::message::Unreadable;
 use domain::pipeline::Mistakes;
 use serde::{Deserialize, Serialize};
@@ -7,8 +8,6 @@ use services::queue::QueueError;
 use services::state::StateError;
 use store::StoreError;
 use store::agent::AgentError;
-
-use crate::trouble::chain;
 
 /// What kind of no it is: exit codes and HTTP statuses follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
@@ -121,7 +120,7 @@ mod tests {
             (StoreError::NotAStore("x".into()).into(), ErrorKind::NotFound, "is not a store"),
             (denied.into(), ErrorKind::Failed, "failed to link `x`: permission denied"),
             (StateError::Unreachable("x".into()).into(), ErrorKind::OutOfReach, "state out of reach: x"),
-            (StateError::Damaged("x".into()).into(), ErrorKind::Failed, "damaged state: x"),
+            (StateError::Unexpected("x".into()).into(), ErrorKind::Failed, "state answers strangely: x"),
             (QueueError::Refused("x".into()).into(), ErrorKind::Failed, "message broker refused: x"),
         ];
         for (error, kind, words) in kinds {

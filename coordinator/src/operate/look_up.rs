@@ -17,13 +17,20 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
     Ok(store.runs()?.first().map(|record| record.run))
 }
 
-/// All runs, newest first, those that are over with their end.
-pub(super) fn runs(store: &Store) -> Result<Vec<(RunRecord, Option<RunEnd>)>, StoreError> {
-    let with_end = |record: RunRecord| {
-        let end = end_of(store, record.run)?;
-        Ok((record, end))
-    };
-    store.runs()?.into_iter().map(with_end).collect()
+/// A run of the store; with its end where it is over.
+pub(super) type Listed = (RunRecord, Option<RunEnd>);
+
+/// All runs, newest first, and what cannot be read of others.
+pub(super) fn runs(store: &Store) -> Result<(Vec<Listed>, Vec<StoreError>), StoreError> {
+    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    for record in store.runs()? {
+        match end_of(store, record.run) {
+            Ok(end) => runs.push((record, end)),
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => damaged.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((runs, damaged))
 }
 
 /// The newest run of each version of a pipeline, newest first; older runs of a version are the same.

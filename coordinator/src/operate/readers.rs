@@ -12,7 +12,7 @@ use store::Store;
 use store::agent::{Agent, AgentOptions};
 use store::scratch::Scratch;
 
-use super::{ErrorKind, OperateError, blocking};
+use super::{ErrorKind, OperateError};
 
 /// How long a question waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,8 +61,7 @@ impl Manager for Hiring {
     type Error = OperateError;
 
     async fn create(&self) -> Result<HiredAgent, OperateError> {
-        let store = self.store.clone();
-        let scratch = blocking(move || store.own_scratch("reader")).await?;
+        let scratch = self.store.ask(|store| store.own_scratch("reader")).await?;
         let mut options = AgentOptions::new(self.store.root(), scratch.path());
         options.program.clone_from(&self.program);
         Ok(HiredAgent { agent: Agent::new(options), _scratch: scratch })

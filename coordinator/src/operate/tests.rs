@@ -17,7 +17,7 @@ use store::runs::{RunEnd, RunRecord, Selection, StarEnd};
 use super::module::OneModule;
 use super::run::{AmendImages, Lever, PullLever, RetryTasks, StartRun};
 use super::view::{OneStar, RunPhase};
-use super::{Context, ErrorKind, Images, Installation, OperateError, blocking, module, queue, run, view};
+use super::{Context, ErrorKind, Images, Installation, OperateError, module, queue, run, view};
 
 /// A → B.
 const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1']\n\
@@ -62,27 +62,21 @@ impl Place {
         let store = Store::init(folder.path()).unwrap();
         let mut stars = [1, 2].map(StarId::of_simulator).to_vec();
         stars.sort_unstable();
-        let event = EventId::of("test", "1");
-        let run = RunId::of(event, "P", "1");
-        let record = RunRecord {
-            run,
-            event,
-            pipeline: "P".parse().unwrap(),
-            version: "1".to_owned(),
-            quarter: Quarter::FIRST,
-            horizon: 1,
-            accepted: Timestamp::now(),
-            stars: 2,
-            only_group: None,
-            definition: PIPELINE.to_owned(),
-            data_model: String::new(),
-        };
-        store.create_run(&record, &stars).unwrap();
+        let run = accept(&store, "1", &stars);
         Self { _folder: folder, context: Context::new(store, Arc::new(Silent), "tester"), run, stars }
     }
 
-    /// A of both stars succeeded, B failed.
+    /// One more run over the same stars.
+    fn another(&self) -> RunId {
+        accept(&self.context.store, "2", &self.stars)
+    }
+
     fn end(&self) {
+        self.end_of(self.run);
+    }
+
+    /// A of both stars succeeded, B failed.
+    fn end_of(&self, run: RunId) {
         let states = |state| BTreeMap::from([(state, 2)]);
         let counts = [("A", TaskState::Succeeded), ("B", TaskState::Failed)];
         let end = RunEnd {
@@ -91,7 +85,7 @@ impl Place {
             counts: counts.map(|(module, state)| (module.parse().unwrap(), states(state))).into(),
             stars: [(StarEnd::Failed, 2)].into(),
         };
-        self.context.store.end_run(self.run, &end).unwrap();
+        self.context.store.end_run(run, &end).unwrap();
     }
 
     async fn pull(&self, lever: Lever) -> Result<run::RunDecided, OperateError> {
@@ -114,6 +108,27 @@ impl Place {
         change(&mut asked);
         run::start(&self.context, asked).await.unwrap_err()
     }
+}
+
+/// Writes a run down that this event started.
+fn accept(store: &Store, event: &str, stars: &[StarId]) -> RunId {
+    let event = EventId::of("test", event);
+    let run = RunId::of(event, "P", "1");
+    let record = RunRecord {
+        run,
+        event,
+        pipeline: "P".parse().unwrap(),
+        version: "1".to_owned(),
+        quarter: Quarter::FIRST,
+        horizon: 1,
+        accepted: Timestamp::now(),
+        stars: u32::try_from(stars.len()).unwrap(),
+        only_group: None,
+        definition: PIPELINE.to_owned(),
+        data_model: String::new(),
+    };
+    store.create_run(&record, stars).unwrap();
+    run
 }
 
 #[track_caller]
@@ -158,6 +173,19 @@ async fn a_run_that_ended_can_only_be_tried_again() {
     // It goes on from here, so that the state must say how it stands.
     refused(view::run(&place.context, place.run).await, ErrorKind::OutOfReach, "the state");
     refused(view::runs(&place.context).await, ErrorKind::OutOfReach, "the state");
+}
+
+#[tokio::test]
+async fn one_damaged_run_is_named_and_the_others_are_listed() {
+    let place = Place::new();
+    place.end();
+    let (first, second) = (place.run, place.another());
+    place.end_of(second);
+    let control = place.context.store.at(store::paths::run(second)).join("control");
+    std::fs::write(control.join("000001.json"), "{").unwrap();
+    let all = view::runs(&place.context).await.unwrap();
+    assert_eq!(all.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [first]);
+    assert!(all.damaged.len() == 1 && all.damaged[0].contains("000001.json"), "{:?}", all.damaged);
 }
 
 #[tokio::test]
@@ -229,9 +257,6 @@ async fn no_more_readers_than_agreed_are_out_at_once() {
     assert!(tokio::time::timeout(soon, &mut third).await.is_err(), "it waits for its turn");
     drop(one);
     assert!(third.await.is_ok());
-    let folders = blocking({
-        let scratch = place.context.store.at("scratch");
-        move || std::fs::read_dir(scratch).unwrap().count()
-    });
-    assert_eq!(folders.await, 2, "an agent that was given back is lent again");
+    let folders = std::fs::read_dir(place.context.store.at("scratch")).unwrap().count();
+    assert_eq!(folders, 2, "an agent that was given back is lent again");
 }

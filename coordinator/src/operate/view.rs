@@ -80,6 +80,15 @@ pub struct RunSummary {
     pub modules: Vec<ModuleSummary>,
 }
 
+/// The runs of a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct AllRuns {
+    /// Newest first.
+    pub runs: Vec<RunSummary>,
+    /// What cannot be read of others, a line each.
+    pub damaged: Vec<String>,
+}
+
 /// A module in a run as a whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModuleSummary {

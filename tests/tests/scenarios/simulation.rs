@@ -409,7 +409,7 @@ async fn operators_see_where_a_run_and_a_star_are() -> Result<()> {
     }
     decide(&world, run, Decided::Cancel)?;
     world.wait_for_end(&[run]).await?;
-    let ended = &view::runs(&operator).await?[0];
+    let ended = &view::runs(&operator).await?.runs[0];
     assert_eq!(ended.phase, RunPhase::Ended);
     assert_eq!(ended.ends.values().sum::<u64>(), 80);
     let last = store.stars(run)?.star(StarIndex(79))?;

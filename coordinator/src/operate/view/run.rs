@@ -2,23 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::error::chain;
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::Pipeline;
 use services::state::{Phase, RunView, WorkerInfo};
 use store::Store;
 use store::runs::{RunEnd, RunRecord};
 
-use super::{ModuleSummary, RunPhase, RunSummary};
+use super::{AllRuns, ModuleSummary, RunPhase, RunSummary};
 use crate::operate::look_up::{self, end_of, pipeline_of};
-use crate::operate::{Context, OperateError};
+use crate::operate::{Context, ErrorKind, OperateError};
 
-/// All runs, newest first.
-pub async fn runs(context: &Context) -> Result<Vec<RunSummary>, OperateError> {
-    let mut summaries = Vec::new();
-    for (record, end) in context.ask(look_up::runs).await? {
-        summaries.push(summary(context, record, end, None).await?);
+/// All runs, newest first; one that is damaged keeps no other from being seen.
+pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
+    let (listed, damaged) = context.ask(look_up::runs).await?;
+    let mut all = AllRuns { runs: Vec::new(), damaged: damaged.iter().map(|error| chain(error)).collect() };
+    for (record, end) in listed {
+        match summary(context, record, end, None).await {
+            Ok(summary) => all.runs.push(summary),
+            Err(error) if error.kind == ErrorKind::Failed => all.damaged.push(error.message),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(summaries)
+    Ok(all)
 }
 
 /// One run.
