@@ -6,15 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use coordinator::config::CoordinatorConfig;
-use coordinator::runs::standing;
-use domain::id::RunId;
 use serde::Deserialize;
 use services::config::{StoreConfig, load, local_queue, local_state};
-use services::queue::SharedQueue;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
-use services::state::SharedState;
-use services::state::memory::MemoryState;
+use services::queue::{QueueError, SharedQueue};
 use services::state::redis::{RedisConfig, RedisState};
+use services::state::{SharedState, StateError};
 use store::Store;
 use store::migration::{BroughtForward, bring_forward};
 use worker::config::{RunnerKind, WorkerConfig};
@@ -22,7 +19,7 @@ use worker::connect_runner;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
 use worker::runner::{RunnerError, SharedRunner};
 
-use crate::exit::Stop;
+use crate::exit::usage;
 
 /// Which installation a command is about.
 #[derive(Debug, Args)]
@@ -116,31 +113,19 @@ impl Config {
     }
 
     /// RabbitMQ.
-    pub(crate) async fn queue(&self) -> anyhow::Result<SharedQueue> {
+    pub(crate) async fn queue(&self) -> Result<SharedQueue, QueueError> {
         Ok(Arc::new(AmqpQueue::connect(&self.queue, "sas").await?))
     }
 
     /// Redis.
-    pub(crate) async fn state(&self) -> anyhow::Result<SharedState> {
+    pub(crate) async fn state(&self) -> Result<SharedState, StateError> {
         Ok(Arc::new(RedisState::connect(&self.state).await?))
     }
 
-    /// What is needed to read these runs: Redis, or, where all of them have ended, nothing: what is over is in the store.
-    pub(crate) async fn state_of(&self, store: &Store, runs: &[RunId]) -> anyhow::Result<SharedState> {
-        for run in runs {
-            if !standing::read(store, *run)?.is_over {
-                return self.state().await;
-            }
-        }
-        Ok(Arc::new(MemoryState::new()))
-    }
-
-    fn root(&self) -> anyhow::Result<&Path> {
+    /// Where the store is.
+    pub(crate) fn root(&self) -> anyhow::Result<&Path> {
         self.store.as_ref().map(|store| store.root.as_path()).ok_or_else(|| {
-            Stop::Usage(
-                "no store: name it with --store, `[store] root` in the configuration, or SAS_STORE_ROOT".to_owned(),
-            )
-            .into()
+            usage("no store: name it with --store, `[store] root` in the configuration, or SAS_STORE_ROOT").into()
         })
     }
 }
@@ -164,14 +149,4 @@ pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
         }
     }
     Ok(Store::init(root)?)
-}
-
-/// Why there is no runner: an engine that does not do what a new runner asks of it is a service out of reach.
-pub(crate) fn out_of_reach(error: RunnerError, what: &str) -> anyhow::Error {
-    match error {
-        RunnerError::Engine { .. } => Stop::OutOfReach(format!("{what}: {error}")).into(),
-        RunnerError::ImageMissing(_) | RunnerError::Refused(_) | RunnerError::Directory { .. } => {
-            anyhow::Error::new(error).context(what.to_owned())
-        }
-    }
 }

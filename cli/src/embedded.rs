@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::config::{CoordinatorConfig, HttpConfig};
+use coordinator::operate::{Connected, Context};
 use domain::id::ClassName;
 use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
@@ -18,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::runner::docker::DockerConfig;
 
-use crate::connect::out_of_reach;
+use crate::installation::{no_runner, operator};
 
 /// How long what runs may go on when the process is told to end: somebody waits at the keyboard.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What runs in this process.
 pub(crate) struct Cluster {
-    pub(crate) store: Store,
     pub(crate) queue: SharedQueue,
-    pub(crate) state: SharedState,
+    /// What its operator asks.
+    pub(crate) context: Context,
     services: Mutex<JoinSet<anyhow::Result<()>>>,
     shutdown: CancellationToken,
 }
@@ -48,7 +49,7 @@ impl Cluster {
         let runner =
             worker::connect_runner(&config, &DockerConfig::default(), store, &name).await.map_err(|error| {
                 let hint = "`--runner process` needs no Docker, and isolates nothing";
-                out_of_reach(error, &format!("modules cannot be run ({hint})"))
+                no_runner(error, &format!("modules cannot be run ({hint})"))
             })?;
         let worker = worker::Parts {
             name,
@@ -59,10 +60,13 @@ impl Cluster {
             config,
             slots,
         };
+        let pipelines = [pipeline.clone()].into();
+        let connected = Connected { queue: queue.clone(), state: state.clone(), pipelines };
+        let context = Context::new(store.clone(), Arc::new(connected), operator());
         let coordinator = coordinator::Parts {
             store: store.clone(),
             queue: queue.clone(),
-            state: state.clone(),
+            state,
             pipelines: vec![pipeline],
             config: CoordinatorConfig::default(),
             http: HttpConfig::off(),
@@ -71,7 +75,7 @@ impl Cluster {
         let mut services = JoinSet::new();
         services.spawn(coordinator::run(coordinator, shutdown.clone()));
         services.spawn(worker::run(worker, shutdown.clone()));
-        Ok(Self { store: store.clone(), queue, state, services: Mutex::new(services), shutdown })
+        Ok(Self { queue, context, services: Mutex::new(services), shutdown })
     }
 
     /// Waits until a service ends, which none should.

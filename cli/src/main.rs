@@ -4,7 +4,7 @@ mod command;
 mod connect;
 mod embedded;
 mod exit;
-mod operator;
+mod installation;
 mod output;
 mod progress;
 

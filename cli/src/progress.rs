@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use coordinator::view::{self, RunPhase, RunSummary, ViewError};
+use coordinator::operate::view::{self, RunPhase, RunSummary};
+use coordinator::operate::{Context, ErrorKind, OperateError};
 use domain::id::{ClassName, RunId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use services::state::SharedState;
-use store::Store;
 use store::runs::StarEnd;
 
 use crate::command::run;
-use crate::exit::Stop;
+use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
 
 /// How often the state is asked.
@@ -25,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a run stands, in few numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Standing {
+struct Snapshot {
     run: RunId,
     stars: u32,
     stars_done: u32,
@@ -47,8 +46,7 @@ struct Standing {
 
 /// Shows how a run stands until it ends; returns how.
 pub(crate) async fn watch(
-    store: &Store,
-    state: &SharedState,
+    context: &Context,
     run: RunId,
     timeout: Option<Duration>,
     format: Format,
@@ -56,20 +54,21 @@ pub(crate) async fn watch(
     let begin = Instant::now();
     let (mut screen, mut pace) = (Screen::new(format), Pace::default());
     loop {
-        match view::run(store, state, run).await {
+        match view::run(context, run).await {
             Ok(summary) if summary.phase == RunPhase::Ended => {
                 screen.close();
                 return Ok(summary);
             }
-            Ok(summary) => screen.show(&pace.standing(&summary, begin.elapsed())),
+            Ok(summary) => screen.show(&pace.snapshot(&summary, begin.elapsed())),
             // Its event may still be on the way.
-            Err(ViewError::NotFound(_)) if begin.elapsed() < PATIENCE => {}
+            Err(error) if error.kind == ErrorKind::NotFound && begin.elapsed() < PATIENCE => {}
             Err(error) => return Err(error.into()),
         }
         if timeout.is_some_and(|timeout| begin.elapsed() > timeout) {
             screen.close();
             let waited = humantime::format_duration(Duration::from_secs(begin.elapsed().as_secs()));
-            return Err(Stop::TimedOut(format!("run {run} did not end within {waited}")).into());
+            let reason = format!("run {run} did not end within {waited}");
+            return Err(OperateError::new(ErrorKind::TimedOut, reason).into());
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -85,7 +84,7 @@ pub(crate) fn require_complete(run: &RunSummary, store: Option<&str>) -> anyhow:
     }
     let store = store.map(|store| format!(" --store {store}")).unwrap_or_default();
     let wrong = wrong.join(", ");
-    Err(Stop::Incomplete(format!("of {} stars {wrong}; `sas star explain STAR{store}` tells why", run.stars)).into())
+    Err(Incomplete(format!("of {} stars {wrong}; `sas star explain STAR{store}` tells why", run.stars)).into())
 }
 
 /// Where a run stood when the watch began.
@@ -95,7 +94,7 @@ struct Pace {
 }
 
 impl Pace {
-    fn standing(&mut self, run: &RunSummary, elapsed: Duration) -> Standing {
+    fn snapshot(&mut self, run: &RunSummary, elapsed: Duration) -> Snapshot {
         let settled: u64 = run.tasks.iter().filter(|(state, _)| state.is_settled()).map(|(_, count)| count).sum();
         let stars_done = run::done(run);
         let (settled_before, done_before) = *self.first.get_or_insert((settled, stars_done));
@@ -107,7 +106,7 @@ impl Pace {
         }
         tasks.insert("running".to_owned(), run.running.into());
         tasks.retain(|_, count| *count > 0);
-        Standing {
+        Snapshot {
             run: run.run,
             stars: run.stars,
             stars_done,
@@ -125,7 +124,7 @@ impl Pace {
 enum Screen {
     Bar(ProgressBar),
     Lines(Option<Instant>),
-    Json(Option<Standing>),
+    Json(Option<Snapshot>),
 }
 
 impl Screen {
@@ -142,23 +141,23 @@ impl Screen {
         }
     }
 
-    fn show(&mut self, standing: &Standing) {
+    fn show(&mut self, snapshot: &Snapshot) {
         match self {
             Self::Bar(bar) => {
-                bar.set_length(standing.stars.into());
-                bar.set_position(standing.stars_done.into());
-                bar.set_message(describe_tasks(standing));
+                bar.set_length(snapshot.stars.into());
+                bar.set_position(snapshot.stars_done.into());
+                bar.set_message(describe_tasks(snapshot));
             }
             Self::Lines(last) if last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
                 *last = Some(Instant::now());
-                note(&format!("{}/{} stars  {}", standing.stars_done, standing.stars, describe_tasks(standing)));
+                note(&format!("{}/{} stars  {}", snapshot.stars_done, snapshot.stars, describe_tasks(snapshot)));
             }
             Self::Lines(_) => {}
             Self::Json(last) => {
-                let changed = last.as_ref().is_none_or(|last| last.tasks != standing.tasks);
-                if changed && let Ok(line) = serde_json::to_string(standing) {
+                let changed = last.as_ref().is_none_or(|last| last.tasks != snapshot.tasks);
+                if changed && let Ok(line) = serde_json::to_string(snapshot) {
                     output::line(&line);
-                    *last = Some(standing.clone());
+                    *last = Some(snapshot.clone());
                 }
             }
         }
@@ -172,15 +171,15 @@ impl Screen {
 }
 
 /// Counts of tasks by state, the rate and the time to go, on one line.
-fn describe_tasks(standing: &Standing) -> String {
-    let mut parts: Vec<String> = standing.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    parts.push(format!("{:.1} tasks/s", standing.rate));
+fn describe_tasks(snapshot: &Snapshot) -> String {
+    let mut parts: Vec<String> = snapshot.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    parts.push(format!("{:.1} tasks/s", snapshot.rate));
     parts.extend(
-        standing
+        snapshot
             .eta_seconds
             .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
     );
-    parts.extend(standing.paused.then(|| "paused".to_owned()));
-    parts.extend(run::unserved(&standing.unserved));
+    parts.extend(snapshot.paused.then(|| "paused".to_owned()));
+    parts.extend(run::unserved(&snapshot.unserved));
     parts.join(", ")
 }

@@ -14,12 +14,12 @@ mod events;
 pub mod hooks;
 mod http;
 mod metrics;
+pub mod operate;
 mod running;
-pub mod runs;
+mod runs;
 mod settle;
 mod timers;
 mod trouble;
-pub mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,4 +7,4 @@ pub(crate) mod follow;
 pub(crate) mod holds;
 pub(crate) mod remembered;
 pub(crate) mod restore;
-pub mod standing;
+pub(crate) mod standing;

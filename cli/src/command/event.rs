@@ -1,21 +1,13 @@
 //! `sas event`: says that stars have new data.
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
+use coordinator::operate::event::{self, PublishEvent, SOURCE};
 use domain::id::{DatasetName, Quarter, StarId};
-use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use services::queue::{Outgoing, QueueName, SharedQueue};
-use store::Store;
-use uuid::Uuid;
+use domain::message::{DatasetEvent, StarSelection};
 
-use crate::connect::{Config, Site};
+use crate::connect::Site;
+use crate::installation::Configured;
 use crate::output::Format;
-
-/// What publishers without a name of their own are called.
-const SOURCE: &str = "sas";
-
-/// Stars that travel in the event itself; of more a list is laid into the store.
-const INLINE: usize = 1000;
 
 /// Dataset events.
 #[derive(Debug, Subcommand)]
@@ -48,16 +40,10 @@ pub(crate) struct Publish {
 
 impl Event {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        let Self::Publish(asked) = self;
-        let stars = match asked.stars_file {
-            Some(file) => StarSelection::File(file),
-            None => StarSelection::Inline(asked.stars),
-        };
-        let mut event = new(DatasetUpdate { dataset: asked.dataset, quarter: asked.quarter, stars, start: None });
-        event.source = asked.source;
-        event.id = asked.id.unwrap_or(event.id);
-        let event = DatasetEvent::from_json(&to_json(&event))?;
-        publish(&Config::load(site)?.queue().await?, &event).await?;
+        let Self::Publish(Publish { dataset, quarter, stars, stars_file, source, id }) = self;
+        let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);
+        let asked = PublishEvent { dataset, quarter, stars, source: Some(source), id };
+        let event = event::publish(&Configured::load(site)?, asked).await?;
         format.print(&event, published);
         Ok(())
     }
@@ -67,25 +53,4 @@ impl Event {
 pub(crate) fn published(event: &DatasetEvent) -> String {
     let id = event.event_id();
     format!("published event {id} of {}; `sas run watch --event {id}` follows what it starts", event.data.quarter)
-}
-
-/// A new event with an id of its own.
-pub(crate) fn new(data: DatasetUpdate) -> DatasetEvent {
-    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), jiff::Timestamp::now().to_string(), data)
-}
-
-/// How an event names its stars; many are laid into the store beside it, by the event's id.
-pub(crate) fn select(store: &Store, id: &str, stars: Vec<StarId>) -> anyhow::Result<StarSelection> {
-    if stars.len() <= INLINE {
-        return Ok(StarSelection::Inline(stars));
-    }
-    Ok(StarSelection::File(store.keep_star_list(id, &stars)?))
-}
-
-/// Publishes an event and waits until the broker has it.
-pub(crate) async fn publish(queue: &SharedQueue, event: &DatasetEvent) -> anyhow::Result<()> {
-    queue.declare(&[]).await?;
-    let message = Outgoing { queue: QueueName::Events, body: to_json(event) };
-    let confirmed = queue.publish(vec![message]).await.pop().context("the broker gave no answer")?;
-    confirmed.with_context(|| format!("failed to publish event {}", event.id))
 }

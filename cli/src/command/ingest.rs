@@ -2,13 +2,14 @@
 
 mod delivery;
 mod progress;
-mod publish;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use coordinator::operate::Installation;
+use coordinator::operate::announce::announce;
 use delivery::{Delivery, listed};
 use domain::id::{DatasetName, Quarter};
 use domain::message::DatasetEvent;
@@ -18,10 +19,13 @@ use services::definition::load_file;
 use store::Store;
 use store::agent::{Agent, AgentOptions};
 use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::command::event;
-use crate::connect::{Config, Site};
-use crate::exit::Stop;
+use crate::connect::{Config, Site, make_store};
+use crate::exit::Incomplete;
+use crate::installation::Configured;
 use crate::output::{Format, table};
 
 /// Take star files into the store.
@@ -72,18 +76,23 @@ impl Ingest {
             self.files.extend(listed(list)?);
         }
         let options = self.options()?;
-        // A broker that cannot be reached is found out before anything is copied.
-        let queue = if self.publish { Some(config.queue().await?) } else { None };
-        let store = config.store_or_new()?;
-        let Taken { stars, stopped } = take_in(&store, &self.files, &options).await?;
+        let installation = Configured::of(config);
+        if self.publish {
+            // A broker that cannot be reached is found out before anything is copied.
+            installation.queue().await?;
+        }
+        let root = installation.config.root()?.to_owned();
+        let store = spawn_blocking(move || make_store(&root)).await??;
+        let Taken { stars, stopped } = take_in(&store, self.files, options).await?;
         let mut answer = Answer { stars, events: Vec::new() };
         if format == Format::Text {
             format.print(&answer, |answer| describe(&answer.stars));
         }
         let mut published = Ok(());
-        if let Some(queue) = queue {
-            let events = &mut answer.events;
-            published = publish::publish(&store, &queue, &self.dataset, &answer.stars, events).await;
+        if self.publish {
+            let context = installation.context_with(store);
+            let announced = announce(&context, &self.dataset, answer.stars.clone()).await;
+            (answer.events, published) = (announced.events, announced.stopped);
         }
         match format {
             Format::Json => format.print(&answer, |_| String::new()),
@@ -117,8 +126,14 @@ pub(crate) struct Taken {
     pub(crate) stopped: anyhow::Result<()>,
 }
 
-/// Ingests files, and those below directories, with an agent of its own.
-pub(crate) async fn take_in(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<Taken> {
+/// Ingests files, and those below directories, with an agent of its own; on a thread of its own, for it waits for the disk
+/// at every step.
+pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestOptions) -> anyhow::Result<Taken> {
+    let runtime = Handle::current();
+    store.ask(move |store| Ok(runtime.block_on(take_in_here(store, &named, &options)))).await?
+}
+
+async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<Taken> {
     let Delivery { files, wrong: mut stars } = Delivery::of(named);
     let scratch = store.own_scratch("ingest")?;
     // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
@@ -148,7 +163,7 @@ fn published_lines(events: &[DatasetEvent]) -> String {
 pub(crate) fn refuse_wrong(stars: &[Ingested]) -> anyhow::Result<()> {
     let wrong = stars.iter().filter(|star| matches!(star.result, IngestResult::Wrong { .. })).count();
     if wrong > 0 {
-        return Err(Stop::Incomplete(format!("{wrong} of {} deliveries could not be taken in", stars.len())).into());
+        return Err(Incomplete(format!("{wrong} of {} deliveries could not be taken in", stars.len())).into());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use coordinator::operate::{OperateError, event};
 use domain::id::{Quarter, RunId, StarId};
 use domain::message::{DatasetUpdate, StarSelection};
 use domain::pipeline::Pipeline;
@@ -17,10 +18,10 @@ use store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
 
 use worker::config::RunnerKind;
 
-use crate::command::{event, ingest, run};
+use crate::command::{ingest, run};
 use crate::connect::{Site, make_store};
 use crate::embedded::Cluster;
-use crate::exit::Stop;
+use crate::exit::usage;
 use crate::output::{Format, note};
 use crate::progress;
 
@@ -58,12 +59,12 @@ impl Local {
         services::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
         let pipeline = load_file(&self.pipeline)?;
         // Never the configured one: a cluster may be at work on it.
-        let root = site.store.as_deref().ok_or_else(|| Stop::Usage("no store: name it with --store".to_owned()))?;
+        let root = site.store.as_deref().ok_or_else(|| usage("no store: name it with --store"))?;
         let store = make_store(root)?;
         let ingested = self.take_in(&store, &pipeline).await?;
         let work = self.work(&store)?;
         if work.is_empty() {
-            return Err(Stop::NotFound("the store has no star to run; name star files".to_owned()).into());
+            return Err(OperateError::not_found("the store has no star to run; name star files").into());
         }
         let signal = service::ended_by_signal().context("failed to listen for signals")?;
         let cluster = self.start(&store, &pipeline).await?;
@@ -92,7 +93,7 @@ impl Local {
         }
         let scope = Scope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) };
         let options = IngestOptions { dataset: pipeline.trigger.clone(), scope, aliases: pipeline.aliases.clone() };
-        let ingest::Taken { stars, stopped } = ingest::take_in(store, &self.files, &options).await?;
+        let ingest::Taken { stars, stopped } = ingest::take_in(store, self.files.clone(), options).await?;
         note(&ingest::describe(&stars));
         stopped.map(|()| stars)
     }
@@ -121,14 +122,14 @@ impl Local {
             let stars = StarSelection::Inline(stars);
             let event = event::new(DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars, start: None });
             let run = RunId::of(event.event_id(), pipeline.name.as_str(), &pipeline.version);
-            event::publish(&cluster.queue, &event).await?;
+            event::send(&cluster.queue, &event).await?;
             ends.push(tokio::select! {
-                end = progress::watch(&cluster.store, &cluster.state, run, self.timeout, format) => end?,
+                end = progress::watch(&cluster.context, run, self.timeout, format) => end?,
                 error = cluster.broken() => return Err(error),
             });
         }
         format.print(&ends, |ends| ends.iter().map(run::show).collect::<Vec<_>>().join("\n\n"));
-        let store = cluster.store.root().display().to_string();
+        let store = cluster.context.store.root().display().to_string();
         ends.iter().try_for_each(|end| progress::require_complete(end, Some(&store)))
     }
 }

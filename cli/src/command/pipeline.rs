@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use coordinator::operate::OperateError;
 use domain::pipeline::draw;
 use serde::Serialize;
 use services::definition::load_file;
 
-use crate::exit::Stop;
 use crate::output::{Format, line, note, table};
 
 /// Pipeline definitions.
@@ -85,7 +85,7 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
     let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
     let missing = answers.iter().filter(|checked| checked.is_missing).count();
     if missing > 0 && missing == wrong {
-        return Err(Stop::NotFound(format!("{missing} of {} definitions are not there", answers.len())).into());
+        return Err(OperateError::not_found(format!("{missing} of {} definitions are not there", answers.len())).into());
     }
     anyhow::ensure!(wrong == 0, "{wrong} of {} definitions have mistakes", answers.len());
     Ok(())

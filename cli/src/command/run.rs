@@ -1,21 +1,24 @@
 //! `sas run`: what runs there are, how one stands, watching it until it ends, and its levers.
 
-mod amend;
 mod lever;
 mod start;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Subcommand;
-use coordinator::view::{self, RunPhase, RunSummary};
+use clap::builder::TypedValueParser;
+use coordinator::operate::run::{self, Lever};
+use coordinator::operate::view::{self, RunPhase, RunSummary};
+use coordinator::operate::{Context, OperateError};
 use domain::id::{ClassName, EventId, ModuleName, RunId};
 use domain::run::TaskState;
 use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
 
-use crate::connect::{Config, Site};
-use crate::exit::Stop;
-use crate::output::{Format, table};
+use crate::connect::Site;
+use crate::installation::Configured;
+use crate::output::{Format, note, table};
 use crate::progress;
 
 /// Runs: one pipeline over the stars of one event.
@@ -61,62 +64,54 @@ pub(crate) enum Run {
         /// The run.
         run: RunId,
         /// 1 or more; runs begin with 1.
-        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-        weight: u32,
+        #[arg(value_parser = clap::value_parser!(u32).range(1..).try_map(NonZeroU32::try_from))]
+        weight: NonZeroU32,
     },
     /// Run settled tasks again, and what depends on them; a run that has ended is opened again.
     Retry(lever::Retry),
     /// Let tasks that have not started run another image: a decision on record with both identities. What runs goes on with
     /// the old one, what is done stays.
-    Amend(amend::Amend),
+    Amend(lever::Amend),
 }
 
 impl Run {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(site)?;
-        let store = config.store()?;
+        let context = Configured::load(site)?.context()?;
         match self {
             Self::List => {
-                let state = config.state_of(&store, &store.open_runs()?).await?;
-                let runs = view::runs(&store, &state).await?;
-                format.print(&runs, |runs| list(runs));
-                Ok(())
+                let all = view::runs(&context).await?;
+                format.print(&all.runs, |runs| list(runs));
+                all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
             }
             Self::Show { run } => {
-                let run = named_or_newest(&store, run)?;
-                let state = config.state_of(&store, &[run]).await?;
-                let summary = view::run(&store, &state, run).await?;
-                format.print(&summary, show);
-                Ok(())
+                let run = named_or_newest(&context, run).await?;
+                format.print(&view::run(&context, run).await?, show);
             }
             Self::Watch { run, event, timeout } => {
                 let run = match event {
-                    Some(event) => Some(start::run_of(&store, event).await?),
-                    None => run,
+                    Some(event) => run::of_event(&context, event).await?,
+                    None => named_or_newest(&context, run).await?,
                 };
-                let run = named_or_newest(&store, run)?;
-                let state = config.state_of(&store, &[run]).await?;
-                let end = progress::watch(&store, &state, run, timeout, format).await?;
+                let end = progress::watch(&context, run, timeout, format).await?;
                 format.print(&end, show);
-                progress::require_complete(&end, None)
+                return progress::require_complete(&end, None);
             }
-            Self::Start(asked) => start::start(&config, &store, asked, format).await,
-            Self::Pause { run } => lever::decide(&store, run, Decided::Pause, format),
-            Self::Resume { run } => lever::decide(&store, run, Decided::Resume, format),
-            Self::Cancel { run } => lever::decide(&store, run, Decided::Cancel, format),
-            Self::Priority { run, weight } => lever::decide(&store, run, Decided::Priority { weight }, format),
-            Self::Retry(asked) => lever::retry(&store, asked, format),
-            Self::Amend(asked) => amend::amend(&config, &store, asked, format).await,
+            Self::Start(asked) => return start::start(&context, asked, format).await,
+            Self::Pause { run } => lever::pull(&context, run, Lever::Pause, format).await?,
+            Self::Resume { run } => lever::pull(&context, run, Lever::Resume, format).await?,
+            Self::Cancel { run } => lever::pull(&context, run, Lever::Cancel, format).await?,
+            Self::Priority { run, weight } => lever::pull(&context, run, Lever::Priority { weight }, format).await?,
+            Self::Retry(asked) => lever::print(&run::retry(&context, asked.into()).await?, format),
+            Self::Amend(asked) => lever::print(&run::amend(&context, asked.request()?).await?, format),
         }
+        Ok(())
     }
 }
 
-fn named_or_newest(store: &store::Store, run: Option<RunId>) -> anyhow::Result<RunId> {
+async fn named_or_newest(context: &Context, run: Option<RunId>) -> Result<RunId, OperateError> {
     match run {
         Some(run) => Ok(run),
-        None => Ok(store.runs()?.first().map(|record| record.run).ok_or_else(|| {
-            Stop::NotFound("the store has no run; publish an event with `sas ingest --publish`".to_owned())
-        })?),
+        None => view::newest_run(context).await,
     }
 }
 
@@ -180,7 +175,7 @@ fn decided(decision: &Decision) -> String {
         Decided::Resume => "resume".to_owned(),
         Decided::Cancel => "cancel".to_owned(),
         Decided::Priority { weight } => format!("weight {weight}"),
-        Decided::Retry { selection } => format!("retry {}", lever::words(selection)),
+        Decided::Retry { selection } => format!("retry {}", run::words(selection)),
         Decided::Amend { images } => {
             let image = |(module, amendment): (&ModuleName, &Amendment)| format!("{module} runs {}", amendment.image);
             images.iter().map(image).collect::<Vec<_>>().join(", ")

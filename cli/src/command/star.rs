@@ -1,12 +1,12 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
 use clap::{Args, Subcommand};
-use coordinator::view::{self, StarSummary, TaskSummary};
+use coordinator::operate::OperateError;
+use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
 use domain::id::{ModuleName, RunId, StarId};
-use store::agent::{Agent, AgentOptions};
 
-use crate::connect::{Config, Site};
-use crate::exit::Stop;
+use crate::connect::Site;
+use crate::installation::Configured;
 use crate::output::{Format, table};
 
 /// One star: its tasks, and why they ended as they did.
@@ -34,25 +34,16 @@ pub(crate) struct Which {
 
 impl Star {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        let config = Config::load(site)?;
-        let (Self::Show(which) | Self::Explain { which, .. }) = &self;
-        let store = config.store()?;
-        let runs = match which.run {
-            Some(run) => vec![run],
-            None => store.newest_run_of(which.star)?.into_iter().map(|(run, _)| run).collect(),
-        };
-        let state = config.state_of(&store, &runs).await?;
-        let scratch = store.own_scratch("sas")?;
-        let mut agent = Agent::new(AgentOptions::new(store.root(), scratch.path()));
-        let summary = view::star(&store, &state, &mut agent, which.run, which.star).await;
-        drop((agent, scratch));
-        let mut summary = summary?;
+        let context = Configured::load(site)?.context()?;
+        let (Self::Show(Which { star, run }) | Self::Explain { which: Which { star, run }, .. }) = self;
+        let mut summary = view::star(&context, OneStar { star, run }).await?;
         match self {
             Self::Show(_) => format.print(&summary, show),
             Self::Explain { module, .. } => {
                 summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
                 if let (Some(module), true) = (module, summary.tasks.is_empty()) {
-                    return Err(Stop::NotFound(format!("{} has no module {module}", summary.pipeline)).into());
+                    let reason = format!("{} has no module {module}", summary.pipeline);
+                    return Err(OperateError::not_found(reason).into());
                 }
                 format.print(&summary, explain);
             }

@@ -16,7 +16,7 @@ use crate::running::{Coordinator, Services};
 use crate::runs::follow;
 use crate::runs::holds;
 use crate::runs::restore::restore;
-use crate::runs::standing::Orders;
+use crate::runs::standing::Standing;
 use crate::trouble::Trouble;
 
 /// What became of an event.
@@ -103,7 +103,7 @@ pub(crate) async fn rewind(running: &Coordinator, run: RunId) -> Result<(), Trou
     Ok(())
 }
 
-fn info(course: &Course, orders: &Orders, held: Vec<ModuleIndex>) -> RunInfo {
+fn info(course: &Course, orders: &Standing, held: Vec<ModuleIndex>) -> RunInfo {
     let record = &course.record;
     RunInfo {
         run: record.run,

@@ -14,14 +14,14 @@ use crate::advance::{News, Race};
 use crate::events::accept::rewind;
 use crate::running::Coordinator;
 use crate::runs::holds;
-use crate::runs::standing::Orders;
+use crate::runs::standing::Standing;
 use crate::trouble::Trouble;
 
 /// Stars that are looked at together.
 const BLOCK: u32 = 4096;
 
 /// What the store says that operators want of a run.
-pub(crate) async fn orders(running: &Running, run: RunId) -> Result<Arc<Orders>, Trouble> {
+pub(crate) async fn orders(running: &Coordinator, run: RunId) -> Result<Arc<Standing>, Trouble> {
     let remembered = running.remembered.clone();
     Ok(running.services.store.ask(move |store| remembered.orders(store, run)).await?)
 }
@@ -31,7 +31,7 @@ pub(crate) async fn follow(
     running: &Coordinator,
     course: &Arc<Course>,
     view: &RunView,
-    orders: &Orders,
+    orders: &Standing,
 ) -> Result<(), Trouble> {
     let run = course.record.run;
     if (view.info.phase, view.info.weight) != (orders.phase, orders.weight) {
@@ -64,7 +64,7 @@ pub(crate) async fn follow(
 }
 
 /// Opens the tasks again that retries are about which nobody followed to the end yet.
-pub(crate) async fn retries(running: &Running, course: &Arc<Course>, orders: &Orders) -> Result<(), Trouble> {
+pub(crate) async fn retries(running: &Running, course: &Arc<Course>, orders: &Standing) -> Result<(), Trouble> {
     let run = course.record.run;
     for (number, selection) in &orders.retries {
         retry(running, course, selection).await?;

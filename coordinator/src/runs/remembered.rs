@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::id::RunId;
 use store::{Store, StoreError};
 
-use crate::runs::standing::{self, Orders};
+use crate::runs::standing::{self, Standing};
 
 /// What was read last of each run.
 #[derive(Default)]
@@ -16,12 +16,12 @@ pub(crate) struct Remembered(Mutex<BTreeMap<RunId, Reading>>);
 struct Reading {
     /// Names of the files that were there when it was read.
     files: Vec<String>,
-    orders: Arc<Orders>,
+    orders: Arc<Standing>,
 }
 
 impl Remembered {
     /// What the store says that operators want of a run. Blocks on the disk.
-    pub(crate) fn orders(&self, store: &Store, run: RunId) -> Result<Arc<Orders>, StoreError> {
+    pub(crate) fn orders(&self, store: &Store, run: RunId) -> Result<Arc<Standing>, StoreError> {
         // The names first: what is decided while it is read is read again.
         let files = store.decision_files(run)?;
         if let Some(reading) = self.known().get(&run).filter(|reading| reading.files == files) {

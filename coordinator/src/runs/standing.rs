@@ -11,26 +11,26 @@ use store::{Store, StoreError};
 
 /// How a run stands by its operators' decisions.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Orders {
+pub(crate) struct Standing {
     /// Whether it goes on.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// Its weight, 1 or more.
-    pub weight: u32,
+    pub(crate) weight: u32,
     /// Retries that nobody followed to the end yet.
-    pub retries: Vec<(u64, Selection)>,
+    pub(crate) retries: Vec<(u64, Selection)>,
     /// Retries since it last ended, followed or not.
-    pub since_end: Vec<Selection>,
+    pub(crate) since_end: Vec<Selection>,
     /// The newest decision.
-    pub newest: u64,
+    pub(crate) newest: u64,
     /// The newest decision that amends images; 0 when none does.
-    pub amended: u64,
+    pub(crate) amended: u64,
     /// Whether it ended and no retry was asked for since.
-    pub is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 /// What one more decision would come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sense {
+pub(crate) enum Sense {
     /// Something.
     Changes,
     /// It is so already.
@@ -42,7 +42,7 @@ pub enum Sense {
 }
 
 /// What the store says that operators want of a run. Blocks on the disk.
-pub fn read(store: &Store, run: RunId) -> Result<Orders, StoreError> {
+pub(crate) fn read(store: &Store, run: RunId) -> Result<Standing, StoreError> {
     let end = store.run_end(run)?;
     let decisions = store.decisions(run)?;
     let followed = if decisions.is_empty() { BTreeSet::new() } else { store.followed(run)? };
@@ -51,9 +51,9 @@ pub fn read(store: &Store, run: RunId) -> Result<Orders, StoreError> {
 
 /// Sums decisions up. The last word on pausing and weight counts; a cancelled run stays cancelled, until tasks of it are
 /// retried after it ended.
-pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, end: Option<&RunEnd>) -> Orders {
+pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, end: Option<&RunEnd>) -> Standing {
     let ended_at = end.map(|end| end.decisions);
-    let mut orders = Orders {
+    let mut standing = Standing {
         phase: Phase::Active,
         weight: 1,
         retries: Vec::new(),
@@ -63,34 +63,34 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
         is_over: is_over(decisions, end),
     };
     for (number, decision) in decisions {
-        orders.newest = orders.newest.max(*number);
-        let is_cancelled = orders.phase == Phase::Cancelling;
+        standing.newest = standing.newest.max(*number);
+        let is_cancelled = standing.phase == Phase::Cancelling;
         match &decision.what {
-            Decided::Pause if !is_cancelled => orders.phase = Phase::Paused,
-            Decided::Resume if !is_cancelled => orders.phase = Phase::Active,
+            Decided::Pause if !is_cancelled => standing.phase = Phase::Paused,
+            Decided::Resume if !is_cancelled => standing.phase = Phase::Active,
             Decided::Pause | Decided::Resume => {}
-            Decided::Cancel => orders.phase = Phase::Cancelling,
-            Decided::Priority { weight } => orders.weight = (*weight).max(1),
-            Decided::Amend { .. } => orders.amended = orders.amended.max(*number),
+            Decided::Cancel => standing.phase = Phase::Cancelling,
+            Decided::Priority { weight } => standing.weight = (*weight).max(1),
+            Decided::Amend { .. } => standing.amended = standing.amended.max(*number),
             Decided::Retry { selection } => {
                 if *number > ended_at.unwrap_or(0) {
-                    orders.since_end.push(selection.clone());
+                    standing.since_end.push(selection.clone());
                 }
                 if ended_at.is_some_and(|ended| *number > ended) {
-                    orders.phase = Phase::Active;
+                    standing.phase = Phase::Active;
                 }
                 if !followed.contains(number) {
-                    orders.retries.push((*number, selection.clone()));
+                    standing.retries.push((*number, selection.clone()));
                 }
             }
         }
     }
-    orders
+    standing
 }
 
-impl Orders {
+impl Standing {
     /// Whether one more decision would change anything.
-    pub fn sense(&self, what: &Decided) -> Sense {
+    pub(crate) fn sense(&self, what: &Decided) -> Sense {
         let is = |phase| if self.phase == phase { Sense::Already } else { Sense::Changes };
         let is_cancelled = self.phase == Phase::Cancelling;
         match what {
@@ -125,7 +125,7 @@ mod tests {
         RunEnd { ended: Timestamp::UNIX_EPOCH, decisions, counts: Default::default(), stars: Default::default() }
     }
 
-    fn check(all: &[Decided], followed: &[u64], end: Option<RunEnd>) -> Orders {
+    fn check(all: &[Decided], followed: &[u64], end: Option<RunEnd>) -> Standing {
         sum_up(&decided(all), &followed.iter().copied().collect(), end.as_ref())
     }
 

@@ -1,8 +1,8 @@
 //! A line for each thing that was looked at, and how the whole ends. Pure.
 
+use coordinator::operate::{ErrorKind, OperateError};
 use serde::Serialize;
 
-use crate::exit::Stop;
 use crate::output::table;
 
 /// One thing that was looked at.
@@ -63,7 +63,7 @@ pub(crate) fn end(checks: &[Check]) -> anyhow::Result<()> {
     let (unreachable, problems) = (of(Verdict::Unreachable), of(Verdict::Problem));
     if unreachable > 0 {
         let text = format!("{unreachable} services out of reach, {problems} other problems; see the report");
-        return Err(Stop::OutOfReach(text).into());
+        return Err(OperateError::new(ErrorKind::OutOfReach, text).into());
     }
     anyhow::ensure!(problems == 0, "{problems} problems; see the report");
     Ok(())

@@ -2,30 +2,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::star_list;
 use domain::id::{DatasetName, Quarter, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
-use services::queue::SharedQueue;
-use store::Store;
 use store::events::EventRecord;
 use store::ingest::{IngestResult, Ingested};
+use store::{Store, StoreError};
 
-use crate::command::event;
+use super::{Context, OperateError, event};
+use crate::star_list;
 
-/// Publishes events for what was ingested, and for what was ingested before and never announced; `told` gets each as soon
-/// as the broker has it.
-pub(super) async fn publish(
-    store: &Store,
-    queue: &SharedQueue,
+/// The events that were published, and what kept others from it.
+#[derive(Debug)]
+pub struct Announced {
+    /// Those that the broker has.
+    pub events: Vec<DatasetEvent>,
+    /// Why there are no more of them; what is missing is announced when the same is asked for again.
+    pub stopped: Result<(), OperateError>,
+}
+
+/// Publishes events for what was ingested, and for what was ingested before and never announced.
+pub async fn announce(context: &Context, dataset: &DatasetName, ingested: Vec<Ingested>) -> Announced {
+    let mut events = Vec::new();
+    let stopped = publish(context, dataset, ingested, &mut events).await;
+    Announced { events, stopped }
+}
+
+async fn publish(
+    context: &Context,
     dataset: &DatasetName,
-    ingested: &[Ingested],
+    ingested: Vec<Ingested>,
     told: &mut Vec<DatasetEvent>,
-) -> anyhow::Result<()> {
-    for (quarter, stars) in unannounced(store, dataset, ingested)? {
-        let nobody = StarSelection::Inline(Vec::new());
-        let mut event = event::new(DatasetUpdate { dataset: dataset.clone(), quarter, stars: nobody, start: None });
-        event.data.stars = event::select(store, &event.id, stars)?;
-        event::publish(queue, &event).await?;
+) -> Result<(), OperateError> {
+    let queue = context.installation.queue().await?;
+    let of = dataset.clone();
+    let quarters = context.ask(move |store| unannounced(store, &of, &ingested)).await?;
+    for (quarter, stars) in quarters {
+        let dataset = dataset.clone();
+        let compose = move |store: &Store| {
+            let nobody = StarSelection::Inline(Vec::new());
+            let mut event = event::new(DatasetUpdate { dataset, quarter, stars: nobody, start: None });
+            event.data.stars = event::select(store, &event.id, stars)?;
+            Ok::<_, StoreError>(event)
+        };
+        let event = context.ask(compose).await?;
+        event::send(&queue, &event).await?;
         told.push(event);
     }
     Ok(())
@@ -36,7 +56,7 @@ fn unannounced(
     store: &Store,
     dataset: &DatasetName,
     ingested: &[Ingested],
-) -> anyhow::Result<BTreeMap<Quarter, Vec<StarId>>> {
+) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
     let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
     let mut before: Option<Vec<(EventRecord, BTreeSet<StarId>)>> = None;
     for one in ingested {
@@ -61,7 +81,7 @@ fn unannounced(
 }
 
 /// The events of a dataset that were accepted, each with its stars; those of a list that cannot be read any more are none.
-fn announcements(store: &Store, dataset: &DatasetName) -> anyhow::Result<Vec<(EventRecord, BTreeSet<StarId>)>> {
+fn announcements(store: &Store, dataset: &DatasetName) -> Result<Vec<(EventRecord, BTreeSet<StarId>)>, StoreError> {
     let mut events = store.events()?;
     events.retain(|record| record.event.data.dataset == *dataset && record.event.data.start.is_none());
     let with_stars = |record: EventRecord| {

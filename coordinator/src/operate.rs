@@ -1,0 +1,24 @@
+//! What operators ask and do: a function for each, request in, serializable answer out.
+//!
+//! `sas` is arguments and words around these functions, HTTP is to be routes. So nothing here knows a command line, a table,
+//! HTTP, standard error or the environment: whatever a function needs comes with its [`Context`]. What was decided is in the
+//! store before anything follows it; coordinators find it there.
+
+pub mod announce;
+mod context;
+mod error;
+pub mod event;
+mod look_up;
+pub mod module;
+mod pipelines;
+pub mod queue;
+mod readers;
+pub mod run;
+pub mod view;
+
+pub use context::{Connected, Context, Images, Installation};
+pub use error::{ErrorKind, OperateError};
+pub use readers::Readers;
+
+#[cfg(test)]
+mod tests;

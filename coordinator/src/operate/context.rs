@@ -1,0 +1,98 @@
+//! What a function of this room needs around it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::pipeline::Pipeline;
+use services::queue::SharedQueue;
+use services::state::SharedState;
+use store::Store;
+
+use super::{ErrorKind, OperateError, Readers};
+
+/// Who asks, and what is there to ask. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The store.
+    pub store: Store,
+    /// What else the installation has.
+    pub installation: Arc<dyn Installation>,
+    /// Who opens star files.
+    pub readers: Readers,
+    /// Who asks: the name that goes on record with decisions.
+    pub operator: String,
+}
+
+/// What an installation has besides its store. Each is asked for only when it is needed, so that whatever the store alone
+/// can answer or refuse needs no service.
+#[async_trait]
+pub trait Installation: Send + Sync {
+    /// The broker.
+    async fn queue(&self) -> Result<SharedQueue, OperateError>;
+    /// The state.
+    async fn state(&self) -> Result<SharedState, OperateError>;
+    /// The pipelines that events start.
+    async fn pipelines(&self) -> Result<Arc<[Pipeline]>, OperateError>;
+    /// Whoever knows which image a name means now.
+    async fn images(&self) -> Result<Arc<dyn Images>, OperateError>;
+}
+
+/// Tells what a module's image is.
+#[async_trait]
+pub trait Images: Send + Sync {
+    /// Under which name the store keeps the identity of this image, run with this command.
+    fn subject(&self, image: &str, command: &[String]) -> String;
+    /// The identity that it has now: what changes when its code changes.
+    async fn identify(&self, image: &str, command: &[String]) -> Result<String, OperateError>;
+}
+
+impl Context {
+    /// For an operator of an installation; star files are read by agents of the running program.
+    pub fn new(store: Store, installation: Arc<dyn Installation>, operator: impl Into<String>) -> Self {
+        let readers = Readers::new(&store, None, 1);
+        Self { store, installation, readers, operator: operator.into() }
+    }
+
+    /// Asks the store where it disturbs nobody.
+    pub(super) async fn ask<T, E>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, OperateError>
+    where
+        T: Send + 'static,
+        E: Into<OperateError> + Send + 'static,
+    {
+        self.store.ask(move |store| Ok(work(store))).await?.map_err(Into::into)
+    }
+}
+
+/// An installation whose services are connected, as a running coordinator has it.
+pub struct Connected {
+    /// The broker.
+    pub queue: SharedQueue,
+    /// The state.
+    pub state: SharedState,
+    /// The pipelines that events start.
+    pub pipelines: Arc<[Pipeline]>,
+}
+
+#[async_trait]
+impl Installation for Connected {
+    async fn queue(&self) -> Result<SharedQueue, OperateError> {
+        Ok(self.queue.clone())
+    }
+
+    async fn state(&self) -> Result<SharedState, OperateError> {
+        Ok(self.state.clone())
+    }
+
+    async fn pipelines(&self) -> Result<Arc<[Pipeline]>, OperateError> {
+        Ok(self.pipelines.clone())
+    }
+
+    async fn images(&self) -> Result<Arc<dyn Images>, OperateError> {
+        let reason = "a coordinator runs no images and cannot tell which one a name means: \
+                      amend with `sas run amend` on a host where modules run";
+        Err(OperateError::new(ErrorKind::OutOfReach, reason))
+    }
+}

@@ -1,0 +1,69 @@
+//! The levers of a run, and starting one: decisions that are written to the store, where coordinators find and follow them
+//! within a second.
+//!
+//! The state need not answer: what is decided is on record before anything follows it, and outlives whatever is down now.
+
+mod amend;
+mod lever;
+mod retry;
+mod start;
+
+use domain::id::RunId;
+use serde::Serialize;
+use store::Store;
+use store::runs::{Decided, Decision};
+
+pub use amend::{AmendImages, amend};
+pub use lever::{Lever, PullLever, pull};
+pub use retry::{RetryTasks, retry, words};
+pub use start::{StartRun, StartedRun, of_event, start, start_defined};
+
+use super::OperateError;
+use super::look_up::{end_of, record};
+use crate::runs::standing::{self, Sense, Standing};
+
+/// What was decided about a run, and what comes of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunDecided {
+    /// The run.
+    pub run: RunId,
+    /// The decision's number; none when everything was so already.
+    pub number: Option<u64>,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Option<Decision>,
+    /// What comes of it, in words.
+    pub effect: String,
+}
+
+/// How an existing run stands by its decisions. Blocks on the disk.
+fn standing(store: &Store, run: RunId) -> Result<Standing, OperateError> {
+    record(store, run)?;
+    Ok(standing::read(store, run)?)
+}
+
+/// Refuses what cannot have any effect. Blocks on the disk.
+fn require_sense(store: &Store, run: RunId, standing: &Standing, what: &Decided) -> Result<Sense, OperateError> {
+    let sense = standing.sense(what);
+    match sense {
+        Sense::Changes | Sense::Already => Ok(sense),
+        Sense::Ended => {
+            let ended = end_of(store, run)?.map(|end| end.ended.strftime("%F %T UTC").to_string());
+            Err(OperateError::refused(format!(
+                "run {run} ended at {}: there is nothing left to decide; `sas run retry {run}` opens it again",
+                ended.unwrap_or_default()
+            )))
+        }
+        Sense::Cancelling => Err(OperateError::refused(format!(
+            "run {run} is being cancelled: only when it has ended can tasks of it be tried again (`sas run retry {run}`)"
+        ))),
+    }
+}
+
+/// Writes a decision down; coordinators find it by themselves, and at once where the run has ended. Blocks on the disk.
+fn write(store: &Store, run: RunId, by: String, what: Decided) -> Result<(u64, Decision), OperateError> {
+    let decision = Decision { at: jiff::Timestamp::now(), by, what };
+    let number = store.decide(run, &decision)?;
+    store.nudge(run)?;
+    Ok((number, decision))
+}

@@ -1,0 +1,194 @@
+//! A run over stars that the store has already.
+//!
+//! It goes the way of all runs: an event on RabbitMQ, with a source of its own, that a coordinator accepts, numbers and
+//! expands. So the run's horizon is now, and whatever dies on the way, the event is accepted once or comes again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::id::{EventId, PipelineName, Quarter, RunId, StarId};
+use domain::message::{DatasetEvent, DatasetUpdate, Start};
+use domain::pipeline::Pipeline;
+use serde::{Deserialize, Serialize};
+use store::Store;
+use store::events::Disposition;
+use uuid::Uuid;
+
+use crate::operate::look_up::open_runs;
+use crate::operate::{Context, ErrorKind, OperateError, event, pipelines};
+
+/// Who publishes these events.
+const SOURCE: &str = "sas run start";
+
+/// How long a coordinator may take to accept an event before it is no longer waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartRun {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// Its version; the one that the coordinator has unless given.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The stars; each is run once.
+    pub stars: Vec<StarId>,
+    /// The quarter; of each star its newest unless given.
+    #[serde(default)]
+    pub quarter: Option<Quarter>,
+    /// Run only the modules of this group, and what they need.
+    #[serde(default)]
+    pub only_group: Option<String>,
+    /// Take stars over from runs of this pipeline and quarter that still go on.
+    #[serde(default)]
+    pub take_over: bool,
+}
+
+/// What was started for one quarter.
+#[derive(Debug, Clone, Serialize)]
+pub struct StartedRun {
+    /// The quarter.
+    pub quarter: Quarter,
+    /// How many stars it has.
+    pub stars: usize,
+    /// The event that starts it.
+    pub event: EventId,
+    /// The run; none while no coordinator accepted the event.
+    pub run: Option<RunId>,
+}
+
+/// Starts a run for each quarter of the stars, of a pipeline that is configured or had runs.
+pub async fn start(context: &Context, asked: StartRun) -> Result<Vec<StartedRun>, OperateError> {
+    let pipeline = pipelines::named(context, &asked.pipeline).await?;
+    start_defined(context, asked, &pipeline).await
+}
+
+/// The same, of a pipeline whose definition the caller has; the coordinator must have loaded the same.
+pub async fn start_defined(
+    context: &Context,
+    asked: StartRun,
+    pipeline: &Pipeline,
+) -> Result<Vec<StartedRun>, OperateError> {
+    if let Some(group) = &asked.only_group {
+        require_group(pipeline, group)?;
+    }
+    let StartRun { pipeline: name, version, stars, quarter, only_group, take_over } = asked;
+    // A run that is limited to a group is in nobody's way.
+    let may_meet = take_over || only_group.is_some();
+    let of = name.clone();
+    let look = move |store: &Store| {
+        let quarters = quarters(store, stars, quarter)?;
+        for (quarter, stars) in quarters.iter().filter(|_| !may_meet) {
+            require_free(store, &of, *quarter, stars)?;
+        }
+        Ok::<_, OperateError>(quarters)
+    };
+    let quarters = context.ask(look).await?;
+    let queue = context.installation.queue().await?;
+    let start = Start { pipeline: name, version, only_group };
+    let mut started = Vec::new();
+    for (quarter, stars) in quarters {
+        let id = Uuid::new_v4().to_string();
+        let (count, for_store) = (stars.len(), id.clone());
+        let selection = context.ask(move |store| event::select(store, &for_store, stars)).await?;
+        let update =
+            DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars: selection, start: Some(start.clone()) };
+        let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
+        event::send(&queue, &event).await?;
+        let run = accepted(context, event.event_id()).await?;
+        started.push(StartedRun { quarter, stars: count, event: event.event_id(), run });
+    }
+    Ok(started)
+}
+
+/// The run that an event started, waited for; one that no coordinator accepts timed out.
+pub async fn of_event(context: &Context, event: EventId) -> Result<RunId, OperateError> {
+    accepted(context, event).await?.ok_or_else(|| {
+        let waited = PATIENCE.as_secs();
+        let reason = format!("no coordinator accepted event {event} within {waited} s: is one running?");
+        OperateError::new(ErrorKind::TimedOut, reason)
+    })
+}
+
+fn require_group(pipeline: &Pipeline, group: &str) -> Result<(), OperateError> {
+    let groups = pipeline.groups();
+    if groups.contains(group) {
+        return Ok(());
+    }
+    let known: Vec<&str> = groups.into_iter().collect();
+    let (name, version) = (&pipeline.name, &pipeline.version);
+    Err(OperateError::not_found(format!("{name} {version} has no group {group}; it has {}", known.join(", "))))
+}
+
+/// The stars by their quarter; all of them must be in the store.
+fn quarters(
+    store: &Store,
+    mut stars: Vec<StarId>,
+    wanted: Option<Quarter>,
+) -> Result<BTreeMap<Quarter, Vec<StarId>>, OperateError> {
+    if stars.is_empty() {
+        return Err(OperateError::new(ErrorKind::Invalid, "there are no stars to run: name at least one"));
+    }
+    stars.sort_unstable();
+    stars.dedup();
+    let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for star in stars {
+        let has = store.quarters_of(star)?;
+        match wanted.map_or(has.last().copied(), |wanted| has.contains(&wanted).then_some(wanted)) {
+            Some(quarter) => quarters.entry(quarter).or_default().push(star),
+            None => missing.push(star),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(quarters);
+    }
+    let what = wanted.map_or_else(|| "data".to_owned(), |quarter| format!("data of {quarter}"));
+    let shown: Vec<String> = missing.iter().take(5).map(ToString::to_string).collect();
+    let reason = format!("the store has no {what} of {} stars: {} …", missing.len(), shown.join(", "));
+    Err(OperateError::not_found(reason))
+}
+
+/// No run of the pipeline that goes on may have these stars: a newer one takes them over.
+fn require_free(
+    store: &Store,
+    pipeline: &PipelineName,
+    quarter: Quarter,
+    stars: &[StarId],
+) -> Result<(), OperateError> {
+    for record in open_runs(store, pipeline, quarter)? {
+        let list = store.stars(record.run)?;
+        for star in stars {
+            if list.position(*star)?.is_some() {
+                return Err(OperateError::refused(format!(
+                    "run {} of {pipeline} over {quarter} goes on and has {star}: a newer run takes its stars over, so that the older \
+                     ends without them; wait for it, cancel it, or say --take-over",
+                    record.run
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The run that an event started, waited for; an error when it was refused.
+async fn accepted(context: &Context, event: EventId) -> Result<Option<RunId>, OperateError> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let dispositions = context.ask(move |store| store.dispositions(event)).await?;
+        match dispositions.unwrap_or_default().first() {
+            Some(Disposition::Run { run }) => return Ok(Some(*run)),
+            Some(Disposition::Rejected { reason }) => {
+                return Err(OperateError::refused(format!("the coordinator refused event {event}: {reason}")));
+            }
+            Some(Disposition::NoPipeline) => {
+                return Err(OperateError::refused(format!(
+                    "no pipeline of the coordinator is started by the dataset of event {event}"
+                )));
+            }
+            None if tokio::time::Instant::now() >= until => return Ok(None),
+            None => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What operators see of runs and stars: the store for what is over, the state for what goes on.
+//!
+//! Reads only. Everything here serializes as the command line and the API show it.
+
+mod run;
+mod star;
+
+use std::collections::BTreeMap;
+
+use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::outcome::Outcome;
+use domain::run::TaskState;
+use jiff::Timestamp;
+pub use run::{newest_run, run, runs};
+use serde::{Deserialize, Serialize};
+pub use star::star;
+use store::runs::{Decision, StarEnd};
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RunPhase {
+    /// It is in the store, and no coordinator took it up yet, or took it up again, or the state was lost.
+    Accepted,
+    /// Stars are admitted, tasks are claimed.
+    Active,
+    /// Nothing new is admitted or claimed.
+    Paused,
+    /// It is being cancelled.
+    Cancelling,
+    /// Every star is settled.
+    Ended,
+}
+
+/// A run as a whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunId,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The pipeline's version.
+    pub version: String,
+    /// The quarter of its data.
+    pub quarter: Quarter,
+    /// The group that it is limited to.
+    pub only_group: Option<String>,
+    /// Where it is.
+    pub phase: RunPhase,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How many stars it has.
+    pub stars: u32,
+    /// Stars that were not admitted yet.
+    pub to_come: u32,
+    /// Stars that are admitted and not closed.
+    pub in_flight: u32,
+    /// Stars by how they ended; known when the run has ended.
+    pub ends: BTreeMap<StarEnd, u64>,
+    /// Tasks by state; queued ones with a live lease count as queued.
+    pub tasks: BTreeMap<TaskState, u64>,
+    /// Attempts that run now.
+    pub running: u32,
+    /// Tasks that are ready and not claimed, by class.
+    pub ready: BTreeMap<ClassName, u64>,
+    /// Classes of tasks that are to come and that no worker has slots of: they wait until one is started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unserved: Vec<ClassName>,
+    /// Modules that operators hold; their tasks are not handed out.
+    pub held: Vec<ModuleName>,
+    /// Tasks that are queued and not handed out for that.
+    pub on_hold: u64,
+    /// What operators decided about it, oldest first; of one run alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
+    /// Tasks by module, in topological order, and state.
+    pub modules: Vec<ModuleSummary>,
+}
+
+/// The runs of a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct AllRuns {
+    /// Newest first.
+    pub runs: Vec<RunSummary>,
+    /// What cannot be read of others, a line each.
+    pub damaged: Vec<String>,
+}
+
+/// A module in a run as a whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModuleSummary {
+    /// The module.
+    pub module: ModuleName,
+    /// Its tasks by state.
+    pub tasks: BTreeMap<TaskState, u64>,
+}
+
+/// A star to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneStar {
+    /// The star.
+    pub star: StarId,
+    /// In this run; in the newest that has the star unless given.
+    #[serde(default)]
+    pub run: Option<RunId>,
+}
+
+/// A star in one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct StarSummary {
+    /// The star.
+    pub star: StarId,
+    /// The run.
+    pub run: RunId,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// Whether it entered the run.
+    pub admitted: bool,
+    /// How it ended; `None` while it is in flight.
+    pub end: Option<StarEnd>,
+    /// Why it ended so, where its tasks do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<String>,
+    /// The newest star file, relative to the store's root.
+    pub file: Option<String>,
+    /// The generation that it settled with in this run.
+    pub generation: Option<u32>,
+    /// Externals that it uses.
+    pub externals: Vec<String>,
+    /// Its tasks in topological order.
+    pub tasks: Vec<TaskSummary>,
+}
+
+/// A task, and why it is as it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskSummary {
+    /// The module.
+    pub module: ModuleName,
+    /// The group that it is drawn in.
+    pub group: String,
+    /// Its state.
+    pub state: TaskState,
+    /// Whether a worker has it now.
+    pub running: bool,
+    /// Modules upstream that are not settled.
+    pub waits_for: Vec<ModuleName>,
+    /// How its newest attempt ended, or why there was none.
+    pub outcome: Option<Outcome>,
+    /// One line for people: why it is in this state.
+    pub reason: String,
+    /// The newest attempt, counted from 1; 0 when it never ran.
+    pub attempt: u32,
+    /// The worker that has it, or had it last.
+    pub worker: Option<String>,
+    /// When the newest attempt began.
+    pub started: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// The last lines of its log, where it failed.
+    pub log_tail: String,
+    /// Products that it made.
+    pub products: Vec<ProductName>,
+}

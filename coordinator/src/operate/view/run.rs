@@ -1,0 +1,170 @@
+//! Runs as a whole: from their end in the store, or from the state while they go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::error::chain;
+use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
+use domain::pipeline::Pipeline;
+use services::state::{Phase, RunView, WorkerInfo};
+use store::Store;
+use store::runs::{RunEnd, RunRecord};
+
+use super::{AllRuns, ModuleSummary, RunPhase, RunSummary};
+use crate::operate::look_up::{self, end_of, pipeline_of};
+use crate::operate::{Context, ErrorKind, OperateError};
+
+/// All runs, newest first; one that is damaged keeps no other from being seen.
+pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
+    let list = context.ask(look_up::runs).await?;
+    let mut all = AllRuns { runs: Vec::new(), damaged: list.damaged.iter().map(|error| chain(error)).collect() };
+    for listed in list.runs {
+        match summary(context, listed.record, listed.end, None).await {
+            Ok(summary) => all.runs.push(summary),
+            Err(error) if error.kind == ErrorKind::Failed => all.damaged.push(error.message),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// One run.
+pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
+    let look = move |store: &Store| {
+        let record = look_up::record(store, run)?;
+        let pipeline = pipeline_of(store, &record)?;
+        Ok::<_, OperateError>((record, pipeline, end_of(store, run)?, store.decisions(run)?))
+    };
+    let (record, pipeline, end, decisions) = context.ask(look).await?;
+    let summary = summary(context, record, end, Some(&pipeline)).await?;
+    Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
+}
+
+/// The newest run.
+pub async fn newest_run(context: &Context) -> Result<RunId, OperateError> {
+    context
+        .ask(look_up::newest_run)
+        .await?
+        .ok_or_else(|| OperateError::not_found("the store has no run; publish an event with `sas ingest --publish`"))
+}
+
+/// A run from its end, if it is over, so that this needs no state; `pipeline` gives the order of modules of one that ended.
+async fn summary(
+    context: &Context,
+    record: RunRecord,
+    end: Option<RunEnd>,
+    pipeline: Option<&Pipeline>,
+) -> Result<RunSummary, OperateError> {
+    if let Some(end) = end {
+        return Ok(RunSummary::ended(record, end, pipeline));
+    }
+    let run = record.run;
+    let state = context.installation.state().await?;
+    if let Some(view) = state.run(run).await? {
+        let workers = if view.info.phase == Phase::Active { state.workers().await? } else { Vec::new() };
+        return Ok(RunSummary::in_flight(record, view, &workers));
+    }
+    // It may have ended in between.
+    Ok(match context.ask(move |store| end_of(store, run)).await? {
+        Some(end) => RunSummary::ended(record, end, pipeline),
+        None => RunSummary { to_come: record.stars, ..RunSummary::of(record, RunPhase::Accepted) },
+    })
+}
+
+impl RunSummary {
+    /// What the record says.
+    fn of(record: RunRecord, phase: RunPhase) -> Self {
+        Self {
+            run: record.run,
+            pipeline: record.pipeline,
+            version: record.version,
+            quarter: record.quarter,
+            only_group: record.only_group,
+            phase,
+            accepted: record.accepted,
+            ended: None,
+            stars: record.stars,
+            to_come: 0,
+            in_flight: 0,
+            ends: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            running: 0,
+            ready: BTreeMap::new(),
+            unserved: Vec::new(),
+            held: Vec::new(),
+            on_hold: 0,
+            decisions: Vec::new(),
+            modules: Vec::new(),
+        }
+    }
+
+    fn in_flight(record: RunRecord, view: RunView, workers: &[WorkerInfo]) -> Self {
+        let phase = match view.info.phase {
+            Phase::Active => RunPhase::Active,
+            Phase::Paused => RunPhase::Paused,
+            Phase::Cancelling => RunPhase::Cancelling,
+        };
+        let summary = Self {
+            to_come: view.info.stars.saturating_sub(view.info.cursor),
+            in_flight: view.in_flight,
+            running: view.running,
+            held: held_in(&view).collect(),
+            on_hold: view.on_hold,
+            unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
+            ..Self::of(record, phase)
+        };
+        let modules = modules_in_flight(&view);
+        Self { ready: view.ready, ..summary.with_modules(modules) }
+    }
+
+    fn ended(record: RunRecord, end: RunEnd, pipeline: Option<&Pipeline>) -> Self {
+        let modules = modules_at_end(&end, pipeline);
+        let summary = Self { ended: Some(end.ended), ends: end.stars, ..Self::of(record, RunPhase::Ended) };
+        summary.with_modules(modules)
+    }
+
+    fn with_modules(mut self, modules: Vec<ModuleSummary>) -> Self {
+        for (state, count) in modules.iter().flat_map(|module| &module.tasks) {
+            *self.tasks.entry(*state).or_default() += count;
+        }
+        Self { modules, ..self }
+    }
+}
+
+/// Classes of tasks that are not settled, or may come with the first star, and that no worker serves.
+fn unserved(view: &RunView, workers: &[WorkerInfo]) -> Vec<ClassName> {
+    let is_served = |class: &ClassName| workers.iter().any(|worker| worker.slots.get(class).is_some_and(|n| *n > 0));
+    let is_to_come = |module: ModuleIndex| {
+        let states = view.counts.get(&module);
+        view.info.cursor == 0 || states.into_iter().flatten().any(|(state, count)| *count > 0 && !state.is_settled())
+    };
+    let modules = (0..=u8::MAX).map(ModuleIndex).zip(&view.info.modules);
+    let asked = modules.filter(|(index, _)| is_to_come(*index)).map(|(_, (_, class))| class);
+    let unserved: BTreeSet<&ClassName> = asked.filter(|class| !is_served(class)).collect();
+    unserved.into_iter().cloned().collect()
+}
+
+fn held_in(view: &RunView) -> impl Iterator<Item = ModuleName> {
+    view.info.held.iter().filter_map(|module| Some(view.info.modules.get(module.at())?.0.clone()))
+}
+
+fn modules_in_flight(view: &RunView) -> Vec<ModuleSummary> {
+    let modules = (0..=u8::MAX).map(ModuleIndex).zip(&view.info.modules);
+    modules
+        .map(|(index, (module, _))| ModuleSummary {
+            module: module.clone(),
+            tasks: view.counts.get(&index).cloned().unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn modules_at_end(end: &RunEnd, pipeline: Option<&Pipeline>) -> Vec<ModuleSummary> {
+    let mut modules: Vec<ModuleSummary> = end
+        .counts
+        .iter()
+        .map(|(module, tasks)| ModuleSummary { module: module.clone(), tasks: tasks.clone() })
+        .collect();
+    if let Some(pipeline) = pipeline {
+        modules.sort_by_key(|summary| pipeline.index_of(&summary.module));
+    }
+    modules
+}

@@ -1,0 +1,110 @@
+//! What is known of a star, gathered from wherever it comes. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::id::ModuleIndex;
+use domain::outcome::{Outcome, Skip};
+use domain::run::Row;
+use jiff::Timestamp;
+use services::state::StarView;
+use store::agent::Manifest;
+use store::failures::FailureRecord;
+use store::runs::{SettledStar, StarEnd};
+
+use crate::settle::end_of_row;
+
+/// What is known of a star, wherever it comes from.
+#[derive(Default)]
+pub(super) struct StarFacts {
+    pub(super) row: Row,
+    /// Modules that operators hold.
+    pub(super) held: BTreeSet<ModuleIndex>,
+    /// Whether operators paused the run.
+    pub(super) is_paused: bool,
+    pub(super) tasks: BTreeMap<ModuleIndex, TaskFacts>,
+    pub(super) externals: Vec<String>,
+    pub(super) end: Option<StarEnd>,
+    pub(super) end_reason: Option<String>,
+    pub(super) generation: Option<u32>,
+}
+
+#[derive(Default)]
+pub(super) struct TaskFacts {
+    pub(super) outcome: Option<Outcome>,
+    pub(super) attempt: u32,
+    pub(super) worker: Option<String>,
+    pub(super) running: bool,
+    pub(super) started: Option<Timestamp>,
+    pub(super) millis: u64,
+}
+
+impl StarFacts {
+    /// Takes what the state says; whether the star is in flight, so that the state says everything.
+    pub(super) fn take_view(&mut self, view: StarView) -> bool {
+        for module in (0..=u8::MAX).map(ModuleIndex).take(view.star.row.as_bytes().len()) {
+            self.tasks.entry(module).or_default().attempt = view.star.attempt(module);
+        }
+        for (module, detail) in view.details {
+            let task = self.tasks.entry(module).or_default();
+            task.outcome = Some(detail.outcome);
+            task.worker = detail.worker;
+            task.started = detail.started;
+            task.millis = detail.millis;
+        }
+        for (module, worker) in view.running {
+            let task = self.tasks.entry(module).or_default();
+            (task.running, task.worker) = (true, Some(worker));
+        }
+        self.row = view.star.row;
+        let Some(admission) = view.admission else { return false };
+        self.externals = admission.externals;
+        true
+    }
+
+    /// Takes what the settled batches say of a star that is closed; whether that can be read.
+    pub(super) fn take_line(&mut self, line: SettledStar) -> bool {
+        let Ok(row) = Row::from_bytes(line.row) else { return false };
+        (self.row, self.end, self.end_reason) = (row, line.end, line.reason);
+        true
+    }
+
+    /// Takes what is on record of a task that failed.
+    pub(super) fn take_failure(&mut self, module: ModuleIndex, failure: FailureRecord) {
+        let task = TaskFacts {
+            outcome: Some(failure.outcome),
+            attempt: failure.attempt,
+            worker: Some(failure.worker),
+            running: false,
+            started: Some(failure.started),
+            millis: failure.millis,
+        };
+        self.tasks.insert(module, task);
+    }
+
+    /// Takes what a star file says.
+    pub(super) fn take_generation(&mut self, manifest: Manifest) {
+        let Some(info) = manifest.generation else { return };
+        let Ok(row) = Row::from_bytes(info.row) else { return };
+        // A row that the state shows is newer: the star was opened again.
+        if self.row.is_fresh() {
+            self.row = row;
+        }
+        self.generation = Some(info.number);
+        let files: BTreeSet<String> = manifest.externals.into_values().filter_map(|entry| entry.file).collect();
+        self.externals = files.into_iter().collect();
+        let mut missing = false;
+        for (module, entry) in (0..=u8::MAX).map(ModuleIndex).zip(manifest.modules) {
+            missing |= matches!(entry.outcome, Some(Outcome::Skipped(Skip::MissingExternal { .. })));
+            let task = TaskFacts {
+                outcome: entry.outcome,
+                attempt: entry.attempt,
+                worker: entry.worker,
+                running: false,
+                started: entry.started,
+                millis: entry.millis,
+            };
+            self.tasks.insert(module, task);
+        }
+        self.end = Some(end_of_row(&self.row, missing));
+    }
+}

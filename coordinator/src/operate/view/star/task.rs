@@ -1,0 +1,144 @@
+//! A task of a star as it is shown, and why it is as it is. Pure.
+
+use domain::id::ModuleIndex;
+use domain::outcome::{Outcome, Skip};
+use domain::pipeline::Pipeline;
+use domain::run::TaskState;
+
+use super::facts::{StarFacts, TaskFacts};
+use crate::operate::view::TaskSummary;
+
+impl StarFacts {
+    /// A task as it is shown.
+    pub(super) fn task(&self, pipeline: &Pipeline, module: ModuleIndex) -> TaskSummary {
+        let definition = pipeline.module(module);
+        let nothing = TaskFacts::default();
+        let known = self.tasks.get(&module).unwrap_or(&nothing);
+        let state = self.row.cell(module).state;
+        let open = definition.upstream.iter().filter(|up| !self.row.cell(**up).state.is_settled());
+        let waits_for = match state {
+            TaskState::Blocked => open.map(|up| pipeline.module(*up).name.clone()).collect(),
+            TaskState::Queued
+            | TaskState::Waiting
+            | TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Errored
+            | TaskState::Skipped
+            | TaskState::UpstreamFailed
+            | TaskState::Cancelled
+            | TaskState::Superseded => Vec::new(),
+        };
+        // What is known of a settled task may be of a try before it was opened again.
+        let outcome =
+            known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.word() == state.to_string());
+        TaskSummary {
+            module: definition.name.clone(),
+            group: definition.group.clone(),
+            state,
+            running: known.running,
+            reason: self.reason(pipeline, module, known, outcome.as_ref()),
+            waits_for,
+            attempt: known.attempt,
+            worker: known.worker.clone(),
+            started: known.started,
+            millis: known.millis,
+            log_tail: match &outcome {
+                Some(Outcome::Failed(failure)) => failure.log_tail.clone(),
+                Some(
+                    Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_),
+                )
+                | None => String::new(),
+            },
+            products: match &outcome {
+                Some(Outcome::Succeeded(success)) => success.products.keys().cloned().collect(),
+                Some(
+                    Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_),
+                )
+                | None => Vec::new(),
+            },
+            outcome,
+        }
+    }
+
+    /// One line: why a task is in its state.
+    fn reason(&self, pipeline: &Pipeline, module: ModuleIndex, known: &TaskFacts, outcome: Option<&Outcome>) -> String {
+        let definition = pipeline.module(module);
+        let before = outcome.map(|outcome| format!("; before: {outcome}")).unwrap_or_default();
+        if let (TaskState::Skipped, Some(group)) = (self.row.cell(module).state, &definition.outside_of) {
+            return Skip::NotOfGroup { group: group.clone() }.to_string();
+        }
+        match self.row.cell(module).state {
+            TaskState::Blocked if self.row.is_fresh() => "the star did not enter the run yet".to_owned(),
+            TaskState::Blocked => {
+                let open = definition.upstream.iter().filter(|up| !self.row.cell(**up).state.is_settled());
+                let names: Vec<&str> = open.map(|up| pipeline.module(*up).name.as_str()).collect();
+                format!("waits for {}", names.join(", "))
+            }
+            TaskState::Queued if known.running => {
+                let worker = known.worker.as_deref().unwrap_or("a worker");
+                format!("attempt {} runs on {worker}{before}", known.attempt)
+            }
+            TaskState::Queued if self.held.contains(&module) => {
+                format!("attempt {} waits until operators release {}{before}", known.attempt, definition.name)
+            }
+            TaskState::Queued if self.is_paused => {
+                format!("attempt {} waits until the run is resumed{before}", known.attempt)
+            }
+            TaskState::Queued => {
+                format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)
+            }
+            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt + 1),
+            TaskState::Cancelled => "an operator cancelled the run".to_owned(),
+            TaskState::Superseded => "a newer run took the star over".to_owned(),
+            state @ (TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Errored
+            | TaskState::Skipped
+            | TaskState::UpstreamFailed) => {
+                outcome.map_or_else(|| state.to_string().replace('_', " "), ToString::to_string)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::pipeline;
+    use domain::run::{Cell, Row};
+
+    use super::*;
+
+    const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1']\n\
+        [classes.default]\ncpus = 1\nmemory = '256MB'\n\
+        [modules.A]\nimage = 'i'\ninputs.mandatory = ['DP1']\noutputs.mandatory = ['X']\n\
+        [modules.B]\nimage = 'i'\ninputs.mandatory = ['X']\noutputs.mandatory = ['Y']\n";
+
+    /// Why A, in this state, and B, blocked, are as they are.
+    fn check(state: TaskState, change: impl FnOnce(&mut StarFacts), expected: [&str; 2]) {
+        let pipeline = pipeline::load("p.toml", PIPELINE, None).unwrap();
+        let mut facts = StarFacts { row: Row::fresh(2), ..StarFacts::default() };
+        facts.row.set(ModuleIndex(0), Cell { state, ..facts.row.cell(ModuleIndex(0)) });
+        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: 2, ..TaskFacts::default() });
+        change(&mut facts);
+        assert_eq!([0, 1].map(|module| facts.task(&pipeline, ModuleIndex(module)).reason), expected, "{state}");
+    }
+
+    #[test]
+    fn every_task_says_why_it_is_as_it_is() {
+        let below = "waits for A";
+        check(TaskState::Queued, |_| (), ["attempt 2 waits for a free slot of class default", below]);
+        check(TaskState::Queued, |star| star.is_paused = true, ["attempt 2 waits until the run is resumed", below]);
+        let hold = |star: &mut StarFacts| star.held = [ModuleIndex(0)].into();
+        check(TaskState::Queued, hold, ["attempt 2 waits until operators release A", below]);
+        let run = |star: &mut StarFacts| star.tasks.values_mut().for_each(|task| task.running = true);
+        check(TaskState::Queued, run, ["attempt 2 runs on a worker", below]);
+        check(TaskState::Waiting, |_| (), ["waits before attempt 3", below]);
+        check(TaskState::Cancelled, |_| (), ["an operator cancelled the run", "waits for "]);
+        check(TaskState::Blocked, |_| (), ["the star did not enter the run yet"; 2]);
+        // What was found out about a try before does not explain the state after it.
+        let before = |star: &mut StarFacts| {
+            star.tasks.entry(ModuleIndex(0)).or_default().outcome = Some(Outcome::Skipped(Skip::Disabled));
+        };
+        check(TaskState::Failed, before, ["failed", "waits for "]);
+    }
+}
