@@ -128,7 +128,7 @@ async fn open_if_not_over(running: &Coordinator, run: RunId) -> Result<bool, Tro
 }
 
 /// Puts a run away that is over: what its stars settled with becomes one file, and no comparison looks at it any more.
-async fn put_away(running: &Running, run: RunId) -> Result<(), Trouble> {
+async fn put_away(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
     let work = move |store: &Store| store.compact_settled(run).and_then(|_| store.put_away(run));
     let done = running.services.store.ask(work).await.map_err(Trouble::from);
     if running.of_run(run, done).await?.is_some() {

@@ -64,7 +64,7 @@ pub(crate) async fn follow(
 }
 
 /// Opens the tasks again that retries are about which nobody followed to the end yet.
-pub(crate) async fn retries(running: &Running, course: &Arc<Course>, orders: &Standing) -> Result<(), Trouble> {
+pub(crate) async fn retries(running: &Coordinator, course: &Arc<Course>, orders: &Standing) -> Result<(), Trouble> {
     let run = course.record.run;
     for (number, selection) in &orders.retries {
         retry(running, course, selection).await?;

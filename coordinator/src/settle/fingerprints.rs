@@ -36,7 +36,7 @@ impl Fingerprints {
     /// that it may have run as either.
     pub(super) async fn of(
         &mut self,
-        running: &Running,
+        running: &Coordinator,
         course: &Arc<Course>,
         star: StarIndex,
         row: &Row,

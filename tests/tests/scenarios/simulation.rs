@@ -5,7 +5,6 @@
 mod decided;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};

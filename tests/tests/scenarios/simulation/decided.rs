@@ -1,14 +1,16 @@
 //! What operators decide, under the same protocol: runs that are paused, cancelled, amended and tried again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use coordinator::view::{self, RunPhase, ViewError};
+use coordinator::operate::view::{self, OneStar, RunPhase};
+use coordinator::operate::{self, Connected, ErrorKind};
 use domain::id::{RunId, StarId, StarIndex};
 use domain::run::TaskState;
 use harness::simulation::{Script, World};
+use services::queue::memory::MemoryQueue;
 use services::state::Phase;
-use store::agent::{Agent, AgentOptions};
 use store::runs::{Decided, Selection, StarEnd};
 
 use super::{decide, none, settled, stars};
@@ -193,14 +195,15 @@ async fn operators_see_where_a_run_and_a_star_are() -> Result<()> {
     decide(&world, run, Decided::Pause)?;
     phase(&world, run, Phase::Paused).await?;
     let (store, state) = (&world.store, &world.state());
-    let mut agent = Agent::new(AgentOptions::new(store.root(), store.root()));
-    let paused = view::run(store, state, run).await?;
+    let connected = Connected { queue: Arc::new(MemoryQueue::new()), state: state.clone(), pipelines: [].into() };
+    let operator = operate::Context::new(store.clone(), Arc::new(connected), "tester");
+    let paused = view::run(&operator, run).await?;
     assert_eq!((paused.phase, paused.stars), (RunPhase::Paused, 80));
     assert!(paused.to_come > 0 && paused.in_flight > 0, "{paused:?}");
     assert_eq!(paused.tasks.values().sum::<u64>(), 80 * 6);
     let index = state.in_flight(run, 1).await?[0];
     let name = store.stars(run)?.star(index)?;
-    let star = view::star(store, state, &mut agent, None, name).await?;
+    let star = view::star(&operator, OneStar { star: name, run: None }).await?;
     assert!(star.admitted && star.end.is_none() && star.tasks.len() == 6);
     for task in &star.tasks {
         assert!(!task.reason.is_empty());
@@ -208,15 +211,15 @@ async fn operators_see_where_a_run_and_a_star_are() -> Result<()> {
     }
     decide(&world, run, Decided::Cancel)?;
     world.wait_for_end(&[run]).await?;
-    let ended = &view::runs(store, state).await?[0];
+    let ended = &view::runs(&operator).await?.runs[0];
     assert_eq!(ended.phase, RunPhase::Ended);
     assert_eq!(ended.ends.values().sum::<u64>(), 80);
     let last = store.stars(run)?.star(StarIndex(79))?;
-    let star = view::star(store, state, &mut agent, Some(run), last).await?;
+    let star = view::star(&operator, OneStar { star: last, run: Some(run) }).await?;
     assert_eq!(star.end, Some(StarEnd::Cancelled));
     assert!(star.tasks.iter().all(|task| task.reason.contains("cancelled")));
-    let missing = view::star(store, state, &mut agent, None, StarId::of_simulator(1_000_000)).await;
-    assert!(matches!(missing, Err(ViewError::NotFound(_))));
+    let missing = view::star(&operator, OneStar { star: StarId::of_simulator(1_000_000), run: None }).await;
+    assert!(missing.is_err_and(|error| error.kind == ErrorKind::NotFound));
     working.abort();
     Ok(())
 }
