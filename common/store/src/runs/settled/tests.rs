@@ -20,10 +20,10 @@ fn line(star: u32, word: u8) -> SettledStar {
         star: StarIndex(star),
         row: vec![0x30, word, 0x61],
         keys,
-        generation: (star % 3 > 0).then_some(star % 3),
-        end: Some(if star % 5 == 0 { StarEnd::Failed } else { StarEnd::Complete }),
-        reason: (star % 5 == 0).then(|| format!("it wäs so {star}")),
-        fingerprint: (star % 7 > 0).then(|| Fingerprint::from_bytes([word; 32])),
+        generation: (!star.is_multiple_of(3)).then_some(star % 3),
+        end: Some(if star.is_multiple_of(5) { StarEnd::Failed } else { StarEnd::Complete }),
+        reason: star.is_multiple_of(5).then(|| format!("it wäs so {star}")),
+        fingerprint: (!star.is_multiple_of(7)).then(|| Fingerprint::from_bytes([word; 32])),
     }
 }
 
@@ -72,7 +72,7 @@ fn the_newest_word_about_a_star_counts_before_and_after_its_batches_are_one_file
     for batch in 0..60_u32 {
         let lines: Vec<SettledStar> = (0..100)
             .map(|at| (batch * 97 + at * 61) % 5000)
-            .map(|star| if (star + batch) % 11 == 0 { reopened(star) } else { line(star, batch as u8) })
+            .map(|star| if (star + batch).is_multiple_of(11) { reopened(star) } else { line(star, batch as u8) })
             .collect();
         for line in &lines {
             match line.end {
