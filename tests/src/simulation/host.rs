@@ -52,6 +52,11 @@ impl Life {
         }
     }
 
+    /// The worker dies.
+    pub(super) fn kill(&self) {
+        self.killed.cancel();
+    }
+
     /// The worker is told to stop.
     pub(super) fn drain(&self) {
         self.drained.cancel();

@@ -67,6 +67,11 @@ impl Witness {
         self.lives.lock().unwrap().insert(worker.to_owned(), life);
     }
 
+    /// Every worker that lives dies.
+    pub(super) fn kill_all(&self) {
+        self.lives.lock().unwrap().values().for_each(Life::kill);
+    }
+
     /// A worker claims; sometimes it dies before that, and sometimes before it hears the answer.
     pub(super) async fn claims<T>(&self, worker: &str, claim: impl Future<Output = T> + Send) -> T {
         self.may_die(worker).await;
