@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use coordinator::runs::standing;
-use coordinator::view;
+use coordinator::operate::view::{self, OneStar};
+use coordinator::operate::{self, Connected};
 use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex};
 use domain::run::TaskState;
 use jiff::Timestamp;
-use services::state::SharedState;
+use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
 use store::Store;
-use store::agent::{Agent, AgentOptions};
 use store::runs::{RunEnd, RunRecord, SettledStar, StarEnd};
 use tempfile::TempDir;
 
@@ -62,23 +61,18 @@ async fn print(small: &Site, large: &Site) -> Result<()> {
 }
 
 async fn figures(site: &Site) -> Result<Vec<(&'static str, Duration)>> {
-    let state: SharedState = Arc::new(MemoryState::new());
+    let connected =
+        Connected { queue: Arc::new(MemoryQueue::new()), state: Arc::new(MemoryState::new()), pipelines: [].into() };
     let store = &site.store;
-    let scratch = store.own_scratch("bench")?;
-    let mut agent = Agent::new(AgentOptions::new(store.root(), scratch.path()));
+    let operator = operate::Context::new(store.clone(), Arc::new(connected), "bench");
     let index = store.stars(site.run)?.position(site.star)?.context("its star")?;
-    let mut figures = Vec::new();
-    let list = median(async || view::runs(store, &state).await.map(drop)).await?;
-    figures.push(("sas run list", list));
-    figures.push(("sas run show", median(async || view::run(store, &state, site.run).await.map(drop)).await?));
-    let mut times = Vec::new();
-    for _ in 0..TIMES {
-        let started = Instant::now();
-        black_box(view::star(store, &state, &mut agent, None, site.star).await?);
-        times.push(started.elapsed());
-    }
-    times.sort();
-    figures.push(("sas star show (the newest run that has it)", times[TIMES / 2]));
+    let mut figures = vec![
+        ("sas run list", median(async || view::runs(&operator).await.map(drop)).await?),
+        ("sas run show", median(async || view::run(&operator, site.run).await.map(drop)).await?),
+    ];
+    let asked = OneStar { star: site.star, run: None };
+    let shown = median(async || view::star(&operator, asked).await.map(drop)).await?;
+    figures.push(("sas star show (the newest run that has it)", shown));
     figures
         .push(("  of that, its row and keys", median(async || store.settled_star(site.run, index).map(drop)).await?));
     figures.push(("what a pass of the comparison asks of the store", median(async || compare(store)).await?));
@@ -94,7 +88,7 @@ async fn figures(site: &Site) -> Result<Vec<(&'static str, Duration)>> {
 fn compare(store: &Store) -> Result<(), store::StoreError> {
     black_box((store.has_run_index(), store.undisposed_events()?, store.nudges()?));
     for run in store.open_runs()? {
-        black_box(standing::read(store, run)?);
+        black_box(store.decision_files(run)?);
     }
     Ok(())
 }
