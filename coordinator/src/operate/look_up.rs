@@ -19,17 +19,22 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
 
 /// All runs, newest first, each with its end where it is over, and what cannot be read of others.
 pub(super) fn runs(store: &Store) -> Result<RunList, StoreError> {
-    let mut list = store.list_runs()?;
-    for listed in &mut list.runs {
+    let RunList { runs, mut damaged } = store.list_runs()?;
+    let mut whole = Vec::new();
+    for mut listed in runs {
         if listed.end.is_none() {
-            match end_of(store, listed.record.run) {
-                Ok(end) => listed.end = end,
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => list.damaged.push(error),
+            listed.end = match end_of(store, listed.record.run) {
+                Ok(end) => end,
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+                    damaged.push(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
-            }
+            };
         }
+        whole.push(listed);
     }
-    Ok(list)
+    Ok(RunList { runs: whole, damaged })
 }
 
 /// The newest run of each version of a pipeline, newest first; older runs of a version are the same.
