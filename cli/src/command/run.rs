@@ -11,7 +11,7 @@ use clap::builder::TypedValueParser;
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
-use domain::id::{ClassName, EventId, ModuleName, RunId};
+use domain::id::{EventId, ModuleName, RunId};
 use domain::run::TaskState;
 use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
@@ -20,6 +20,7 @@ use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, note, table};
 use crate::progress;
+use crate::words::{done, unserved};
 
 /// Runs: one pipeline over the stars of one event.
 #[derive(Debug, Subcommand)]
@@ -162,12 +163,6 @@ pub(crate) fn show(run: &RunSummary) -> String {
     format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
 }
 
-/// That no worker takes tasks of these classes; nothing where there are none.
-pub(crate) fn unserved(classes: &[ClassName]) -> Option<String> {
-    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
-    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
-}
-
 /// A line about a decision.
 fn decided(decision: &Decision) -> String {
     let what = match &decision.what {
@@ -182,11 +177,6 @@ fn decided(decision: &Decision) -> String {
         }
     };
     format!("{} {}: {what}\n", decision.at.strftime("%F %T UTC"), decision.by)
-}
-
-/// Stars that are closed.
-pub(crate) fn done(run: &RunSummary) -> u32 {
-    if run.phase == RunPhase::Ended { run.stars } else { run.stars.saturating_sub(run.to_come + run.in_flight) }
 }
 
 fn ends(run: &RunSummary) -> String {

@@ -10,7 +10,7 @@ use store::runs::{RunEnd, RunList, RunRecord, SettledStar};
 use store::{Store, StoreError, paths};
 
 use super::OperateError;
-use crate::runs::standing;
+use crate::standing;
 
 /// The newest run.
 pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {

@@ -15,7 +15,7 @@ use store::{Store, paths};
 use super::{OneStar, StarSummary};
 use crate::operate::look_up::{self, newest_with, pipeline_of, settled_line};
 use crate::operate::{Context, OperateError};
-use crate::runs::standing;
+use crate::standing;
 
 /// What is fixed of a star's place: its run, and where it is in it.
 struct Seat {

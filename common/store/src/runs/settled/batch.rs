@@ -10,12 +10,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
-use super::record::{Record, Text};
+use super::record::{KEY, Record, Text, check};
 use super::{SettledRow, SettledStar};
 use crate::{StoreError, io_error};
-use domain::id::{Key, ModuleIndex, StarIndex};
+use domain::id::StarIndex;
 
 const MAGIC: [u8; 8] = *b"SASSTARS";
 
@@ -23,9 +21,6 @@ const MAGIC: [u8; 8] = *b"SASSTARS";
 const FORMAT: u32 = 1;
 
 pub(super) const HEADER: usize = 64;
-
-/// Bytes of a key: the module, then its 32 bytes.
-const KEY: usize = 33;
 
 /// How many records a pass reads at once.
 const BLOCK: u32 = 1024;
@@ -91,12 +86,6 @@ impl Header {
     pub(super) fn reasons_at(&self) -> u64 {
         self.keys_at() + u64::from(self.keys) * KEY as u64
     }
-}
-
-/// The first four bytes of the SHA-256.
-pub(super) fn check(bytes: &[u8]) -> [u8; 4] {
-    let hash: [u8; 32] = Sha256::digest(bytes).into();
-    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 /// The parts of a file as they grow.
@@ -276,15 +265,4 @@ impl Batch {
     fn damaged(&self, reason: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), reason }
     }
-}
-
-/// The keys in these bytes.
-pub(super) fn keys(bytes: &[u8]) -> BTreeMap<ModuleIndex, Key> {
-    let (keys, _) = bytes.as_chunks::<KEY>();
-    let key = |bytes: &[u8; KEY]| {
-        let mut key = [0; 32];
-        key.copy_from_slice(&bytes[1..]);
-        (ModuleIndex(bytes[0]), Key::from_bytes(key))
-    };
-    keys.iter().map(key).collect()
 }
