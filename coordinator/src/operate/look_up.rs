@@ -19,17 +19,22 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
 
 /// So many of the newest runs, newest first, each with its end where it is over, and what cannot be read of others.
 pub(super) fn runs(store: &Store, most: usize) -> Result<RunList, StoreError> {
-    let mut list = store.newest_runs(most)?;
-    for listed in &mut list.runs {
+    let RunList { runs, mut damaged } = store.newest_runs(most)?;
+    let mut known = Vec::with_capacity(runs.len());
+    for mut listed in runs {
         if listed.end.is_none() {
             match end_of(store, listed.record.run) {
                 Ok(end) => listed.end = end,
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => list.damaged.push(error),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+                    damaged.push(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
         }
+        known.push(listed);
     }
-    Ok(list)
+    Ok(RunList { runs: known, damaged })
 }
 
 /// The newest run of a pipeline.
