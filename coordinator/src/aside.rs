@@ -227,7 +227,7 @@ mod tests {
         let damaged = |path: &Path| StoreError::Damaged { path: path.to_owned(), reason: String::new() };
         let own = Some(Party::Run(run()));
         assert_eq!(party(damaged(&mine).into()), own);
-        assert_eq!(party(StoreError::Newer { path: mine.clone(), found: 9 }.into()), own);
+        assert_eq!(party(StoreError::Newer { path: mine.clone(), found: 9, reads: 2 }.into()), own);
         assert_eq!(party(io(mine.clone(), E::PermissionDenied)), own);
         assert_eq!(party(io(mine, E::TimedOut)), None, "a network file system that does not answer");
         assert_eq!(party(io(store.at("control/sequence"), E::PermissionDenied)), None, "not the run's");

@@ -3,7 +3,7 @@
 mod lever;
 mod start;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -26,7 +26,11 @@ use crate::words::{done, unserved};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Run {
     /// All runs, newest first.
-    List,
+    List {
+        /// Only so many of the newest; older ones are not read, which is faster where there are thousands.
+        #[arg(long, value_name = "N")]
+        last: Option<NonZeroUsize>,
+    },
     /// One run: its stars, and its tasks by module and state.
     Show {
         /// The run; the newest unless given.
@@ -79,8 +83,8 @@ impl Run {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::List => {
-                let all = view::runs(&context).await?;
+            Self::List { last } => {
+                let all = view::newest_runs(&context, last.map_or(usize::MAX, NonZeroUsize::get)).await?;
                 format.print(&all.runs, |runs| list(runs));
                 all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
             }

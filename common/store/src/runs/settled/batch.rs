@@ -17,7 +17,7 @@ use domain::id::StarIndex;
 
 const MAGIC: [u8; 8] = *b"SASSTARS";
 
-/// Version of the layout of these files.
+/// Version of the layout of these files. In all of them the header has its magic, format and check in the same places.
 const FORMAT: u32 = 1;
 
 pub(super) const HEADER: usize = 64;
@@ -56,16 +56,19 @@ impl Header {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; HEADER]) -> Result<Self, String> {
+    fn from_bytes(path: &Path, bytes: &[u8; HEADER]) -> Result<Self, StoreError> {
+        let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         if bytes[..8] != MAGIC {
-            return Err("it does not begin as files of settled stars do".to_owned());
+            return Err(damaged("it does not begin as files of settled stars do"));
         }
         if check(&bytes[..HEADER - 4]) != bytes[HEADER - 4..] {
-            return Err("the check of its header does not hold".to_owned());
+            return Err(damaged("the check of its header does not hold"));
         }
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        if u32_at(8) != FORMAT {
-            return Err(format!("its format is {}, this program reads format {FORMAT}", u32_at(8)));
+        match u32_at(8) {
+            FORMAT => {}
+            found if found > FORMAT => return Err(StoreError::Newer { path: path.to_owned(), found, reads: FORMAT }),
+            found => return Err(damaged(&format!("there is no format {found}"))),
         }
         Ok(Self {
             width: u16::from_le_bytes([bytes[12], bytes[13]]),
@@ -167,7 +170,7 @@ impl Batch {
         let mut batch = Self { path: path.to_owned(), file, header: Header::default() };
         let mut bytes = [0; HEADER];
         batch.read(&mut bytes, 0)?;
-        batch.header = Header::from_bytes(&bytes).map_err(|reason| batch.damaged(reason))?;
+        batch.header = Header::from_bytes(path, &bytes)?;
         Ok(Some(batch))
     }
 
