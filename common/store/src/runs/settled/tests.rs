@@ -153,7 +153,7 @@ fn a_file_of_a_later_format_is_not_damaged() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8] += 1;
     let end = batch::HEADER - 4;
-    let check = batch::check(&bytes[..end]);
+    let check = record::check(&bytes[..end]);
     bytes[end..batch::HEADER].copy_from_slice(&check);
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
