@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
-use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex};
+use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex, Sequence};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
@@ -135,7 +135,7 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
         pipeline: "BENCH".parse()?,
         version: "1".to_owned(),
         quarter: 3.try_into()?,
-        horizon: number,
+        horizon: Sequence(number),
         accepted: Timestamp::UNIX_EPOCH,
         stars: stars.len() as u32,
         only_group: None,

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DatasetName, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task};
+use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task};
 use crate::outcome::Outcome;
 
 /// The version of task messages and completions that this code writes and reads.
@@ -144,7 +144,7 @@ pub struct TaskMessage {
     /// [`WIRE_VERSION`].
     pub v: u32,
     /// The epoch of the state that published it.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The run.
     pub run: RunId,
     /// Star and module by position.
@@ -162,7 +162,7 @@ pub struct Completion {
     /// [`WIRE_VERSION`].
     pub v: u32,
     /// The epoch in which the attempt was claimed.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The run.
     pub run: RunId,
     /// Star and module by position.
@@ -279,7 +279,7 @@ mod tests {
     fn a_completion_round_trips() {
         let completion = Completion {
             v: WIRE_VERSION,
-            epoch: 1,
+            epoch: Epoch(1),
             run: RunId::of(EventId::of("a", "b"), "P", "1"),
             task: Task { star: crate::id::StarIndex(3), module: crate::id::ModuleIndex(2) },
             attempt: 1,

@@ -29,7 +29,7 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};
@@ -53,7 +53,7 @@ pub struct RunInfo {
     /// Its modules in topological order, each with its class.
     pub modules: Vec<(ModuleName, ClassName)>,
     /// Sequence number of its event: the newest versions of externals that it uses.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// Whether tasks are handed out.
@@ -250,9 +250,9 @@ pub enum StateError {
     #[error("the state is in epoch {now}, not {expected}")]
     Epoch {
         /// The epoch that the caller named.
-        expected: u64,
+        expected: Epoch,
         /// The epoch of the state.
-        now: u64,
+        now: Epoch,
     },
     /// The run is not in the state.
     #[error("run {0} is not in the state: it is over, or was never accepted")]
@@ -285,9 +285,9 @@ pub trait State: Send + Sync {
     /// Checks that the service keeps what it is given (no eviction, append-only file) and answers.
     async fn check(&self) -> Result<(), StateError>;
     /// The epoch of this life of the state; 0 before any was set.
-    async fn epoch(&self) -> Result<u64, StateError>;
+    async fn epoch(&self) -> Result<Epoch, StateError>;
     /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
-    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError>;
+    async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError>;
 
     /// Enters a run with all its stars blocked. Harmless when it is there.
     async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;
@@ -321,7 +321,7 @@ pub trait State: Send + Sync {
     async fn write(
         &self,
         run: RunId,
-        epoch: u64,
+        epoch: Epoch,
         cursor: Option<CursorMove>,
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError>;

@@ -119,7 +119,7 @@ impl Courses {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::EventId;
+    use domain::id::{EventId, Sequence};
     use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 
     use super::*;
@@ -141,7 +141,7 @@ mod tests {
             pipeline: "P".parse().unwrap(),
             version: "1".to_owned(),
             quarter: 3.try_into().unwrap(),
-            horizon: 1,
+            horizon: Sequence(1),
             accepted: jiff::Timestamp::UNIX_EPOCH,
             stars: 2,
             only_group: None,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
-use domain::id::{EventId, RunId, StarId};
+use domain::id::{EventId, RunId, StarId, Sequence};
 use domain::message::DatasetEvent;
 
 /// An event that was accepted.
@@ -21,7 +21,7 @@ pub struct EventRecord {
     /// Its computed id.
     pub id: EventId,
     /// Its place among the events and ingests of this store; the horizon of the runs that it starts.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// What it said.

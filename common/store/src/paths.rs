@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{DatasetName, EventId, Key, ModuleName, PipelineName, Quarter, RunId, StarId};
+use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId};
 
 /// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
 pub fn star(star: StarId) -> PathBuf {
@@ -35,12 +35,12 @@ pub fn shared() -> PathBuf {
 }
 
 /// File name of a version of a dataset: `<dataset>@<sequence>.h5`, slashes of the dataset as dots.
-pub fn external_name(dataset: &DatasetName, sequence: u64) -> String {
+pub fn external_name(dataset: &DatasetName, sequence: Sequence) -> String {
     format!("{}@{sequence}.h5", dataset.in_file_name())
 }
 
 /// Dataset (with dots) and sequence number in a file name that [`external_name`] made.
-pub fn parse_external_name(name: &str) -> Option<(&str, u64)> {
+pub fn parse_external_name(name: &str) -> Option<(&str, Sequence)> {
     let (dataset, sequence) = name.strip_suffix(".h5")?.rsplit_once('@')?;
     let canonical =
         sequence.bytes().all(|byte| byte.is_ascii_digit()) && (sequence == "0" || !sequence.starts_with('0'));
@@ -106,6 +106,34 @@ pub fn pending_events() -> PathBuf {
 /// The mark of an event whose acceptance is under way.
 pub fn pending_event(event: EventId) -> PathBuf {
     pending_events().join(event.to_string())
+}
+
+/// Where epochs are that were begun.
+pub fn epochs() -> PathBuf {
+    PathBuf::from("control/epochs")
+}
+
+/// The mark that an epoch was begun.
+pub fn epoch(epoch: Epoch) -> PathBuf {
+    epochs().join(epoch.to_string())
+}
+
+/// How many sequence numbers share a folder.
+pub const SEQUENCE_SHARD: u64 = 1000;
+
+/// Where the folders of sequence numbers are.
+pub fn sequences() -> PathBuf {
+    PathBuf::from("control/sequence")
+}
+
+/// The folder with this number.
+pub fn sequence_shard(shard: u64) -> PathBuf {
+    sequences().join(shard.to_string())
+}
+
+/// The mark that a sequence number was given.
+pub fn sequence(number: Sequence) -> PathBuf {
+    sequence_shard(number.0 / SEQUENCE_SHARD).join(number.to_string())
 }
 
 /// Where runs are.

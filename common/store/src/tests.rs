@@ -11,7 +11,7 @@ use super::events::Disposition;
 use super::failures::FailureRecord;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
-use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex};
+use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::outcome::{Failure, FailureKind, Outcome};
 
@@ -98,14 +98,14 @@ fn a_damaged_file_is_set_aside_once_and_what_took_its_place_stays() {
 #[test]
 fn numbers_are_given_once_without_gaps_in_growing_order() {
     let (_dir, store) = store();
-    assert_eq!(store.newest_sequence().unwrap(), 0);
+    assert_eq!(store.newest_sequence().unwrap(), Sequence(0));
     let given = together(4, |_| (0..300).map(|_| store.next_sequence().unwrap()).collect::<Vec<_>>());
     assert!(given.iter().all(|numbers| numbers.is_sorted()));
-    let mut all: Vec<u64> = given.concat();
+    let mut all: Vec<Sequence> = given.concat();
     all.sort_unstable();
-    assert_eq!(all, (1..=1200).collect::<Vec<_>>());
+    assert_eq!(all, (1..=1200).map(Sequence).collect::<Vec<_>>());
     std::fs::create_dir(store.at("control/sequence/2")).unwrap();
-    assert_eq!(store.next_sequence().unwrap(), 2000, "after a shard that a crash left empty, numbers still grow");
+    assert_eq!(store.next_sequence().unwrap(), Sequence(2000), "after a shard that a crash left empty, numbers still grow");
 }
 
 fn event(id: &str) -> DatasetEvent {
@@ -141,7 +141,7 @@ fn record(event: EventId, horizon: u64, stars: u32) -> RunRecord {
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1".to_owned(),
         quarter: quarter(),
-        horizon,
+        horizon: Sequence(horizon),
         accepted: Timestamp::UNIX_EPOCH,
         stars,
         only_group: None,
@@ -330,9 +330,9 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
 #[test]
 fn names_of_externals_are_read_back_as_they_were_made() {
     let dataset = "l1/lightcurve".parse().unwrap();
-    let name = paths::external_name(&dataset, 12);
+    let name = paths::external_name(&dataset, Sequence(12));
     assert_eq!(name, "l1.lightcurve@12.h5");
-    assert_eq!(paths::parse_external_name(&name), Some(("l1.lightcurve", 12)));
+    assert_eq!(paths::parse_external_name(&name), Some(("l1.lightcurve", Sequence(12))));
     for bad in ["l1@.h5", "l1@x.h5", "l1@01.h5", "@1.h5", "l1@1.h4", "l1@1.h5.new", "l1@-1.h5"] {
         assert_eq!(paths::parse_external_name(bad), None, "{bad}");
     }

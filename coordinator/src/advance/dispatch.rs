@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{ClassName, Task};
+use domain::id::{ClassName, Task, Epoch};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
@@ -63,7 +63,7 @@ async fn messages(
     store: &Store,
     course: &Arc<Course>,
     tasks: &[(Task, u32)],
-    epoch: u64,
+    epoch: Epoch,
 ) -> Result<Vec<Outgoing>, Trouble> {
     let (course, tasks) = (course.clone(), tasks.to_vec());
     let messages = store.ask(move |_| {

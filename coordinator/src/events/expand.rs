@@ -115,6 +115,7 @@ impl fmt::Display for BadList {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::Sequence;
     use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
     use domain::pipeline::load;
 
@@ -136,7 +137,7 @@ mod tests {
             start: None,
         };
         let event = DatasetEvent::new("test", "1", "2026-01-01T00:00:00Z".to_owned(), update);
-        EventRecord { id: event.event_id(), sequence: 7, accepted: jiff::Timestamp::UNIX_EPOCH, event }
+        EventRecord { id: event.event_id(), sequence: Sequence(7), accepted: jiff::Timestamp::UNIX_EPOCH, event }
     }
 
     #[test]
@@ -147,7 +148,7 @@ mod tests {
         let started = runs(&event("l1/lightcurve"), &stars, &pipelines);
         let names: Vec<&str> = started.iter().map(|run| run.pipeline.as_str()).collect();
         assert_eq!(names, ["A", "C"]);
-        assert!(started.iter().all(|run| run.horizon == 7 && run.stars == 1));
+        assert!(started.iter().all(|run| run.horizon == Sequence(7) && run.stars == 1));
         assert_eq!(started, runs(&event("l1/lightcurve"), &stars, &pipelines), "a repeated event means the same runs");
         let none = event("l1/none");
         let started = runs(&none, &stars, &pipelines);

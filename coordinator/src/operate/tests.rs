@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::id::{EventId, Quarter, RunId, StarId};
+use domain::id::{EventId, Quarter, RunId, StarId, Sequence};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ fn accept(store: &Store, event: &str, stars: &[StarId]) -> RunId {
         pipeline: "P".parse().unwrap(),
         version: "1".to_owned(),
         quarter: Quarter::FIRST,
-        horizon: 1,
+        horizon: Sequence(1),
         accepted: Timestamp::now(),
         stars: u32::try_from(stars.len()).unwrap(),
         only_group: None,

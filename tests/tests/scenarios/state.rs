@@ -198,22 +198,22 @@ async fn a_lost_cursor_writes_nothing(f: Fixture) -> Result<()> {
 async fn an_older_or_newer_epoch_is_an_error(f: Fixture) -> Result<()> {
     f.admit(0).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);
-    assert_eq!(f.state.begin_epoch(EPOCH + 1).await?, EPOCH + 1);
-    assert_eq!(f.state.begin_epoch(EPOCH).await?, EPOCH + 1, "there is no way back");
+    assert_eq!(f.state.begin_epoch(EPOCH.next()).await?, EPOCH.next());
+    assert_eq!(f.state.begin_epoch(EPOCH).await?, EPOCH.next(), "there is no way back");
     let old = f.write(&[f.admission_of(1)]).await;
-    assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH + 1), "{old:?}");
+    assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH.next()), "{old:?}");
     assert_eq!(f.row(1).await?, f.fresh());
     let claim = f.claim(task(0, 0), 1, Nonce::random()).await?;
     assert_eq!(claim, Claim::Refused(Refusal::Stale), "a message of an older epoch is forgotten");
     let request = f.request(task(0, 0), 1, Nonce::random());
-    let newer = f.state.claim(&ClaimRequest { epoch: EPOCH + 2, ..request }).await;
-    assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH + 1), "{newer:?}");
-    let wrote = f.state.write(f.run, EPOCH + 1, None, &[f.admission_of(1)]).await?;
+    let newer = f.state.claim(&ClaimRequest { epoch: EPOCH.next().next(), ..request }).await;
+    assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH.next()), "{newer:?}");
+    let wrote = f.state.write(f.run, EPOCH.next(), None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done]);
 
     let other = RunInfo { run: fixture::other_run(), ..f.info.clone() };
     f.state.open_run(&other).await?;
-    let wrote = f.state.write(other.run, EPOCH + 1, None, &[f.admission_of(1)]).await?;
+    let wrote = f.state.write(other.run, EPOCH.next(), None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done], "a run that is opened later is in the epoch in force");
     Ok(())
 }

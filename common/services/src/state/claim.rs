@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{ModuleIndex, Nonce, RunId, Task};
+use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task};
 use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};
@@ -14,7 +14,7 @@ pub struct ClaimRequest {
     /// The run.
     pub run: RunId,
     /// The epoch in the task message.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The task.
     pub task: Task,
     /// The attempt in the task message.

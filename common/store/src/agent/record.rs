@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId};
 use domain::outcome::Outcome;
 
 /// A product as manifests list it.
@@ -92,7 +92,7 @@ pub struct Provenance {
     /// The pipeline's version.
     pub version: String,
     /// The run's horizon.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// The attempt, counted from 1.
     pub attempt: u32,
     /// The image as the pipeline names it.
@@ -172,7 +172,7 @@ pub struct GenerationInfo {
     /// The pipeline's version.
     pub version: String,
     /// The run's horizon.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// The generation of the quarter before that `@previous` meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<u32>,

@@ -10,7 +10,7 @@ use super::StarList;
 use super::stars;
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, io_error, paths, read_json, to_json};
-use domain::id::{EventId, PipelineName, Quarter, RunId, StarId};
+use domain::id::{EventId, PipelineName, Quarter, RunId, StarId, Sequence};
 use domain::pipeline::{self, Mistakes, Pipeline};
 
 /// What a run is; fixed when it is accepted.
@@ -27,7 +27,7 @@ pub struct RunRecord {
     /// The quarter of its data.
     pub quarter: Quarter,
     /// Sequence number of its event: the newest versions of externals that it uses.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// How many stars it has.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::id::{EventId, Key, RunId};
+use domain::id::{EventId, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Skip, Success};
 use jiff::Timestamp;
 use store::agent::{
@@ -42,7 +42,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         run: run(),
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1.4.0".to_owned(),
-        horizon: 1,
+        horizon: Sequence(1),
         attempt: 2,
         image: "sas/msap3_04:2.1".to_owned(),
         image_identity: "sha256:abc".to_owned(),
@@ -128,14 +128,14 @@ fn star_file(bench: &Bench, dest: &Path, generation: u32, success: Success) -> A
         store: bench.store.root().to_owned(),
         star: star(),
         quarter: quarter(3),
-        externals: bench.store.externals(star(), quarter(3), u64::MAX).unwrap(),
+        externals: bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(),
         modules: vec![module("succeeded", Some(Outcome::Succeeded(success))), skipped],
         generation: GenerationInfo {
             number: generation,
             run: run(),
             pipeline: "SAS-PIP".parse().unwrap(),
             version: "1.4.0".to_owned(),
-            horizon: 1,
+            horizon: Sequence(1),
             previous: None,
             row: vec![0x30, 0x60],
             ends: String::new(),

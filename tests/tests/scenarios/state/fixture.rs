@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use domain::id::{ClassName, Digest, EventId, Key, RunId};
+use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence};
 use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;
@@ -14,7 +14,7 @@ use services::state::{Admission, ClaimRequest, Counts, Detail, RunView};
 
 pub(crate) const STARS: u32 = 5;
 pub(crate) const MODULES: usize = 3;
-pub(crate) const EPOCH: u64 = 3;
+pub(crate) const EPOCH: Epoch = Epoch(3);
 /// Longer than any pause in these tests.
 pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(crate) fn run_info() -> RunInfo {
         quarter: 3_u32.try_into().expect("a valid quarter"),
         stars: STARS,
         modules: vec![module("FIRST", DEFAULT), module("SECOND", DEFAULT), module("THIRD", HEAVY)],
-        horizon: 17,
+        horizon: Sequence(17),
         accepted: "2026-02-03T04:05:06.789Z".parse().expect("a valid time"),
         phase: Phase::Active,
         weight: 1,
@@ -87,7 +87,7 @@ impl Fixture {
 
     pub(crate) async fn with(state: SharedState) -> Result<Self> {
         state.check().await?;
-        assert_eq!(state.epoch().await?, 0);
+        assert_eq!(state.epoch().await?, Epoch(0));
         assert_eq!(state.begin_epoch(EPOCH).await?, EPOCH);
         let info = run_info();
         state.open_run(&info).await?;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{
     Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
 };
-use domain::id::{ModuleIndex, RunId, StarIndex, Task};
+use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch};
 use domain::run::{Row, Star, TaskState, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
@@ -25,7 +25,7 @@ impl Odd {
 /// The first argument of `write.lua`; the rows are arguments of their own.
 #[derive(Serialize)]
 struct BatchJson {
-    epoch: u64,
+    epoch: Epoch,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<(u32, u32)>,
     changes: Vec<ChangeJson>,
@@ -46,7 +46,7 @@ struct ChangeJson {
 }
 
 /// A batch of changes without their rows.
-pub(super) fn batch(epoch: u64, cursor: Option<CursorMove>, changes: &[Change]) -> String {
+pub(super) fn batch(epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> String {
     let change = |change: &Change| ChangeJson {
         star: change.star,
         tries: tries_text(&change.after.tries),
