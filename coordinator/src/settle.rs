@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use closings::Settled;
 pub(crate) use closings::{Closings, write_lines};
 use domain::error::chain;
-use domain::id::{ModuleIndex, RunId, StarIndex};
+use domain::id::{ModuleIndex, RunId, StarIndex, Generation};
 use domain::run::Event;
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
@@ -163,7 +163,7 @@ impl Settler {
         star: StarIndex,
         view: &StarView,
         admission: &Admission,
-    ) -> Result<Option<u32>, Trouble> {
+    ) -> Result<Option<Generation>, Trouble> {
         let record = &course.record;
         let (quarter, run) = (course.record.quarter, course.record.run);
         let (names, store) = (course.clone(), self.running.services.store.clone());
@@ -196,7 +196,7 @@ impl Settler {
                     return Ok(None);
                 }
             }
-            let number = newest.unwrap_or(0) + 1;
+            let number = newest.unwrap_or_default().next();
             let dest = self.scratch.path().join(format!("{}.h5", uuid::Uuid::new_v4()));
             order.dest.clone_from(&dest);
             order.generation.number = number;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
-use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex, Sequence};
+use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex, Sequence, Generation};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
@@ -158,7 +158,7 @@ fn settled(star: u32) -> SettledStar {
         star: StarIndex(star),
         row: vec![(TaskState::Succeeded as u8) << 4 | 1; MODULES.into()],
         keys: (0..MODULES).map(key).collect(),
-        generation: Some(1),
+        generation: Some(Generation(1)),
         end: Some(StarEnd::Complete),
         reason: None,
         fingerprint: Some(Fingerprint::from_bytes([star as u8; 32])),

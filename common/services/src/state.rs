@@ -29,7 +29,7 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};
@@ -125,7 +125,7 @@ pub struct Admission {
     /// the horizon.
     pub externals: Vec<String>,
     /// The star's generation in the quarter before, if there was one.
-    pub previous: Option<u32>,
+    pub previous: Option<Generation>,
 }
 
 /// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not

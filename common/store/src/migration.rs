@@ -13,7 +13,7 @@ use super::runs::{SettledStar, StarEnd};
 use super::{
     DIRECTORIES, STORE_FORMAT, Store, StoreError, StoreFile, io_error, names_in, numbered, paths, read_json, to_json,
 };
-use domain::id::{Key, ModuleIndex, RunId, StarIndex};
+use domain::id::{Key, ModuleIndex, RunId, StarIndex, Generation};
 
 /// What was done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,7 +77,7 @@ struct Line {
     #[serde(default)]
     keys: BTreeMap<ModuleIndex, Key>,
     #[serde(default)]
-    generation: Option<u32>,
+    generation: Option<Generation>,
     end: Option<StarEnd>,
     #[serde(default)]
     reason: Option<String>,

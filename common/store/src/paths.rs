@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId};
+use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId, Generation};
 
 /// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
 pub fn star(star: StarId) -> PathBuf {
@@ -79,8 +79,13 @@ pub fn generations(star: StarId, quarter: Quarter) -> PathBuf {
 }
 
 /// One generation, counted from 1.
-pub fn generation(star: StarId, quarter: Quarter, generation: u32) -> PathBuf {
+pub fn generation(star: StarId, quarter: Quarter, generation: Generation) -> PathBuf {
     generations(star, quarter).join(format!("{generation}.h5"))
+}
+
+/// A generation as what is on record names it: relative to the star's folder.
+pub fn name_of_generation(quarter: Quarter, generation: Generation) -> String {
+    format!("{quarter}/generations/{generation}.h5")
 }
 
 /// The star file: the newest generation, what scientists open.

@@ -11,7 +11,7 @@ use super::events::Disposition;
 use super::failures::FailureRecord;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
-use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence};
+use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence, Generation};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::outcome::{Failure, FailureKind, Outcome};
 
@@ -251,7 +251,7 @@ fn the_newest_word_about_a_settled_star_counts() {
         star: StarIndex(star),
         row: vec![0x30, 0x61],
         keys: [(domain::id::ModuleIndex(0), Key::from_bytes([1; 32]))].into(),
-        generation: Some(generation),
+        generation: Some(Generation(generation)),
         end: Some(StarEnd::Complete),
         reason: None,
         fingerprint: None,
@@ -306,9 +306,9 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
     let (dir, store) = store();
     let mut numbers = together(8, |thread| {
         let built = dir.path().join(format!("built-{thread}"));
-        let mut number = 0;
+        let mut number = Generation::default();
         loop {
-            number = store.latest_generation(star(1), quarter()).unwrap().unwrap_or(0).max(number) + 1;
+            number = store.latest_generation(star(1), quarter()).unwrap().unwrap_or_default().max(number).next();
             std::fs::write(&built, number.to_string()).unwrap();
             if store.commit_generation(star(1), quarter(), number, &built).unwrap() == Commit::Created {
                 return number;
@@ -318,11 +318,11 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
         }
     });
     numbers.sort_unstable();
-    assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=8).map(Generation).collect::<Vec<_>>());
     let star_file = std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
     assert_eq!(star_file, "8");
     for number in 1..=8 {
-        let generation = std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), number))).unwrap();
+        let generation = std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), Generation(number)))).unwrap();
         assert_eq!(generation, number.to_string());
     }
 }

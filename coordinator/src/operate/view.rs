@@ -7,7 +7,7 @@ mod star;
 
 use std::collections::BTreeMap;
 
-use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -130,7 +130,7 @@ pub struct StarSummary {
     /// The newest star file, relative to the store's root.
     pub file: Option<String>,
     /// The generation that it settled with in this run.
-    pub generation: Option<u32>,
+    pub generation: Option<Generation>,
     /// Externals that it uses.
     pub externals: Vec<String>,
     /// Its tasks in topological order.

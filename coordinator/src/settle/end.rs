@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::id::{Key, ModuleIndex, StarId};
+use domain::id::{Key, ModuleIndex, StarId, Generation};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Module;
 use domain::run::{Row, TaskState};
@@ -64,7 +64,7 @@ pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission
         quarter: record.quarter,
         externals: admission.externals.clone(),
         generation: GenerationInfo {
-            number: 0,
+            number: Generation::default(),
             run: record.run,
             pipeline: record.pipeline.clone(),
             version: record.version.clone(),

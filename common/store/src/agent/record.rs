@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId};
+use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation};
 use domain::outcome::Outcome;
 
 /// A product as manifests list it.
@@ -164,7 +164,7 @@ pub enum InputSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationInfo {
     /// Its number, counted from 1.
-    pub number: u32,
+    pub number: Generation,
     /// The run.
     pub run: RunId,
     /// The pipeline.
@@ -175,7 +175,7 @@ pub struct GenerationInfo {
     pub horizon: Sequence,
     /// The generation of the quarter before that `@previous` meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<u32>,
+    pub previous: Option<Generation>,
     /// The star's row, a byte per module, so that the same end is not built twice.
     #[serde(with = "hex")]
     pub row: Vec<u8>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::id::{EventId, Key, RunId, Sequence};
+use domain::id::{EventId, Key, RunId, Sequence, Generation};
 use domain::outcome::{Outcome, Skip, Success};
 use jiff::Timestamp;
 use store::agent::{
@@ -113,7 +113,7 @@ fn module(word: &str, outcome: Option<Outcome>) -> ModuleEntry {
     }
 }
 
-fn star_file(bench: &Bench, dest: &Path, generation: u32, success: Success) -> Assemble {
+fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Success) -> Assemble {
     let skip = Skip::Condition { detail: "P.X.flag = false".to_owned() };
     let skipped = ModuleEntry {
         module: "MSAP5_12".parse().unwrap(),
@@ -183,18 +183,18 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let success = Success { key: key(), products, reused: false, nondeterministic: false };
 
     let built = bench.private("star.h5");
-    let assemble = star_file(&bench, &built, 1, success.clone());
+    let assemble = star_file(&bench, &built, Generation(1), success.clone());
     let manifest = bench.agent.assemble(assemble).await.unwrap();
     assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), None);
-    let commit = |generation| bench.store.commit_generation(star(), quarter(3), generation, &built).unwrap();
+    let commit = |generation| bench.store.commit_generation(star(), quarter(3), Generation(generation), &built).unwrap();
     assert_eq!(commit(1), Commit::Created);
     assert_eq!(commit(1), Commit::Exists);
-    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(1));
+    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(Generation(1)));
     let large = &manifest.products[&name("LARGE")];
     let committed = format!("Q003/products/MSAP3_04-{}.h5", key());
     assert_eq!((large.file.as_ref(), large.module.as_ref().unwrap().as_str()), (Some(&committed), "MSAP3_04"));
 
-    let generation = bench.store.at(paths::generation(star(), quarter(3), 1));
+    let generation = bench.store.at(paths::generation(star(), quarter(3), Generation(1)));
     let star_file = bench.store.at(paths::star_file(star(), quarter(3)));
     assert!(star_file.symlink_metadata().unwrap().is_file(), "scientists copy it with any tool");
     for file in [&generation, &star_file] {
@@ -206,10 +206,10 @@ with h5py.File("{dir}/history.h5", "w") as f:
 
     // A later generation replaces the star file; a second name for the same file would not do.
     let next = bench.private("next.h5");
-    let assemble = self::star_file(&bench, &next, 2, success);
+    let assemble = self::star_file(&bench, &next, Generation(2), success);
     bench.agent.assemble(assemble).await.unwrap();
-    bench.store.commit_generation(star(), quarter(3), 2, &next).unwrap();
-    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, 2);
+    bench.store.commit_generation(star(), quarter(3), Generation(2), &next).unwrap();
+    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, Generation(2));
     assert_eq!(bench.agent.manifest(&generation).await.unwrap(), manifest, "a generation never changes");
     let left = std::fs::read_dir(bench.store.at("scratch")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), ["test"], "no half-made names are left");

@@ -3,7 +3,7 @@
 mod facts;
 mod task;
 
-use domain::id::{StarId, StarIndex};
+use domain::id::{StarId, StarIndex, Generation};
 use domain::pipeline::Pipeline;
 use domain::run::Row;
 use facts::StarFacts;
@@ -93,12 +93,10 @@ async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Re
 /// Takes the star's generation of this run; whether there is one that can be read.
 async fn take_generation(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Result<bool, OperateError> {
     let (run, star, quarter) = (seat.record.run, seat.star, seat.record.quarter);
-    let newest = context.ask(move |store| store.latest_generation(star, quarter)).await?.unwrap_or(0);
-    if newest == 0 {
-        return Ok(false);
-    }
+    let newest = context.ask(move |store| store.latest_generation(star, quarter)).await?;
+    let Some(newest) = newest else { return Ok(false) };
     let mut agent = context.readers.lend().await?;
-    for number in (1..=newest).rev() {
+    for number in (1..=newest.0).rev().map(Generation) {
         match agent.manifest(&context.store.at(paths::generation(star, quarter, number))).await {
             Ok(manifest) if manifest.generation.as_ref().is_some_and(|info| info.run == run) => {
                 facts.take_generation(manifest);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence};
+use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence, Generation};
 use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;
@@ -59,7 +59,7 @@ pub(crate) fn run_info() -> RunInfo {
 }
 
 pub(crate) fn admission() -> Admission {
-    Admission { externals: vec!["externals/l1.lightcurve@17.h5".to_owned()], previous: Some(2) }
+    Admission { externals: vec!["externals/l1.lightcurve@17.h5".to_owned()], previous: Some(Generation(2)) }
 }
 
 pub(crate) fn detail(worker: &str) -> Detail {

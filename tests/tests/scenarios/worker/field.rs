@@ -88,7 +88,7 @@ impl Field {
         queue.declare(&classes).await.unwrap();
         let completions = queue.consume(QueueName::Completions, 0).await.unwrap();
         let state = Arc::new(MemoryState::new());
-        state.begin_epoch(1).await.unwrap();
+        state.begin_epoch(Epoch(1)).await.unwrap();
         let (graph, star) = (pipeline.graph(), STAR.parse().unwrap());
         let mut field = Self {
             _dir: dir,
@@ -234,7 +234,7 @@ impl Field {
         change.queue.extend(advanced.queued);
         change.wait.extend(advanced.waits);
         let (queued, waiting) = (change.queue.clone(), change.wait.clone());
-        assert_eq!(self.state.write(self.run, 1, None, &[change]).await.unwrap(), [Written::Done]);
+        assert_eq!(self.state.write(self.run, Epoch(1), None, &[change]).await.unwrap(), [Written::Done]);
         for (module, attempt) in queued {
             self.publish(module, attempt).await;
         }

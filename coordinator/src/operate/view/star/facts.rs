@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::ModuleIndex;
+use domain::id::{ModuleIndex, Generation};
 use domain::outcome::{Outcome, Skip};
 use domain::run::Row;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ pub(super) struct StarFacts {
     pub(super) externals: Vec<String>,
     pub(super) end: Option<StarEnd>,
     pub(super) end_reason: Option<String>,
-    pub(super) generation: Option<u32>,
+    pub(super) generation: Option<Generation>,
 }
 
 #[derive(Default)]
