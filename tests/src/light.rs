@@ -2,7 +2,7 @@
 //!
 //! All of it is Python of `deploy/modules/light`, run as a process of this machine.
 
-use domain::id::Generation;
+use domain::id::{Generation, Attempt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub struct ModuleEnd {
     #[serde(default)]
     pub reason: String,
     /// The newest attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// What is odd about its output but allowed.
     #[serde(default)]
     pub warnings: Vec<String>,

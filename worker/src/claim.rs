@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task};
+use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task, Attempt};
 use domain::message::{TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
 use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
@@ -33,7 +33,7 @@ pub(crate) struct Claims {
     pub(crate) worker: String,
     pub(crate) lease: Duration,
     /// Nonces of claims whose answer never came: the same one is granted again.
-    unsure: Mutex<BTreeMap<(RunId, Task, u32), Nonce>>,
+    unsure: Mutex<BTreeMap<(RunId, Task, Attempt), Nonce>>,
 }
 
 /// An attempt that may be run.

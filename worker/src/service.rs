@@ -176,7 +176,7 @@ impl Worker {
         for (lease, alive) in leases.iter().zip(alive) {
             // One that was settled meanwhile is lost, too, and nothing is left to stop.
             if !alive && self.ledger.lose(lease) {
-                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt, "a lease is lost");
+                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt.0, "a lease is lost");
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task};
+use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task, Attempt};
 use crate::outcome::Outcome;
 
 /// The version of task messages and completions that this code writes and reads.
@@ -153,7 +153,7 @@ pub struct TaskMessage {
     /// The star's name, so that a reader of the queue need not look it up.
     pub name: StarId,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
 }
 
 /// "This attempt ended so": the body of a message in `sas.completions`.
@@ -169,7 +169,7 @@ pub struct Completion {
     #[serde(flatten)]
     pub task: Task,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The nonce of the claim.
     pub nonce: Nonce,
     /// The worker that ran it.
@@ -282,7 +282,7 @@ mod tests {
             epoch: Epoch(1),
             run: RunId::of(EventId::of("a", "b"), "P", "1"),
             task: Task { star: crate::id::StarIndex(3), module: crate::id::ModuleIndex(2) },
-            attempt: 1,
+            attempt: Attempt(1),
             nonce: Nonce::random(),
             worker: "host-1".to_owned(),
             started: jiff::Timestamp::UNIX_EPOCH,

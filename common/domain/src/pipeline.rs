@@ -18,7 +18,7 @@ pub use load::{Mistakes, data_model_name, load};
 use serde_json::Value;
 
 use crate::expression::Expression;
-use crate::id::{ClassName, DatasetName, ModuleIndex, ModuleName, PipelineName, ProductName};
+use crate::id::{ClassName, DatasetName, ModuleIndex, ModuleName, PipelineName, ProductName, Attempt};
 use crate::product::{DataModel, Source};
 use crate::run::{Graph, Needs, Node, Retry, Rule, TriggerRule};
 
@@ -183,9 +183,9 @@ impl Pipeline {
 
     /// Bytes of memory that an attempt (counted from 1) of a module has: twice as much as the one before, up to what its class
     /// has. A slot has that much anyway, so that an attempt which ran out of memory is worth another while there is more.
-    pub fn memory(&self, module: &Module, attempt: u32) -> u64 {
+    pub fn memory(&self, module: &Module, attempt: Attempt) -> u64 {
         let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
-        let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
+        let doubled = 1_u64.checked_shl(attempt.0.saturating_sub(1)).unwrap_or(u64::MAX);
         module.memory.saturating_mul(doubled).min(most)
     }
 

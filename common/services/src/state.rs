@@ -29,7 +29,7 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation, Attempt};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};
@@ -90,7 +90,7 @@ pub struct Detail {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The attempt that this is about; 0 when it was settled without one.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker that ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
@@ -141,7 +141,7 @@ pub struct Change {
     /// published, wait and lease entries before the new ones are written.
     pub after: Star,
     /// Tasks whose message is to be published, with their attempt: they enter the outbox.
-    pub queue: Vec<(ModuleIndex, u32)>,
+    pub queue: Vec<(ModuleIndex, Attempt)>,
     /// Tasks that wait before their next try.
     pub wait: Vec<(ModuleIndex, Duration)>,
     /// What became known of tasks.
@@ -178,7 +178,7 @@ pub struct Ready {
     /// Which.
     pub task: Task,
     /// Which attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// Its class.
     pub class: ClassName,
 }
@@ -187,7 +187,7 @@ pub struct Ready {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
     /// Leases that ran out, with the attempt that they were on.
-    pub leases: Vec<(Task, u32)>,
+    pub leases: Vec<(Task, Attempt)>,
     /// Waits that are over.
     pub waits: Vec<Task>,
     /// Stars that are to be closed.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, names_in, paths, read_json, to_json};
-use domain::id::{Key, ModuleName, Quarter, RunId, StarId};
+use domain::id::{Key, ModuleName, Quarter, RunId, StarId, Attempt};
 use domain::outcome::Outcome;
 
 /// A task that failed for good.
@@ -21,7 +21,7 @@ pub struct FailureRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
     /// The attempt that was the last, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId, Generation};
+use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId, Generation, Attempt};
 
 /// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
 pub fn star(star: StarId) -> PathBuf {
@@ -67,7 +67,7 @@ pub fn failure(
     module: &ModuleName,
     key: Option<&Key>,
     run: RunId,
-    attempt: u32,
+    attempt: Attempt,
 ) -> PathBuf {
     let key = key.map_or_else(|| "nokey".to_owned(), ToString::to_string);
     failures(star, quarter).join(format!("{module}-{key}-{run}-{attempt}.json"))

@@ -11,7 +11,7 @@ use super::events::Disposition;
 use super::failures::FailureRecord;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
-use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence, Generation};
+use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence, Generation, Attempt};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::outcome::{Failure, FailureKind, Outcome};
 
@@ -277,7 +277,7 @@ fn batches_are_numbered_without_a_gap() {
 #[test]
 fn failures_of_a_star_are_listed_in_time() {
     let (_dir, store) = store();
-    let failure = |attempt: u32, key| FailureRecord {
+    let failure = |attempt: Attempt, key| FailureRecord {
         run: record(EventId::of("a", "1"), 1, 1).run,
         module: "MSAP3_04".parse().unwrap(),
         key,
@@ -289,11 +289,11 @@ fn failures_of_a_star_are_listed_in_time() {
             log_tail: "boom".to_owned(),
         }),
         worker: "host-1".to_owned(),
-        started: Timestamp::from_second(100 - i64::from(attempt)).unwrap(),
+        started: Timestamp::from_second(100 - i64::from(attempt.0)).unwrap(),
         millis: 5,
         log: String::new(),
     };
-    let (late, early) = (failure(1, None), failure(2, Some(Key::from_bytes([1; 32]))));
+    let (late, early) = (failure(Attempt(1), None), failure(Attempt(2), Some(Key::from_bytes([1; 32]))));
     assert_eq!(store.failures(star(1), quarter()).unwrap(), []);
     store.record_failure(star(1), quarter(), &late).unwrap();
     store.record_failure(star(1), quarter(), &early).unwrap();

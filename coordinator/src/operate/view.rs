@@ -7,7 +7,7 @@ mod star;
 
 use std::collections::BTreeMap;
 
-use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation};
+use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation, Attempt};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -155,7 +155,7 @@ pub struct TaskSummary {
     /// One line for people: why it is in this state.
     pub reason: String,
     /// The newest attempt, counted from 1; 0 when it never ran.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker that has it, or had it last.
     pub worker: Option<String>,
     /// When the newest attempt began.

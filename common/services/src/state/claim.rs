@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task};
+use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task, Attempt};
 use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};
@@ -18,7 +18,7 @@ pub struct ClaimRequest {
     /// The task.
     pub task: Task,
     /// The attempt in the task message.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The fence; asking again with the same one is granted again.
     pub nonce: Nonce,
     /// Who asks.
@@ -77,7 +77,7 @@ pub struct Lease {
     /// The task.
     pub task: Task,
     /// The attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The fence.
     pub nonce: Nonce,
 }

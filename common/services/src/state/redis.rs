@@ -41,7 +41,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
     State, StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, Attempt};
 use domain::run::{Row, Star};
 
 const EPOCH: &str = "sas:epoch";
@@ -282,7 +282,7 @@ impl State for RedisState {
         found.truncate(limit as usize);
         let ready = |(_, task, attempt, class): (f64, String, u32, String)| {
             let class = class.parse().map_err(|_| Odd(format!("class {class:?}")))?;
-            Ok(Ready { task: wire::task(&task)?, attempt, class })
+            Ok(Ready { task: wire::task(&task)?, attempt: Attempt(attempt), class })
         };
         found.into_iter().map(ready).collect::<Result<_, Odd>>().map_err(|odd| odd.of(run))
     }
@@ -290,7 +290,7 @@ impl State for RedisState {
     async fn published(&self, run: RunId, tasks: &[Ready]) -> Result<(), StateError> {
         let mut call = on(run, &scripts::PUBLISHED);
         for ready in tasks {
-            call.arg(ready.task.star.0).arg(ready.task.module.0).arg(ready.attempt).arg(ready.class.as_str());
+            call.arg(ready.task.star.0).arg(ready.task.module.0).arg(ready.attempt.0).arg(ready.class.as_str());
         }
         self.run_script::<u32>(run, Epoch::default(), &call).await?;
         Ok(())
@@ -304,7 +304,7 @@ impl State for RedisState {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
         let mut call = on(request.run, &scripts::CLAIM);
-        call.arg(request.epoch.0).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt);
+        call.arg(request.epoch.0).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt.0);
         call.arg(request.nonce.to_string()).arg(&request.worker);
         call.arg(wire::millis(request.lease)).arg(Phase::Active.to_string());
         for module in &request.upstream {

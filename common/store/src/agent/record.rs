@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation};
+use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation, Attempt};
 use domain::outcome::Outcome;
 
 /// A product as manifests list it.
@@ -94,7 +94,7 @@ pub struct Provenance {
     /// The run's horizon.
     pub horizon: Sequence,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The image as the pipeline names it.
     pub image: String,
     /// What the name stood for.
@@ -196,7 +196,7 @@ pub struct ModuleEntry {
     /// How it ended, where more is known than the state.
     pub outcome: Option<Outcome>,
     /// The newest attempt; 0 when it never ran.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker of the newest attempt.
     pub worker: Option<String>,
     /// When the newest attempt began.

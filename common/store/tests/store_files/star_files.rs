@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::id::{EventId, Key, RunId, Sequence, Generation};
+use domain::id::{EventId, Key, RunId, Sequence, Generation, Attempt};
 use domain::outcome::{Outcome, Skip, Success};
 use jiff::Timestamp;
 use store::agent::{
@@ -43,7 +43,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1.4.0".to_owned(),
         horizon: Sequence(1),
-        attempt: 2,
+        attempt: Attempt(2),
         image: "sas/msap3_04:2.1".to_owned(),
         image_identity: "sha256:abc".to_owned(),
         command: vec!["peakbag".to_owned()],
@@ -105,7 +105,7 @@ fn module(word: &str, outcome: Option<Outcome>) -> ModuleEntry {
         group: "MSAP3".to_owned(),
         state: word.to_owned(),
         outcome,
-        attempt: 2,
+        attempt: Attempt(2),
         worker: Some("host-1".to_owned()),
         started: Some(Timestamp::UNIX_EPOCH),
         millis: 12,
@@ -118,7 +118,7 @@ fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Succes
     let skipped = ModuleEntry {
         module: "MSAP5_12".parse().unwrap(),
         group: "MSAP5".to_owned(),
-        attempt: 0,
+        attempt: Attempt(0),
         worker: None,
         started: None,
         ..module("skipped", Some(Outcome::Skipped(skip)))

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence, Generation};
+use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence, Generation, Attempt};
 use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;
@@ -68,7 +68,7 @@ pub(crate) fn detail(worker: &str) -> Detail {
         Success { key: Key::from_bytes([9; 32]), products: products.into(), reused: false, nondeterministic: false };
     Detail {
         outcome: Outcome::Succeeded(success),
-        attempt: 1,
+        attempt: Attempt(1),
         worker: Some(worker.to_owned()),
         started: Some("2026-02-03T04:05:06Z".parse().expect("a valid time")),
         millis: 1234,
@@ -127,8 +127,8 @@ impl Fixture {
         Change {
             star: StarIndex(star),
             expected: self.fresh(),
-            after: Self::with_cell(&fresh, 0, Cell::queued(1)),
-            queue: vec![(ModuleIndex(0), 1)],
+            after: Self::with_cell(&fresh, 0, Cell::queued(Attempt(1))),
+            queue: vec![(ModuleIndex(0), Attempt(1))],
             admission: Some(admission()),
             ..Change::default()
         }
@@ -142,9 +142,9 @@ impl Fixture {
     /// The change that queues a task's next attempt, lost to the platform.
     pub(crate) async fn next_attempt(&self, star: u32, module: u8) -> Result<Change> {
         let now = self.star(star).await?;
-        let attempt = now.attempt(ModuleIndex(module)) + 1;
+        let attempt = now.attempt(ModuleIndex(module)).next();
         let mut after = Self::with_cell(&now, module, Cell::queued(attempt));
-        after.tries.insert(ModuleIndex(module), Tries { attempt, science: 0, platform: attempt - 1 });
+        after.tries.insert(ModuleIndex(module), Tries { attempt, science: 0, platform: attempt.0 - 1 });
         Ok(Change {
             star: StarIndex(star),
             expected: now.row,
@@ -188,7 +188,7 @@ impl Fixture {
             run: self.run,
             epoch: EPOCH,
             task,
-            attempt,
+            attempt: Attempt(attempt),
             nonce,
             worker: "worker 1 of host".to_owned(),
             lease: LEASE,

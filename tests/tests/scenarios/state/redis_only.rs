@@ -1,5 +1,6 @@
 //! What only Redis can do wrong: be set up badly, be away, be killed, be asked for too much memory.
 
+use domain::id::Attempt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +52,7 @@ async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
         let error = f.state.load(f.run, &[StarIndex(0)]).await.unwrap_err();
         assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
         redis.restart()?;
-        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(1), "the first call after it connects anew");
+        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)), "the first call after it connects anew");
     }
     f.granted(task(0, 0), 1).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);
@@ -145,7 +146,7 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
         let settled = |star: u32| {
             let mut after = after.clone();
             if star.is_multiple_of(20) {
-                after.tries.insert(ModuleIndex(7), Tries { attempt: 2, science: 1, platform: 0 });
+                after.tries.insert(ModuleIndex(7), Tries { attempt: Attempt(2), science: 1, platform: 0 });
             }
             Change {
                 star: StarIndex(star),

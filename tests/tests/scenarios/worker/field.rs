@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task, Epoch};
+use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task, Epoch, Attempt};
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
     to_json,
@@ -244,7 +244,7 @@ impl Field {
     }
 
     /// Publishes the message of a task.
-    pub(crate) async fn publish(&self, module: ModuleIndex, attempt: u32) {
+    pub(crate) async fn publish(&self, module: ModuleIndex, attempt: Attempt) {
         let task = Task { star: StarIndex(0), module };
         let message = TaskMessage { v: WIRE_VERSION, epoch: Epoch(1), run: self.run, task, name: self.star, attempt };
         let queue = QueueName::Tasks(self.pipeline.module(module).class.clone());

@@ -86,7 +86,7 @@ impl RedisState {
         let mut call = on(run, &scripts::RENEW);
         call.arg(wire::millis(lease));
         for lease in leases {
-            call.arg(wire::task_text(lease.task)).arg(lease.attempt).arg(lease.nonce.to_string());
+            call.arg(wire::task_text(lease.task)).arg(lease.attempt.0).arg(lease.nonce.to_string());
         }
         match self.run_script::<Vec<u32>>(run, Epoch::default(), &call).await {
             Ok(renewed) => Ok(renewed.into_iter().map(|renewed| renewed == 1).collect()),

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{
     Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
 };
-use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch};
+use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch, Attempt};
 use domain::run::{Row, Star, TaskState, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
@@ -95,7 +95,7 @@ fn parse_tries(text: &str) -> Option<BTreeMap<ModuleIndex, Tries>> {
         let mut numbers = entry.split(':');
         let module = ModuleIndex(numbers.next()?.parse().ok()?);
         let mut count = || numbers.next()?.parse().ok();
-        Some((module, Tries { attempt: count()?, science: count()?, platform: count()? }))
+        Some((module, Tries { attempt: Attempt(count()?), science: count()?, platform: count()? }))
     };
     text.split_whitespace().map(one).collect()
 }
@@ -165,7 +165,7 @@ pub(super) fn task_text(task: Task) -> String {
 }
 
 /// Attempt and worker of a lease, `attempt nonce worker`.
-pub(super) fn lease(text: &str) -> Result<(u32, &str), Odd> {
+pub(super) fn lease(text: &str) -> Result<(Attempt, &str), Odd> {
     let parse = || {
         let mut parts = text.splitn(3, ' ');
         let attempt = parts.next()?.parse().ok()?;
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn tries_round_trip() {
         let tries = BTreeMap::from([
-            (ModuleIndex(3), Tries { attempt: 17, science: 1, platform: 11 }),
-            (ModuleIndex(30), Tries { attempt: 2, science: 0, platform: 1 }),
+            (ModuleIndex(3), Tries { attempt: Attempt(17), science: 1, platform: 11 }),
+            (ModuleIndex(30), Tries { attempt: Attempt(2), science: 0, platform: 1 }),
         ]);
         assert_eq!(parse_tries(&tries_text(&tries)), Some(tries));
         assert_eq!(parse_tries(""), Some(BTreeMap::new()));

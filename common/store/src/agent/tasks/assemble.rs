@@ -150,7 +150,7 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
         group.set_text("outcome", outcome.word())?;
         group.set_text("reason", &outcome.to_string())?;
     }
-    group.set_int("attempt", module.attempt.into())?;
+    group.set_int("attempt", module.attempt.0.into())?;
     if let Some(worker) = &module.worker {
         group.set_text("worker", worker)?;
     }

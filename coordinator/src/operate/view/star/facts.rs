@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{ModuleIndex, Generation};
+use domain::id::{ModuleIndex, Generation, Attempt};
 use domain::outcome::{Outcome, Skip};
 use domain::run::Row;
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ pub(super) struct StarFacts {
 #[derive(Default)]
 pub(super) struct TaskFacts {
     pub(super) outcome: Option<Outcome>,
-    pub(super) attempt: u32,
+    pub(super) attempt: Attempt,
     pub(super) worker: Option<String>,
     pub(super) running: bool,
     pub(super) started: Option<Timestamp>,

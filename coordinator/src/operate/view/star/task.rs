@@ -87,7 +87,7 @@ impl StarFacts {
             TaskState::Queued => {
                 format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)
             }
-            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt + 1),
+            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt.next()),
             TaskState::Cancelled => "an operator cancelled the run".to_owned(),
             TaskState::Superseded => "a newer run took the star over".to_owned(),
             state @ (TaskState::Succeeded
@@ -103,6 +103,7 @@ impl StarFacts {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::Attempt;
     use domain::pipeline;
     use domain::run::{Cell, Row};
 
@@ -118,7 +119,7 @@ mod tests {
         let pipeline = pipeline::load("p.toml", PIPELINE, None).unwrap();
         let mut facts = StarFacts { row: Row::fresh(2), ..StarFacts::default() };
         facts.row.set(ModuleIndex(0), Cell { state, ..facts.row.cell(ModuleIndex(0)) });
-        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: 2, ..TaskFacts::default() });
+        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: Attempt(2), ..TaskFacts::default() });
         change(&mut facts);
         assert_eq!([0, 1].map(|module| facts.task(&pipeline, ModuleIndex(module)).reason), expected, "{state}");
     }
