@@ -97,7 +97,7 @@ impl Config {
             worker: format!("sas-{}", std::process::id()),
             host: self.worker.host(),
             store: store.root().to_owned(),
-            scratch: store.at("scratch"),
+            scratch: store.at(store::paths::scratch()),
         };
         DockerRunner::connect(self.docker.clone(), owner).await
     }
@@ -136,7 +136,7 @@ const HARMLESS: [&str; 7] = ["shared", "stars", "events", "runs", "control", "sc
 /// The store in a directory; both are made when they are not there. A directory with other things in it stays as it is.
 pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
     std::fs::create_dir_all(root).with_context(|| format!("failed to make directory `{}`", root.display()))?;
-    if !root.join("store.json").exists() {
+    if !root.join(store::paths::STORE_FILE).exists() {
         let listed = root.read_dir().with_context(|| format!("failed to list `{}`", root.display()))?;
         for entry in listed {
             let name = entry?.file_name();

@@ -47,7 +47,7 @@ pub async fn connect_runner(
                 worker: name.to_owned(),
                 host: config.host(),
                 store: store.root().to_owned(),
-                scratch: store.at("scratch"),
+                scratch: store.at(store::paths::scratch()),
             };
             let scratch = owner.scratch.clone();
             let runner = DockerRunner::connect(docker.clone(), owner).await?;

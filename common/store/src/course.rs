@@ -31,7 +31,7 @@ impl Course {
     /// Reads it; `None` when no such run was ever accepted. Blocks on the disk.
     pub fn read(store: &Store, run: RunId) -> Result<Option<Self>, StoreError> {
         let Some(mut record) = store.run(run)? else { return Ok(None) };
-        let path = store.at(paths::run(run)).join("pipeline.toml");
+        let path = store.at(paths::definition(run));
         let pipeline = record
             .load_pipeline()
             .map_err(|mistakes| StoreError::Damaged { path: path.clone(), reason: mistakes.to_string() })?;

@@ -61,8 +61,8 @@ impl Store {
     /// Stars by the quarters of which data of them were delivered, sorted.
     pub fn known_stars(&self) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
         let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
-        for shard in names_in(&self.at("stars"))? {
-            for name in names_in(&self.at("stars").join(shard))? {
+        for shard in names_in(&self.at(paths::stars()))? {
+            for name in names_in(&self.at(paths::stars().join(shard)))? {
                 let Ok(star) = name.parse::<StarId>() else { continue };
                 for quarter in self.quarters_of(star)? {
                     quarters.entry(quarter).or_default().push(star);

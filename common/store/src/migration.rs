@@ -31,7 +31,7 @@ pub struct BroughtForward {
 /// Brings the store in `root` to [`STORE_FORMAT`]; `None` when it has it, has a newer one, or there is no store.
 pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> {
     let Ok(root) = root.canonicalize() else { return Ok(None) };
-    let Ok(Some(file)) = read_json::<StoreFile>(&root.join("store.json")) else { return Ok(None) };
+    let Ok(Some(file)) = read_json::<StoreFile>(&root.join(paths::STORE_FILE)) else { return Ok(None) };
     if file.format >= STORE_FORMAT {
         return Ok(None);
     }
@@ -46,7 +46,7 @@ pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> 
     store.mark_pending_events()?;
     done.runs = store.index_all_runs()?;
     let now = Unfinished::write(&store.beside(), &to_json(&StoreFile { format: STORE_FORMAT, ..file }))?;
-    durable::replace(&now.0, &store.at("store.json"), &store.beside())?;
+    durable::replace(&now.0, &store.at(paths::STORE_FILE), &store.beside())?;
     Ok(Some(done))
 }
 

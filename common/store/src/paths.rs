@@ -8,10 +8,23 @@ use sha2::{Digest as _, Sha256};
 
 use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId, Generation, Attempt};
 
+/// Says that the directory is a store, and of which format.
+pub const STORE_FILE: &str = "store.json";
+
+/// What is not finished yet, of every process in a folder of its own.
+pub fn scratch() -> PathBuf {
+    PathBuf::from("scratch")
+}
+
+/// Where stars are.
+pub fn stars() -> PathBuf {
+    PathBuf::from("stars")
+}
+
 /// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
 pub fn star(star: StarId) -> PathBuf {
     let shard = hex::encode(&star.as_bytes()[..1]);
-    Path::new("stars").join(shard).join(star.to_string())
+    stars().join(shard).join(star.to_string())
 }
 
 /// The folder of a star's quarter.
@@ -93,14 +106,19 @@ pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join(format!("{star}.h5"))
 }
 
+/// Where events are.
+pub fn events() -> PathBuf {
+    PathBuf::from("events")
+}
+
 /// What an event said, and its sequence number.
 pub fn event(event: EventId) -> PathBuf {
-    Path::new("events").join(format!("{event}.json"))
+    events().join(format!("{event}.json"))
 }
 
 /// What became of an event.
 pub fn event_dispositions(event: EventId) -> PathBuf {
-    Path::new("events").join(format!("{event}.dispositions.json"))
+    events().join(format!("{event}.dispositions.json"))
 }
 
 /// Where a mark is of every event whose acceptance is under way.
@@ -139,6 +157,16 @@ pub fn sequence_shard(shard: u64) -> PathBuf {
 /// The mark that a sequence number was given.
 pub fn sequence(number: Sequence) -> PathBuf {
     sequence_shard(number.0 / SEQUENCE_SHARD).join(number.to_string())
+}
+
+/// Where the lists of stars are that events of many stars name.
+pub fn star_lists() -> PathBuf {
+    PathBuf::from("control/lists")
+}
+
+/// A list of stars as an event names it.
+pub fn name_of_star_list(name: &str) -> String {
+    format!("control/lists/{name}.txt")
 }
 
 /// Where runs are.
@@ -196,6 +224,16 @@ pub fn whole(folder: &Path) -> PathBuf {
     folder.join("whole")
 }
 
+/// Where a mark is of every run that somebody decided something about.
+pub fn nudges() -> PathBuf {
+    PathBuf::from("control/nudges")
+}
+
+/// The mark of a run that somebody decided something about.
+pub fn nudge(run: RunId) -> PathBuf {
+    nudges().join(run.to_string())
+}
+
 /// Where a mark is of every run that goes on.
 pub fn open_runs() -> PathBuf {
     PathBuf::from("control/open")
@@ -211,9 +249,14 @@ pub fn run_index() -> PathBuf {
     PathBuf::from("control/index")
 }
 
+/// Decisions about holding modules of any pipeline.
+pub fn all_holds() -> PathBuf {
+    PathBuf::from("control/holds")
+}
+
 /// Decisions about holding modules of a pipeline.
 pub fn holds(pipeline: &PipelineName) -> PathBuf {
-    Path::new("control/holds").join(pipeline.as_str())
+    all_holds().join(pipeline.as_str())
 }
 
 /// Decisions about holding one module.

@@ -79,9 +79,9 @@ pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission
 
 /// What is on record of a module.
 fn entry(view: &StarView, index: ModuleIndex, module: &Module) -> ModuleEntry {
-    let state = view.star.row.cell(index).state.to_string();
+    let state = view.star.row.cell(index).state;
     // What is known may be of a try before the one that counts.
-    let detail = view.details.get(&index).filter(|detail| detail.outcome.word() == state);
+    let detail = view.details.get(&index).filter(|detail| detail.outcome.state() == state);
     ModuleEntry {
         module: module.name.clone(),
         group: module.group.clone(),

@@ -22,7 +22,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
 
 /// The modules of a crate from the lowest floor to the highest.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("domain", &["id", "outcome", "product", "run", "expression", "message", "pipeline", "contract"]),
+    ("domain", &["id", "product", "run", "outcome", "expression", "message", "pipeline", "contract"]),
     (
         "coordinator",
         &[

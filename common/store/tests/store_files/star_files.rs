@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::id::{EventId, Key, RunId, Sequence, Generation, Attempt};
+use domain::run::TaskState;
 use domain::outcome::{Outcome, Skip, Success};
 use jiff::Timestamp;
 use store::agent::{
@@ -99,11 +100,11 @@ async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest 
     manifest
 }
 
-fn module(word: &str, outcome: Option<Outcome>) -> ModuleEntry {
+fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
     ModuleEntry {
         module: "MSAP3_04".parse().unwrap(),
         group: "MSAP3".to_owned(),
-        state: word.to_owned(),
+        state,
         outcome,
         attempt: Attempt(2),
         worker: Some("host-1".to_owned()),
@@ -121,7 +122,7 @@ fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Succes
         attempt: Attempt(0),
         worker: None,
         started: None,
-        ..module("skipped", Some(Outcome::Skipped(skip)))
+        ..module(TaskState::Skipped, Some(Outcome::Skipped(skip)))
     };
     Assemble {
         dest: dest.to_owned(),
@@ -129,7 +130,7 @@ fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Succes
         star: star(),
         quarter: quarter(3),
         externals: bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(),
-        modules: vec![module("succeeded", Some(Outcome::Succeeded(success))), skipped],
+        modules: vec![module(TaskState::Succeeded, Some(Outcome::Succeeded(success))), skipped],
         generation: GenerationInfo {
             number: generation,
             run: run(),

@@ -30,7 +30,7 @@ impl StarFacts {
         };
         // What is known of a settled task may be of a try before it was opened again.
         let outcome =
-            known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.word() == state.to_string());
+            known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.state() == state);
         TaskSummary {
             module: definition.name.clone(),
             group: definition.group.clone(),
