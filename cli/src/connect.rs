@@ -1,5 +1,6 @@
 //! From configuration to the parts that a command talks to, each only where it is needed.
 
+use domain::id::WorkerName;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ impl Config {
     /// The container engine of this host.
     pub(crate) async fn docker(&self, store: &Store) -> Result<DockerRunner, RunnerError> {
         let owner = Owner {
-            worker: format!("sas-{}", std::process::id()),
+            worker: here(),
             host: self.worker.host(),
             store: store.root().to_owned(),
             scratch: store.at(store::paths::scratch()),
@@ -104,7 +105,7 @@ impl Config {
 
     /// What runs modules on this host, as workers are told to.
     pub(crate) async fn runner(&self, store: &Store) -> Result<SharedRunner, RunnerError> {
-        connect_runner(&self.worker, &self.docker, store, &format!("sas-{}", std::process::id())).await
+        connect_runner(&self.worker, &self.docker, store, &here()).await
     }
 
     /// Where RabbitMQ is.
@@ -149,4 +150,9 @@ pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
         }
     }
     Ok(Store::init(root)?)
+}
+
+/// What this process is called where workers are named.
+fn here() -> WorkerName {
+    format!("sas-{}", std::process::id()).parse().expect("a number is printable")
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use coordinator::operate::OperateError;
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use domain::id::{ModuleName, RunId, StarId, Attempt};
+use domain::id::{ModuleName, RunId, StarId, Attempt, WorkerName};
 
 use crate::connect::Site;
 use crate::installation::Configured;
@@ -91,7 +91,7 @@ fn explain(star: &StarSummary) -> String {
             text += &format!("\n  waits for  {}", names.join(", "));
         }
         if task.attempt > Attempt(0) {
-            let worker = task.worker.as_deref().unwrap_or("-");
+            let worker = task.worker.as_ref().map(WorkerName::as_str).unwrap_or("-");
             text += &format!("\n  attempt    {} on {worker}, {:.1} s", task.attempt, task.millis as f64 / 1e3);
         }
         if let Some(started) = task.started {

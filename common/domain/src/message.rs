@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task, Attempt};
+use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task, Attempt, WorkerName};
 use crate::outcome::Outcome;
 
 /// The version of task messages and completions that this code writes and reads.
@@ -173,7 +173,7 @@ pub struct Completion {
     /// The nonce of the claim.
     pub nonce: Nonce,
     /// The worker that ran it.
-    pub worker: String,
+    pub worker: WorkerName,
     /// When it began (RFC 3339).
     pub started: jiff::Timestamp,
     /// How long it took, from claim to commit, in milliseconds.
@@ -284,7 +284,7 @@ mod tests {
             task: Task { star: crate::id::StarIndex(3), module: crate::id::ModuleIndex(2) },
             attempt: Attempt(1),
             nonce: Nonce::random(),
-            worker: "host-1".to_owned(),
+            worker: "host-1".parse().unwrap(),
             started: jiff::Timestamp::UNIX_EPOCH,
             millis: 12,
             result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),

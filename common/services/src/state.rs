@@ -29,7 +29,7 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation, Attempt};
+use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation, Attempt, WorkerName};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};
@@ -93,7 +93,7 @@ pub struct Detail {
     pub attempt: Attempt,
     /// The worker that ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
@@ -198,7 +198,7 @@ pub struct Due {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its name, unique to the process.
-    pub worker: String,
+    pub worker: WorkerName,
     /// Its slots per class.
     pub slots: BTreeMap<ClassName, u32>,
     /// How many attempts it runs now.
@@ -217,7 +217,7 @@ pub struct StarView {
     /// What was fixed at admission.
     pub admission: Option<Admission>,
     /// Tasks with a live lease, and the worker that holds it.
-    pub running: BTreeMap<ModuleIndex, String>,
+    pub running: BTreeMap<ModuleIndex, WorkerName>,
 }
 
 /// How many tasks of each module are in each state; states with none are left out.
@@ -355,7 +355,7 @@ pub trait State: Send + Sync {
     /// Shows a worker, for as long as `lives`.
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;
     /// Takes a worker that ends off the list.
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError>;
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError>;
     /// Workers that live.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
     /// The first stars that are admitted and not closed, in their order.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, names_in, paths, read_json, to_json};
-use domain::id::{Key, ModuleName, Quarter, RunId, StarId, Attempt};
+use domain::id::{Key, ModuleName, Quarter, RunId, StarId, Attempt, WorkerName};
 use domain::outcome::Outcome;
 
 /// A task that failed for good.
@@ -26,7 +26,7 @@ pub struct FailureRecord {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The worker that ran it.
-    pub worker: String,
+    pub worker: WorkerName,
     /// When the attempt began.
     pub started: Timestamp,
     /// How long it took, in milliseconds.

@@ -288,7 +288,7 @@ fn failures_of_a_star_are_listed_in_time() {
             exit_code: Some(3),
             log_tail: "boom".to_owned(),
         }),
-        worker: "host-1".to_owned(),
+        worker: "host-1".parse().unwrap(),
         started: Timestamp::from_second(100 - i64::from(attempt.0)).unwrap(),
         millis: 5,
         log: String::new(),

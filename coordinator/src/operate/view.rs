@@ -7,7 +7,7 @@ mod star;
 
 use std::collections::BTreeMap;
 
-use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation, Attempt};
+use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation, Attempt, WorkerName};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -157,7 +157,7 @@ pub struct TaskSummary {
     /// The newest attempt, counted from 1; 0 when it never ran.
     pub attempt: Attempt,
     /// The worker that has it, or had it last.
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the newest attempt began.
     pub started: Option<Timestamp>,
     /// How long it took, in milliseconds.

@@ -290,13 +290,13 @@ async fn runs_are_listed_with_what_changed(f: Fixture) -> Result<()> {
 
 async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
     let worker = |name: &str, running| WorkerInfo {
-        worker: name.to_owned(),
+        worker: name.parse().expect("a worker name"),
         slots: [(class(DEFAULT), 2)].into(),
         running,
         seen: "2026-01-01T00:00:00Z".parse().expect("a valid time"),
     };
     let names = async || -> Result<Vec<String>> {
-        Ok(f.state.workers().await?.into_iter().map(|worker| worker.worker).collect())
+        Ok(f.state.workers().await?.into_iter().map(|worker| worker.worker.to_string()).collect())
     };
     assert!(names().await?.is_empty());
     f.state.show_worker(&worker("b", 0), LEASE).await?;
@@ -308,8 +308,8 @@ async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
         names().await.is_ok_and(|names| names == ["a", "b"])
     })
     .await?;
-    f.state.forget_worker("a").await?;
-    f.state.forget_worker("a").await?;
+    f.state.forget_worker(&"a".parse()?).await?;
+    f.state.forget_worker(&"a".parse()?).await?;
     assert_eq!(names().await?, ["b"]);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Nonce, StarId, Task, Attempt};
+use domain::id::{Nonce, StarId, Task, Attempt, WorkerName};
 use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
@@ -23,7 +23,7 @@ pub(crate) struct Desk {
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
     pub(crate) folder: PathBuf,
     pub(crate) bounds: Bounds,
-    pub(crate) worker: String,
+    pub(crate) worker: WorkerName,
     pub(crate) host: String,
 }
 

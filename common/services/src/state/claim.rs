@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task, Attempt};
+use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task, Attempt, WorkerName};
 use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};
@@ -22,7 +22,7 @@ pub struct ClaimRequest {
     /// The fence; asking again with the same one is granted again.
     pub nonce: Nonce,
     /// Who asks.
-    pub worker: String,
+    pub worker: WorkerName,
     /// How long the lease lives without renewal.
     pub lease: Duration,
     /// Modules whose details come with the grant: the task's upstream.

@@ -16,7 +16,7 @@ use super::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, RunView, StarView, State,
     StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, WorkerName};
 use domain::run::{Row, Star};
 
 /// The state in this process; clones are the same state.
@@ -30,7 +30,7 @@ struct Core {
     epoch: Epoch,
     runs: BTreeMap<RunId, Run>,
     /// Workers, and until when they are shown.
-    workers: BTreeMap<String, (WorkerInfo, Instant)>,
+    workers: BTreeMap<WorkerName, (WorkerInfo, Instant)>,
 }
 
 impl MemoryState {
@@ -183,7 +183,7 @@ impl State for MemoryState {
         Ok(())
     }
 
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError> {
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError> {
         self.lock().workers.remove(worker);
         Ok(())
     }

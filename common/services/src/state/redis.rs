@@ -41,7 +41,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
     State, StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, Attempt};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, Attempt, WorkerName};
 use domain::run::{Row, Star};
 
 const EPOCH: &str = "sas:epoch";
@@ -305,7 +305,7 @@ impl State for RedisState {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
         let mut call = on(request.run, &scripts::CLAIM);
         call.arg(request.epoch.0).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt.0);
-        call.arg(request.nonce.to_string()).arg(&request.worker);
+        call.arg(request.nonce.to_string()).arg(request.worker.as_str());
         call.arg(wire::millis(request.lease)).arg(Phase::Active.to_string());
         for module in &request.upstream {
             call.arg(module.0);
@@ -340,15 +340,15 @@ impl State for RedisState {
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
         let mut set = redis::cmd("SET");
-        set.arg(worker_key(&worker.worker)).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
+        set.arg(worker_key(worker.worker.as_str())).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
         self.command::<()>(&set).await?;
-        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(&worker.worker)).await?;
+        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(worker.worker.as_str())).await?;
         Ok(())
     }
 
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError> {
-        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker))).await?;
-        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker)).await?;
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError> {
+        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker.as_str()))).await?;
+        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker.as_str())).await?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation, Attempt};
+use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation, Attempt, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::run::TaskState;
 
@@ -113,7 +113,7 @@ pub struct Provenance {
     /// Values that its expressions read, by expression.
     pub expressions: BTreeMap<String, serde_json::Value>,
     /// The worker's name.
-    pub worker: String,
+    pub worker: WorkerName,
     /// The host.
     pub host: String,
     /// When the attempt began.
@@ -199,7 +199,7 @@ pub struct ModuleEntry {
     /// The newest attempt; 0 when it never ran.
     pub attempt: Attempt,
     /// The worker of the newest attempt.
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the newest attempt began.
     pub started: Option<Timestamp>,
     /// How long it took, in milliseconds.

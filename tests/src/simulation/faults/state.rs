@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, SharedState, StarView, State,
@@ -115,7 +115,7 @@ delegate! {
     republish(run: RunId, class: &ClassName, age: Duration, limit: u32) -> u32;
     due(run: RunId, limit: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
-    forget_worker(worker: &str) -> ();
+    forget_worker(worker: &WorkerName) -> ();
     workers() -> Vec<WorkerInfo>;
     in_flight(run: RunId, limit: u32) -> Vec<StarIndex>;
 }

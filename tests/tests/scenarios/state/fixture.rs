@@ -69,7 +69,7 @@ pub(crate) fn detail(worker: &str) -> Detail {
     Detail {
         outcome: Outcome::Succeeded(success),
         attempt: Attempt(1),
-        worker: Some(worker.to_owned()),
+        worker: Some(worker.parse().expect("a worker name")),
         started: Some("2026-02-03T04:05:06Z".parse().expect("a valid time")),
         millis: 1234,
     }
@@ -190,7 +190,7 @@ impl Fixture {
             task,
             attempt: Attempt(attempt),
             nonce,
-            worker: "worker 1 of host".to_owned(),
+            worker: "worker 1 of host".parse().expect("a worker name"),
             lease: LEASE,
             upstream: Vec::new(),
         }

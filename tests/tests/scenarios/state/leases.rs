@@ -22,7 +22,7 @@ pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_agai
     let view = f.view().await?;
     assert_eq!((view.ready[&class(DEFAULT)], view.running), (0, 2));
     let running = f.state.star(f.run, StarIndex(0)).await?.running;
-    assert_eq!(running, [(ModuleIndex(0), "worker 1 of host".to_owned())].into());
+    assert_eq!(running, [(ModuleIndex(0), "worker 1 of host".parse()?)].into());
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task, Epoch, Attempt};
+use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task, Epoch, Attempt, WorkerName};
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
     to_json,
@@ -55,7 +55,7 @@ pub(crate) struct Field {
 
 /// A worker that runs in this process.
 pub(crate) struct Running {
-    pub(crate) name: String,
+    pub(crate) name: WorkerName,
     shutdown: CancellationToken,
     work: JoinHandle<anyhow::Result<()>>,
 }
@@ -168,7 +168,7 @@ impl Field {
             ..WorkerConfig::default()
         };
         change(&mut config);
-        let name = unique_name("here");
+        let name = unique_name("here").unwrap();
         let runner = connect_runner(&config, &DockerConfig::default(), &self.store, &name).await.unwrap();
         let shutdown = CancellationToken::new();
         let parts = Parts {
@@ -275,7 +275,7 @@ impl Field {
 
     /// Everything in a slot's directory of a worker; empty when no attempt is under way.
     pub(crate) fn attempts(&self, worker: &Running) -> Vec<PathBuf> {
-        let slot = self.store.at("scratch").join(&worker.name).join("default-0");
+        let slot = self.store.at("scratch").join(worker.name.as_str()).join("default-0");
         let Ok(entries) = std::fs::read_dir(slot) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()
     }

@@ -11,7 +11,7 @@ use crate::state::{
     Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, Counts, CursorMove, Detail, Due, Grant, Lease, Phase,
     Ready, Refusal, RunInfo, RunView, StarView, StateError, Written,
 };
-use domain::id::{ClassName, ModuleIndex, Nonce, StarIndex, Task, Attempt};
+use domain::id::{ClassName, ModuleIndex, Nonce, StarIndex, Task, Attempt, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
 
 /// A run and everything that the state knows of it.
@@ -47,7 +47,7 @@ struct InFlight {
 struct Held {
     attempt: Attempt,
     nonce: Nonce,
-    worker: String,
+    worker: WorkerName,
     until: Instant,
 }
 

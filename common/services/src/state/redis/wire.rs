@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{
     Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
 };
-use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch, Attempt};
+use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch, Attempt, WorkerName};
 use domain::run::{Row, Star, TaskState, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
@@ -145,7 +145,7 @@ pub(super) fn star_view(
         }
     }
     for (module, text) in running {
-        view.running.insert(ModuleIndex(*module), lease(text)?.1.to_owned());
+        view.running.insert(ModuleIndex(*module), lease(text)?.1);
     }
     Ok(view)
 }
@@ -165,11 +165,11 @@ pub(super) fn task_text(task: Task) -> String {
 }
 
 /// Attempt and worker of a lease, `attempt nonce worker`.
-pub(super) fn lease(text: &str) -> Result<(Attempt, &str), Odd> {
+pub(super) fn lease(text: &str) -> Result<(Attempt, WorkerName), Odd> {
     let parse = || {
         let mut parts = text.splitn(3, ' ');
         let attempt = parts.next()?.parse().ok()?;
-        Some((attempt, parts.nth(1)?))
+        Some((attempt, parts.nth(1)?.parse().ok()?))
     };
     parse().ok_or_else(|| Odd(format!("lease {text:?}")))
 }

@@ -152,7 +152,7 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
     }
     group.set_int("attempt", module.attempt.0.into())?;
     if let Some(worker) = &module.worker {
-        group.set_text("worker", worker)?;
+        group.set_text("worker", worker.as_str())?;
     }
     if let Some(started) = module.started {
         group.set_text("started", &started.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{ModuleIndex, Generation, Attempt};
+use domain::id::{ModuleIndex, Generation, Attempt, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::run::Row;
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ pub(super) struct StarFacts {
 pub(super) struct TaskFacts {
     pub(super) outcome: Option<Outcome>,
     pub(super) attempt: Attempt,
-    pub(super) worker: Option<String>,
+    pub(super) worker: Option<WorkerName>,
     pub(super) running: bool,
     pub(super) started: Option<Timestamp>,
     pub(super) millis: u64,

@@ -1,6 +1,6 @@
 //! A task of a star as it is shown, and why it is as it is. Pure.
 
-use domain::id::ModuleIndex;
+use domain::id::{ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
@@ -75,7 +75,7 @@ impl StarFacts {
                 format!("waits for {}", names.join(", "))
             }
             TaskState::Queued if known.running => {
-                let worker = known.worker.as_deref().unwrap_or("a worker");
+                let worker = known.worker.as_ref().map(WorkerName::as_str).unwrap_or("a worker");
                 format!("attempt {} runs on {worker}{before}", known.attempt)
             }
             TaskState::Queued if self.held.contains(&module) => {
