@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{StarIndex, Task, Attempt};
+use domain::id::{Attempt, StarIndex, Task};
 use domain::run::{Event, Star};
 use services::state::{Admission, Change, StateError, Written};
 use store::Store;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use closings::Settled;
 pub(crate) use closings::{Closings, write_lines};
 use domain::error::chain;
-use domain::id::{ModuleIndex, RunId, StarIndex, Generation};
+use domain::id::{Generation, ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
 pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
-use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex, Sequence, Generation};
+use domain::id::{EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;

@@ -2,7 +2,7 @@
 //!
 //! All of it is Python of `deploy/modules/light`, run as a process of this machine.
 
-use domain::id::{Generation, Attempt};
+use domain::id::{Attempt, Generation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task, Attempt, WorkerName};
+use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, WorkerName};
 use domain::message::{TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
 use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};

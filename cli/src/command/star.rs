@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use coordinator::operate::OperateError;
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use domain::id::{ModuleName, RunId, StarId, Attempt, WorkerName};
+use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
 
 use crate::connect::Site;
 use crate::installation::Configured;

@@ -9,7 +9,9 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DatasetName, Epoch, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task, Attempt, WorkerName};
+use crate::id::{
+    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, WorkerName,
+};
 use crate::outcome::Outcome;
 
 /// The version of task messages and completions that this code writes and reads.
@@ -76,7 +78,7 @@ pub struct Start {
     pub version: Option<String>,
     /// Only the modules of this group, and what they need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
 }
 
 /// Which stars an event is about: exactly one of `stars` and `stars_file`.

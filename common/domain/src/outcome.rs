@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Digest, Key, ProductName};
+use crate::id::{Digest, GroupName, Key, ProductName};
 use crate::run::TaskState;
 
 /// How an attempt ended.
@@ -75,7 +75,7 @@ pub enum Skip {
     /// The run is limited to a group that can do without it.
     NotOfGroup {
         /// The group.
-        group: String,
+        group: GroupName,
     },
 }
 

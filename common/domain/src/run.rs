@@ -20,7 +20,7 @@ pub use row::{Cell, Row, TaskState};
 pub use rule::{Cause, Decision, Needs, Rule, TriggerRule, decide};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ModuleIndex, Attempt};
+use crate::id::{Attempt, ModuleIndex};
 
 /// Tries that the platform may spend on one task before it is `errored`: larger than any module's own budget, since
 /// these are nobody's fault.

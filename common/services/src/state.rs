@@ -29,7 +29,10 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task, Epoch, Sequence, Generation, Attempt, WorkerName};
+use domain::id::{
+    Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, Sequence, StarIndex,
+    Task, WorkerName,
+};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};

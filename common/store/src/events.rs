@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
-use domain::id::{EventId, RunId, StarId, Sequence};
+use domain::id::{EventId, RunId, Sequence, StarId};
 use domain::message::DatasetEvent;
 
 /// An event that was accepted.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Store, StoreError, names_in, paths};
-use domain::id::{DatasetName, Quarter, StarId, Sequence};
+use domain::id::{DatasetName, Quarter, Sequence, StarId};
 
 /// A version of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]

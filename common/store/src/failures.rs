@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, names_in, paths, read_json, to_json};
-use domain::id::{Key, ModuleName, Quarter, RunId, StarId, Attempt, WorkerName};
+use domain::id::{Attempt, Key, ModuleName, Quarter, RunId, StarId, WorkerName};
 use domain::outcome::Outcome;
 
 /// A task that failed for good.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, paths};
-use domain::id::{Quarter, StarId, Generation};
+use domain::id::{Generation, Quarter, StarId};
 
 impl Store {
     /// The newest generation of a star; `None` when it has none. The next one has the number after it, or 1.

@@ -9,7 +9,7 @@ use super::agent::{Agent, AgentError, Import, Inspected, ProductEntry, Refusal, 
 use super::durable::{self, Unfinished};
 use super::externals::versions;
 use super::{Store, StoreError, paths};
-use domain::id::{DatasetName, ProductName, Quarter, StarId, Sequence};
+use domain::id::{DatasetName, ProductName, Quarter, Sequence, StarId};
 
 /// What delivered files become.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::runs::{SettledStar, StarEnd};
 use super::{
     DIRECTORIES, STORE_FORMAT, Store, StoreError, StoreFile, io_error, names_in, numbered, paths, read_json, to_json,
 };
-use domain::id::{Key, ModuleIndex, RunId, StarIndex, Generation};
+use domain::id::{Generation, Key, ModuleIndex, RunId, StarIndex};
 
 /// What was done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{DatasetName, Epoch, EventId, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId, Generation, Attempt};
+use domain::id::{
+    Attempt, DatasetName, Epoch, EventId, Generation, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId,
+};
 
 /// Says that the directory is a store, and of which format.
 pub const STORE_FILE: &str = "store.json";

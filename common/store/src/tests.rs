@@ -11,7 +11,7 @@ use super::events::Disposition;
 use super::failures::FailureRecord;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
-use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex, Sequence, Generation, Attempt};
+use domain::id::{Attempt, EventId, Generation, Key, Quarter, RunId, Sequence, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::outcome::{Failure, FailureKind, Outcome};
 
@@ -105,7 +105,11 @@ fn numbers_are_given_once_without_gaps_in_growing_order() {
     all.sort_unstable();
     assert_eq!(all, (1..=1200).map(Sequence).collect::<Vec<_>>());
     std::fs::create_dir(store.at("control/sequence/2")).unwrap();
-    assert_eq!(store.next_sequence().unwrap(), Sequence(2000), "after a shard that a crash left empty, numbers still grow");
+    assert_eq!(
+        store.next_sequence().unwrap(),
+        Sequence(2000),
+        "after a shard that a crash left empty, numbers still grow"
+    );
 }
 
 fn event(id: &str) -> DatasetEvent {
@@ -322,7 +326,8 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
     let star_file = std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
     assert_eq!(star_file, "8");
     for number in 1..=8 {
-        let generation = std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), Generation(number)))).unwrap();
+        let generation =
+            std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), Generation(number)))).unwrap();
         assert_eq!(generation, number.to_string());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{ClassName, Task, Epoch, Attempt};
+use domain::id::{Attempt, ClassName, Epoch, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
@@ -15,7 +15,11 @@ use crate::trouble::Trouble;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
 /// and the others stay in the outbox.
-pub(crate) async fn publish(running: &Coordinator, course: &Arc<Course>, tasks: &[(Task, Attempt)]) -> Result<(), Trouble> {
+pub(crate) async fn publish(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    tasks: &[(Task, Attempt)],
+) -> Result<(), Trouble> {
     if tasks.is_empty() {
         return Ok(());
     }

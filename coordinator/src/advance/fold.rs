@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::{ModuleIndex, StarIndex, Attempt};
+use domain::id::{Attempt, ModuleIndex, StarIndex};
 use domain::pipeline::Pipeline;
 use domain::run::{Event, Graph, Ignored, Star, advance};
 use services::state::{Change, Detail};

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use domain::id::{ModuleIndex, Attempt};
+use domain::id::{Attempt, ModuleIndex};
 use domain::outcome::{Failure, FailureKind, Outcome, Skip};
 use domain::pipeline::{Module, Pipeline};
 use domain::product::Source;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use domain::id::{RunId, StarId};
+use domain::id::{GroupName, RunId, StarId};
 use domain::message::{DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
@@ -31,8 +31,8 @@ pub(crate) fn refusal(start: &Start, pipelines: &[Pipeline]) -> Option<String> {
         return Some(format!("the coordinator has {name} {}, not {version}", pipeline.version));
     }
     match &start.only_group {
-        Some(group) if !pipeline.groups().contains(group.as_str()) => {
-            let groups: Vec<&str> = pipeline.groups().into_iter().collect();
+        Some(group) if !pipeline.groups().contains(group) => {
+            let groups: Vec<&str> = pipeline.groups().into_iter().map(GroupName::as_str).collect();
             Some(format!("{name} {} has no group {group}; it has {}", pipeline.version, groups.join(", ")))
         }
         Some(_) | None => None,
@@ -164,7 +164,7 @@ mod tests {
             record.event.data.start = Some(Start {
                 pipeline: pipeline.parse().unwrap(),
                 version: version.map(str::to_owned),
-                only_group: group.map(str::to_owned),
+                only_group: group.map(|group| group.parse().unwrap()),
             });
             let started = runs(&record, &stars, &pipelines);
             let dispositions = dispositions(&record.event.data, &started, &pipelines);
@@ -172,7 +172,7 @@ mod tests {
         };
         let (started, dispositions) = wish("B", Some("1"), Some("G"));
         assert_eq!(
-            (started.len(), started[0].pipeline.as_str(), started[0].only_group.as_deref()),
+            (started.len(), started[0].pipeline.as_str(), started[0].only_group.as_ref().map(GroupName::as_str)),
             (1, "B", Some("G"))
         );
         assert_eq!(dispositions, [Disposition::Run { run: started[0].run }]);

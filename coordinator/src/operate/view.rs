@@ -7,7 +7,10 @@ mod star;
 
 use std::collections::BTreeMap;
 
-use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId, Generation, Attempt, WorkerName};
+use domain::id::{
+    Attempt, ClassName, Generation, GroupName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId,
+    WorkerName,
+};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -45,7 +48,7 @@ pub struct RunSummary {
     /// The quarter of its data.
     pub quarter: Quarter,
     /// The group that it is limited to.
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
     /// Where it is.
     pub phase: RunPhase,
     /// When it was accepted.

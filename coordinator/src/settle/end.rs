@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::id::{Key, ModuleIndex, StarId, Generation};
+use domain::id::{Generation, Key, ModuleIndex, StarId};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Module;
 use domain::run::{Row, TaskState};
@@ -84,7 +84,7 @@ fn entry(view: &StarView, index: ModuleIndex, module: &Module) -> ModuleEntry {
     let detail = view.details.get(&index).filter(|detail| detail.outcome.state() == state);
     ModuleEntry {
         module: module.name.clone(),
-        group: module.group.clone(),
+        group: module.group.as_ref().map(ToString::to_string).unwrap_or_default(),
         state,
         outcome: detail.map(|detail| detail.outcome.clone()),
         attempt: view.star.attempt(index),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use coordinator::StarFiles;
 use domain::expression::Scalar;
-use domain::id::{Digest, ProductName, StarId, Sequence};
+use domain::id::{Digest, ProductName, Sequence, StarId};
 use domain::message::to_json;
 use domain::outcome::Outcome;
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@ mod timers;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use domain::id::{ModuleIndex, Nonce, StarIndex, Task, Attempt};
+use domain::id::{Attempt, ModuleIndex, Nonce, StarIndex, Task};
 use domain::run::{Cell, TaskState, Tries};
 use fixture::{
     DEFAULT, EPOCH, Fixture, HEAVY, LEASE, MODULES, SILENCE, STARS, admission, class, detail, run_info, task,

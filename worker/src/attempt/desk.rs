@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Nonce, StarId, Task, Attempt, WorkerName};
+use domain::id::{Attempt, Nonce, StarId, Task, WorkerName};
 use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;

@@ -101,8 +101,8 @@ text_name!(
     /// A group of modules (`MSAP3`); what a run can be limited to, and how drawings are divided.
     GroupName,
     "group name",
-    "1 to 64 letters, digits, `_` or `-`",
-    is_word
+    "printable characters, at least one",
+    is_line
 );
 text_name!(
     /// A worker: its host's name and a random part, so that no other has the same.

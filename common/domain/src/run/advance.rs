@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rule::Cause;
 use super::step::{Action, apply};
 use super::{Event, Graph, Ignored, Star};
-use crate::id::{ModuleIndex, Attempt};
+use crate::id::{Attempt, ModuleIndex};
 
 /// What follows from a list of events. What a later event took back is not in here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +150,10 @@ mod tests {
     fn a_lost_lease_is_named_and_trouble_waits() {
         let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: Attempt(1) };
         let advanced = check(&admitted(), &[lost]);
-        assert_eq!((advanced.lease_lost, advanced.queued), (Some(ModuleIndex(0)), [(ModuleIndex(0), Attempt(2))].into()));
+        assert_eq!(
+            (advanced.lease_lost, advanced.queued),
+            (Some(ModuleIndex(0)), [(ModuleIndex(0), Attempt(2))].into())
+        );
         assert_eq!(check(&fresh(), &[lost]).lease_lost, None, "it was ignored");
         let advanced = check(&admitted(), &[ended(0, 1, Verdict::Errored)]);
         assert!(advanced.queued.is_empty() && advanced.waits.len() == 1);

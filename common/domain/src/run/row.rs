@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ModuleIndex, Attempt};
+use crate::id::{Attempt, ModuleIndex};
 
 /// State of a task. The numbers are on disk and in Redis: never reuse one.
 #[derive(

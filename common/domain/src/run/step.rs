@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::row::{Cell, TaskState};
 use super::rule::{Cause, Decision, decide};
 use super::{Event, Graph, Ignored, PLATFORM_BUDGET, Star, Tries, Verdict};
-use crate::id::{ModuleIndex, Attempt};
+use crate::id::{Attempt, ModuleIndex};
 
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(600);

@@ -3,7 +3,7 @@
 mod properties;
 mod rules;
 
-use crate::id::{Attempt};
+use crate::id::Attempt;
 use std::time::Duration;
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{Epoch, ModuleIndex, Nonce, RunId, Task, Attempt, WorkerName};
+use domain::id::{Attempt, Epoch, ModuleIndex, Nonce, RunId, Task, WorkerName};
 use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};

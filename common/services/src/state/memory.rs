@@ -16,7 +16,7 @@ use super::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, RunView, StarView, State,
     StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, WorkerName};
+use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
 /// The state in this process; clones are the same state.

@@ -41,7 +41,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
     State, StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex, Epoch, Attempt, WorkerName};
+use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
 const EPOCH: &str = "sas:epoch";
@@ -189,7 +189,8 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold): Answer = self.run_script(run, Epoch::default(), &call).await?;
+            let (changing, counts, in_flight, running, ready, on_hold): Answer =
+                self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
                 counts: wire::counts(&counts).map_err(|odd| odd.of(run))?,
@@ -244,7 +245,8 @@ impl State for RedisState {
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
         type Answer = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
-        let (row, tries, known, running): Answer = self.run_script(run, Epoch::default(), on(run, &scripts::STAR).arg(star.0)).await?;
+        let (row, tries, known, running): Answer =
+            self.run_script(run, Epoch::default(), on(run, &scripts::STAR).arg(star.0)).await?;
         wire::star_view(row, &tries, &known, &running).map_err(|odd| odd.of(run))
     }
 

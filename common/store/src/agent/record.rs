@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId, Generation, Attempt, WorkerName};
+use domain::id::{
+    Attempt, Digest, Generation, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId,
+    WorkerName,
+};
 use domain::outcome::{Outcome, Skip};
 use domain::run::TaskState;
 
@@ -272,7 +275,8 @@ mod tests {
 
     #[test]
     fn another_message_is_the_same_end_and_another_kind_is_another() {
-        let [one, two] = ["one", "two"].map(|detail| end(Outcome::Skipped(Skip::Condition { detail: detail.to_owned() })));
+        let [one, two] =
+            ["one", "two"].map(|detail| end(Outcome::Skipped(Skip::Condition { detail: detail.to_owned() })));
         assert_eq!(one, two);
         assert_eq!(failed(FailureKind::Exit, Some(3), "one"), failed(FailureKind::Exit, Some(3), "two"));
         assert_ne!(failed(FailureKind::Exit, Some(3), "one"), failed(FailureKind::Exit, Some(4), "one"));
@@ -298,7 +302,7 @@ mod tests {
             (Skip::MissingExternal { product: "X".to_owned() }, "skipped (missing_external): X"),
             (Skip::TriggerRule { rule: "all_done".to_owned() }, "skipped (trigger_rule): all_done"),
             (Skip::Disabled, "skipped (disabled)"),
-            (Skip::NotOfGroup { group: "G".to_owned() }, "skipped (not of group G)"),
+            (Skip::NotOfGroup { group: "G".parse().unwrap() }, "skipped (not of group G)"),
         ] {
             assert_eq!(end_of(&Outcome::Skipped(skip)), words);
         }

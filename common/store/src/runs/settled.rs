@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::{Store, StoreError, numbered, paths};
 use batch::Batch;
-use domain::id::{Fingerprint, Key, ModuleIndex, RunId, StarIndex, Generation};
+use domain::id::{Fingerprint, Generation, Key, ModuleIndex, RunId, StarIndex};
 
 /// How files of settled stars end.
 const STARS: &str = "stars";

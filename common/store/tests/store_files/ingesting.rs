@@ -2,7 +2,7 @@
 
 mod refused;
 
-use domain::id::{Quarter, StarId, Sequence};
+use domain::id::{Quarter, Sequence, StarId};
 use store::agent::{Agent, AgentOptions, At};
 use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use store::{Store, paths};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::id::{EventId, Key, RunId, Sequence, Generation, Attempt};
-use domain::run::TaskState;
+use domain::id::{Attempt, EventId, Generation, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Skip, Success};
+use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
     Assemble, At, Check, GenerationInfo, InputRecord, InputSource, Manifest, ModuleEntry, OutputLimits, Pack,
@@ -187,7 +187,8 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let assemble = star_file(&bench, &built, Generation(1), success.clone());
     let manifest = bench.agent.assemble(assemble).await.unwrap();
     assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), None);
-    let commit = |generation| bench.store.commit_generation(star(), quarter(3), Generation(generation), &built).unwrap();
+    let commit =
+        |generation| bench.store.commit_generation(star(), quarter(3), Generation(generation), &built).unwrap();
     assert_eq!(commit(1), Commit::Created);
     assert_eq!(commit(1), Commit::Exists);
     assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(Generation(1)));

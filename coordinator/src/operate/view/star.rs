@@ -3,7 +3,7 @@
 mod facts;
 mod task;
 
-use domain::id::{StarId, StarIndex, Generation};
+use domain::id::{Generation, StarId, StarIndex};
 use domain::pipeline::Pipeline;
 use domain::run::Row;
 use facts::StarFacts;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar, RunPhase};
 use coordinator::operate::{self, Connected, ErrorKind};
-use domain::id::{RunId, StarId, StarIndex, Generation};
+use domain::id::{Generation, RunId, StarId, StarIndex};
 use domain::run::TaskState;
 use harness::simulation::{Script, World};
 use services::queue::memory::MemoryQueue;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use domain::id::{ClassName, Digest, EventId, Key, RunId, Epoch, Sequence, Generation, Attempt};
+use domain::id::{Attempt, ClassName, Digest, Epoch, EventId, Generation, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;

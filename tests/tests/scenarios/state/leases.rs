@@ -1,7 +1,7 @@
 //! Claims and leases: who may run an attempt, and for how long.
 
-use domain::id::Attempt;
 use super::*;
+use domain::id::Attempt;
 
 pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_again(f: Fixture) -> Result<()> {
     f.admit(0).await?;

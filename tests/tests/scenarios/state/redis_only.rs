@@ -52,7 +52,11 @@ async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
         let error = f.state.load(f.run, &[StarIndex(0)]).await.unwrap_err();
         assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
         redis.restart()?;
-        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)), "the first call after it connects anew");
+        assert_eq!(
+            f.row(star).await?.cell(ModuleIndex(0)),
+            Cell::queued(Attempt(1)),
+            "the first call after it connects anew"
+        );
     }
     f.granted(task(0, 0), 1).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);

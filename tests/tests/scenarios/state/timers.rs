@@ -1,7 +1,7 @@
 //! What goes off, or goes out, after a time: outbox, published messages, waits, stars to be closed.
 
-use domain::id::Attempt;
 use super::*;
+use domain::id::Attempt;
 
 pub(crate) async fn the_outbox_gives_what_is_old_enough(f: Fixture) -> Result<()> {
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task, Epoch, Attempt, WorkerName};
+use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarId, StarIndex, Task, WorkerName};
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
     to_json,

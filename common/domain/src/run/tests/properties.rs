@@ -1,7 +1,7 @@
 //! What holds for every graph and every order of events: random DAGs under a shell that loses, repeats, reorders and lies
 //! about time. Names in comments are the design's invariants.
 
-use crate::id::{Attempt};
+use crate::id::Attempt;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

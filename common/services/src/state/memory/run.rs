@@ -11,7 +11,7 @@ use crate::state::{
     Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, Counts, CursorMove, Detail, Due, Grant, Lease, Phase,
     Ready, Refusal, RunInfo, RunView, StarView, StateError, Written,
 };
-use domain::id::{ClassName, ModuleIndex, Nonce, StarIndex, Task, Attempt, WorkerName};
+use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
 
 /// A run and everything that the state knows of it.

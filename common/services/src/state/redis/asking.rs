@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, ScriptInvocation};
 use super::link::Request;
 use super::{RedisState, key, on, scripts, wire};
 use crate::state::{Lease, RunInfo, StateError};
-use domain::id::{RunId, Epoch};
+use domain::id::{Epoch, RunId};
 
 impl RedisState {
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {

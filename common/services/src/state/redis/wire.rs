@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{
     Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
 };
-use domain::id::{ModuleIndex, RunId, StarIndex, Task, Epoch, Attempt, WorkerName};
+use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task, WorkerName};
 use domain::run::{Row, Star, TaskState, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.

@@ -2,7 +2,7 @@
 
 use super::batch::{check, keys};
 use super::{SettledRow, SettledStar, StarEnd};
-use domain::id::{Fingerprint, StarIndex, Generation};
+use domain::id::{Fingerprint, Generation, StarIndex};
 use strum::VariantArray;
 
 /// Bytes of a record besides its row.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{ModuleIndex, Generation, Attempt, WorkerName};
+use domain::id::{Attempt, Generation, ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::run::Row;
 use jiff::Timestamp;

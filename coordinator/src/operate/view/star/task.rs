@@ -29,11 +29,10 @@ impl StarFacts {
             | TaskState::Superseded => Vec::new(),
         };
         // What is known of a settled task may be of a try before it was opened again.
-        let outcome =
-            known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.state() == state);
+        let outcome = known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.state() == state);
         TaskSummary {
             module: definition.name.clone(),
-            group: definition.group.clone(),
+            group: definition.group.as_ref().map(ToString::to_string).unwrap_or_default(),
             state,
             running: known.running,
             reason: self.reason(pipeline, module, known, outcome.as_ref()),
