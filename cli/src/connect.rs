@@ -1,5 +1,6 @@
 //! From configuration to the parts that a command talks to, each only where it is needed.
 
+use domain::id::WorkerName;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,17 +95,17 @@ impl Config {
     /// The container engine of this host.
     pub(crate) async fn docker(&self, store: &Store) -> Result<DockerRunner, RunnerError> {
         let owner = Owner {
-            worker: format!("sas-{}", std::process::id()),
+            worker: here(),
             host: self.worker.host(),
             store: store.root().to_owned(),
-            scratch: store.at("scratch"),
+            scratch: store.at(store::paths::scratch()),
         };
         DockerRunner::connect(self.docker.clone(), owner).await
     }
 
     /// What runs modules on this host, as workers are told to.
     pub(crate) async fn runner(&self, store: &Store) -> Result<SharedRunner, RunnerError> {
-        connect_runner(&self.worker, &self.docker, store, &format!("sas-{}", std::process::id())).await
+        connect_runner(&self.worker, &self.docker, store, &here()).await
     }
 
     /// Where RabbitMQ is.
@@ -136,7 +137,7 @@ const HARMLESS: [&str; 7] = ["shared", "stars", "events", "runs", "control", "sc
 /// The store in a directory; both are made when they are not there. A directory with other things in it stays as it is.
 pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
     std::fs::create_dir_all(root).with_context(|| format!("failed to make directory `{}`", root.display()))?;
-    if !root.join("store.json").exists() {
+    if !root.join(store::paths::STORE_FILE).exists() {
         let listed = root.read_dir().with_context(|| format!("failed to list `{}`", root.display()))?;
         for entry in listed {
             let name = entry?.file_name();
@@ -149,4 +150,9 @@ pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
         }
     }
     Ok(Store::init(root)?)
+}
+
+/// What this process is called where workers are named.
+fn here() -> WorkerName {
+    format!("sas-{}", std::process::id()).parse().expect("a number is printable")
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use coordinator::config::{CoordinatorConfig, HttpConfig};
 use coordinator::operate::{Connected, Context};
 use domain::id::ClassName;
@@ -45,7 +46,7 @@ impl Cluster {
         let state: SharedState = Arc::new(MemoryState::new());
         let shutdown = CancellationToken::new();
         let config = WorkerConfig { runner, grace: GRACE, ..WorkerConfig::default() };
-        let name = worker::unique_name(&config.host());
+        let name = worker::unique_name(&config.host()).context("[worker] host")?;
         let runner =
             worker::connect_runner(&config, &DockerConfig::default(), store, &name).await.map_err(|error| {
                 let hint = "`--runner process` needs no Docker, and isolates nothing";

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{StarIndex, Task};
+use domain::id::{Attempt, StarIndex, Task};
 use domain::run::{Event, Star};
 use services::state::{Admission, Change, StateError, Written};
 use store::Store;
@@ -34,7 +34,7 @@ pub(crate) struct News {
     pub(crate) course: Arc<Course>,
     pub(crate) steps: BTreeMap<StarIndex, Vec<Step>>,
     /// Attempts that entered the outbox.
-    pub(crate) ready: Vec<(Task, u32)>,
+    pub(crate) ready: Vec<(Task, Attempt)>,
     /// Stars whose last task was settled.
     pub(crate) closing: u32,
     /// Stars that changed.

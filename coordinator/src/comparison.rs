@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{ClassName, RunId};
+use domain::id::{ClassName, RunId, Sequence};
 use domain::pipeline::Pipeline;
 use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,7 @@ fn read_open_runs(store: &Store) -> Result<Vec<Looked>, StoreError> {
             // Being accepted at this moment.
             Ok(None) => {}
             Ok(Some(record)) => runs.push((record.horizon, run, Ok(()))),
-            Err(error) => runs.push((0, run, Err(error))),
+            Err(error) => runs.push((Sequence(0), run, Err(error))),
         }
     }
     runs.sort_by_key(|(horizon, run, _)| (*horizon, *run));

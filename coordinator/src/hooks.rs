@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{PipelineName, StarIndex};
+use domain::id::{GroupName, PipelineName, StarIndex};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ const AT_ONCE: usize = 8;
 pub struct Hook {
     on: BTreeSet<Moment>,
     pipeline: Option<PipelineName>,
-    group: Option<String>,
+    group: Option<GroupName>,
     call: Call,
     timeout: Duration,
 }
@@ -47,7 +47,7 @@ pub struct Hook {
 struct Raw {
     on: BTreeSet<Moment>,
     pipeline: Option<PipelineName>,
-    group: Option<String>,
+    group: Option<GroupName>,
     command: Option<Vec<String>>,
     url: Option<String>,
     #[serde(default = "ten_seconds", with = "humantime_serde")]
@@ -77,10 +77,10 @@ impl TryFrom<Raw> for Hook {
 }
 
 impl Hook {
-    fn wants(&self, moment: Moment, course: &Course, group: Option<&str>) -> bool {
+    fn wants(&self, moment: Moment, course: &Course, group: Option<&GroupName>) -> bool {
         self.on.contains(&moment)
             && self.pipeline.as_ref().is_none_or(|pipeline| *pipeline == course.record.pipeline)
-            && (group.is_none() || self.group.is_none() || self.group.as_deref() == group)
+            && (group.is_none() || self.group.is_none() || self.group.as_ref() == group)
     }
 }
 
@@ -96,7 +96,7 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     star: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
+    group: Option<&'a GroupName>,
     /// How a star ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<StarEnd>,
@@ -108,7 +108,7 @@ struct Happened {
     moment: Moment,
     at: Timestamp,
     star: Option<StarIndex>,
-    group: Option<String>,
+    group: Option<GroupName>,
     end: Option<StarEnd>,
 }
 
@@ -168,13 +168,13 @@ impl Hooks {
         course: &Arc<Course>,
         moment: Moment,
         star: Option<StarIndex>,
-        group: Option<&str>,
+        group: Option<&GroupName>,
         end: Option<StarEnd>,
     ) {
         if !self.all.iter().any(|hook| hook.wants(moment, course, group)) {
             return;
         }
-        let (course, group) = (course.clone(), group.map(str::to_owned));
+        let (course, group) = (course.clone(), group.cloned());
         let happened = Happened { course, moment, at: Timestamp::now(), star, group, end };
         if self.waiting.try_send(happened).is_err() && self.counters.hooks_dropped.inc() == 0 {
             tracing::warn!("hooks are slower than the work: some are not told (sas_hooks_dropped_total)");
@@ -207,11 +207,11 @@ async fn tell(hooks: &[Hook], store: &Store, counters: &Counters, happened: Happ
         version: &record.version,
         quarter: record.quarter.to_string(),
         star: name,
-        group: group.as_deref(),
+        group: group.as_ref(),
         end,
     };
     let body = domain::message::to_json(&told);
-    for hook in hooks.iter().filter(|hook| hook.wants(moment, &course, group.as_deref())) {
+    for hook in hooks.iter().filter(|hook| hook.wants(moment, &course, group.as_ref())) {
         match call(&hook.call, hook.timeout, &body).await {
             Ok(()) => drop(counters.hooks_told.inc()),
             Err(reason) => {

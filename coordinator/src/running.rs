@@ -1,6 +1,7 @@
 //! What the parts of a coordinator ask, and what is theirs alone while it runs: the epoch that it believes in, nudges between
 //! the loops, counters, stars on their way to be closed, what is set aside.
 
+use domain::id::Epoch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,13 +73,13 @@ impl Coordinator {
     }
 
     /// The epoch that was in force when it was last looked at.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
     }
 
     /// Looks at the epoch again. A state without one, or with an older one than the store knows, was lost or rolled back:
     /// its next life begins. Two coordinators that see this at once begin the same one.
-    pub(crate) async fn look_at_epoch(&self) -> Result<u64, Trouble> {
+    pub(crate) async fn look_at_epoch(&self) -> Result<Epoch, Trouble> {
         let Services { store, state, .. } = &self.services;
         // The state first: an epoch is in the store before it is in the state.
         let held = state.epoch().await?;
@@ -87,13 +88,13 @@ impl Coordinator {
             return Err(Trouble::Foreign { held, known });
         }
         let mut epoch = held;
-        if held < known || held == 0 {
-            store.ask(move |store| store.begin_epoch(known + 1)).await?;
-            epoch = state.begin_epoch(known + 1).await?;
-            tracing::info!(epoch, before = held, "an epoch begins");
+        if held < known || held == Epoch(0) {
+            store.ask(move |store| store.begin_epoch(known.next())).await?;
+            epoch = state.begin_epoch(known.next()).await?;
+            tracing::info!(epoch = epoch.0, before = held.0, "an epoch begins");
             self.wakes.comparison.notify_one();
         }
-        self.epoch.store(epoch, Ordering::Relaxed);
+        self.epoch.store(epoch.0, Ordering::Relaxed);
         Ok(epoch)
     }
 

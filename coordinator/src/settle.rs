@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::error::chain;
-use domain::id::{ModuleIndex, RunId, StarIndex};
+use domain::id::{Generation, ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
 use end::{assemble, keys, star_end};
 use fingerprints::Fingerprints;
@@ -162,7 +162,7 @@ impl Settler {
         star: StarIndex,
         view: &StarView,
         admission: &Admission,
-    ) -> Result<Option<u32>, Trouble> {
+    ) -> Result<Option<Generation>, Trouble> {
         let record = &course.record;
         let (quarter, run) = (course.record.quarter, course.record.run);
         let (names, store) = (course.clone(), self.running.services.store.clone());
@@ -195,7 +195,7 @@ impl Settler {
                     return Ok(None);
                 }
             }
-            let number = newest.unwrap_or(0) + 1;
+            let number = newest.unwrap_or_default().next();
             let dest = self.scratch.path().join(format!("{}.h5", uuid::Uuid::new_v4()));
             order.dest.clone_from(&dest);
             order.generation.number = number;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ClassName, RunId, StarIndex, Task};
+use domain::id::{Attempt, ClassName, RunId, StarIndex, Task};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use domain::run::Event;
 use services::queue::QueueName;
@@ -127,7 +127,7 @@ impl Sweeper {
             if !lost.is_empty() {
                 tracing::debug!(%run, messages = lost.len(), "published again");
             }
-            let tasks: Vec<(Task, u32)> = lost.into_iter().map(|ready| (ready.task, ready.attempt)).collect();
+            let tasks: Vec<(Task, Attempt)> = lost.into_iter().map(|ready| (ready.task, ready.attempt)).collect();
             publish(&self.running, &course, &tasks).await?;
         }
         end_if_done(&self.running, &course).await?;
@@ -160,7 +160,7 @@ impl Sweeper {
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
             for (task, attempt) in round {
-                tracing::info!(run = %course.record.run, star = task.star.0, module = task.module.0, attempt, "lease lost");
+                tracing::info!(run = %course.record.run, star = task.star.0, module = task.module.0, attempt = attempt.0, "lease lost");
                 let event = Event::LeaseLost { module: task.module, attempt };
                 leases.add(task.star, Step { event, detail: Some(lease_lost(attempt)) });
             }
@@ -219,15 +219,15 @@ impl Sweeper {
 }
 
 /// What is known of an attempt whose lease ran out.
-fn lease_lost(attempt: u32) -> Detail {
+fn lease_lost(attempt: Attempt) -> Detail {
     let message = "its lease ran out: the worker died, or could not reach the state for as long".to_owned();
     let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Interrupted, message });
     Detail { outcome, attempt, worker: None, started: None, millis: 0 }
 }
 
 /// Splits leases so that each part has one of a star at most: a change rests on one lease.
-fn one_a_star(leases: &[(Task, u32)]) -> Vec<Vec<(Task, u32)>> {
-    let mut rounds: Vec<Vec<(Task, u32)>> = Vec::new();
+fn one_a_star(leases: &[(Task, Attempt)]) -> Vec<Vec<(Task, Attempt)>> {
+    let mut rounds: Vec<Vec<(Task, Attempt)>> = Vec::new();
     let mut seen: BTreeMap<StarIndex, usize> = BTreeMap::new();
     for &(task, attempt) in leases {
         let round = seen.entry(task.star).or_default();
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_part_has_one_lease_of_a_star() {
-        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, 1);
+        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, Attempt(1));
         let leases = [lease(0, 0), lease(1, 0), lease(0, 1), lease(0, 2), lease(1, 1)];
         let rounds = one_a_star(&leases);
         assert_eq!(rounds.len(), 3);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use domain::error::chain;
-use domain::id::RunId;
+use domain::id::{Epoch, RunId};
 use services::queue::QueueError;
 use services::state::StateError;
 use store::StoreError;
@@ -41,9 +41,9 @@ pub(crate) enum Trouble {
     )]
     Foreign {
         /// Epoch of the state.
-        held: u64,
+        held: Epoch,
         /// Newest epoch in the store.
-        known: u64,
+        known: Epoch,
     },
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
-use domain::id::{EventId, Fingerprint, Key, ModuleIndex, RunId, StarId, StarIndex};
+use domain::id::{EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
@@ -135,7 +135,7 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
         pipeline: "BENCH".parse()?,
         version: "1".to_owned(),
         quarter: 3.try_into()?,
-        horizon: number,
+        horizon: Sequence(number),
         accepted: Timestamp::UNIX_EPOCH,
         stars: stars.len() as u32,
         only_group: None,
@@ -158,7 +158,7 @@ fn settled(star: u32) -> SettledStar {
         star: StarIndex(star),
         row: vec![(TaskState::Succeeded as u8) << 4 | 1; MODULES.into()],
         keys: (0..MODULES).map(key).collect(),
-        generation: Some(1),
+        generation: Some(Generation(1)),
         end: Some(StarEnd::Complete),
         reason: None,
         fingerprint: Some(Fingerprint::from_bytes([star as u8; 32])),

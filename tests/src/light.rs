@@ -2,6 +2,7 @@
 //!
 //! All of it is Python of `deploy/modules/light`, run as a process of this machine.
 
+use domain::id::{Attempt, Generation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Campaign {
 #[derive(Debug, Clone, Deserialize)]
 pub struct StarFile {
     /// Number of the generation.
-    pub generation: u32,
+    pub generation: Generation,
     /// By module.
     pub modules: BTreeMap<String, ModuleEnd>,
     /// Products whose data can be read.
@@ -43,7 +44,7 @@ pub struct ModuleEnd {
     #[serde(default)]
     pub reason: String,
     /// The newest attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// What is odd about its output but allowed.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{ModuleIndex, Nonce, RunId, StarId, Task};
+use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, WorkerName};
 use domain::message::{TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
 use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
@@ -30,10 +30,10 @@ const UNSURE: usize = 1_024;
 pub(crate) struct Claims {
     pub(crate) state: SharedState,
     pub(crate) runs: RunsHere,
-    pub(crate) worker: String,
+    pub(crate) worker: WorkerName,
     pub(crate) lease: Duration,
     /// Nonces of claims whose answer never came: the same one is granted again.
-    unsure: Mutex<BTreeMap<(RunId, Task, u32), Nonce>>,
+    unsure: Mutex<BTreeMap<(RunId, Task, Attempt), Nonce>>,
 }
 
 /// An attempt that may be run.
@@ -57,7 +57,7 @@ enum Subject {
 }
 
 impl Claims {
-    pub(crate) fn new(state: SharedState, runs: RunsHere, worker: String, lease: Duration) -> Self {
+    pub(crate) fn new(state: SharedState, runs: RunsHere, worker: WorkerName, lease: Duration) -> Self {
         Self { state, runs, worker, lease, unsure: Mutex::default() }
     }
 

@@ -133,9 +133,13 @@ impl Config {
         if self.worker.lease < Duration::from_secs(1) {
             return wrong("[worker] lease is less than 1s");
         }
-        if self.worker.host.as_ref().is_some_and(|host| host.is_empty() || host.starts_with('.') || host.contains('/'))
-        {
-            return wrong("[worker] host is not a name: it must not be empty, begin with a dot or contain a slash");
+        let is_name = |host: &String| {
+            !host.is_empty() && !host.starts_with('.') && !host.contains(|c: char| c == '/' || c.is_control())
+        };
+        if !self.worker.host.as_ref().is_none_or(is_name) {
+            return wrong(
+                "[worker] host is not a name: it must not be empty, begin with a dot or contain a slash or control characters",
+            );
         }
         Ok(())
     }

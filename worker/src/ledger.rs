@@ -109,13 +109,13 @@ impl Drop for HeldClaim {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::{EventId, ModuleIndex, RunId, StarIndex, Task};
+    use domain::id::{Attempt, EventId, ModuleIndex, RunId, StarIndex, Task};
 
     use super::*;
 
     fn lease() -> Lease {
         let task = Task { star: StarIndex(0), module: ModuleIndex(0) };
-        Lease { run: RunId::of(EventId::of("test", "1"), "P", "1"), task, attempt: 1, nonce: Nonce::random() }
+        Lease { run: RunId::of(EventId::of("test", "1"), "P", "1"), task, attempt: Attempt(1), nonce: Nonce::random() }
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod slot;
 
 use std::sync::Arc;
 
+use domain::id::{InvalidName, WorkerName};
+
 use config::{RunnerKind, WorkerConfig};
 use runner::docker::{DockerConfig, DockerRunner, Owner};
 use runner::noop::NoopRunner;
@@ -28,9 +30,9 @@ pub use service::{Parts, run, run_with};
 use store::Store;
 
 /// A name that no other worker has: the host's, and a random part.
-pub fn unique_name(host: &str) -> String {
+pub fn unique_name(host: &str) -> Result<WorkerName, InvalidName> {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{host}-{}", &random[..8])
+    format!("{host}-{}", &random[..8]).parse()
 }
 
 /// The runner that a worker of this name is configured to use; for Docker the engine must answer, and see the store at the
@@ -39,15 +41,15 @@ pub async fn connect_runner(
     config: &WorkerConfig,
     docker: &DockerConfig,
     store: &Store,
-    name: &str,
+    name: &WorkerName,
 ) -> Result<SharedRunner, RunnerError> {
     Ok(match config.runner {
         RunnerKind::Docker => {
             let owner = Owner {
-                worker: name.to_owned(),
+                worker: name.clone(),
                 host: config.host(),
                 store: store.root().to_owned(),
-                scratch: store.at("scratch"),
+                scratch: store.at(store::paths::scratch()),
             };
             let scratch = owner.scratch.clone();
             let runner = DockerRunner::connect(docker.clone(), owner).await?;

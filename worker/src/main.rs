@@ -69,10 +69,10 @@ fn start(arguments: &Arguments) -> Result<()> {
 
 async fn work(config: Config) -> Result<()> {
     let shutdown = service::ended_by_signal().context("failed to listen for signals")?;
-    let name = unique_name(&config.worker.host());
+    let name = unique_name(&config.worker.host())?;
     let store = Store::open(&config.store.root)?;
     let runner = connect_runner(&config.worker, &config.docker, &store, &name).await?;
-    let connecting = service::connect(&config.queue, &config.state, &name);
+    let connecting = service::connect(&config.queue, &config.state, name.as_str());
     let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
     let (queue, state) = connected?;
     let parts = Parts {

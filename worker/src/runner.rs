@@ -10,6 +10,7 @@ mod log;
 pub mod noop;
 pub mod process;
 
+use domain::id::Attempt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +92,7 @@ pub struct Labels {
     /// The module.
     pub module: String,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The claim's nonce, by which a sweep knows the attempt.
     pub nonce: String,
 }

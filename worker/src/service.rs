@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backon::{ExponentialBuilder, Retryable};
-use domain::id::ClassName;
+use domain::id::{ClassName, WorkerName};
 use services::queue::{QueueError, SharedQueue};
 use services::state::{SharedState, WorkerInfo};
 use store::Store;
@@ -42,7 +42,7 @@ const REPORTS: usize = 4_096;
 /// What a worker is made of.
 pub struct Parts {
     /// Its name, unique to the process: [`crate::unique_name`].
-    pub name: String,
+    pub name: WorkerName,
     /// The store.
     pub store: Store,
     /// The message broker.
@@ -66,7 +66,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
 /// The same with other store agents, for simulation.
 pub async fn run_with(parts: Parts, make_agent: MakeAgent, shutdown: CancellationToken) -> Result<()> {
     let Parts { name, store, queue, state, runner, config, slots } = parts;
-    let scratch = store.scratch(&name)?;
+    let scratch = store.scratch(name.as_str())?;
     let presence = Presence::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
     let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
@@ -109,7 +109,7 @@ impl Worker {
             () = shutdown.cancelled() => return Ok(()),
         };
         declared.context("failed to declare the queues")?;
-        tracing::info!(worker = self.name, slots = ?self.slots, "ready");
+        tracing::info!(worker = self.name.as_str(), slots = ?self.slots, "ready");
         let stop = shutdown.child_token();
         let mut serving = JoinSet::new();
         for (class, slots) in self.slots.iter().filter(|(_, slots)| **slots > 0) {
@@ -176,7 +176,7 @@ impl Worker {
         for (lease, alive) in leases.iter().zip(alive) {
             // One that was settled meanwhile is lost, too, and nothing is left to stop.
             if !alive && self.ledger.lose(lease) {
-                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt, "a lease is lost");
+                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt.0, "a lease is lost");
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::id::ClassName;
+use domain::id::{ClassName, WorkerName};
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
@@ -25,7 +25,7 @@ use crate::runner::SharedRunner;
 
 /// What all slots share.
 pub(crate) struct Worker {
-    pub(crate) name: String,
+    pub(crate) name: WorkerName,
     pub(crate) queue: SharedQueue,
     pub(crate) gate: Gate,
     pub(crate) claims: Claims,

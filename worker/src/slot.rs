@@ -152,7 +152,7 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
                 run = %message.run,
                 %star,
                 module = %order.module().name,
-                attempt = message.attempt
+                attempt = message.attempt.0
             );
             settle(worker, desk, &order, &cancel).instrument(span).await
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use coordinator::config::load_pipelines;
-use domain::id::ClassName;
+use domain::id::{ClassName, Epoch};
 use domain::pipeline::Pipeline;
 use report::{Check, Verdict, end, major_minor, text};
 use services::queue::amqp::server_version;
@@ -179,9 +179,9 @@ async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<Check>) 
         let Some(store) = store else { return Ok(()) };
         let (held, known) = (state.epoch().await?, store.newest_epoch()?);
         checks.push(match (held, known) {
-            (0, 0) => {
-                store.begin_epoch(1)?;
-                Check::made("epoch", format!("{}", state.begin_epoch(1).await?))
+            (Epoch(0), Epoch(0)) => {
+                store.begin_epoch(Epoch(1))?;
+                Check::made("epoch", format!("{}", state.begin_epoch(Epoch(1)).await?))
             }
             (held, known) if held > known => Check::problem(
                 "epoch",

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use coordinator::operate::OperateError;
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use domain::id::{ModuleName, RunId, StarId};
+use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
 
 use crate::connect::Site;
 use crate::installation::Configured;
@@ -70,7 +70,7 @@ fn show(star: &StarSummary) -> String {
     let mut table = table(["MODULE", "STATE", "TRY", "SECONDS", "WHY"]);
     for task in &star.tasks {
         let (attempt, seconds) = match task.attempt {
-            0 => ("-".to_owned(), "-".to_owned()),
+            Attempt(0) => ("-".to_owned(), "-".to_owned()),
             attempt => (attempt.to_string(), format!("{:.1}", task.millis as f64 / 1e3)),
         };
         table.add_row([task.module.to_string(), state(task), attempt, seconds, task.reason.clone()]);
@@ -90,8 +90,8 @@ fn explain(star: &StarSummary) -> String {
             let names: Vec<_> = task.waits_for.iter().map(ToString::to_string).collect();
             text += &format!("\n  waits for  {}", names.join(", "));
         }
-        if task.attempt > 0 {
-            let worker = task.worker.as_deref().unwrap_or("-");
+        if task.attempt > Attempt(0) {
+            let worker = task.worker.as_ref().map(WorkerName::as_str).unwrap_or("-");
             text += &format!("\n  attempt    {} on {worker}, {:.1} s", task.attempt, task.millis as f64 / 1e3);
         }
         if let Some(started) = task.started {

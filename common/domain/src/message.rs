@@ -9,7 +9,9 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DatasetName, EventId, Nonce, PipelineName, Quarter, RunId, StarId, Task};
+use crate::id::{
+    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, WorkerName,
+};
 use crate::outcome::Outcome;
 
 /// The version of task messages and completions that this code writes and reads.
@@ -76,7 +78,7 @@ pub struct Start {
     pub version: Option<String>,
     /// Only the modules of this group, and what they need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
 }
 
 /// Which stars an event is about: exactly one of `stars` and `stars_file`.
@@ -144,7 +146,7 @@ pub struct TaskMessage {
     /// [`WIRE_VERSION`].
     pub v: u32,
     /// The epoch of the state that published it.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The run.
     pub run: RunId,
     /// Star and module by position.
@@ -153,7 +155,7 @@ pub struct TaskMessage {
     /// The star's name, so that a reader of the queue need not look it up.
     pub name: StarId,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
 }
 
 /// "This attempt ended so": the body of a message in `sas.completions`.
@@ -162,18 +164,18 @@ pub struct Completion {
     /// [`WIRE_VERSION`].
     pub v: u32,
     /// The epoch in which the attempt was claimed.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The run.
     pub run: RunId,
     /// Star and module by position.
     #[serde(flatten)]
     pub task: Task,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The nonce of the claim.
     pub nonce: Nonce,
     /// The worker that ran it.
-    pub worker: String,
+    pub worker: WorkerName,
     /// When it began (RFC 3339).
     pub started: jiff::Timestamp,
     /// How long it took, from claim to commit, in milliseconds.
@@ -279,12 +281,12 @@ mod tests {
     fn a_completion_round_trips() {
         let completion = Completion {
             v: WIRE_VERSION,
-            epoch: 1,
+            epoch: Epoch(1),
             run: RunId::of(EventId::of("a", "b"), "P", "1"),
             task: Task { star: crate::id::StarIndex(3), module: crate::id::ModuleIndex(2) },
-            attempt: 1,
+            attempt: Attempt(1),
             nonce: Nonce::random(),
-            worker: "host-1".to_owned(),
+            worker: "host-1".parse().unwrap(),
             started: jiff::Timestamp::UNIX_EPOCH,
             millis: 12,
             result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),

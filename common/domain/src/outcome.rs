@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Digest, Key, ProductName};
+use crate::id::{Digest, GroupName, Key, ProductName};
+use crate::run::TaskState;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ pub enum Skip {
     /// The run is limited to a group that can do without it.
     NotOfGroup {
         /// The group.
-        group: String,
+        group: GroupName,
     },
 }
 
@@ -151,14 +152,14 @@ pub enum PlatformErrorKind {
 }
 
 impl Outcome {
-    /// The word for the task's state that this outcome leads to when nothing is tried again.
-    pub fn word(&self) -> &'static str {
+    /// The task's state that this outcome leads to when nothing is tried again.
+    pub const fn state(&self) -> TaskState {
         match self {
-            Self::Succeeded(_) => "succeeded",
-            Self::Skipped(_) => "skipped",
-            Self::UpstreamFailed { .. } => "upstream_failed",
-            Self::Failed(_) => "failed",
-            Self::Errored(_) => "errored",
+            Self::Succeeded(_) => TaskState::Succeeded,
+            Self::Skipped(_) => TaskState::Skipped,
+            Self::UpstreamFailed { .. } => TaskState::UpstreamFailed,
+            Self::Failed(_) => TaskState::Failed,
+            Self::Errored(_) => TaskState::Errored,
         }
     }
 }

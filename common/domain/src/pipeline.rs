@@ -18,7 +18,7 @@ pub use load::{Mistakes, data_model_name, load};
 use serde_json::Value;
 
 use crate::expression::Expression;
-use crate::id::{ClassName, DatasetName, ModuleIndex, ModuleName, PipelineName, ProductName};
+use crate::id::{Attempt, ClassName, DatasetName, GroupName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::product::{DataModel, Source};
 use crate::run::{Graph, Needs, Node, Retry, Rule, TriggerRule};
 
@@ -65,8 +65,8 @@ pub struct Class {
 pub struct Module {
     /// Its name.
     pub name: ModuleName,
-    /// The group that it is drawn in.
-    pub group: String,
+    /// The group that it is drawn in, if any.
+    pub group: Option<GroupName>,
     /// One line about it.
     pub doc: String,
     /// The image as the pipeline names it; its identity is resolved once per run.
@@ -88,7 +88,7 @@ pub struct Module {
     /// False: shown, never run.
     pub enabled: bool,
     /// Where it is not run for that: the group that a run is limited to.
-    pub outside_of: Option<String>,
+    pub outside_of: Option<GroupName>,
     /// The condition under which it runs.
     pub run_if: Option<Expression>,
     /// Order without data.
@@ -183,21 +183,22 @@ impl Pipeline {
 
     /// Bytes of memory that an attempt (counted from 1) of a module has: twice as much as the one before, up to what its class
     /// has. A slot has that much anyway, so that an attempt which ran out of memory is worth another while there is more.
-    pub fn memory(&self, module: &Module, attempt: u32) -> u64 {
+    pub fn memory(&self, module: &Module, attempt: Attempt) -> u64 {
         let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
-        let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
+        let doubled = 1_u64.checked_shl(attempt.0.saturating_sub(1)).unwrap_or(u64::MAX);
         module.memory.saturating_mul(doubled).min(most)
     }
 
     /// The groups of its modules, sorted.
-    pub fn groups(&self) -> BTreeSet<&str> {
-        self.modules.iter().map(|module| module.group.as_str()).filter(|group| !group.is_empty()).collect()
+    pub fn groups(&self) -> BTreeSet<&GroupName> {
+        self.modules.iter().filter_map(|module| module.group.as_ref()).collect()
     }
 
     /// The same pipeline with every module switched off that is neither of this group nor upstream of it, order without data
     /// included: so those that run decide and read as in a whole run.
-    pub fn limited_to(mut self, group: &str) -> Self {
-        let mut wanted: Vec<bool> = self.modules.iter().map(|module| module.enabled && module.group == group).collect();
+    pub fn limited_to(mut self, group: &GroupName) -> Self {
+        let is_meant = |module: &Module| module.enabled && module.group.as_ref() == Some(group);
+        let mut wanted: Vec<bool> = self.modules.iter().map(is_meant).collect();
         // Upstream comes first in the order.
         for at in (0..wanted.len()).rev().filter(|at| self.modules[*at].enabled) {
             if wanted[at] {
@@ -206,7 +207,7 @@ impl Pipeline {
         }
         for (module, _) in self.modules.iter_mut().zip(wanted).filter(|(module, wanted)| module.enabled && !wanted) {
             module.enabled = false;
-            module.outside_of = Some(group.to_owned());
+            module.outside_of = Some(group.clone());
         }
         self
     }

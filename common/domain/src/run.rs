@@ -20,7 +20,7 @@ pub use row::{Cell, Row, TaskState};
 pub use rule::{Cause, Decision, Needs, Rule, TriggerRule, decide};
 use serde::{Deserialize, Serialize};
 
-use crate::id::ModuleIndex;
+use crate::id::{Attempt, ModuleIndex};
 
 /// Tries that the platform may spend on one task before it is `errored`: larger than any module's own budget, since
 /// these are nobody's fault.
@@ -69,7 +69,7 @@ pub struct Star {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     /// The newest attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// Tries that the module lost.
     pub science: u32,
     /// Tries that the platform lost.
@@ -86,7 +86,7 @@ pub enum Event {
         /// Of which module.
         module: ModuleIndex,
         /// Which attempt.
-        attempt: u32,
+        attempt: Attempt,
         /// How.
         verdict: Verdict,
     },
@@ -95,14 +95,14 @@ pub enum Event {
         /// Of which module.
         module: ModuleIndex,
         /// Which attempt.
-        attempt: u32,
+        attempt: Attempt,
     },
     /// A worker that stops gave an attempt back.
     GivenBack {
         /// Of which module.
         module: ModuleIndex,
         /// Which attempt.
-        attempt: u32,
+        attempt: Attempt,
     },
     /// The wait before the next try is over.
     Due {
@@ -183,10 +183,10 @@ impl Star {
     }
 
     /// The newest attempt of a task; 0 when it was never queued.
-    pub fn attempt(&self, module: ModuleIndex) -> u32 {
+    pub fn attempt(&self, module: ModuleIndex) -> Attempt {
         match self.tries.get(&module) {
             Some(tries) => tries.attempt,
-            None => u32::from(self.row.cell(module).tag != 0),
+            None => Attempt(u32::from(self.row.cell(module).tag != 0)),
         }
     }
 

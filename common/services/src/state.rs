@@ -29,7 +29,10 @@ pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::id::{ClassName, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, StarIndex, Task};
+use domain::id::{
+    Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, Sequence, StarIndex,
+    Task, WorkerName,
+};
 use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star, TaskState};
@@ -53,7 +56,7 @@ pub struct RunInfo {
     /// Its modules in topological order, each with its class.
     pub modules: Vec<(ModuleName, ClassName)>,
     /// Sequence number of its event: the newest versions of externals that it uses.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// Whether tasks are handed out.
@@ -90,10 +93,10 @@ pub struct Detail {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The attempt that this is about; 0 when it was settled without one.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker that ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
@@ -125,7 +128,7 @@ pub struct Admission {
     /// the horizon.
     pub externals: Vec<String>,
     /// The star's generation in the quarter before, if there was one.
-    pub previous: Option<u32>,
+    pub previous: Option<Generation>,
 }
 
 /// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not
@@ -141,7 +144,7 @@ pub struct Change {
     /// published, wait and lease entries before the new ones are written.
     pub after: Star,
     /// Tasks whose message is to be published, with their attempt: they enter the outbox.
-    pub queue: Vec<(ModuleIndex, u32)>,
+    pub queue: Vec<(ModuleIndex, Attempt)>,
     /// Tasks that wait before their next try.
     pub wait: Vec<(ModuleIndex, Duration)>,
     /// What became known of tasks.
@@ -178,7 +181,7 @@ pub struct Ready {
     /// Which.
     pub task: Task,
     /// Which attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// Its class.
     pub class: ClassName,
 }
@@ -187,7 +190,7 @@ pub struct Ready {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
     /// Leases that ran out, with the attempt that they were on.
-    pub leases: Vec<(Task, u32)>,
+    pub leases: Vec<(Task, Attempt)>,
     /// Waits that are over.
     pub waits: Vec<Task>,
     /// Stars that are to be closed.
@@ -198,7 +201,7 @@ pub struct Due {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its name, unique to the process.
-    pub worker: String,
+    pub worker: WorkerName,
     /// Its slots per class.
     pub slots: BTreeMap<ClassName, u32>,
     /// How many attempts it runs now.
@@ -217,7 +220,7 @@ pub struct StarView {
     /// What was fixed at admission.
     pub admission: Option<Admission>,
     /// Tasks with a live lease, and the worker that holds it.
-    pub running: BTreeMap<ModuleIndex, String>,
+    pub running: BTreeMap<ModuleIndex, WorkerName>,
 }
 
 /// How many tasks of each module are in each state; states with none are left out.
@@ -250,9 +253,9 @@ pub enum StateError {
     #[error("the state is in epoch {now}, not {expected}")]
     Epoch {
         /// The epoch that the caller named.
-        expected: u64,
+        expected: Epoch,
         /// The epoch of the state.
-        now: u64,
+        now: Epoch,
     },
     /// The run is not in the state.
     #[error("run {0} is not in the state: it is over, or was never accepted")]
@@ -285,9 +288,9 @@ pub trait State: Send + Sync {
     /// Checks that the service keeps what it is given (no eviction, append-only file) and answers.
     async fn check(&self) -> Result<(), StateError>;
     /// The epoch of this life of the state; 0 before any was set.
-    async fn epoch(&self) -> Result<u64, StateError>;
+    async fn epoch(&self) -> Result<Epoch, StateError>;
     /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
-    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError>;
+    async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError>;
 
     /// Enters a run with all its stars blocked. Harmless when it is there.
     async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;
@@ -321,7 +324,7 @@ pub trait State: Send + Sync {
     async fn write(
         &self,
         run: RunId,
-        epoch: u64,
+        epoch: Epoch,
         cursor: Option<CursorMove>,
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError>;
@@ -355,7 +358,7 @@ pub trait State: Send + Sync {
     /// Shows a worker, for as long as `lives`.
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;
     /// Takes a worker that ends off the list.
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError>;
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError>;
     /// Workers that live.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
     /// The first stars that are admitted and not closed, in their order.

@@ -31,7 +31,7 @@ impl Course {
     /// Reads it; `None` when no such run was ever accepted. Blocks on the disk.
     pub fn read(store: &Store, run: RunId) -> Result<Option<Self>, StoreError> {
         let Some(mut record) = store.run(run)? else { return Ok(None) };
-        let path = store.at(paths::run(run)).join("pipeline.toml");
+        let path = store.at(paths::definition(run));
         let pipeline = record
             .load_pipeline()
             .map_err(|mistakes| StoreError::Damaged { path: path.clone(), reason: mistakes.to_string() })?;
@@ -119,7 +119,7 @@ impl Courses {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::EventId;
+    use domain::id::{EventId, Sequence};
     use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 
     use super::*;
@@ -141,7 +141,7 @@ mod tests {
             pipeline: "P".parse().unwrap(),
             version: "1".to_owned(),
             quarter: 3.try_into().unwrap(),
-            horizon: 1,
+            horizon: Sequence(1),
             accepted: jiff::Timestamp::UNIX_EPOCH,
             stars: 2,
             only_group: None,

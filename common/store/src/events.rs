@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
-use domain::id::{EventId, RunId, StarId};
+use domain::id::{EventId, RunId, Sequence, StarId};
 use domain::message::DatasetEvent;
 
 /// An event that was accepted.
@@ -21,7 +21,7 @@ pub struct EventRecord {
     /// Its computed id.
     pub id: EventId,
     /// Its place among the events and ingests of this store; the horizon of the runs that it starts.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// What it said.
@@ -63,10 +63,9 @@ impl Store {
     /// Lays a list of stars into the store for an event of many; returns its path below the root. `name` is a word without
     /// slashes that nobody else uses.
     pub fn keep_star_list(&self, name: &str, stars: &[StarId]) -> Result<String, StoreError> {
-        let folder = "control/lists";
-        durable::make_dir(&self.at(folder))?;
+        durable::make_dir(&self.at(paths::star_lists()))?;
         let list: String = stars.iter().map(|star| format!("{star}\n")).collect();
-        let path = format!("{folder}/{name}.txt");
+        let path = paths::name_of_star_list(name);
         durable::create(&self.at(&path), &self.beside(), list.as_bytes())?;
         Ok(path)
     }
@@ -92,7 +91,7 @@ impl Store {
     /// All events that were accepted, oldest first.
     pub fn events(&self) -> Result<Vec<EventRecord>, StoreError> {
         let mut records = Vec::new();
-        for name in names_in(&self.at("events"))? {
+        for name in names_in(&self.at(paths::events()))? {
             if let Some(id) = name.strip_suffix(".json").and_then(|stem| stem.parse().ok()) {
                 records.extend(self.event(id)?);
             }
@@ -116,7 +115,7 @@ impl Store {
 
     /// Marks every event as pending that has no dispositions; for stores without such marks. Reads the names of all events.
     pub(crate) fn mark_pending_events(&self) -> Result<(), StoreError> {
-        let names: BTreeSet<String> = names_in(&self.at("events"))?.into_iter().collect();
+        let names: BTreeSet<String> = names_in(&self.at(paths::events()))?.into_iter().collect();
         let undisposed = names
             .iter()
             .filter_map(|name| name.strip_suffix(".json")?.parse().ok())

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Store, StoreError, names_in, paths};
-use domain::id::{DatasetName, Quarter, StarId};
+use domain::id::{DatasetName, Quarter, Sequence, StarId};
 
 /// A version of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
     /// Its number.
-    pub(super) sequence: u64,
+    pub(super) sequence: Sequence,
     /// Its file name.
     pub(super) name: String,
 }
@@ -33,7 +33,7 @@ impl Store {
     /// Externals of a star that a run uses: the newest version of each dataset at or below the horizon, of the quarter, of
     /// the star and shared, by names that [`paths::of_star`] understands. Decided from file names alone. The order is that
     /// of preference, for a product that is in several: quarter, star, shared, and in each the newest first.
-    pub fn externals(&self, star: StarId, quarter: Quarter, horizon: u64) -> Result<Vec<String>, StoreError> {
+    pub fn externals(&self, star: StarId, quarter: Quarter, horizon: Sequence) -> Result<Vec<String>, StoreError> {
         let mut chosen = Vec::new();
         for (folder, prefix) in [
             (paths::externals(star, quarter), format!("{quarter}/externals")),
@@ -41,7 +41,7 @@ impl Store {
             (paths::shared(), "shared".to_owned()),
         ] {
             let newest = newest_versions(&names_in(&self.at(folder))?, horizon);
-            let mut versions: Vec<(u64, String)> = newest.into_values().collect();
+            let mut versions: Vec<(Sequence, String)> = newest.into_values().collect();
             versions.sort_by_key(|(sequence, name)| (std::cmp::Reverse(*sequence), name.clone()));
             chosen.extend(versions.iter().map(|(_, name)| format!("{prefix}/{name}")));
         }
@@ -61,8 +61,8 @@ impl Store {
     /// Stars by the quarters of which data of them were delivered, sorted.
     pub fn known_stars(&self) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
         let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
-        for shard in names_in(&self.at("stars"))? {
-            for name in names_in(&self.at("stars").join(shard))? {
+        for shard in names_in(&self.at(paths::stars()))? {
+            for name in names_in(&self.at(paths::stars().join(shard)))? {
                 let Ok(star) = name.parse::<StarId>() else { continue };
                 for quarter in self.quarters_of(star)? {
                     quarters.entry(quarter).or_default().push(star);
@@ -77,8 +77,8 @@ impl Store {
 }
 
 /// Of file names of externals the newest of each dataset at or below the horizon.
-fn newest_versions(names: &[String], horizon: u64) -> BTreeMap<String, (u64, String)> {
-    let mut newest: BTreeMap<String, (u64, String)> = BTreeMap::new();
+fn newest_versions(names: &[String], horizon: Sequence) -> BTreeMap<String, (Sequence, String)> {
+    let mut newest: BTreeMap<String, (Sequence, String)> = BTreeMap::new();
     for name in names {
         let Some((dataset, sequence)) = paths::parse_external_name(name) else { continue };
         if sequence > horizon {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, names_in, paths, read_json, to_json};
-use domain::id::{Key, ModuleName, Quarter, RunId, StarId};
+use domain::id::{Attempt, Key, ModuleName, Quarter, RunId, StarId, WorkerName};
 use domain::outcome::Outcome;
 
 /// A task that failed for good.
@@ -21,12 +21,12 @@ pub struct FailureRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
     /// The attempt that was the last, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The worker that ran it.
-    pub worker: String,
+    pub worker: WorkerName,
     /// When the attempt began.
     pub started: Timestamp,
     /// How long it took, in milliseconds.

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, paths};
-use domain::id::{Quarter, StarId};
+use domain::id::{Generation, Quarter, StarId};
 
 impl Store {
     /// The newest generation of a star; `None` when it has none. The next one has the number after it, or 1.
-    pub fn latest_generation(&self, star: StarId, quarter: Quarter) -> Result<Option<u32>, StoreError> {
+    pub fn latest_generation(&self, star: StarId, quarter: Quarter) -> Result<Option<Generation>, StoreError> {
         let names = names_in(&self.at(paths::generations(star, quarter)))?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".h5")?.parse().ok()).max())
     }
@@ -22,7 +22,7 @@ impl Store {
         &self,
         star: StarId,
         quarter: Quarter,
-        generation: u32,
+        generation: Generation,
         built: &Path,
     ) -> Result<Commit, StoreError> {
         let folder = self.at(paths::generations(star, quarter));

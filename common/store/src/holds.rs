@@ -77,7 +77,7 @@ impl Store {
     /// All modules that are held, by pipeline and name.
     pub fn all_held(&self) -> Result<Vec<Held>, StoreError> {
         let mut all = Vec::new();
-        for name in names_in(&self.at("control/holds"))? {
+        for name in names_in(&self.at(paths::all_holds()))? {
             if let Ok(pipeline) = name.parse() {
                 all.extend(self.held(&pipeline)?);
             }

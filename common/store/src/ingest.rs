@@ -9,7 +9,7 @@ use super::agent::{Agent, AgentError, Import, Inspected, ProductEntry, Refusal, 
 use super::durable::{self, Unfinished};
 use super::externals::versions;
 use super::{Store, StoreError, paths};
-use domain::id::{DatasetName, ProductName, Quarter, StarId};
+use domain::id::{DatasetName, ProductName, Quarter, Sequence, StarId};
 
 /// What delivered files become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,14 +71,14 @@ pub enum IngestResult {
     /// They are a new version of the dataset.
     Added {
         /// The version's number.
-        sequence: u64,
+        sequence: Sequence,
         /// Products in it.
         products: Vec<ProductName>,
     },
     /// The newest version of the dataset has the same values; nothing was written.
     Unchanged {
         /// That version's number.
-        sequence: u64,
+        sequence: Sequence,
     },
     /// They cannot be ingested.
     Wrong {
@@ -264,7 +264,7 @@ async fn add(
     let folder = store.at(place.folder());
     let mut bases = versions(&folder, &options.dataset)?;
     bases.truncate(1);
-    let floor = bases.first().map_or(0, |base| base.sequence);
+    let floor = bases.first().map_or(Sequence(0), |base| base.sequence);
     let mut added = None;
     loop {
         let built = Unfinished(agent.options().writable.join(format!("{}.h5", uuid::Uuid::new_v4())));

@@ -148,7 +148,7 @@ impl Store {
             durable::make_dir(&root.join(directory))?;
         }
         let body = to_json(&StoreFile { format: STORE_FORMAT, created: jiff::Timestamp::now() });
-        durable::create(&root.join("store.json"), &root.join("scratch"), &body)?;
+        durable::create(&root.join(paths::STORE_FILE), &root.join(paths::scratch()), &body)?;
         Self::open(root)
     }
 
@@ -159,7 +159,7 @@ impl Store {
         if root.to_str().is_none() {
             return Err(StoreError::Unusable { root, reason: "its path is not UTF-8".to_owned() });
         }
-        let body = std::fs::read(root.join("store.json")).map_err(|_| not_a_store())?;
+        let body = std::fs::read(root.join(paths::STORE_FILE)).map_err(|_| not_a_store())?;
         // The format first: what else a later one holds is not known here.
         let stamp: Stamp = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
         match stamp.format {
@@ -209,14 +209,14 @@ impl Store {
         if owner.is_empty() || owner.starts_with('.') || owner.contains(['/', '\0']) {
             return Err(StoreError::BadPath { name: owner.to_owned() });
         }
-        let path = self.root.join("scratch").join(owner);
+        let path = self.root.join(paths::scratch()).join(owner);
         durable::make_dir(&path)?;
         Ok(path)
     }
 
     /// The directory for files that are about to be linked into place.
     fn beside(&self) -> PathBuf {
-        self.root.join("scratch")
+        self.root.join(paths::scratch())
     }
 }
 

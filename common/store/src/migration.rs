@@ -14,7 +14,7 @@ use super::runs::{SettledStar, StarEnd};
 use super::{
     DIRECTORIES, STORE_FORMAT, Store, StoreError, StoreFile, io_error, names_in, numbered, paths, read_json, to_json,
 };
-use domain::id::{Key, ModuleIndex, RunId, StarIndex};
+use domain::id::{Generation, Key, ModuleIndex, RunId, StarIndex};
 
 /// What was done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,7 +49,7 @@ impl fmt::Display for BroughtForward {
 /// Brings the store in `root` to [`STORE_FORMAT`]; `None` when it has it, has a newer one, or there is no store.
 pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> {
     let Ok(root) = root.canonicalize() else { return Ok(None) };
-    let Ok(Some(file)) = read_json::<StoreFile>(&root.join("store.json")) else { return Ok(None) };
+    let Ok(Some(file)) = read_json::<StoreFile>(&root.join(paths::STORE_FILE)) else { return Ok(None) };
     if file.format >= STORE_FORMAT {
         return Ok(None);
     }
@@ -64,7 +64,7 @@ pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> 
     store.mark_pending_events()?;
     done.runs = store.index_all_runs()?;
     let now = Unfinished::write(&store.beside(), &to_json(&StoreFile { format: STORE_FORMAT, ..file }))?;
-    durable::replace(&now.0, &store.at("store.json"), &store.beside())?;
+    durable::replace(&now.0, &store.at(paths::STORE_FILE), &store.beside())?;
     Ok(Some(done))
 }
 
@@ -95,7 +95,7 @@ struct Line {
     #[serde(default)]
     keys: BTreeMap<ModuleIndex, Key>,
     #[serde(default)]
-    generation: Option<u32>,
+    generation: Option<Generation>,
     end: Option<StarEnd>,
     #[serde(default)]
     reason: Option<String>,

@@ -6,26 +6,24 @@
 use std::io::ErrorKind;
 
 use super::durable::{self, Commit};
-use super::{Store, StoreError, io_error, names_in};
+use super::{Store, StoreError, io_error, names_in, paths};
 use domain::id::RunId;
-
-const FOLDER: &str = "control/nudges";
 
 impl Store {
     /// Leaves a nudge; `Exists` when one is there.
     pub fn nudge(&self, run: RunId) -> Result<Commit, StoreError> {
-        durable::make_dir(&self.at(FOLDER))?;
-        durable::create(&self.at(FOLDER).join(run.to_string()), &self.beside(), b"")
+        durable::make_dir(&self.at(paths::nudges()))?;
+        durable::create(&self.at(paths::nudge(run)), &self.beside(), b"")
     }
 
     /// Runs that somebody decided something about.
     pub fn nudges(&self) -> Result<Vec<RunId>, StoreError> {
-        Ok(names_in(&self.at(FOLDER))?.iter().filter_map(|name| name.parse().ok()).collect())
+        Ok(names_in(&self.at(paths::nudges()))?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Takes a nudge away, before the run is looked at. Harmless when it is gone.
     pub fn take_nudge(&self, run: RunId) -> Result<(), StoreError> {
-        let path = self.at(FOLDER).join(run.to_string());
+        let path = self.at(paths::nudge(run));
         match std::fs::remove_file(&path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

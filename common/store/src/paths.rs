@@ -6,12 +6,27 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{DatasetName, EventId, Key, ModuleName, PipelineName, Quarter, RunId, StarId};
+use domain::id::{
+    Attempt, DatasetName, Epoch, EventId, Generation, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId,
+};
+
+/// Says that the directory is a store, and of which format.
+pub const STORE_FILE: &str = "store.json";
+
+/// What is not finished yet, of every process in a folder of its own.
+pub fn scratch() -> PathBuf {
+    PathBuf::from("scratch")
+}
+
+/// Where stars are.
+pub fn stars() -> PathBuf {
+    PathBuf::from("stars")
+}
 
 /// The folder of a star: `stars/<2 hex>/PLATO_<uuid>`.
 pub fn star(star: StarId) -> PathBuf {
     let shard = hex::encode(&star.as_bytes()[..1]);
-    Path::new("stars").join(shard).join(star.to_string())
+    stars().join(shard).join(star.to_string())
 }
 
 /// The folder of a star's quarter.
@@ -35,12 +50,12 @@ pub fn shared() -> PathBuf {
 }
 
 /// File name of a version of a dataset: `<dataset>@<sequence>.h5`, slashes of the dataset as dots.
-pub fn external_name(dataset: &DatasetName, sequence: u64) -> String {
+pub fn external_name(dataset: &DatasetName, sequence: Sequence) -> String {
     format!("{}@{sequence}.h5", dataset.in_file_name())
 }
 
 /// Dataset (with dots) and sequence number in a file name that [`external_name`] made.
-pub fn parse_external_name(name: &str) -> Option<(&str, u64)> {
+pub fn parse_external_name(name: &str) -> Option<(&str, Sequence)> {
     let (dataset, sequence) = name.strip_suffix(".h5")?.rsplit_once('@')?;
     let canonical =
         sequence.bytes().all(|byte| byte.is_ascii_digit()) && (sequence == "0" || !sequence.starts_with('0'));
@@ -67,7 +82,7 @@ pub fn failure(
     module: &ModuleName,
     key: Option<&Key>,
     run: RunId,
-    attempt: u32,
+    attempt: Attempt,
 ) -> PathBuf {
     let key = key.map_or_else(|| "nokey".to_owned(), ToString::to_string);
     failures(star, quarter).join(format!("{module}-{key}-{run}-{attempt}.json"))
@@ -79,8 +94,13 @@ pub fn generations(star: StarId, quarter: Quarter) -> PathBuf {
 }
 
 /// One generation, counted from 1.
-pub fn generation(star: StarId, quarter: Quarter, generation: u32) -> PathBuf {
+pub fn generation(star: StarId, quarter: Quarter, generation: Generation) -> PathBuf {
     generations(star, quarter).join(format!("{generation}.h5"))
+}
+
+/// A generation as what is on record names it: relative to the star's folder.
+pub fn name_of_generation(quarter: Quarter, generation: Generation) -> String {
+    format!("{quarter}/generations/{generation}.h5")
 }
 
 /// The star file: the newest generation, what scientists open.
@@ -88,14 +108,19 @@ pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join(format!("{star}.h5"))
 }
 
+/// Where events are.
+pub fn events() -> PathBuf {
+    PathBuf::from("events")
+}
+
 /// What an event said, and its sequence number.
 pub fn event(event: EventId) -> PathBuf {
-    Path::new("events").join(format!("{event}.json"))
+    events().join(format!("{event}.json"))
 }
 
 /// What became of an event.
 pub fn event_dispositions(event: EventId) -> PathBuf {
-    Path::new("events").join(format!("{event}.dispositions.json"))
+    events().join(format!("{event}.dispositions.json"))
 }
 
 /// Where a mark is of every event whose acceptance is under way.
@@ -106,6 +131,44 @@ pub fn pending_events() -> PathBuf {
 /// The mark of an event whose acceptance is under way.
 pub fn pending_event(event: EventId) -> PathBuf {
     pending_events().join(event.to_string())
+}
+
+/// Where epochs are that were begun.
+pub fn epochs() -> PathBuf {
+    PathBuf::from("control/epochs")
+}
+
+/// The mark that an epoch was begun.
+pub fn epoch(epoch: Epoch) -> PathBuf {
+    epochs().join(epoch.to_string())
+}
+
+/// How many sequence numbers share a folder.
+pub const SEQUENCE_SHARD: u64 = 1000;
+
+/// Where the folders of sequence numbers are.
+pub fn sequences() -> PathBuf {
+    PathBuf::from("control/sequence")
+}
+
+/// The folder with this number.
+pub fn sequence_shard(shard: u64) -> PathBuf {
+    sequences().join(shard.to_string())
+}
+
+/// The mark that a sequence number was given.
+pub fn sequence(number: Sequence) -> PathBuf {
+    sequence_shard(number.0 / SEQUENCE_SHARD).join(number.to_string())
+}
+
+/// Where the lists of stars are that events of many stars name.
+pub fn star_lists() -> PathBuf {
+    PathBuf::from("control/lists")
+}
+
+/// A list of stars as an event names it.
+pub fn name_of_star_list(name: &str) -> String {
+    format!("control/lists/{name}.txt")
 }
 
 /// Where runs are.
@@ -163,6 +226,16 @@ pub fn whole(folder: &Path) -> PathBuf {
     folder.join("whole")
 }
 
+/// Where a mark is of every run that somebody decided something about.
+pub fn nudges() -> PathBuf {
+    PathBuf::from("control/nudges")
+}
+
+/// The mark of a run that somebody decided something about.
+pub fn nudge(run: RunId) -> PathBuf {
+    nudges().join(run.to_string())
+}
+
 /// Where a mark is of every run that goes on.
 pub fn open_runs() -> PathBuf {
     PathBuf::from("control/open")
@@ -178,9 +251,14 @@ pub fn run_index() -> PathBuf {
     PathBuf::from("control/index")
 }
 
+/// Decisions about holding modules of any pipeline.
+pub fn all_holds() -> PathBuf {
+    PathBuf::from("control/holds")
+}
+
 /// Decisions about holding modules of a pipeline.
 pub fn holds(pipeline: &PipelineName) -> PathBuf {
-    Path::new("control/holds").join(pipeline.as_str())
+    all_holds().join(pipeline.as_str())
 }
 
 /// Decisions about holding one module.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::presence::{self, Presence};
-use super::{Store, StoreError, io_error, names_in};
+use super::{Store, StoreError, io_error, names_in, paths};
 
 /// A working directory that no other process has; it is removed when this is dropped.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Store {
 
     /// Removes what dead processes of a family left.
     fn sweep_scratch(&self, family: &str) -> Result<(), StoreError> {
-        let top = self.at("scratch");
+        let top = self.at(paths::scratch());
         for name in names_in(&top)?.iter().filter(|name| name.starts_with(family)) {
             let path = top.join(name);
             if presence::was_shown(&path) && !presence::lives(&path) {

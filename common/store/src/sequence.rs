@@ -3,18 +3,17 @@
 //! `control/sequence/<n / 1000>/<n>` is made by exclusive link. The largest is found by listing the shards and the last
 //! shard, so the cost does not grow with the age of the store and there is no hint that could be wrong.
 
-use super::durable::{self, Commit};
-use super::{Store, StoreError, names_in};
+use domain::id::Sequence;
 
-const SHARD: u64 = 1000;
+use super::durable::{self, Commit};
+use super::{Store, StoreError, names_in, paths};
 
 impl Store {
     /// A number that nobody else gets, larger than all that were given before.
-    pub fn next_sequence(&self) -> Result<u64, StoreError> {
+    pub fn next_sequence(&self) -> Result<Sequence, StoreError> {
         loop {
-            let number = self.newest_sequence()? + 1;
-            let name = format!("control/sequence/{}/{number}", number / SHARD);
-            match durable::create(&self.at(name), &self.beside(), b"")? {
+            let number = self.newest_sequence()?.next();
+            match durable::create(&self.at(paths::sequence(number)), &self.beside(), b"")? {
                 Commit::Created => return Ok(number),
                 Commit::Exists => {}
             }
@@ -22,12 +21,11 @@ impl Store {
     }
 
     /// The largest number that was given; 0 when none was.
-    pub fn newest_sequence(&self) -> Result<u64, StoreError> {
-        let top = self.at("control/sequence");
+    pub fn newest_sequence(&self) -> Result<Sequence, StoreError> {
         let largest = |names: Vec<String>| names.iter().filter_map(|name| name.parse::<u64>().ok()).max();
-        let Some(shard) = largest(names_in(&top)?) else { return Ok(0) };
-        let first = shard * SHARD;
+        let Some(shard) = largest(names_in(&self.at(paths::sequences()))?) else { return Ok(Sequence(0)) };
+        let given = largest(names_in(&self.at(paths::sequence_shard(shard)))?);
         // A shard that was made but got no number yet (a crash in between) continues the one before.
-        Ok(largest(names_in(&top.join(shard.to_string()))?).unwrap_or(first.saturating_sub(1)))
+        Ok(Sequence(given.unwrap_or((shard * paths::SEQUENCE_SHARD).saturating_sub(1))))
     }
 }

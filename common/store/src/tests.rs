@@ -11,7 +11,7 @@ use super::events::Disposition;
 use super::failures::FailureRecord;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
-use domain::id::{EventId, Key, Quarter, RunId, StarId, StarIndex};
+use domain::id::{Attempt, EventId, Generation, Key, Quarter, RunId, Sequence, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::outcome::{Failure, FailureKind, Outcome};
 
@@ -98,14 +98,18 @@ fn a_damaged_file_is_set_aside_once_and_what_took_its_place_stays() {
 #[test]
 fn numbers_are_given_once_without_gaps_in_growing_order() {
     let (_dir, store) = store();
-    assert_eq!(store.newest_sequence().unwrap(), 0);
+    assert_eq!(store.newest_sequence().unwrap(), Sequence(0));
     let given = together(4, |_| (0..300).map(|_| store.next_sequence().unwrap()).collect::<Vec<_>>());
     assert!(given.iter().all(|numbers| numbers.is_sorted()));
-    let mut all: Vec<u64> = given.concat();
+    let mut all: Vec<Sequence> = given.concat();
     all.sort_unstable();
-    assert_eq!(all, (1..=1200).collect::<Vec<_>>());
+    assert_eq!(all, (1..=1200).map(Sequence).collect::<Vec<_>>());
     std::fs::create_dir(store.at("control/sequence/2")).unwrap();
-    assert_eq!(store.next_sequence().unwrap(), 2000, "after a shard that a crash left empty, numbers still grow");
+    assert_eq!(
+        store.next_sequence().unwrap(),
+        Sequence(2000),
+        "after a shard that a crash left empty, numbers still grow"
+    );
 }
 
 fn event(id: &str) -> DatasetEvent {
@@ -141,7 +145,7 @@ fn record(event: EventId, horizon: u64, stars: u32) -> RunRecord {
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1".to_owned(),
         quarter: quarter(),
-        horizon,
+        horizon: Sequence(horizon),
         accepted: Timestamp::UNIX_EPOCH,
         stars,
         only_group: None,
@@ -251,7 +255,7 @@ fn the_newest_word_about_a_settled_star_counts() {
         star: StarIndex(star),
         row: vec![0x30, 0x61],
         keys: [(domain::id::ModuleIndex(0), Key::from_bytes([1; 32]))].into(),
-        generation: Some(generation),
+        generation: Some(Generation(generation)),
         end: Some(StarEnd::Complete),
         reason: None,
         fingerprint: None,
@@ -277,7 +281,7 @@ fn batches_are_numbered_without_a_gap() {
 #[test]
 fn failures_of_a_star_are_listed_in_time() {
     let (_dir, store) = store();
-    let failure = |attempt: u32, key| FailureRecord {
+    let failure = |attempt: Attempt, key| FailureRecord {
         run: record(EventId::of("a", "1"), 1, 1).run,
         module: "MSAP3_04".parse().unwrap(),
         key,
@@ -288,12 +292,12 @@ fn failures_of_a_star_are_listed_in_time() {
             exit_code: Some(3),
             log_tail: "boom".to_owned(),
         }),
-        worker: "host-1".to_owned(),
-        started: Timestamp::from_second(100 - i64::from(attempt)).unwrap(),
+        worker: "host-1".parse().unwrap(),
+        started: Timestamp::from_second(100 - i64::from(attempt.0)).unwrap(),
         millis: 5,
         log: String::new(),
     };
-    let (late, early) = (failure(1, None), failure(2, Some(Key::from_bytes([1; 32]))));
+    let (late, early) = (failure(Attempt(1), None), failure(Attempt(2), Some(Key::from_bytes([1; 32]))));
     assert_eq!(store.failures(star(1), quarter()).unwrap(), []);
     store.record_failure(star(1), quarter(), &late).unwrap();
     store.record_failure(star(1), quarter(), &early).unwrap();
@@ -306,9 +310,9 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
     let (dir, store) = store();
     let mut numbers = together(8, |thread| {
         let built = dir.path().join(format!("built-{thread}"));
-        let mut number = 0;
+        let mut number = Generation::default();
         loop {
-            number = store.latest_generation(star(1), quarter()).unwrap().unwrap_or(0).max(number) + 1;
+            number = store.latest_generation(star(1), quarter()).unwrap().unwrap_or_default().max(number).next();
             std::fs::write(&built, number.to_string()).unwrap();
             if store.commit_generation(star(1), quarter(), number, &built).unwrap() == Commit::Created {
                 return number;
@@ -318,11 +322,12 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
         }
     });
     numbers.sort_unstable();
-    assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=8).map(Generation).collect::<Vec<_>>());
     let star_file = std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
     assert_eq!(star_file, "8");
     for number in 1..=8 {
-        let generation = std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), number))).unwrap();
+        let generation =
+            std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), Generation(number)))).unwrap();
         assert_eq!(generation, number.to_string());
     }
 }
@@ -330,9 +335,9 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
 #[test]
 fn names_of_externals_are_read_back_as_they_were_made() {
     let dataset = "l1/lightcurve".parse().unwrap();
-    let name = paths::external_name(&dataset, 12);
+    let name = paths::external_name(&dataset, Sequence(12));
     assert_eq!(name, "l1.lightcurve@12.h5");
-    assert_eq!(paths::parse_external_name(&name), Some(("l1.lightcurve", 12)));
+    assert_eq!(paths::parse_external_name(&name), Some(("l1.lightcurve", Sequence(12))));
     for bad in ["l1@.h5", "l1@x.h5", "l1@01.h5", "@1.h5", "l1@1.h4", "l1@1.h5.new", "l1@-1.h5"] {
         assert_eq!(paths::parse_external_name(bad), None, "{bad}");
     }

@@ -85,7 +85,7 @@ fn share(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::{EventId, ModuleIndex};
+    use domain::id::{EventId, ModuleIndex, Sequence};
     use services::state::{Counts, Phase, RunInfo};
 
     use super::*;
@@ -144,7 +144,7 @@ mod tests {
             quarter: domain::id::Quarter::FIRST,
             stars: 100,
             modules: Vec::new(),
-            horizon: 1,
+            horizon: Sequence(1),
             accepted: jiff::Timestamp::UNIX_EPOCH,
             phase: Phase::Active,
             weight: 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{ClassName, Task};
+use domain::id::{Attempt, ClassName, Epoch, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
@@ -15,7 +15,11 @@ use crate::trouble::Trouble;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
 /// and the others stay in the outbox.
-pub(crate) async fn publish(running: &Coordinator, course: &Arc<Course>, tasks: &[(Task, u32)]) -> Result<(), Trouble> {
+pub(crate) async fn publish(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    tasks: &[(Task, Attempt)],
+) -> Result<(), Trouble> {
     if tasks.is_empty() {
         return Ok(());
     }
@@ -62,14 +66,14 @@ pub(crate) async fn declare(queue: &SharedQueue, classes: &BTreeSet<ClassName>) 
 async fn messages(
     store: &Store,
     course: &Arc<Course>,
-    tasks: &[(Task, u32)],
-    epoch: u64,
+    tasks: &[(Task, Attempt)],
+    epoch: Epoch,
 ) -> Result<Vec<Outgoing>, Trouble> {
     let (course, tasks) = (course.clone(), tasks.to_vec());
     let messages = store.ask(move |_| {
         let stars: Vec<_> = tasks.iter().map(|(task, _)| task.star).collect();
         let names = course.names(&stars)?;
-        let message = |((task, attempt), name): (&(Task, u32), _)| {
+        let message = |((task, attempt), name): (&(Task, Attempt), _)| {
             let body =
                 TaskMessage { v: WIRE_VERSION, epoch, run: course.record.run, task: *task, name, attempt: *attempt };
             Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }

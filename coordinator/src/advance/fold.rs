@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::{ModuleIndex, StarIndex};
+use domain::id::{Attempt, ModuleIndex, StarIndex};
 use domain::pipeline::Pipeline;
 use domain::run::{Event, Graph, Ignored, Star, advance};
 use services::state::{Change, Detail};
@@ -65,7 +65,7 @@ pub(crate) fn fold(pipeline: &Pipeline, graph: &Graph, star: StarIndex, current:
 
 /// What is known of a task that was settled without an attempt.
 pub(crate) fn without_attempt(outcome: domain::outcome::Outcome) -> Detail {
-    Detail { outcome, attempt: 0, worker: None, started: None, millis: 0 }
+    Detail { outcome, attempt: Attempt(0), worker: None, started: None, millis: 0 }
 }
 
 fn module_of(event: Event) -> Option<ModuleIndex> {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn ended(module: u8, attempt: u32, verdict: Verdict) -> Event {
-        Event::Ended { module: ModuleIndex(module), attempt, verdict }
+        Event::Ended { module: ModuleIndex(module), attempt: Attempt(attempt), verdict }
     }
 
     fn fresh() -> Star {
@@ -142,16 +142,16 @@ mod tests {
         let steps = [Event::Admit.into(), ended(0, 1, Verdict::Succeeded).into()];
         let change = check(&fresh(), &steps).change.unwrap();
         assert_eq!(change.expected, fresh().row);
-        assert_eq!((change.queue, change.close), (vec![(ModuleIndex(1), 1)], false));
+        assert_eq!((change.queue, change.close), (vec![(ModuleIndex(1), Attempt(1))], false));
         let change = check(&change.after, &[Event::Cancel.into()]).change.unwrap();
         assert!(change.queue.is_empty() && change.close);
     }
 
     #[test]
     fn a_lost_lease_is_named_and_trouble_waits() {
-        let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: 1 };
+        let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: Attempt(1) };
         let change = check(&admitted(), &[lost.into()]).change.unwrap();
-        assert_eq!((change.lease_lost, change.queue), (Some(ModuleIndex(0)), vec![(ModuleIndex(0), 2)]));
+        assert_eq!((change.lease_lost, change.queue), (Some(ModuleIndex(0)), vec![(ModuleIndex(0), Attempt(2))]));
         let trouble = PlatformError { kind: PlatformErrorKind::Engine, message: String::new() };
         let step =
             Step { event: ended(0, 1, Verdict::Errored), detail: Some(without_attempt(Outcome::Errored(trouble))) };

@@ -4,20 +4,20 @@
 
 use std::fmt::Write as _;
 
-use domain::id::ModuleIndex;
+use domain::id::{Attempt, ModuleIndex};
 use domain::outcome::{Failure, FailureKind, Outcome, Skip};
 use domain::pipeline::{Module, Pipeline};
 use domain::product::Source;
 use domain::run::{Cause, Row, TaskState, Verdict};
 
 /// What the core is told of an attempt of a module that ended.
-pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: u32, outcome: &Outcome) -> Verdict {
+pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: Attempt, outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Succeeded(_) => Verdict::Succeeded,
         Outcome::Skipped(_) => Verdict::Skipped,
         Outcome::UpstreamFailed { .. } => Verdict::UpstreamFailed,
         Outcome::Failed(failure) => {
-            let has_more = pipeline.memory(module, attempt.saturating_add(1)) > pipeline.memory(module, attempt);
+            let has_more = pipeline.memory(module, attempt.next()) > pipeline.memory(module, attempt);
             Verdict::Failed { again: is_worth_another_try(module, failure, has_more) }
         }
         Outcome::Errored(_) => Verdict::Errored,
@@ -145,12 +145,12 @@ outputs.mandatory = ['Y']
             (Outcome::UpstreamFailed { lost: "X".to_owned() }, Verdict::UpstreamFailed),
             (Outcome::Skipped(Skip::Disabled), Verdict::Skipped),
         ] {
-            assert_eq!(verdict(&pipeline, a, 1, &outcome), expected, "{outcome}");
+            assert_eq!(verdict(&pipeline, a, Attempt(1), &outcome), expected, "{outcome}");
         }
         // A begins with 300 MB of its class's 1 GB: 600 MB, 1 GB, and there is no more. B has all of it from the start.
         let out_of_memory = failed(FailureKind::OutOfMemory, None);
         for (module, attempt, again) in [(a, 1, true), (a, 2, true), (a, 3, false), (a, 90, false), (b, 1, false)] {
-            let verdict = verdict(&pipeline, module, attempt, &out_of_memory);
+            let verdict = verdict(&pipeline, module, Attempt(attempt), &out_of_memory);
             assert_eq!(verdict, Verdict::Failed { again }, "{} {attempt}", module.name);
         }
     }
@@ -159,7 +159,7 @@ outputs.mandatory = ['Y']
     fn the_platforms_trouble_is_never_blamed_on_the_module() {
         let trouble = PlatformError { kind: PlatformErrorKind::ImageMissing, message: String::new() };
         let pipeline = pipeline();
-        let verdict = verdict(&pipeline, pipeline.module(ModuleIndex(0)), 1, &Outcome::Errored(trouble));
+        let verdict = verdict(&pipeline, pipeline.module(ModuleIndex(0)), Attempt(1), &Outcome::Errored(trouble));
         assert_eq!(verdict, Verdict::Errored);
     }
 

@@ -5,7 +5,7 @@ use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
-use store::{Commit, Store, StoreError};
+use store::{Commit, Store, StoreError, paths};
 
 use crate::aside::is_for_good;
 use crate::events::expand::{dispositions, runs, star_list, unique};
@@ -135,7 +135,7 @@ fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>,
     let path = store.at(file);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(star_list(&text).map_err(|bad| format!("star list `{file}`: {bad}"))),
-        Err(error) if is_for_good(&error) && store.root().join("store.json").exists() => {
+        Err(error) if is_for_good(&error) && store.at(paths::STORE_FILE).exists() => {
             Ok(Err(format!("star list `{file}` cannot be read: {error}")))
         }
         Err(source) => Err(StoreError::Io { doing: "read", path, source }),

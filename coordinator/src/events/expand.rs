@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use domain::id::{RunId, StarId};
+use domain::id::{GroupName, RunId, StarId};
 use domain::message::{DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
@@ -31,8 +31,8 @@ pub(crate) fn refusal(start: &Start, pipelines: &[Pipeline]) -> Option<String> {
         return Some(format!("the coordinator has {name} {}, not {version}", pipeline.version));
     }
     match &start.only_group {
-        Some(group) if !pipeline.groups().contains(group.as_str()) => {
-            let groups: Vec<&str> = pipeline.groups().into_iter().collect();
+        Some(group) if !pipeline.groups().contains(group) => {
+            let groups: Vec<&str> = pipeline.groups().into_iter().map(GroupName::as_str).collect();
             Some(format!("{name} {} has no group {group}; it has {}", pipeline.version, groups.join(", ")))
         }
         Some(_) | None => None,
@@ -115,6 +115,7 @@ impl fmt::Display for BadList {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::Sequence;
     use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
     use domain::pipeline::load;
 
@@ -136,7 +137,7 @@ mod tests {
             start: None,
         };
         let event = DatasetEvent::new("test", "1", "2026-01-01T00:00:00Z".to_owned(), update);
-        EventRecord { id: event.event_id(), sequence: 7, accepted: jiff::Timestamp::UNIX_EPOCH, event }
+        EventRecord { id: event.event_id(), sequence: Sequence(7), accepted: jiff::Timestamp::UNIX_EPOCH, event }
     }
 
     #[test]
@@ -147,7 +148,7 @@ mod tests {
         let started = runs(&event("l1/lightcurve"), &stars, &pipelines);
         let names: Vec<&str> = started.iter().map(|run| run.pipeline.as_str()).collect();
         assert_eq!(names, ["A", "C"]);
-        assert!(started.iter().all(|run| run.horizon == 7 && run.stars == 1));
+        assert!(started.iter().all(|run| run.horizon == Sequence(7) && run.stars == 1));
         assert_eq!(started, runs(&event("l1/lightcurve"), &stars, &pipelines), "a repeated event means the same runs");
         let none = event("l1/none");
         let started = runs(&none, &stars, &pipelines);
@@ -163,7 +164,7 @@ mod tests {
             record.event.data.start = Some(Start {
                 pipeline: pipeline.parse().unwrap(),
                 version: version.map(str::to_owned),
-                only_group: group.map(str::to_owned),
+                only_group: group.map(|group| group.parse().unwrap()),
             });
             let started = runs(&record, &stars, &pipelines);
             let dispositions = dispositions(&record.event.data, &started, &pipelines);
@@ -171,7 +172,7 @@ mod tests {
         };
         let (started, dispositions) = wish("B", Some("1"), Some("G"));
         assert_eq!(
-            (started.len(), started[0].pipeline.as_str(), started[0].only_group.as_deref()),
+            (started.len(), started[0].pipeline.as_str(), started[0].only_group.as_ref().map(GroupName::as_str)),
             (1, "B", Some("G"))
         );
         assert_eq!(dispositions, [Disposition::Run { run: started[0].run }]);

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use domain::id::GroupName;
 use std::collections::BTreeSet;
 
 use domain::pipeline::Pipeline;
@@ -29,13 +30,12 @@ pub enum Moment {
 
 /// What happened to a star between `before` and `after`, with the group where it is one's; star ends are not here: they are
 /// over when they are on record.
-pub(crate) fn between<'a>(pipeline: &'a Pipeline, before: &Row, after: &Row) -> Vec<(Moment, Option<&'a str>)> {
+pub(crate) fn between<'a>(pipeline: &'a Pipeline, before: &Row, after: &Row) -> Vec<(Moment, Option<&'a GroupName>)> {
     let mut moments = Vec::new();
     if !was_tried(pipeline, before, None) && was_tried(pipeline, after, None) {
         moments.push((Moment::StarStarted, None));
     }
-    let groups: BTreeSet<&str> =
-        pipeline.modules.iter().map(|module| module.group.as_str()).filter(|group| !group.is_empty()).collect();
+    let groups: BTreeSet<&GroupName> = pipeline.groups();
     for group in groups {
         let is_tried = was_tried(pipeline, after, Some(group));
         if is_tried && !was_tried(pipeline, before, Some(group)) {
@@ -49,14 +49,14 @@ pub(crate) fn between<'a>(pipeline: &'a Pipeline, before: &Row, after: &Row) -> 
 }
 
 /// Whether a task of a group, or any, was handed out. Every sixteenth attempt has the tag of none.
-fn was_tried(pipeline: &Pipeline, row: &Row, group: Option<&str>) -> bool {
+fn was_tried(pipeline: &Pipeline, row: &Row, group: Option<&GroupName>) -> bool {
     let mut cells = pipeline.modules.iter().zip(row.cells());
-    cells.any(|(module, cell)| group.is_none_or(|group| module.group == group) && cell.tag != 0)
+    cells.any(|(module, cell)| group.is_none_or(|group| module.group.as_ref() == Some(group)) && cell.tag != 0)
 }
 
-fn is_settled(pipeline: &Pipeline, row: &Row, group: &str) -> bool {
+fn is_settled(pipeline: &Pipeline, row: &Row, group: &GroupName) -> bool {
     let mut cells = pipeline.modules.iter().zip(row.cells());
-    cells.all(|(module, cell)| module.group != group || cell.state.is_settled())
+    cells.all(|(module, cell)| module.group.as_ref() != Some(group) || cell.state.is_settled())
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
         };
         let pipeline = pipeline();
         let moments = between(&pipeline, &row(before), &row(after));
-        moments.iter().map(|(moment, group)| format!("{moment} {}", group.unwrap_or("-"))).collect()
+        moments.iter().map(|(moment, group)| format!("{moment} {}", group.map_or("-", GroupName::as_str))).collect()
     }
 
     use TaskState::{Blocked, Failed, Queued, Skipped, Succeeded};

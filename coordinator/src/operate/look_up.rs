@@ -102,6 +102,6 @@ pub(super) fn no_run(run: RunId) -> OperateError {
 
 /// The pipeline of a run, as it was when the run was accepted; `record` has the definition's text.
 pub(super) fn pipeline_of(store: &Store, record: &RunRecord) -> Result<Pipeline, StoreError> {
-    let path = store.at(paths::run(record.run)).join("pipeline.toml");
+    let path = store.at(paths::definition(record.run));
     record.load_pipeline().map_err(|mistakes| StoreError::Damaged { path, reason: mistakes.to_string() })
 }

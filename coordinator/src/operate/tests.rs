@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::id::{EventId, Quarter, RunId, StarId};
+use domain::id::{EventId, Quarter, RunId, Sequence, StarId};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ fn accept(store: &Store, event: &str, stars: &[StarId]) -> RunId {
         pipeline: "P".parse().unwrap(),
         version: "1".to_owned(),
         quarter: Quarter::FIRST,
-        horizon: 1,
+        horizon: Sequence(1),
         accepted: Timestamp::now(),
         stars: u32::try_from(stars.len()).unwrap(),
         only_group: None,
@@ -237,7 +237,7 @@ async fn what_makes_no_sense_is_refused_before_a_service_is_asked() {
     let check =
         async |change: fn(&mut StartRun), kind, words: &str| refused::<()>(Err(place.start(change).await), kind, words);
     check(|asked| asked.pipeline = "NONE".parse().unwrap(), ErrorKind::NotFound, "no pipeline NONE").await;
-    check(|asked| asked.only_group = Some("G9".to_owned()), ErrorKind::NotFound, "it has G1, G2").await;
+    check(|asked| asked.only_group = Some("G9".parse().unwrap()), ErrorKind::NotFound, "it has G1, G2").await;
     check(|asked| asked.stars.clear(), ErrorKind::Invalid, "at least one").await;
     check(|_| (), ErrorKind::NotFound, "the store has no data of 2 stars").await;
     let store = &place.context.store;

@@ -7,7 +7,10 @@ mod star;
 
 use std::collections::BTreeMap;
 
-use domain::id::{ClassName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::id::{
+    Attempt, ClassName, Generation, GroupName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId,
+    WorkerName,
+};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
@@ -45,7 +48,7 @@ pub struct RunSummary {
     /// The quarter of its data.
     pub quarter: Quarter,
     /// The group that it is limited to.
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
     /// Where it is.
     pub phase: RunPhase,
     /// When it was accepted.
@@ -130,7 +133,7 @@ pub struct StarSummary {
     /// The newest star file, relative to the store's root.
     pub file: Option<String>,
     /// The generation that it settled with in this run.
-    pub generation: Option<u32>,
+    pub generation: Option<Generation>,
     /// Externals that it uses.
     pub externals: Vec<String>,
     /// Its tasks in topological order.
@@ -155,9 +158,9 @@ pub struct TaskSummary {
     /// One line for people: why it is in this state.
     pub reason: String,
     /// The newest attempt, counted from 1; 0 when it never ran.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker that has it, or had it last.
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the newest attempt began.
     pub started: Option<Timestamp>,
     /// How long it took, in milliseconds.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::id::{Key, ModuleIndex, StarId};
+use domain::id::{Generation, Key, ModuleIndex, StarId};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Module;
 use domain::run::TaskState;
@@ -48,7 +48,7 @@ pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission
         quarter: record.quarter,
         externals: admission.externals.clone(),
         generation: GenerationInfo {
-            number: 0,
+            number: Generation::default(),
             run: record.run,
             pipeline: record.pipeline.clone(),
             version: record.version.clone(),
@@ -63,12 +63,12 @@ pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission
 
 /// What is on record of a module.
 fn entry(view: &StarView, index: ModuleIndex, module: &Module) -> ModuleEntry {
-    let state = view.star.row.cell(index).state.to_string();
+    let state = view.star.row.cell(index).state;
     // What is known may be of a try before the one that counts.
-    let detail = view.details.get(&index).filter(|detail| detail.outcome.word() == state);
+    let detail = view.details.get(&index).filter(|detail| detail.outcome.state() == state);
     ModuleEntry {
         module: module.name.clone(),
-        group: module.group.clone(),
+        group: module.group.as_ref().map(ToString::to_string).unwrap_or_default(),
         state,
         outcome: detail.map(|detail| detail.outcome.clone()),
         attempt: view.star.attempt(index),

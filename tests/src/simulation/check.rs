@@ -73,7 +73,7 @@ impl World {
         let file = self.store.at(paths::generation(star, record.quarter, generation));
         let info = files::read_generation(&file)?;
         ensure!(info.run == record.run && info.row == line.row, "S2: the generation is of another end");
-        let newest = self.store.latest_generation(star, record.quarter)?.unwrap_or(0);
+        let newest = self.store.latest_generation(star, record.quarter)?.unwrap_or_default();
         let newest = files::read_generation(&self.store.at(paths::generation(star, record.quarter, newest)))?;
         let shown = files::read_generation(&self.store.at(paths::star_file(star, record.quarter)))?;
         ensure!(shown.number == newest.number, "S2: the star file is not the newest generation");

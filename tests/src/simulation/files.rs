@@ -9,7 +9,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use coordinator::StarFiles;
 use domain::expression::Scalar;
-use domain::id::{Digest, ProductName, StarId};
+use domain::id::{Digest, ProductName, Sequence, StarId};
 use domain::message::to_json;
 use domain::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,7 @@ pub(super) fn deliver(store: &Store, scripts: &[Arc<Script>], stars: &[StarId]) 
     for star in stars {
         let folder = store.at(paths::externals(*star, quarter()));
         // Before every event.
-        let file = folder.join(paths::external_name(&"l1/lightcurve".parse()?, 0));
+        let file = folder.join(paths::external_name(&"l1/lightcurve".parse()?, Sequence(0)));
         if file.exists() {
             continue;
         }

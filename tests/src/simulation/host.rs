@@ -1,5 +1,6 @@
 //! A host: the real worker on it, which dies at any moment, is drained, and is started again.
 
+use domain::id::WorkerName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +36,12 @@ impl WorkerHost {
     /// Has a worker for ever, one after the other.
     pub(super) async fn work(self) {
         for number in 0_u64.. {
-            self.one_life(format!("{}-{number}", self.name)).await;
+            self.one_life(format!("{}-{number}", self.name).parse().expect("a worker name")).await;
             tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
         }
     }
 
-    async fn one_life(&self, worker: String) {
+    async fn one_life(&self, worker: WorkerName) {
         let life = Life::new(self.faults.clone());
         self.witness.is_born(&worker, life.clone());
         let working = run_with(self.parts(worker, &life), self.make_agent(&life), life.drained());
@@ -70,7 +71,7 @@ impl WorkerHost {
         }
     }
 
-    fn parts(&self, worker: String, life: &Life) -> Parts {
+    fn parts(&self, worker: WorkerName, life: &Life) -> Parts {
         let config = WorkerConfig {
             host: Some(self.name.clone()),
             lease: LEASE,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use domain::id::{Nonce, RunId, Task};
+use domain::id::{Nonce, RunId, Task, WorkerName};
 use domain::message::{Report, parse_completion};
 use domain::outcome::Outcome;
 use domain::run::{Cell, Decision, TaskState, Tries, decide};
@@ -25,7 +25,7 @@ pub(super) struct Witness {
     /// Results that the disk lost.
     lost: Mutex<BTreeSet<PathBuf>>,
     /// Workers that live, by name.
-    lives: Mutex<BTreeMap<String, Life>>,
+    lives: Mutex<BTreeMap<WorkerName, Life>>,
     violations: Mutex<Vec<String>>,
 }
 
@@ -63,8 +63,8 @@ impl Witness {
     }
 
     /// A worker begins to live under this name.
-    pub(super) fn is_born(&self, worker: &str, life: Life) {
-        self.lives.lock().unwrap().insert(worker.to_owned(), life);
+    pub(super) fn is_born(&self, worker: &WorkerName, life: Life) {
+        self.lives.lock().unwrap().insert(worker.clone(), life);
     }
 
     /// Every worker that lives dies.
@@ -73,14 +73,14 @@ impl Witness {
     }
 
     /// A worker claims; sometimes it dies before that, and sometimes before it hears the answer.
-    pub(super) async fn claims<T>(&self, worker: &str, claim: impl Future<Output = T> + Send) -> T {
+    pub(super) async fn claims<T>(&self, worker: &WorkerName, claim: impl Future<Output = T> + Send) -> T {
         self.may_die(worker).await;
         let answer = claim.await;
         self.may_die(worker).await;
         answer
     }
 
-    async fn may_die(&self, worker: &str) {
+    async fn may_die(&self, worker: &WorkerName) {
         let life = self.lives.lock().unwrap().get(worker).cloned();
         if let Some(life) = life {
             life.may_die(0.01).await;

@@ -1,6 +1,7 @@
 //! The cluster as operators run it: our programs as processes, on a real RabbitMQ, a real Redis and, where it matters, a
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
+use domain::id::Attempt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -130,7 +131,7 @@ async fn what_a_killed_worker_ran_in_a_container_another_finishes() -> Result<()
     let heir = cluster.worker("heir", &SHORT_LEASE)?;
     scene.watch(&[&coordinator, &heir])?;
     scene.check().await?;
-    assert!(scene.star_files()?.iter().any(|file| file.modules.values().any(|end| end.attempt > 1)));
+    assert!(scene.star_files()?.iter().any(|file| file.modules.values().any(|end| end.attempt > Attempt(1))));
     wait_until(PATIENCE, "no container is left", async || containers(&cluster.store).is_empty()).await?;
     assert!(heir.terminate()?.success());
     assert!(coordinator.terminate()?.success());

@@ -3,6 +3,7 @@
 
 mod promised;
 
+use domain::id::Attempt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -254,5 +255,5 @@ fn a_failure_takes_what_needs_it_and_nothing_else() {
     }
     check_end(&files[&stars[0]], "MSAP3_04", "failed", "exit");
     check_end(&files[&stars[0]], "MSAP2_03", "upstream_failed", "IDP_SAS_TEFF_SPECTROSCOPY");
-    assert_eq!(files[&stars[2]].modules["MSAP1_08"].attempt, 2);
+    assert_eq!(files[&stars[2]].modules["MSAP1_08"].attempt, Attempt(2));
 }

@@ -23,7 +23,7 @@ impl Host {
         let dir = tempfile::tempdir().unwrap();
         let config = DockerConfig { logins: Some(login.join("config.json")), ..DockerConfig::default() };
         let owner = Owner {
-            worker: "me".to_owned(),
+            worker: "me".parse().unwrap(),
             host: "here".to_owned(),
             store: dir.path().to_owned(),
             scratch: dir.path().to_owned(),

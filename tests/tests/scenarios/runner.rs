@@ -26,7 +26,7 @@ struct Bench {
 
 fn owner(dir: &TempDir, worker: &str) -> Owner {
     Owner {
-        worker: worker.to_owned(),
+        worker: worker.parse().unwrap(),
         host: "here".to_owned(),
         store: dir.path().to_owned(),
         scratch: dir.path().to_owned(),

@@ -8,7 +8,7 @@ mod timers;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use domain::id::{ModuleIndex, Nonce, StarIndex, Task};
+use domain::id::{Attempt, ModuleIndex, Nonce, StarIndex, Task};
 use domain::run::{Cell, TaskState, Tries};
 use fixture::{
     DEFAULT, EPOCH, Fixture, HEAVY, LEASE, MODULES, SILENCE, STARS, admission, class, detail, run_info, task,
@@ -86,7 +86,7 @@ async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: Fixture) -> Result
 
     f.admit(0).await?;
     f.state.open_run(&f.info).await?;
-    assert_eq!(f.row(0).await?.cell(ModuleIndex(0)), Cell::queued(1), "opened again, it keeps what it has");
+    assert_eq!(f.row(0).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)), "opened again, it keeps what it has");
     Ok(())
 }
 
@@ -107,7 +107,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: Fixture) -> Result<()
     assert!(gone(s.due(f.run, 10, SILENCE).await.map(drop)));
     assert!(gone(s.set_phase(f.run, Phase::Paused, 1).await));
     assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::NoRun));
-    let lease = Lease { run: f.run, task: task(0, 0), attempt: 1, nonce: Nonce::random() };
+    let lease = Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce: Nonce::random() };
     assert_eq!(s.renew(&[lease], LEASE).await?, [false]);
     Ok(())
 }
@@ -116,15 +116,15 @@ async fn a_write_is_seen_whole(f: Fixture) -> Result<()> {
     let before = f.fresh();
     let mut after = f.star(2).await?;
     after.row.set(ModuleIndex(0), Cell { state: TaskState::Succeeded, tag: 1 });
-    after.row.set(ModuleIndex(1), Cell::queued(2));
+    after.row.set(ModuleIndex(1), Cell::queued(Attempt(2)));
     after.row.set(ModuleIndex(2), Cell { state: TaskState::Waiting, tag: 1 });
-    let tries = Tries { attempt: 2, science: 1, platform: 0 };
+    let tries = Tries { attempt: Attempt(2), science: 1, platform: 0 };
     after.tries.insert(ModuleIndex(1), tries);
     let change = Change {
         star: StarIndex(2),
         expected: before,
         after: after.clone(),
-        queue: vec![(ModuleIndex(1), 2)],
+        queue: vec![(ModuleIndex(1), Attempt(2))],
         wait: vec![(ModuleIndex(2), Duration::from_secs(60))],
         details: vec![(ModuleIndex(0), detail("a \u{e9}\"\\ string"))],
         admission: Some(admission()),
@@ -143,7 +143,7 @@ async fn a_write_is_seen_whole(f: Fixture) -> Result<()> {
     assert_eq!(view.ready[&class(HEAVY)], 0);
     assert_eq!(view.ready[&class(DEFAULT)], 1);
     let ready = f.state.outbox(f.run, Duration::ZERO, 10).await?;
-    assert_eq!(ready, [Ready { task: task(2, 1), attempt: 2, class: class(DEFAULT) }]);
+    assert_eq!(ready, [Ready { task: task(2, 1), attempt: Attempt(2), class: class(DEFAULT) }]);
     f.counts_equal_rows().await
 }
 
@@ -198,22 +198,22 @@ async fn a_lost_cursor_writes_nothing(f: Fixture) -> Result<()> {
 async fn an_older_or_newer_epoch_is_an_error(f: Fixture) -> Result<()> {
     f.admit(0).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);
-    assert_eq!(f.state.begin_epoch(EPOCH + 1).await?, EPOCH + 1);
-    assert_eq!(f.state.begin_epoch(EPOCH).await?, EPOCH + 1, "there is no way back");
+    assert_eq!(f.state.begin_epoch(EPOCH.next()).await?, EPOCH.next());
+    assert_eq!(f.state.begin_epoch(EPOCH).await?, EPOCH.next(), "there is no way back");
     let old = f.write(&[f.admission_of(1)]).await;
-    assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH + 1), "{old:?}");
+    assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH.next()), "{old:?}");
     assert_eq!(f.row(1).await?, f.fresh());
     let claim = f.claim(task(0, 0), 1, Nonce::random()).await?;
     assert_eq!(claim, Claim::Refused(Refusal::Stale), "a message of an older epoch is forgotten");
     let request = f.request(task(0, 0), 1, Nonce::random());
-    let newer = f.state.claim(&ClaimRequest { epoch: EPOCH + 2, ..request }).await;
-    assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH + 1), "{newer:?}");
-    let wrote = f.state.write(f.run, EPOCH + 1, None, &[f.admission_of(1)]).await?;
+    let newer = f.state.claim(&ClaimRequest { epoch: EPOCH.next().next(), ..request }).await;
+    assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH.next()), "{newer:?}");
+    let wrote = f.state.write(f.run, EPOCH.next(), None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done]);
 
     let other = RunInfo { run: fixture::other_run(), ..f.info.clone() };
     f.state.open_run(&other).await?;
-    let wrote = f.state.write(other.run, EPOCH + 1, None, &[f.admission_of(1)]).await?;
+    let wrote = f.state.write(other.run, EPOCH.next(), None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done], "a run that is opened later is in the epoch in force");
     Ok(())
 }
@@ -263,15 +263,15 @@ async fn attempts_are_told_apart_beyond_the_tag(f: Fixture) -> Result<()> {
         assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
     }
     let star = f.star(0).await?;
-    assert_eq!((star.row.cell(ModuleIndex(0)).tag, star.tries[&ModuleIndex(0)].attempt), (1, 17));
+    assert_eq!((star.row.cell(ModuleIndex(0)).tag, star.tries[&ModuleIndex(0)].attempt), (1, Attempt(17)));
     assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::Stale));
     let ready = f.state.outbox(f.run, Duration::ZERO, 10).await?;
-    assert_eq!(ready[0].attempt, 17);
-    f.state.published(f.run, &[Ready { attempt: 1, ..ready[0].clone() }]).await?;
+    assert_eq!(ready[0].attempt, Attempt(17));
+    f.state.published(f.run, &[Ready { attempt: Attempt(1), ..ready[0].clone() }]).await?;
     assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?, ready);
     f.claim_briefly(task(0, 0), 17, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), 17)]);
+    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), Attempt(17))]);
     Ok(())
 }
 
@@ -290,13 +290,13 @@ async fn runs_are_listed_with_what_changed(f: Fixture) -> Result<()> {
 
 async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
     let worker = |name: &str, running| WorkerInfo {
-        worker: name.to_owned(),
+        worker: name.parse().expect("a worker name"),
         slots: [(class(DEFAULT), 2)].into(),
         running,
         seen: "2026-01-01T00:00:00Z".parse().expect("a valid time"),
     };
     let names = async || -> Result<Vec<String>> {
-        Ok(f.state.workers().await?.into_iter().map(|worker| worker.worker).collect())
+        Ok(f.state.workers().await?.into_iter().map(|worker| worker.worker.to_string()).collect())
     };
     assert!(names().await?.is_empty());
     f.state.show_worker(&worker("b", 0), LEASE).await?;
@@ -308,8 +308,8 @@ async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
         names().await.is_ok_and(|names| names == ["a", "b"])
     })
     .await?;
-    f.state.forget_worker("a").await?;
-    f.state.forget_worker("a").await?;
+    f.state.forget_worker(&"a".parse()?).await?;
+    f.state.forget_worker(&"a".parse()?).await?;
     assert_eq!(names().await?, ["b"]);
     Ok(())
 }

@@ -28,8 +28,8 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "domain",
         &[
-            ("what things are", &["id", "outcome", "product"]),
-            ("how a star moves on", &["run"]),
+            ("what things are", &["id", "product"]),
+            ("how a star moves on, and how an attempt ends", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
         ],

@@ -135,7 +135,8 @@ fn source(order: &Order, source: &Source) -> InputSource {
         Origin::Previous => InputSource::Previous,
         Origin::Module(index) => {
             let module = order.run.course.pipeline.module(index);
-            InputSource::Module { group: module.group.clone(), module: module.name.clone() }
+            let group = module.group.as_ref().map(ToString::to_string).unwrap_or_default();
+            InputSource::Module { group, module: module.name.clone() }
         }
     }
 }

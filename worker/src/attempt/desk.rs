@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Nonce, StarId, Task};
+use domain::id::{Attempt, Nonce, StarId, Task, WorkerName};
 use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
@@ -23,7 +23,7 @@ pub(crate) struct Desk {
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
     pub(crate) folder: PathBuf,
     pub(crate) bounds: Bounds,
-    pub(crate) worker: String,
+    pub(crate) worker: WorkerName,
     pub(crate) host: String,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Order {
     pub(crate) run: Arc<RunHere>,
     pub(crate) star: StarId,
     pub(crate) task: Task,
-    pub(crate) attempt: u32,
+    pub(crate) attempt: Attempt,
     pub(crate) nonce: Nonce,
     pub(crate) grant: Grant,
     /// When it was claimed.

@@ -142,7 +142,7 @@ async fn previous(
 ) -> Result<Option<(String, Arc<Manifest>)>, Ending> {
     let fixed = order.run.course.record.quarter.previous().zip(order.grant.admission.previous);
     let Some((quarter, generation)) = fixed else { return Ok(None) };
-    let name = format!("{quarter}/generations/{generation}.h5");
+    let name = paths::name_of_generation(quarter, generation);
     let manifest = manifest(desk, order, &name, cancel).await?;
     Ok(Some((name, manifest)))
 }

@@ -9,6 +9,7 @@ mod login;
 mod lookup;
 mod shared;
 
+use domain::id::WorkerName;
 use std::collections::HashMap;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ impl Default for DockerConfig {
 #[derive(Debug, Clone)]
 pub struct Owner {
     /// The worker's name.
-    pub worker: String,
+    pub worker: WorkerName,
     /// The host's name, for people.
     pub host: String,
     /// Root of the store.
@@ -347,7 +348,7 @@ impl Runner for DockerRunner {
 impl DockerRunner {
     fn is_wanted(&self, labels: &HashMap<String, String>, is_known: IsKnown<'_>) -> bool {
         match labels.get(container::WORKER) {
-            Some(worker) if *worker == self.owner.worker => {
+            Some(worker) if worker == self.owner.worker.as_str() => {
                 labels.get(container::NONCE).is_some_and(|nonce| is_known(nonce))
             }
             // A name that is no directory's would lead elsewhere.

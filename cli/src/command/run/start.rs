@@ -6,7 +6,7 @@ use clap::Args;
 use coordinator::operate::run::{self, StartRun, StartedRun};
 use coordinator::operate::{Context, OperateError};
 use coordinator::star_list;
-use domain::id::{PipelineName, Quarter, StarId};
+use domain::id::{GroupName, PipelineName, Quarter, StarId};
 use services::definition::load_file;
 
 use crate::exit::usage;
@@ -31,7 +31,7 @@ pub(crate) struct StartArguments {
     quarter: Option<Quarter>,
     /// Run only the modules of this group, and what they need.
     #[arg(long, value_name = "GROUP")]
-    only_group: Option<String>,
+    only_group: Option<GroupName>,
     /// Take stars over from runs of this pipeline and quarter that still go on.
     #[arg(long)]
     take_over: bool,

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::{define, source, write_list};
 use crate::expression::Expression;
-use crate::id::{Fingerprint, ModuleIndex, Quarter, StarId};
+use crate::id::{Fingerprint, Generation, ModuleIndex, Quarter, StarId};
 use crate::pipeline::{Module, Pipeline};
 use crate::product::Source;
 use crate::run::{Row, TaskState};
@@ -39,7 +39,7 @@ pub struct StarInputs<'a> {
     /// File names of its externals, as admission fixes them; in any order.
     pub externals: &'a [String],
     /// Its generation of the quarter before, if it had one at admission.
-    pub previous: Option<u32>,
+    pub previous: Option<Generation>,
 }
 
 /// The modules that ran for a star with this row, each as the image that it had; `None` when a task ended for other reasons
@@ -94,7 +94,7 @@ fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn FnMut(&str))
     let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
     list("name", vec![module.name.to_string()]);
     list("enabled", vec![module.enabled.to_string()]);
-    list("outside_of", module.outside_of.iter().cloned().collect());
+    list("outside_of", module.outside_of.iter().map(ToString::to_string).collect());
     if !module.enabled {
         return;
     }

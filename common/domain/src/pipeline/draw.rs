@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::{Module, Pipeline};
 use crate::expression::Expression;
-use crate::id::ModuleIndex;
+use crate::id::{GroupName, ModuleIndex};
 
 /// The graph in the language of Graphviz.
 pub fn dot(pipeline: &Pipeline) -> String {
@@ -63,7 +63,7 @@ pub fn mermaid(pipeline: &Pipeline) -> String {
 fn groups(pipeline: &Pipeline) -> BTreeMap<&str, Vec<(ModuleIndex, &Module)>> {
     let mut groups: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (index, module) in pipeline.indexed() {
-        groups.entry(module.group.as_str()).or_default().push((index, module));
+        groups.entry(module.group.as_ref().map_or("", GroupName::as_str)).or_default().push((index, module));
     }
     groups
 }

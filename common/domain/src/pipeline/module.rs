@@ -81,12 +81,14 @@ impl Check<'_> {
         let after = self.after();
         let class: Option<ClassName> = parse(&raw.class, "class", &mut self.mistakes);
         let memory = self.memory(class.as_ref());
+        let is_grouped = !raw.group.is_empty();
+        let group = is_grouped.then(|| parse(&raw.group, "group", &mut self.mistakes)).flatten();
         self.plain_fields();
         let upstream = self.upstream(&inputs, run_if.as_ref(), &after);
         let trigger_rule = self.trigger_rule(&inputs, run_if.as_ref(), &upstream);
         Some(Module {
             name: self.name.clone(),
-            group: raw.group.clone(),
+            group,
             doc: raw.doc.clone(),
             image: raw.image.clone(),
             command: raw.command.clone(),

@@ -3,6 +3,7 @@
 mod mistakes;
 
 use super::*;
+use crate::id::GroupName;
 use crate::product::Origin;
 use crate::run::{Formula, Node};
 
@@ -17,7 +18,10 @@ fn a_definition_says_what_it_says() {
     assert_eq!(pipeline.trigger.as_str(), "l1/lightcurve");
     assert_eq!(pipeline.classes[&"heavy".parse().unwrap()], Class { cpus: 0.5, memory: 8_000_000_000 });
     let bag = module(&pipeline, "MSAP3_04");
-    assert_eq!((bag.group.as_str(), bag.image.as_str()), ("MSAP3", "registry.example/sas/msap3_04:2.1"));
+    assert_eq!(
+        (bag.group.as_ref().unwrap().as_str(), bag.image.as_str()),
+        ("MSAP3", "registry.example/sas/msap3_04:2.1")
+    );
     assert_eq!(bag.command, ["peakbag"]);
     assert_eq!(bag.environment["NWALKERS"], "100");
     assert_eq!(
@@ -40,7 +44,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(pipeline.classes[&bare.class], Class { cpus: 1.0, memory: 1_000_000_000 });
     assert_eq!(bare.retry, Retry { max_attempts: 3, backoff: Duration::from_secs(30) });
     assert_eq!((bare.mode, bare.enabled, bare.trigger_rule), (Mode::Oneshot, true, None));
-    assert!(bare.group.is_empty() && bare.retry_on.is_empty() && bare.upstream.is_empty());
+    assert!(bare.group.is_none() && bare.retry_on.is_empty() && bare.upstream.is_empty());
 }
 
 #[test]
@@ -191,9 +195,9 @@ fn a_limited_pipeline_runs_a_group_and_what_is_upstream_of_it() {
     ]
     .concat();
     let whole = load("p.toml", &text, None).unwrap();
-    assert_eq!(whole.groups().into_iter().collect::<Vec<_>>(), ["one", "three", "two"]);
+    assert_eq!(whole.groups().into_iter().map(GroupName::as_str).collect::<Vec<_>>(), ["one", "three", "two"]);
     for (group, runs) in [("one", "A B"), ("two", "A B C E"), ("three", "A B D")] {
-        let limited = whole.clone().limited_to(group);
+        let limited = whole.clone().limited_to(&group.parse().unwrap());
         let names = |wanted: fn(&Module) -> bool| -> Vec<String> {
             let mut names: Vec<String> =
                 limited.modules.iter().filter(|module| wanted(module)).map(|module| module.name.to_string()).collect();

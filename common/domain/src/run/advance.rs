@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rule::Cause;
 use super::step::{Action, apply};
 use super::{Event, Graph, Ignored, Star};
-use crate::id::ModuleIndex;
+use crate::id::{Attempt, ModuleIndex};
 
 /// What follows from a list of events. What a later event took back is not in here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Advanced {
     /// Whether it is another than before.
     pub changed: bool,
     /// Tasks whose message is to be published, with the attempt that it is about.
-    pub queued: BTreeMap<ModuleIndex, u32>,
+    pub queued: BTreeMap<ModuleIndex, Attempt>,
     /// Tasks to which [`Event::Due`] is to be sent after this delay.
     pub waits: BTreeMap<ModuleIndex, Duration>,
     /// Tasks that were settled without running, and why.
@@ -106,13 +106,13 @@ mod tests {
     }
 
     fn ended(module: u8, attempt: u32, verdict: Verdict) -> Event {
-        Event::Ended { module: ModuleIndex(module), attempt, verdict }
+        Event::Ended { module: ModuleIndex(module), attempt: Attempt(attempt), verdict }
     }
 
     #[test]
     fn several_events_are_one_change_with_what_is_queued_after_the_last() {
         let advanced = check(&fresh(), &[Event::Admit, ended(0, 1, Verdict::Succeeded)]);
-        assert_eq!(advanced.queued, [(ModuleIndex(1), 1)].into(), "A ran already");
+        assert_eq!(advanced.queued, [(ModuleIndex(1), Attempt(1))].into(), "A ran already");
         assert!(advanced.changed && !advanced.closes);
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let waits = [ended(0, 1, Verdict::Failed { again: true }), Event::Due { module: ModuleIndex(0) }];
         let advanced = check(&admitted(), &waits);
         assert!(advanced.waits.is_empty());
-        assert_eq!(advanced.queued, [(ModuleIndex(0), 2)].into());
+        assert_eq!(advanced.queued, [(ModuleIndex(0), Attempt(2))].into());
         let reopened = [ended(0, 1, Verdict::Failed { again: false }), Event::Reopen { module: ModuleIndex(0) }];
         let advanced = check(&admitted(), &reopened);
         assert!(advanced.decided.is_empty() && !advanced.closes, "{advanced:?}");
@@ -148,9 +148,12 @@ mod tests {
 
     #[test]
     fn a_lost_lease_is_named_and_trouble_waits() {
-        let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: 1 };
+        let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: Attempt(1) };
         let advanced = check(&admitted(), &[lost]);
-        assert_eq!((advanced.lease_lost, advanced.queued), (Some(ModuleIndex(0)), [(ModuleIndex(0), 2)].into()));
+        assert_eq!(
+            (advanced.lease_lost, advanced.queued),
+            (Some(ModuleIndex(0)), [(ModuleIndex(0), Attempt(2))].into())
+        );
         assert_eq!(check(&fresh(), &[lost]).lease_lost, None, "it was ignored");
         let advanced = check(&admitted(), &[ended(0, 1, Verdict::Errored)]);
         assert!(advanced.queued.is_empty() && advanced.waits.len() == 1);

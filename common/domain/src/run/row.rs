@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ModuleIndex;
+use crate::id::{Attempt, ModuleIndex};
 
 /// State of a task. The numbers are on disk and in Redis: never reuse one.
 #[derive(
@@ -82,13 +82,13 @@ pub struct Cell {
 
 impl Cell {
     /// The cell of a task whose `attempt` has just been queued.
-    pub fn queued(attempt: u32) -> Self {
+    pub fn queued(attempt: Attempt) -> Self {
         Self { state: TaskState::Queued, tag: Self::tag_of(attempt) }
     }
 
     /// The tag of an attempt.
-    pub fn tag_of(attempt: u32) -> u8 {
-        (attempt % 16) as u8
+    pub fn tag_of(attempt: Attempt) -> u8 {
+        (attempt.0 % 16) as u8
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::row::{Cell, TaskState};
 use super::rule::{Cause, Decision, decide};
 use super::{Event, Graph, Ignored, PLATFORM_BUDGET, Star, Tries, Verdict};
-use crate::id::ModuleIndex;
+use crate::id::{Attempt, ModuleIndex};
 
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(600);
@@ -18,7 +18,7 @@ pub(super) enum Action {
         /// Which module.
         module: ModuleIndex,
         /// Which attempt.
-        attempt: u32,
+        attempt: Attempt,
     },
     /// Send [`Event::Due`] after the delay.
     Wait {
@@ -51,8 +51,8 @@ impl Star {
     /// Counts one more attempt and queues it.
     fn queue(&mut self, module: ModuleIndex) -> Action {
         let mut tries = self.tries(module);
-        tries.attempt += 1;
-        if tries.attempt > 1 {
+        tries.attempt = tries.attempt.next();
+        if tries.attempt > Attempt(1) {
             self.tries.insert(module, tries);
         }
         self.row.set(module, Cell::queued(tries.attempt));
@@ -234,12 +234,12 @@ fn state_of(graph: &Graph, star: &Star, module: ModuleIndex) -> Result<TaskState
     if module.at() < graph.nodes.len() { Ok(star.row.cell(module).state) } else { Err(Ignored::UnknownModule) }
 }
 
-fn current(graph: &Graph, star: &Star, module: ModuleIndex, attempt: u32) -> Result<TaskState, Ignored> {
+fn current(graph: &Graph, star: &Star, module: ModuleIndex, attempt: Attempt) -> Result<TaskState, Ignored> {
     let state = state_of(graph, star, module)?;
     if star.attempt(module) == attempt { Ok(state) } else { Err(Ignored::Stale) }
 }
 
-fn require_queued(graph: &Graph, star: &Star, module: ModuleIndex, attempt: u32) -> Result<(), Ignored> {
+fn require_queued(graph: &Graph, star: &Star, module: ModuleIndex, attempt: Attempt) -> Result<(), Ignored> {
     if current(graph, star, module, attempt)? == TaskState::Queued { Ok(()) } else { Err(Ignored::Stale) }
 }
 

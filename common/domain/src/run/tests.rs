@@ -3,6 +3,7 @@
 mod properties;
 mod rules;
 
+use crate::id::Attempt;
 use std::time::Duration;
 
 use super::*;
@@ -102,7 +103,7 @@ fn the_platform_has_a_budget_of_its_own() {
     let played =
         play(&graph, &["admit", "A1 errored", "A due", "A2 errored", "A due", "A3 again", "A due", "A4 again"]);
     assert_eq!(played.row(), "A waiting", "two of three tries of its own");
-    assert_eq!(played.star.tries[&ModuleIndex(0)], Tries { attempt: 4, science: 2, platform: 2 });
+    assert_eq!(played.star.tries[&ModuleIndex(0)], Tries { attempt: Attempt(4), science: 2, platform: 2 });
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn what_is_given_back_costs_no_try() {
     events.extend((1..=40).map(|attempt| format!("A{attempt} back")));
     let played = play(&graph, &events.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(played.row(), "A queued");
-    assert_eq!(played.star.tries[&ModuleIndex(0)], Tries { attempt: 41, science: 0, platform: 0 });
+    assert_eq!(played.star.tries[&ModuleIndex(0)], Tries { attempt: Attempt(41), science: 0, platform: 0 });
     assert_eq!(played.star.row.cell(ModuleIndex(0)).tag, 41 % 16);
 }
 

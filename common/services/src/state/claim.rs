@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{ModuleIndex, Nonce, RunId, Task};
+use domain::id::{Attempt, Epoch, ModuleIndex, Nonce, RunId, Task, WorkerName};
 use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};
@@ -14,15 +14,15 @@ pub struct ClaimRequest {
     /// The run.
     pub run: RunId,
     /// The epoch in the task message.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The task.
     pub task: Task,
     /// The attempt in the task message.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The fence; asking again with the same one is granted again.
     pub nonce: Nonce,
     /// Who asks.
-    pub worker: String,
+    pub worker: WorkerName,
     /// How long the lease lives without renewal.
     pub lease: Duration,
     /// Modules whose details come with the grant: the task's upstream.
@@ -77,7 +77,7 @@ pub struct Lease {
     /// The task.
     pub task: Task,
     /// The attempt.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The fence.
     pub nonce: Nonce,
 }

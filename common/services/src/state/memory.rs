@@ -16,7 +16,7 @@ use super::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, RunView, StarView, State,
     StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
 /// The state in this process; clones are the same state.
@@ -27,10 +27,10 @@ pub struct MemoryState {
 
 #[derive(Default)]
 struct Core {
-    epoch: u64,
+    epoch: Epoch,
     runs: BTreeMap<RunId, Run>,
     /// Workers, and until when they are shown.
-    workers: BTreeMap<String, (WorkerInfo, Instant)>,
+    workers: BTreeMap<WorkerName, (WorkerInfo, Instant)>,
 }
 
 impl MemoryState {
@@ -61,11 +61,11 @@ impl State for MemoryState {
         Ok(())
     }
 
-    async fn epoch(&self) -> Result<u64, StateError> {
+    async fn epoch(&self) -> Result<Epoch, StateError> {
         Ok(self.lock().epoch)
     }
 
-    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError> {
+    async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError> {
         let mut core = self.lock();
         core.epoch = core.epoch.max(epoch);
         Ok(core.epoch)
@@ -123,7 +123,7 @@ impl State for MemoryState {
     async fn write(
         &self,
         run: RunId,
-        epoch: u64,
+        epoch: Epoch,
         cursor: Option<CursorMove>,
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError> {
@@ -183,7 +183,7 @@ impl State for MemoryState {
         Ok(())
     }
 
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError> {
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError> {
         self.lock().workers.remove(worker);
         Ok(())
     }

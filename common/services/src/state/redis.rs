@@ -41,7 +41,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
     State, StateError, WorkerInfo, Written,
 };
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
 const EPOCH: &str = "sas:epoch";
@@ -105,16 +105,16 @@ impl State for RedisState {
         self.check_service().await
     }
 
-    async fn epoch(&self) -> Result<u64, StateError> {
+    async fn epoch(&self) -> Result<Epoch, StateError> {
         let epoch: Option<u64> = self.command(redis::cmd("GET").arg(EPOCH)).await?;
-        Ok(epoch.unwrap_or(0))
+        Ok(Epoch(epoch.unwrap_or(0)))
     }
 
-    async fn begin_epoch(&self, epoch: u64) -> Result<u64, StateError> {
-        let now: u64 = self.script(scripts::EPOCH.key(EPOCH).arg(epoch)).await?;
+    async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError> {
+        let now = Epoch(self.script(scripts::EPOCH.key(EPOCH).arg(epoch.0)).await?);
         // Runs follow after the state: one that is opened meanwhile looks again at the end (`open_run`).
         for run in self.run_ids().await? {
-            match self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now)).await {
+            match self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now.0)).await {
                 // Whoever uses the run is told.
                 Ok(_) | Err(StateError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
@@ -129,7 +129,7 @@ impl State for RedisState {
         self.command::<u32>(redis::cmd("ZADD").arg(RUNS).arg(accepted).arg(run.to_string())).await?;
         let epoch = self.epoch().await?;
         let mut call = on(run, &scripts::OPEN);
-        call.arg(epoch).arg(wire::json(info)).arg(info.stars);
+        call.arg(epoch.0).arg(wire::json(info)).arg(info.stars);
         call.arg(info.phase.to_string()).arg(info.weight).arg(info.cursor).arg(wire::held_text(&info.held));
         call.arg(info.amended);
         for (_, class) in &info.modules {
@@ -138,7 +138,7 @@ impl State for RedisState {
         self.run_script::<u32>(run, epoch, &call).await?;
         let now = self.epoch().await?;
         if now != epoch {
-            self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now)).await?;
+            self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now.0)).await?;
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl State for RedisState {
                 for class in classes(&info) {
                     call.arg(class.as_str());
                 }
-                self.run_script::<u32>(run, 0, &call).await?;
+                self.run_script::<u32>(run, Epoch::default(), &call).await?;
             }
             Err(StateError::NoRun(_)) => {}
             Err(error) => return Err(error),
@@ -189,7 +189,8 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold): Answer = self.run_script(run, 0, &call).await?;
+            let (changing, counts, in_flight, running, ready, on_hold): Answer =
+                self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
                 counts: wire::counts(&counts).map_err(|odd| odd.of(run))?,
@@ -213,7 +214,7 @@ impl State for RedisState {
         for class in classes(&known) {
             call.arg(class.as_str());
         }
-        self.run_script::<u32>(run, 0, &call).await?;
+        self.run_script::<u32>(run, Epoch::default(), &call).await?;
         Ok(())
     }
 
@@ -224,12 +225,12 @@ impl State for RedisState {
         for class in classes(&known) {
             call.arg(class.as_str());
         }
-        self.run_script::<u32>(run, 0, &call).await?;
+        self.run_script::<u32>(run, Epoch::default(), &call).await?;
         Ok(())
     }
 
     async fn amend(&self, run: RunId, number: u64) -> Result<(), StateError> {
-        self.run_script::<u32>(run, 0, on(run, &scripts::AMEND).arg(number)).await?;
+        self.run_script::<u32>(run, Epoch::default(), on(run, &scripts::AMEND).arg(number)).await?;
         Ok(())
     }
 
@@ -238,20 +239,21 @@ impl State for RedisState {
         for star in stars {
             call.arg(star.0);
         }
-        let found: Vec<(Vec<u8>, Vec<u8>)> = self.run_script(run, 0, &call).await?;
+        let found: Vec<(Vec<u8>, Vec<u8>)> = self.run_script(run, Epoch::default(), &call).await?;
         found.into_iter().map(|(row, tries)| wire::star(row, &tries).map_err(|odd| odd.of(run))).collect()
     }
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
         type Answer = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
-        let (row, tries, known, running): Answer = self.run_script(run, 0, on(run, &scripts::STAR).arg(star.0)).await?;
+        let (row, tries, known, running): Answer =
+            self.run_script(run, Epoch::default(), on(run, &scripts::STAR).arg(star.0)).await?;
         wire::star_view(row, &tries, &known, &running).map_err(|odd| odd.of(run))
     }
 
     async fn write(
         &self,
         run: RunId,
-        epoch: u64,
+        epoch: Epoch,
         cursor: Option<CursorMove>,
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError> {
@@ -267,7 +269,7 @@ impl State for RedisState {
     async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError> {
         let mut call = on(run, &scripts::CLOSED);
         call.arg(star.0).arg(row.as_bytes());
-        self.run_script(run, 0, &call).await.map(written)
+        self.run_script(run, Epoch::default(), &call).await.map(written)
     }
 
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {
@@ -277,12 +279,12 @@ impl State for RedisState {
         for class in classes(&known) {
             call.arg(class.as_str());
         }
-        let mut found: Vec<(f64, String, u32, String)> = self.run_script(run, 0, &call).await?;
+        let mut found: Vec<(f64, String, u32, String)> = self.run_script(run, Epoch::default(), &call).await?;
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
         found.truncate(limit as usize);
         let ready = |(_, task, attempt, class): (f64, String, u32, String)| {
             let class = class.parse().map_err(|_| Odd(format!("class {class:?}")))?;
-            Ok(Ready { task: wire::task(&task)?, attempt, class })
+            Ok(Ready { task: wire::task(&task)?, attempt: Attempt(attempt), class })
         };
         found.into_iter().map(ready).collect::<Result<_, Odd>>().map_err(|odd| odd.of(run))
     }
@@ -290,22 +292,22 @@ impl State for RedisState {
     async fn published(&self, run: RunId, tasks: &[Ready]) -> Result<(), StateError> {
         let mut call = on(run, &scripts::PUBLISHED);
         for ready in tasks {
-            call.arg(ready.task.star.0).arg(ready.task.module.0).arg(ready.attempt).arg(ready.class.as_str());
+            call.arg(ready.task.star.0).arg(ready.task.module.0).arg(ready.attempt.0).arg(ready.class.as_str());
         }
-        self.run_script::<u32>(run, 0, &call).await?;
+        self.run_script::<u32>(run, Epoch::default(), &call).await?;
         Ok(())
     }
 
     async fn republish(&self, run: RunId, class: &ClassName, age: Duration, limit: u32) -> Result<u32, StateError> {
         let mut call = on(run, &scripts::REPUBLISH);
         call.arg(class.as_str()).arg(wire::millis(age)).arg(limit);
-        self.run_script(run, 0, &call).await
+        self.run_script(run, Epoch::default(), &call).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
         let mut call = on(request.run, &scripts::CLAIM);
-        call.arg(request.epoch).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt);
-        call.arg(request.nonce.to_string()).arg(&request.worker);
+        call.arg(request.epoch.0).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt.0);
+        call.arg(request.nonce.to_string()).arg(request.worker.as_str());
         call.arg(wire::millis(request.lease)).arg(Phase::Active.to_string());
         for module in &request.upstream {
             call.arg(module.0);
@@ -334,21 +336,21 @@ impl State for RedisState {
         let mut call = on(run, &scripts::DUE);
         call.arg(limit).arg(wire::millis(CLOSING_PATIENCE)).arg(wire::millis(silence));
         let (leases, waits, closing): (Vec<(String, String)>, Vec<String>, Vec<u32>) =
-            self.run_script(run, 0, &call).await?;
+            self.run_script(run, Epoch::default(), &call).await?;
         wire::due(&leases, &waits, &closing).map_err(|odd| odd.of(run))
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
         let mut set = redis::cmd("SET");
-        set.arg(worker_key(&worker.worker)).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
+        set.arg(worker_key(worker.worker.as_str())).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
         self.command::<()>(&set).await?;
-        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(&worker.worker)).await?;
+        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(worker.worker.as_str())).await?;
         Ok(())
     }
 
-    async fn forget_worker(&self, worker: &str) -> Result<(), StateError> {
-        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker))).await?;
-        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker)).await?;
+    async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError> {
+        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker.as_str()))).await?;
+        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker.as_str())).await?;
         Ok(())
     }
 

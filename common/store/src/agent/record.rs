@@ -8,8 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use domain::id::{Digest, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
-use domain::outcome::Outcome;
+use domain::id::{
+    Attempt, Digest, Generation, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId,
+    WorkerName,
+};
+use domain::outcome::{Outcome, Skip};
+use domain::run::TaskState;
 
 /// A product as manifests list it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +96,9 @@ pub struct Provenance {
     /// The pipeline's version.
     pub version: String,
     /// The run's horizon.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// The attempt, counted from 1.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The image as the pipeline names it.
     pub image: String,
     /// What the name stood for.
@@ -112,7 +116,7 @@ pub struct Provenance {
     /// Values that its expressions read, by expression.
     pub expressions: BTreeMap<String, serde_json::Value>,
     /// The worker's name.
-    pub worker: String,
+    pub worker: WorkerName,
     /// The host.
     pub host: String,
     /// When the attempt began.
@@ -164,7 +168,7 @@ pub enum InputSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationInfo {
     /// Its number, counted from 1.
-    pub number: u32,
+    pub number: Generation,
     /// The run.
     pub run: RunId,
     /// The pipeline.
@@ -172,10 +176,10 @@ pub struct GenerationInfo {
     /// The pipeline's version.
     pub version: String,
     /// The run's horizon.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// The generation of the quarter before that `@previous` meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<u32>,
+    pub previous: Option<Generation>,
     /// The star's row, a byte per module, so that the same end is not built twice.
     #[serde(with = "hex")]
     pub row: Vec<u8>,
@@ -191,14 +195,14 @@ pub struct ModuleEntry {
     pub module: ModuleName,
     /// The group that it is drawn in.
     pub group: String,
-    /// The word for the task's state (`succeeded`, `skipped`, …).
-    pub state: String,
+    /// The task's state.
+    pub state: TaskState,
     /// How it ended, where more is known than the state.
     pub outcome: Option<Outcome>,
     /// The newest attempt; 0 when it never ran.
-    pub attempt: u32,
+    pub attempt: Attempt,
     /// The worker of the newest attempt.
-    pub worker: Option<String>,
+    pub worker: Option<WorkerName>,
     /// When the newest attempt began.
     pub started: Option<Timestamp>,
     /// How long it took, in milliseconds.
@@ -207,18 +211,101 @@ pub struct ModuleEntry {
     pub image: String,
 }
 
-/// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when.
+/// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when, nor of any text
+/// that is shown to people.
 pub fn ends(modules: &[ModuleEntry]) -> String {
     let mut hash = Sha256::new();
     for entry in modules {
-        let end = match &entry.outcome {
-            Some(Outcome::Succeeded(success)) => success.key.to_string(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        for text in [entry.module.as_str(), &entry.state, &end] {
+        let end = entry.outcome.as_ref().map(end_of).unwrap_or_default();
+        for text in [entry.module.as_str(), &entry.state.to_string(), &end] {
             hash.update(format!("{}:{text}", text.len()));
         }
     }
     hex::encode(hash.finalize())
+}
+
+/// What sets an end apart from others of its state. These words are in the hashes of old generations and never change,
+/// whatever is shown to people; they leave out messages and details.
+fn end_of(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Succeeded(success) => success.key.to_string(),
+        Outcome::Skipped(Skip::Condition { .. }) => "skipped (condition)".to_owned(),
+        Outcome::Skipped(Skip::NotMade { product }) => format!("skipped (not_made): {product}"),
+        Outcome::Skipped(Skip::MissingExternal { product }) => format!("skipped (missing_external): {product}"),
+        Outcome::Skipped(Skip::TriggerRule { rule }) => format!("skipped (trigger_rule): {rule}"),
+        Outcome::Skipped(Skip::Disabled) => "skipped (disabled)".to_owned(),
+        Outcome::Skipped(Skip::NotOfGroup { group }) => format!("skipped (not of group {group})"),
+        Outcome::UpstreamFailed { lost } => format!("upstream failed: {lost}"),
+        Outcome::Failed(failure) => match failure.exit_code {
+            Some(code) => format!("failed ({}, {code})", failure.kind),
+            None => format!("failed ({})", failure.kind),
+        },
+        Outcome::Errored(error) => format!("errored ({})", error.kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::outcome::{Failure, FailureKind, PlatformError, PlatformErrorKind};
+
+    use super::*;
+
+    fn end(outcome: Outcome) -> String {
+        let entry = ModuleEntry {
+            module: "M".parse().unwrap(),
+            group: "G".to_owned(),
+            state: outcome.state(),
+            outcome: Some(outcome),
+            attempt: Attempt(1),
+            worker: None,
+            started: None,
+            millis: 0,
+            image: "i".to_owned(),
+        };
+        ends(&[entry])
+    }
+
+    fn failed(kind: FailureKind, exit_code: Option<i64>, message: &str) -> String {
+        end(Outcome::Failed(Failure { kind, exit_code, message: message.to_owned(), log_tail: message.to_owned() }))
+    }
+
+    fn errored(kind: PlatformErrorKind, message: &str) -> String {
+        end(Outcome::Errored(PlatformError { kind, message: message.to_owned() }))
+    }
+
+    #[test]
+    fn another_message_is_the_same_end_and_another_kind_is_another() {
+        let [one, two] =
+            ["one", "two"].map(|detail| end(Outcome::Skipped(Skip::Condition { detail: detail.to_owned() })));
+        assert_eq!(one, two);
+        assert_eq!(failed(FailureKind::Exit, Some(3), "one"), failed(FailureKind::Exit, Some(3), "two"));
+        assert_ne!(failed(FailureKind::Exit, Some(3), "one"), failed(FailureKind::Exit, Some(4), "one"));
+        assert_ne!(failed(FailureKind::Signal, None, "one"), failed(FailureKind::TimeLimit, None, "one"));
+        assert_eq!(errored(PlatformErrorKind::Engine, "one"), errored(PlatformErrorKind::Engine, "two"));
+        assert_ne!(errored(PlatformErrorKind::Engine, "one"), errored(PlatformErrorKind::Store, "one"));
+    }
+
+    #[test]
+    fn another_product_is_another_end() {
+        let not_made = |product: &str| end(Outcome::Skipped(Skip::NotMade { product: product.to_owned() }));
+        let missing = |product: &str| end(Outcome::Skipped(Skip::MissingExternal { product: product.to_owned() }));
+        let lost = |lost: &str| end(Outcome::UpstreamFailed { lost: lost.to_owned() });
+        let all = [not_made("X"), not_made("Y"), missing("X"), missing("Y"), lost("X"), lost("Y")];
+        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn the_words_in_hashes_of_old_generations_stay() {
+        for (skip, words) in [
+            (Skip::NotMade { product: "X | Y".to_owned() }, "skipped (not_made): X | Y"),
+            (Skip::MissingExternal { product: "X".to_owned() }, "skipped (missing_external): X"),
+            (Skip::TriggerRule { rule: "all_done".to_owned() }, "skipped (trigger_rule): all_done"),
+            (Skip::Disabled, "skipped (disabled)"),
+            (Skip::NotOfGroup { group: "G".parse().unwrap() }, "skipped (not of group G)"),
+        ] {
+            assert_eq!(end_of(&Outcome::Skipped(skip)), words);
+        }
+        assert_eq!(end_of(&Outcome::UpstreamFailed { lost: "X".to_owned() }), "upstream failed: X");
+    }
 }

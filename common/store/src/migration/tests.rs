@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use domain::id::{EventId, StarId};
+use domain::id::{EventId, Generation, StarId};
 
 struct Old {
     dir: TempDir,
@@ -100,7 +100,10 @@ fn a_store_of_format_1_is_refused_with_advice_and_brought_forward_whole() {
     assert_eq!(list.damaged.len(), 1);
     for run in [over, open, again] {
         let first = store.settled_star(run, StarIndex(0)).unwrap().unwrap();
-        assert_eq!((first.row, first.generation, first.end), (vec![0x50, 0x51], Some(1), Some(StarEnd::Complete)));
+        assert_eq!(
+            (first.row, first.generation, first.end),
+            (vec![0x50, 0x51], Some(Generation(1)), Some(StarEnd::Complete))
+        );
         assert_eq!(first.keys, [(ModuleIndex(1), Key::from_bytes([0x11; 32]))].into());
         let second = store.settled_star(run, StarIndex(1)).unwrap().unwrap();
         assert_eq!((second.end, second.reason.as_deref()), (Some(StarEnd::Failed), Some("why")));

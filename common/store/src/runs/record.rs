@@ -10,7 +10,7 @@ use super::StarList;
 use super::stars;
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, io_error, paths, read_json, to_json};
-use domain::id::{EventId, PipelineName, Quarter, RunId, StarId};
+use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, Sequence, StarId};
 use domain::pipeline::{self, Mistakes, Pipeline};
 
 /// What a run is; fixed when it is accepted.
@@ -27,14 +27,14 @@ pub struct RunRecord {
     /// The quarter of its data.
     pub quarter: Quarter,
     /// Sequence number of its event: the newest versions of externals that it uses.
-    pub horizon: u64,
+    pub horizon: Sequence,
     /// When it was accepted.
     pub accepted: Timestamp,
     /// How many stars it has.
     pub stars: u32,
     /// The group that it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
     /// Text of the pipeline file (`pipeline.toml`).
     #[serde(skip)]
     pub definition: String,

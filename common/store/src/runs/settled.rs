@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::{Store, StoreError, numbered, paths};
 use batch::Batch;
-use domain::id::{Fingerprint, Key, ModuleIndex, RunId, StarIndex};
+use domain::id::{Fingerprint, Generation, Key, ModuleIndex, RunId, StarIndex};
 use domain::run::{Row, TaskState};
 
 /// How files of settled stars end.
@@ -80,7 +80,7 @@ pub struct SettledStar {
     /// Keys of its results.
     pub keys: BTreeMap<ModuleIndex, Key>,
     /// Its generation; `None` when the run left the star file as it was.
-    pub generation: Option<u32>,
+    pub generation: Option<Generation>,
     /// How it ended; `None` when it was reopened since, so that what earlier lines say of it holds no more.
     pub end: Option<StarEnd>,
     /// Why it ended so, where its tasks do not tell.
@@ -97,7 +97,7 @@ pub struct SettledRow {
     /// Its row, a byte per module.
     pub row: Vec<u8>,
     /// Its generation, if the run made one.
-    pub generation: Option<u32>,
+    pub generation: Option<Generation>,
     /// How it ended; `None` when it was reopened since.
     pub end: Option<StarEnd>,
     /// Of the definitions and inputs that determined it.

@@ -2,7 +2,7 @@
 
 mod refused;
 
-use domain::id::{Quarter, StarId};
+use domain::id::{Quarter, Sequence, StarId};
 use store::agent::{Agent, AgentOptions, At};
 use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
 use store::{Store, paths};
@@ -83,9 +83,9 @@ async fn files_of_one_star_become_one_version_without_the_truth_beside_it() {
     let results = deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let [one] = results.as_slice() else { panic!("{results:?}") };
     assert_eq!((one.star, one.quarter), (Some(star()), Some(quarter(3))));
-    assert!(matches!(one.result, IngestResult::Added { sequence: 1, .. }), "{one:?}");
+    assert!(matches!(one.result, IngestResult::Added { sequence: Sequence(1), .. }), "{one:?}");
 
-    let names = bench.store.externals(star(), quarter(3), u64::MAX).unwrap();
+    let names = bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap();
     assert_eq!(names, ["Q003/externals/l1.lightcurve@1.h5"]);
     let file = bench.store.at(paths::of_star(star(), &names[0]).unwrap());
     let manifest = bench.agent.manifest(&file).await.unwrap();
@@ -119,13 +119,13 @@ async fn the_same_values_are_no_new_version_and_a_horizon_hides_newer_ones() {
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let again = deliver(&mut bench, &["pfu.h5", "lc.h5"], AS_WRITTEN).await;
-    assert_eq!(again[0].result, IngestResult::Unchanged { sequence: 1 });
-    assert_eq!(bench.store.newest_sequence().unwrap(), 1, "nothing new takes no number");
+    assert_eq!(again[0].result, IngestResult::Unchanged { sequence: Sequence(1) });
+    assert_eq!(bench.store.newest_sequence().unwrap(), Sequence(1), "nothing new takes no number");
 
     bench.python(r#"h5py.File("{dir}/pfu.h5", "a")["EXTERNALS/IDP_PFU_TEFF_SAPP/value"][()] = 5000.0"#);
     let changed = deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
-    assert!(matches!(changed[0].result, IngestResult::Added { sequence: 2, .. }));
-    let at = |horizon| bench.store.externals(star(), quarter(3), horizon).unwrap();
+    assert!(matches!(changed[0].result, IngestResult::Added { sequence: Sequence(2), .. }));
+    let at = |horizon| bench.store.externals(star(), quarter(3), Sequence(horizon)).unwrap();
     assert_eq!(at(0), Vec::<String>::new());
     assert_eq!(at(1), ["Q003/externals/l1.lightcurve@1.h5"]);
     assert_eq!(at(2), ["Q003/externals/l1.lightcurve@2.h5"]);
@@ -137,11 +137,11 @@ async fn what_is_not_delivered_again_stays() {
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let added = deliver(&mut bench, &["pfu.h5"], Scope::Quarter(quarter(3))).await;
-    let IngestResult::Added { sequence: 2, products } = &added[0].result else { panic!("{added:?}") };
+    let IngestResult::Added { sequence: Sequence(2), products } = &added[0].result else { panic!("{added:?}") };
     assert_eq!(products.len(), 5, "{products:?}");
     bench.python(r#"h5py.File("{dir}/pfu.h5", "a")["EXTERNALS/flag/flag"][()] = False"#);
     let replaced = deliver(&mut bench, &["pfu.h5"], Scope::Quarter(quarter(3))).await;
-    assert!(matches!(replaced[0].result, IngestResult::Added { sequence: 3, .. }), "{replaced:?}");
+    assert!(matches!(replaced[0].result, IngestResult::Added { sequence: Sequence(3), .. }), "{replaced:?}");
     let seen = bench.python(&format!(
         r#"
 f = h5py.File("{}")["EXTERNALS"]
@@ -176,7 +176,7 @@ for index in range(6):
     for results in deliveries.join_all().await {
         assert!(matches!(results[0].result, IngestResult::Added { .. }), "{results:?}");
     }
-    let names = bench.store.externals(star(), quarter(3), u64::MAX).unwrap();
+    let names = bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap();
     let newest = bench.store.at(paths::of_star(star(), &names[0]).unwrap());
     let manifest = bench.agent.manifest(&newest).await.unwrap();
     assert_eq!(manifest.externals.len(), 6, "{:?}", manifest.externals.keys());
@@ -223,7 +223,7 @@ with h5py.File("{dir}/grid.h5", "w") as f:
     deliver(&mut bench, &["pfu.h5"], Scope::Star).await;
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let expected = ["Q003/externals/l1.lightcurve@3.h5", "externals/l1.lightcurve@2.h5", "shared/l1.lightcurve@1.h5"];
-    assert_eq!(bench.store.externals(star(), quarter(3), 9).unwrap(), expected);
+    assert_eq!(bench.store.externals(star(), quarter(3), Sequence(9)).unwrap(), expected);
     assert_eq!(bench.store.known_stars().unwrap(), [(quarter(3), vec![star()])].into());
     let shared = At { file: bench.store.at("shared/l1.lightcurve@1.h5"), path: "/EXTERNALS/flag".to_owned() };
     assert_eq!(bench.agent.digest(shared).await.unwrap().bytes, 1);
@@ -239,9 +239,9 @@ async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store
     let late = deliver(&mut bench, &["pfu.h5"], first).await;
     assert!(reason(&late[0]).contains("Q003"), "{late:?}");
     let named = deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(3)) }).await;
-    assert!(matches!(named[0].result, IngestResult::Added { sequence: 2, .. }), "{named:?}");
+    assert!(matches!(named[0].result, IngestResult::Added { sequence: Sequence(2), .. }), "{named:?}");
     let both = deliver(&mut bench, &["lc.h5", "pfu.h5"], first).await;
-    assert_eq!(both[0].result, IngestResult::Unchanged { sequence: 2 });
+    assert_eq!(both[0].result, IngestResult::Unchanged { sequence: Sequence(2) });
     deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(0)) }).await;
     let either = deliver(&mut bench, &["pfu.h5"], first).await;
     assert!(reason(&either[0]).contains("Q000, Q003"), "{either:?}");
@@ -264,7 +264,7 @@ for number in (1, 2):
     let mut numbers: Vec<u64> = results
         .iter()
         .map(|one| match one.result {
-            IngestResult::Added { sequence, .. } => sequence,
+            IngestResult::Added { sequence, .. } => sequence.0,
             IngestResult::Unchanged { .. } | IngestResult::Wrong { .. } => panic!("{one:?}"),
         })
         .collect();
@@ -295,7 +295,7 @@ for scaled in (False, True):
     let added = deliver(&mut bench, &["plain.h5"], scope).await;
     assert!(matches!(added[0].result, IngestResult::Added { .. }), "{added:?}");
     let again = deliver(&mut bench, &["scaled.h5"], scope).await;
-    assert_eq!(again[0].result, IngestResult::Unchanged { sequence: 1 }, "the values are the same");
+    assert_eq!(again[0].result, IngestResult::Unchanged { sequence: Sequence(1) }, "the values are the same");
     let fresh = deliver(&mut bench, &["scaled.h5"], Scope::Quarter(quarter(1))).await;
     assert!(matches!(fresh[0].result, IngestResult::Added { .. }), "{fresh:?}");
     let star = StarId::of_simulator(1);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::id::{EventId, Key, RunId};
+use domain::id::{Attempt, EventId, Generation, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Skip, Success};
+use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
     Assemble, At, Check, GenerationInfo, InputRecord, InputSource, Manifest, ModuleEntry, OutputLimits, Pack,
@@ -42,8 +43,8 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         run: run(),
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1.4.0".to_owned(),
-        horizon: 1,
-        attempt: 2,
+        horizon: Sequence(1),
+        attempt: Attempt(2),
         image: "sas/msap3_04:2.1".to_owned(),
         image_identity: "sha256:abc".to_owned(),
         command: vec!["peakbag".to_owned()],
@@ -52,7 +53,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         seed: u64::MAX,
         inputs,
         expressions: BTreeMap::new(),
-        worker: "host-1".to_owned(),
+        worker: "host-1".parse().unwrap(),
         host: "host".to_owned(),
         started: Timestamp::UNIX_EPOCH,
         ended: Timestamp::UNIX_EPOCH,
@@ -99,43 +100,43 @@ async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest 
     manifest
 }
 
-fn module(word: &str, outcome: Option<Outcome>) -> ModuleEntry {
+fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
     ModuleEntry {
         module: "MSAP3_04".parse().unwrap(),
         group: "MSAP3".to_owned(),
-        state: word.to_owned(),
+        state,
         outcome,
-        attempt: 2,
-        worker: Some("host-1".to_owned()),
+        attempt: Attempt(2),
+        worker: Some("host-1".parse().unwrap()),
         started: Some(Timestamp::UNIX_EPOCH),
         millis: 12,
         image: "sas/msap3_04:2.1".to_owned(),
     }
 }
 
-fn star_file(bench: &Bench, dest: &Path, generation: u32, success: Success) -> Assemble {
+fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Success) -> Assemble {
     let skip = Skip::Condition { detail: "P.X.flag = false".to_owned() };
     let skipped = ModuleEntry {
         module: "MSAP5_12".parse().unwrap(),
         group: "MSAP5".to_owned(),
-        attempt: 0,
+        attempt: Attempt(0),
         worker: None,
         started: None,
-        ..module("skipped", Some(Outcome::Skipped(skip)))
+        ..module(TaskState::Skipped, Some(Outcome::Skipped(skip)))
     };
     Assemble {
         dest: dest.to_owned(),
         store: bench.store.root().to_owned(),
         star: star(),
         quarter: quarter(3),
-        externals: bench.store.externals(star(), quarter(3), u64::MAX).unwrap(),
-        modules: vec![module("succeeded", Some(Outcome::Succeeded(success))), skipped],
+        externals: bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(),
+        modules: vec![module(TaskState::Succeeded, Some(Outcome::Succeeded(success))), skipped],
         generation: GenerationInfo {
             number: generation,
             run: run(),
             pipeline: "SAS-PIP".parse().unwrap(),
             version: "1.4.0".to_owned(),
-            horizon: 1,
+            horizon: Sequence(1),
             previous: None,
             row: vec![0x30, 0x60],
             ends: String::new(),
@@ -183,18 +184,19 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let success = Success { key: key(), products, reused: false, nondeterministic: false };
 
     let built = bench.private("star.h5");
-    let assemble = star_file(&bench, &built, 1, success.clone());
+    let assemble = star_file(&bench, &built, Generation(1), success.clone());
     let manifest = bench.agent.assemble(assemble).await.unwrap();
     assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), None);
-    let commit = |generation| bench.store.commit_generation(star(), quarter(3), generation, &built).unwrap();
+    let commit =
+        |generation| bench.store.commit_generation(star(), quarter(3), Generation(generation), &built).unwrap();
     assert_eq!(commit(1), Commit::Created);
     assert_eq!(commit(1), Commit::Exists);
-    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(1));
+    assert_eq!(bench.store.latest_generation(star(), quarter(3)).unwrap(), Some(Generation(1)));
     let large = &manifest.products[&name("LARGE")];
     let committed = format!("Q003/products/MSAP3_04-{}.h5", key());
     assert_eq!((large.file.as_ref(), large.module.as_ref().unwrap().as_str()), (Some(&committed), "MSAP3_04"));
 
-    let generation = bench.store.at(paths::generation(star(), quarter(3), 1));
+    let generation = bench.store.at(paths::generation(star(), quarter(3), Generation(1)));
     let star_file = bench.store.at(paths::star_file(star(), quarter(3)));
     assert!(star_file.symlink_metadata().unwrap().is_file(), "scientists copy it with any tool");
     for file in [&generation, &star_file] {
@@ -206,10 +208,10 @@ with h5py.File("{dir}/history.h5", "w") as f:
 
     // A later generation replaces the star file; a second name for the same file would not do.
     let next = bench.private("next.h5");
-    let assemble = self::star_file(&bench, &next, 2, success);
+    let assemble = self::star_file(&bench, &next, Generation(2), success);
     bench.agent.assemble(assemble).await.unwrap();
-    bench.store.commit_generation(star(), quarter(3), 2, &next).unwrap();
-    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, 2);
+    bench.store.commit_generation(star(), quarter(3), Generation(2), &next).unwrap();
+    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, Generation(2));
     assert_eq!(bench.agent.manifest(&generation).await.unwrap(), manifest, "a generation never changes");
     let left = std::fs::read_dir(bench.store.at("scratch")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), ["test"], "no half-made names are left");

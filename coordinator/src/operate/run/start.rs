@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{EventId, PipelineName, Quarter, RunId, StarId};
+use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct StartRun {
     pub quarter: Option<Quarter>,
     /// Run only the modules of this group, and what they need.
     #[serde(default)]
-    pub only_group: Option<String>,
+    pub only_group: Option<GroupName>,
     /// Take stars over from runs of this pipeline and quarter that still go on.
     #[serde(default)]
     pub take_over: bool,
@@ -111,12 +111,12 @@ pub async fn of_event(context: &Context, event: EventId) -> Result<RunId, Operat
     })
 }
 
-fn require_group(pipeline: &Pipeline, group: &str) -> Result<(), OperateError> {
+fn require_group(pipeline: &Pipeline, group: &GroupName) -> Result<(), OperateError> {
     let groups = pipeline.groups();
     if groups.contains(group) {
         return Ok(());
     }
-    let known: Vec<&str> = groups.into_iter().collect();
+    let known: Vec<&str> = groups.into_iter().map(GroupName::as_str).collect();
     let (name, version) = (&pipeline.name, &pipeline.version);
     Err(OperateError::not_found(format!("{name} {version} has no group {group}; it has {}", known.join(", "))))
 }

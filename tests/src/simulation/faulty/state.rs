@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
+use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, SharedState, StarView, State,
@@ -96,8 +96,8 @@ impl FaultyState {
 
 delegate! {
     check() -> ();
-    epoch() -> u64;
-    begin_epoch(epoch: u64) -> u64;
+    epoch() -> Epoch;
+    begin_epoch(epoch: Epoch) -> Epoch;
     open_run(info: &RunInfo) -> ();
     close_run(run: RunId) -> ();
     run_ids() -> Vec<RunId>;
@@ -108,14 +108,14 @@ delegate! {
     amend(run: RunId, number: u64) -> ();
     load(run: RunId, stars: &[StarIndex]) -> Vec<Star>;
     star(run: RunId, star: StarIndex) -> StarView;
-    write(run: RunId, epoch: u64, cursor: Option<CursorMove>, changes: &[Change]) -> Vec<Written>;
+    write(run: RunId, epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> Vec<Written>;
     closed(run: RunId, star: StarIndex, row: &Row) -> Written;
     outbox(run: RunId, age: Duration, limit: u32) -> Vec<Ready>;
     published(run: RunId, tasks: &[Ready]) -> ();
     republish(run: RunId, class: &ClassName, age: Duration, limit: u32) -> u32;
     due(run: RunId, limit: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
-    forget_worker(worker: &str) -> ();
+    forget_worker(worker: &WorkerName) -> ();
     workers() -> Vec<WorkerInfo>;
     in_flight(run: RunId, limit: u32) -> Vec<StarIndex>;
 }

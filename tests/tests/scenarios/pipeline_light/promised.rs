@@ -1,6 +1,7 @@
 //! What contracts promise a module of a star, and whether that is what it read: derived from the definition and from what
 //! is in the star files, of this quarter and of the one before, alone.
 
+use domain::id::GroupName;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::expression::{Expression, Known, Scalar};
@@ -66,7 +67,7 @@ impl There<'_> {
             Origin::Previous => "PREVIOUS".to_owned(),
             Origin::Module(module) => {
                 let (pipeline, module) = (&self.pipeline.name, self.pipeline.module(module));
-                format!("{pipeline}-{}/{pipeline}-{}", module.group, module.name)
+                format!("{pipeline}-{}/{pipeline}-{}", module.group.as_ref().map_or("", GroupName::as_str), module.name)
             }
         }
     }

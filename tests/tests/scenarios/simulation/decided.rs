@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar, RunPhase};
 use coordinator::operate::{self, Connected, ErrorKind};
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{Generation, RunId, StarId, StarIndex};
 use domain::run::TaskState;
 use harness::simulation::{Script, World};
 use services::queue::memory::MemoryQueue;
@@ -121,7 +121,7 @@ async fn other_results_of_an_amended_image_are_another_generation() -> Result<()
     world.check_end(run, false)?;
     for (star, after) in world.store.settled(run)?.into_iter().filter(|(_, line)| !line.keys.is_empty()) {
         assert_eq!(after.row, before[&star].row, "the rows are alike");
-        assert_eq!(after.generation, Some(2), "the star file is not of the old results");
+        assert_eq!(after.generation, Some(Generation(2)), "the star file is not of the old results");
     }
     none(world.violations());
     working.abort();

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use domain::id::{ClassName, Digest, EventId, Key, RunId};
+use domain::id::{Attempt, ClassName, Digest, Epoch, EventId, Generation, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;
@@ -14,7 +14,7 @@ use services::state::{Admission, ClaimRequest, Counts, Detail, RunView};
 
 pub(crate) const STARS: u32 = 5;
 pub(crate) const MODULES: usize = 3;
-pub(crate) const EPOCH: u64 = 3;
+pub(crate) const EPOCH: Epoch = Epoch(3);
 /// Longer than any pause in these tests.
 pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(crate) fn run_info() -> RunInfo {
         quarter: 3_u32.try_into().expect("a valid quarter"),
         stars: STARS,
         modules: vec![module("FIRST", DEFAULT), module("SECOND", DEFAULT), module("THIRD", HEAVY)],
-        horizon: 17,
+        horizon: Sequence(17),
         accepted: "2026-02-03T04:05:06.789Z".parse().expect("a valid time"),
         phase: Phase::Active,
         weight: 1,
@@ -59,7 +59,7 @@ pub(crate) fn run_info() -> RunInfo {
 }
 
 pub(crate) fn admission() -> Admission {
-    Admission { externals: vec!["externals/l1.lightcurve@17.h5".to_owned()], previous: Some(2) }
+    Admission { externals: vec!["externals/l1.lightcurve@17.h5".to_owned()], previous: Some(Generation(2)) }
 }
 
 pub(crate) fn detail(worker: &str) -> Detail {
@@ -68,8 +68,8 @@ pub(crate) fn detail(worker: &str) -> Detail {
         Success { key: Key::from_bytes([9; 32]), products: products.into(), reused: false, nondeterministic: false };
     Detail {
         outcome: Outcome::Succeeded(success),
-        attempt: 1,
-        worker: Some(worker.to_owned()),
+        attempt: Attempt(1),
+        worker: Some(worker.parse().expect("a worker name")),
         started: Some("2026-02-03T04:05:06Z".parse().expect("a valid time")),
         millis: 1234,
     }
@@ -87,7 +87,7 @@ impl Fixture {
 
     pub(crate) async fn with(state: SharedState) -> Result<Self> {
         state.check().await?;
-        assert_eq!(state.epoch().await?, 0);
+        assert_eq!(state.epoch().await?, Epoch(0));
         assert_eq!(state.begin_epoch(EPOCH).await?, EPOCH);
         let info = run_info();
         state.open_run(&info).await?;
@@ -127,8 +127,8 @@ impl Fixture {
         Change {
             star: StarIndex(star),
             expected: self.fresh(),
-            after: Self::with_cell(&fresh, 0, Cell::queued(1)),
-            queue: vec![(ModuleIndex(0), 1)],
+            after: Self::with_cell(&fresh, 0, Cell::queued(Attempt(1))),
+            queue: vec![(ModuleIndex(0), Attempt(1))],
             admission: Some(admission()),
             ..Change::default()
         }
@@ -142,9 +142,9 @@ impl Fixture {
     /// The change that queues a task's next attempt, lost to the platform.
     pub(crate) async fn next_attempt(&self, star: u32, module: u8) -> Result<Change> {
         let now = self.star(star).await?;
-        let attempt = now.attempt(ModuleIndex(module)) + 1;
+        let attempt = now.attempt(ModuleIndex(module)).next();
         let mut after = Self::with_cell(&now, module, Cell::queued(attempt));
-        after.tries.insert(ModuleIndex(module), Tries { attempt, science: 0, platform: attempt - 1 });
+        after.tries.insert(ModuleIndex(module), Tries { attempt, science: 0, platform: attempt.0 - 1 });
         Ok(Change {
             star: StarIndex(star),
             expected: now.row,
@@ -188,9 +188,9 @@ impl Fixture {
             run: self.run,
             epoch: EPOCH,
             task,
-            attempt,
+            attempt: Attempt(attempt),
             nonce,
-            worker: "worker 1 of host".to_owned(),
+            worker: "worker 1 of host".parse().expect("a worker name"),
             lease: LEASE,
             upstream: Vec::new(),
         }

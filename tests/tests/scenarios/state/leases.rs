@@ -1,6 +1,7 @@
 //! Claims and leases: who may run an attempt, and for how long.
 
 use super::*;
+use domain::id::Attempt;
 
 pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_again(f: Fixture) -> Result<()> {
     f.admit(0).await?;
@@ -14,14 +15,14 @@ pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_agai
             let Claim::Granted(grant) = f.claim(task(star, 0), 1, nonce).await? else { panic!("not granted") };
             assert_eq!(grant.row, f.row(star).await?);
             assert_eq!(grant.admission, admission());
-            assert_eq!(grant.tries, Tries { attempt: 1, science: 0, platform: 0 });
+            assert_eq!(grant.tries, Tries { attempt: Attempt(1), science: 0, platform: 0 });
             assert!(grant.upstream.is_empty());
         }
     }
     let view = f.view().await?;
     assert_eq!((view.ready[&class(DEFAULT)], view.running), (0, 2));
     let running = f.state.star(f.run, StarIndex(0)).await?.running;
-    assert_eq!(running, [(ModuleIndex(0), "worker 1 of host".to_owned())].into());
+    assert_eq!(running, [(ModuleIndex(0), "worker 1 of host".parse()?)].into());
     Ok(())
 }
 
@@ -58,8 +59,8 @@ pub(crate) async fn a_claim_of_anything_but_the_queued_attempt_is_stale(f: Fixtu
 pub(crate) async fn a_grant_carries_what_is_known_upstream(f: Fixture) -> Result<()> {
     let mut change = f.admission_of(0);
     change.after = Fixture::with_cell(&change.after, 0, Cell { state: TaskState::Succeeded, tag: 1 });
-    change.after = Fixture::with_cell(&change.after, 2, Cell::queued(1));
-    change.queue = vec![(ModuleIndex(2), 1)];
+    change.after = Fixture::with_cell(&change.after, 2, Cell::queued(Attempt(1)));
+    change.queue = vec![(ModuleIndex(2), Attempt(1))];
     change.details = vec![(ModuleIndex(0), detail("first"))];
     assert_eq!(f.write(&[change]).await?, [Written::Done]);
     let mut request = f.request(task(0, 2), 1, Nonce::random());
@@ -79,7 +80,7 @@ pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: Fixture) 
     f.wait_for_due_lease().await?;
     assert!(matches!(f.claim(task(0, 0), 1, other).await?, Claim::Granted(_)), "nobody acted upon it yet");
     assert_eq!(f.claim(task(0, 0), 1, mine).await?, Claim::Refused(Refusal::Held));
-    let lease = |nonce| Lease { run: f.run, task: task(0, 0), attempt: 1, nonce };
+    let lease = |nonce| Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce };
     assert_eq!(f.state.renew(&[lease(mine), lease(other)], LEASE).await?, [false, true]);
     Ok(())
 }
@@ -89,7 +90,7 @@ pub(crate) async fn an_expired_lease_is_due_until_acted_upon(f: Fixture) -> Resu
     f.claim_briefly(task(0, 0), 1, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
     for _ in 0..2 {
-        assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), 1)]);
+        assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), Attempt(1))]);
     }
     assert!(f.state.due(f.run, 0, SILENCE).await?.leases.is_empty());
     assert_eq!(f.view().await?.running, 0);
@@ -129,7 +130,7 @@ pub(crate) async fn lease_lost_changes_nothing_while_the_lease_lives(f: Fixture)
     let change = Change { lease_lost: Some(ModuleIndex(0)), ..f.next_attempt(0, 0).await? };
     assert_eq!(f.write(&[change]).await?, [Written::Lost]);
     assert_eq!(f.view().await?.running, 1);
-    assert_eq!(f.row(0).await?.cell(ModuleIndex(0)), Cell::queued(1));
+    assert_eq!(f.row(0).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)));
     f.admit(1).await?;
     let change = Change { lease_lost: Some(ModuleIndex(0)), ..f.next_attempt(1, 0).await? };
     assert_eq!(f.write(&[change]).await?, [Written::Done], "a lease that is not there does not live");
@@ -141,8 +142,8 @@ pub(crate) async fn a_lease_that_ran_out_lives_again_when_renewed_in_time(f: Fix
     let nonce = Nonce::random();
     f.claim_briefly(task(0, 0), 1, nonce).await?;
     f.wait_for_due_lease().await?;
-    let lease = Lease { run: f.run, task: task(0, 0), attempt: 1, nonce };
-    let wrong_attempt = Lease { attempt: 2, ..lease.clone() };
+    let lease = Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce };
+    let wrong_attempt = Lease { attempt: Attempt(2), ..lease.clone() };
     let wrong_task = Lease { task: task(0, 1), ..lease.clone() };
     let wrong_nonce = Lease { nonce: Nonce::random(), ..lease.clone() };
     let renewed = f.state.renew(&[wrong_attempt, lease, wrong_task, wrong_nonce], LEASE).await?;
@@ -157,7 +158,7 @@ pub(crate) async fn a_change_of_the_cell_takes_its_lease(f: Fixture) -> Result<(
     f.admit(0).await?;
     let nonce = f.granted(task(0, 0), 1).await?;
     f.end(0, 0, TaskState::Cancelled).await?;
-    let lease = Lease { run: f.run, task: task(0, 0), attempt: 1, nonce };
+    let lease = Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce };
     assert_eq!(f.state.renew(&[lease], LEASE).await?, [false]);
     assert_eq!(f.view().await?.running, 0);
     Ok(())
@@ -173,7 +174,7 @@ pub(crate) async fn leases_of_many_runs_renew_together(f: Fixture) -> Result<()>
     let nonce = Nonce::random();
     let request = ClaimRequest { run: other.run, ..f.request(task(0, 0), 1, nonce) };
     assert!(matches!(f.state.claim(&request).await?, Claim::Granted(_)));
-    let lease = |run, star, nonce| Lease { run, task: task(star, 0), attempt: 1, nonce };
+    let lease = |run, star, nonce| Lease { run, task: task(star, 0), attempt: Attempt(1), nonce };
     let leases = [
         lease(f.run, 0, mine[0]),
         lease(other.run, 0, nonce),

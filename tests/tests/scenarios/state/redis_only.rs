@@ -1,5 +1,6 @@
 //! What only Redis can do wrong: be set up badly, be away, be killed, be asked for too much memory.
 
+use domain::id::Attempt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
         redis.restart()?;
         // A failed connection is not tried again for a moment, and Redis may be back sooner.
         wait_until(Duration::from_secs(5), "a call connects anew", async || f.row(star).await.is_ok()).await?;
-        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(1));
+        assert_eq!(f.row(star).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)));
     }
     f.granted(task(0, 0), 1).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);
@@ -74,7 +75,7 @@ async fn a_redis_that_hangs_is_given_up_and_asked_again() -> Result<()> {
     assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     redis.thaw()?;
-    harness::wait_until(Duration::from_secs(10), "Redis answers again", async || f.row(0).await.is_ok()).await
+    wait_until(Duration::from_secs(10), "Redis answers again", async || f.row(0).await.is_ok()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +148,7 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
         let settled = |star: u32| {
             let mut after = after.clone();
             if star.is_multiple_of(20) {
-                after.tries.insert(ModuleIndex(7), Tries { attempt: 2, science: 1, platform: 0 });
+                after.tries.insert(ModuleIndex(7), Tries { attempt: Attempt(2), science: 1, platform: 0 });
             }
             Change {
                 star: StarIndex(star),

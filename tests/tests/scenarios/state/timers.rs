@@ -1,6 +1,7 @@
 //! What goes off, or goes out, after a time: outbox, published messages, waits, stars to be closed.
 
 use super::*;
+use domain::id::Attempt;
 
 pub(crate) async fn the_outbox_gives_what_is_old_enough(f: Fixture) -> Result<()> {
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
@@ -32,7 +33,7 @@ pub(crate) async fn published_leaves_alone_what_moved_on(f: Fixture) -> Result<(
     let left = f.state.outbox(f.run, Duration::ZERO, 10).await?;
     assert_eq!(
         left,
-        [Ready { task: task(1, 0), attempt: 2, class: class(DEFAULT) }],
+        [Ready { task: task(1, 0), attempt: Attempt(2), class: class(DEFAULT) }],
         "the next attempt is to be published"
     );
     assert_eq!(f.view().await?.ready[&class(DEFAULT)], 2);
@@ -112,7 +113,7 @@ pub(crate) async fn a_hold_puts_tasks_aside_and_a_release_brings_them_back(f: Fi
     let view = f.view().await?;
     assert_eq!((view.ready[&class(DEFAULT)], view.on_hold), (2, 0));
     let back = f.state.outbox(f.run, Duration::from_secs(3600), 10).await?;
-    assert_eq!(back.iter().map(|ready| ready.attempt).collect::<Vec<_>>(), [1, 1], "at once, and no try is lost");
+    assert_eq!(back.iter().map(|ready| ready.attempt.0).collect::<Vec<_>>(), [1, 1], "at once, and no try is lost");
     f.granted(task(1, 0), 1).await?;
     f.counts_equal_rows().await
 }
@@ -165,7 +166,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
     for module in 0..MODULES as u8 {
         after = Fixture::with_cell(&after, module, Cell { state: TaskState::Blocked, tag: 1 });
     }
-    after.tries.insert(ModuleIndex(2), Tries { attempt: 4, science: 0, platform: 0 });
+    after.tries.insert(ModuleIndex(2), Tries { attempt: Attempt(4), science: 0, platform: 0 });
     let change = Change { star: StarIndex(1), expected: settled.row, after: after.clone(), ..Change::default() };
     assert_eq!(f.write(&[change]).await?, [Written::Done]);
     assert_eq!(f.star(1).await?, after, "its attempts are remembered");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ClassName, ModuleIndex, RunId, StarId, StarIndex, Task};
+use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarId, StarIndex, Task, WorkerName};
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
     to_json,
@@ -55,7 +55,7 @@ pub(crate) struct Field {
 
 /// A worker that runs in this process.
 pub(crate) struct Running {
-    pub(crate) name: String,
+    pub(crate) name: WorkerName,
     shutdown: CancellationToken,
     work: JoinHandle<anyhow::Result<()>>,
 }
@@ -88,7 +88,7 @@ impl Field {
         queue.declare(&classes).await.unwrap();
         let completions = queue.consume(QueueName::Completions, 0).await.unwrap();
         let state = Arc::new(MemoryState::new());
-        state.begin_epoch(1).await.unwrap();
+        state.begin_epoch(Epoch(1)).await.unwrap();
         let (graph, star) = (pipeline.graph(), STAR.parse().unwrap());
         let mut field = Self {
             _dir: dir,
@@ -168,7 +168,7 @@ impl Field {
             ..WorkerConfig::default()
         };
         change(&mut config);
-        let name = unique_name("here");
+        let name = unique_name("here").unwrap();
         let runner = connect_runner(&config, &DockerConfig::default(), &self.store, &name).await.unwrap();
         let shutdown = CancellationToken::new();
         let parts = Parts {
@@ -234,7 +234,7 @@ impl Field {
         change.queue.extend(advanced.queued);
         change.wait.extend(advanced.waits);
         let (queued, waiting) = (change.queue.clone(), change.wait.clone());
-        assert_eq!(self.state.write(self.run, 1, None, &[change]).await.unwrap(), [Written::Done]);
+        assert_eq!(self.state.write(self.run, Epoch(1), None, &[change]).await.unwrap(), [Written::Done]);
         for (module, attempt) in queued {
             self.publish(module, attempt).await;
         }
@@ -244,9 +244,9 @@ impl Field {
     }
 
     /// Publishes the message of a task.
-    pub(crate) async fn publish(&self, module: ModuleIndex, attempt: u32) {
+    pub(crate) async fn publish(&self, module: ModuleIndex, attempt: Attempt) {
         let task = Task { star: StarIndex(0), module };
-        let message = TaskMessage { v: WIRE_VERSION, epoch: 1, run: self.run, task, name: self.star, attempt };
+        let message = TaskMessage { v: WIRE_VERSION, epoch: Epoch(1), run: self.run, task, name: self.star, attempt };
         let queue = QueueName::Tasks(self.pipeline.module(module).class.clone());
         let answers = self.queue.publish(vec![Outgoing { queue, body: to_json(&message) }]).await;
         assert!(answers.iter().all(Result::is_ok));
@@ -275,7 +275,7 @@ impl Field {
 
     /// Everything in a slot's directory of a worker; empty when no attempt is under way.
     pub(crate) fn attempts(&self, worker: &Running) -> Vec<PathBuf> {
-        let slot = self.store.at("scratch").join(&worker.name).join("default-0");
+        let slot = self.store.at("scratch").join(worker.name.as_str()).join("default-0");
         let Ok(entries) = std::fs::read_dir(slot) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()
     }

@@ -1,5 +1,6 @@
 //! What becomes of attempts whose worker stops, or loses its claim.
 
+use domain::id::Attempt;
 use std::time::Duration;
 
 use domain::message::Report;
@@ -23,9 +24,9 @@ async fn an_attempt_whose_lease_is_lost_is_stopped_and_reports_nothing() {
     .await
     .unwrap();
     // As if this worker had been out of reach: its lease ran out, the next attempt is queued.
-    field.apply(Event::LeaseLost { module, attempt: 1 }, Change::default()).await;
+    field.apply(Event::LeaseLost { module, attempt: Attempt(1) }, Change::default()).await;
     let completion = field.completion().await;
-    assert_eq!(completion.attempt, 2, "the first attempt reports nothing");
+    assert_eq!(completion.attempt, Attempt(2), "the first attempt reports nothing");
     assert!(matches!(completion.result, Report::Ended(Outcome::Succeeded(_))), "{:?}", completion.result);
     assert!(field.attempts(&worker).is_empty());
     worker.stop();
@@ -39,7 +40,7 @@ async fn a_worker_that_stops_gives_back_what_does_not_end_in_time() {
     wait_until(PATIENCE, "the attempt runs", async || !field.attempts(&first).is_empty()).await.unwrap();
     first.stop();
     let completion = field.completion().await;
-    assert_eq!((completion.attempt, completion.result), (1, Report::GivenBack));
+    assert_eq!((completion.attempt, completion.result), (Attempt(1), Report::GivenBack));
     first.ended().await;
     let second = field.worker(|_| {}).await;
     let completion = field.completion().await;

@@ -80,8 +80,11 @@ fn host_config(spec: &Spec, config: &DockerConfig, cpus: f64) -> HostConfig {
 
 /// Labels by which a sweep knows whose a container is.
 pub(super) fn owned(owner: &Owner) -> HashMap<String, String> {
-    let labels =
-        [(STORE, owner.store.display().to_string()), (WORKER, owner.worker.clone()), ("sas.host", owner.host.clone())];
+    let labels = [
+        (STORE, owner.store.display().to_string()),
+        (WORKER, owner.worker.to_string()),
+        ("sas.host", owner.host.clone()),
+    ];
     labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What is in a fingerprint and what is not: a star whose fingerprint is equal is not computed again.
 
 use super::*;
-use crate::id::{Fingerprint, ModuleIndex, Quarter, StarId};
+use crate::id::{Fingerprint, Generation, ModuleIndex, Quarter, StarId};
 use crate::run::{Cell, Row, TaskState};
 
 const MODULE: &str = "command = ['run']\nenvironment = { W = '1' }\nparameters = { steps = 5 }\nrun_if = 'P.A.n >= params.least'\n\
@@ -19,7 +19,7 @@ struct Case<'a> {
     star: u64,
     quarter: u32,
     externals: &'a [&'a str],
-    previous: Option<u32>,
+    previous: Option<Generation>,
 }
 
 impl Default for Case<'_> {
@@ -30,7 +30,7 @@ impl Default for Case<'_> {
             star: 1,
             quarter: 3,
             externals: &EXTERNALS,
-            previous: Some(2),
+            previous: Some(Generation(2)),
         }
     }
 }
@@ -73,7 +73,7 @@ fn another_input_is_another_fingerprint() {
     let cases = [
         Case { externals: &newer, ..Case::default() },
         Case { externals: &EXTERNALS[..1], ..Case::default() },
-        Case { previous: Some(3), ..Case::default() },
+        Case { previous: Some(Generation(3)), ..Case::default() },
         Case { previous: None, ..Case::default() },
         Case { star: 2, ..Case::default() },
         Case { quarter: 4, ..Case::default() },
@@ -145,10 +145,10 @@ fn another_definition_is_another_fingerprint() {
 
 #[test]
 fn a_run_that_is_limited_to_a_group_is_another_matter() {
-    let limited = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to("g");
+    let limited = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to(&"g".parse().unwrap());
     let whole = Case { pipeline: pipeline(&format!("{MODULE}\ngroup = 'g'")), ..Case::default() };
     // A and B are upstream of T, so that all run either way.
     assert_eq!(print(&Case { pipeline: limited, ..Case::default() }), print(&whole));
-    let other = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to("none");
+    let other = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to(&"none".parse().unwrap());
     assert_ne!(print(&Case { pipeline: other, ..Case::default() }), print(&whole));
 }

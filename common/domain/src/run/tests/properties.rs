@@ -1,6 +1,7 @@
 //! What holds for every graph and every order of events: random DAGs under a shell that loses, repeats, reorders and lies
 //! about time. Names in comments are the design's invariants.
 
+use crate::id::Attempt;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -99,8 +100,8 @@ struct Shell<'a> {
     graph: &'a Graph,
     verdicts: &'a [Verdict],
     star: Star,
-    queued: Vec<(ModuleIndex, u32)>,
-    running: Vec<(ModuleIndex, u32)>,
+    queued: Vec<(ModuleIndex, Attempt)>,
+    running: Vec<(ModuleIndex, Attempt)>,
     reports: Vec<Event>,
     delivered: Vec<Event>,
     /// Everything that changed the star.
@@ -108,7 +109,7 @@ struct Shell<'a> {
     timers: Vec<ModuleIndex>,
     losses: Vec<u32>,
     /// Attempts that ended: none does twice (R2).
-    ended: BTreeSet<(ModuleIndex, u32)>,
+    ended: BTreeSet<(ModuleIndex, Attempt)>,
 }
 
 impl<'a> Shell<'a> {
@@ -245,7 +246,7 @@ impl<'a> Shell<'a> {
         self.star.row.cell(module).state
     }
 
-    fn is_current(&self, module: ModuleIndex, attempt: u32) -> bool {
+    fn is_current(&self, module: ModuleIndex, attempt: Attempt) -> bool {
         self.state(module) == TaskState::Queued && self.star.attempt(module) == attempt
     }
 
@@ -294,7 +295,7 @@ pub(super) fn check_step(graph: &Graph, before: &Star, advanced: &Advanced) {
         assert!(after.attempt(module) >= before.attempt(module), "attempts only grow");
         assert_eq!(cell.tag, Cell::tag_of(after.attempt(module)), "the tag is the attempt's");
         if let Some(&queued) = advanced.queued.get(&module) {
-            assert_eq!(queued, before.attempt(module) + 1, "every message is of a new attempt");
+            assert_eq!(queued, before.attempt(module).next(), "every message is of a new attempt");
             assert_eq!((cell.state, after.attempt(module)), (TaskState::Queued, queued));
         }
     }

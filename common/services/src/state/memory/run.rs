@@ -11,7 +11,7 @@ use crate::state::{
     Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, Counts, CursorMove, Detail, Due, Grant, Lease, Phase,
     Ready, Refusal, RunInfo, RunView, StarView, StateError, Written,
 };
-use domain::id::{ClassName, ModuleIndex, Nonce, StarIndex, Task};
+use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
 
 /// A run and everything that the state knows of it.
@@ -45,9 +45,9 @@ struct InFlight {
 }
 
 struct Held {
-    attempt: u32,
+    attempt: Attempt,
     nonce: Nonce,
-    worker: String,
+    worker: WorkerName,
     until: Instant,
 }
 
@@ -333,8 +333,8 @@ impl Run {
         self.rows.get(at..at.checked_add(width)?)
     }
 
-    fn attempt(&self, task: Task) -> u32 {
-        self.tries.get(&task.star).and_then(|tries| tries.get(&task.module)).map_or(1, |tries| tries.attempt)
+    fn attempt(&self, task: Task) -> Attempt {
+        self.tries.get(&task.star).and_then(|tries| tries.get(&task.module)).map_or(Attempt(1), |tries| tries.attempt)
     }
 
     fn class(&self, module: ModuleIndex) -> &ClassName {

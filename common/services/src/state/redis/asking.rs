@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, ScriptInvocation};
 use super::link::Request;
 use super::{RedisState, key, on, scripts, wire};
 use crate::state::{Lease, RunInfo, StateError};
-use domain::id::RunId;
+use domain::id::{Epoch, RunId};
 
 impl RedisState {
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {
@@ -23,7 +23,7 @@ impl RedisState {
     pub(super) async fn run_script<T: FromRedisValue>(
         &self,
         run: RunId,
-        epoch: u64,
+        epoch: Epoch,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StateError> {
         let answer = self.link.ask(Request::Script(script)).await;
@@ -86,9 +86,9 @@ impl RedisState {
         let mut call = on(run, &scripts::RENEW);
         call.arg(wire::millis(lease));
         for lease in leases {
-            call.arg(wire::task_text(lease.task)).arg(lease.attempt).arg(lease.nonce.to_string());
+            call.arg(wire::task_text(lease.task)).arg(lease.attempt.0).arg(lease.nonce.to_string());
         }
-        match self.run_script::<Vec<u32>>(run, 0, &call).await {
+        match self.run_script::<Vec<u32>>(run, Epoch::default(), &call).await {
             Ok(renewed) => Ok(renewed.into_iter().map(|renewed| renewed == 1).collect()),
             // Nobody can tell, and what works is not stopped for that.
             Err(StateError::Damaged { .. }) => Ok(vec![true; leases.len()]),

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::state::{
     Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
 };
-use domain::id::{ModuleIndex, RunId, StarIndex, Task};
+use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task, WorkerName};
 use domain::run::{Row, Star, TaskState, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
@@ -25,7 +25,7 @@ impl Odd {
 /// The first argument of `write.lua`; the rows are arguments of their own.
 #[derive(Serialize)]
 struct BatchJson {
-    epoch: u64,
+    epoch: Epoch,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<(u32, u32)>,
     changes: Vec<ChangeJson>,
@@ -46,7 +46,7 @@ struct ChangeJson {
 }
 
 /// A batch of changes without their rows.
-pub(super) fn batch(epoch: u64, cursor: Option<CursorMove>, changes: &[Change]) -> String {
+pub(super) fn batch(epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> String {
     let change = |change: &Change| ChangeJson {
         star: change.star,
         tries: tries_text(&change.after.tries),
@@ -95,7 +95,7 @@ fn parse_tries(text: &str) -> Option<BTreeMap<ModuleIndex, Tries>> {
         let mut numbers = entry.split(':');
         let module = ModuleIndex(numbers.next()?.parse().ok()?);
         let mut count = || numbers.next()?.parse().ok();
-        Some((module, Tries { attempt: count()?, science: count()?, platform: count()? }))
+        Some((module, Tries { attempt: Attempt(count()?), science: count()?, platform: count()? }))
     };
     text.split_whitespace().map(one).collect()
 }
@@ -145,7 +145,7 @@ pub(super) fn star_view(
         }
     }
     for (module, text) in running {
-        view.running.insert(ModuleIndex(*module), lease(text)?.1.to_owned());
+        view.running.insert(ModuleIndex(*module), lease(text)?.1);
     }
     Ok(view)
 }
@@ -165,11 +165,11 @@ pub(super) fn task_text(task: Task) -> String {
 }
 
 /// Attempt and worker of a lease, `attempt nonce worker`.
-pub(super) fn lease(text: &str) -> Result<(u32, &str), Odd> {
+pub(super) fn lease(text: &str) -> Result<(Attempt, WorkerName), Odd> {
     let parse = || {
         let mut parts = text.splitn(3, ' ');
         let attempt = parts.next()?.parse().ok()?;
-        Some((attempt, parts.nth(1)?))
+        Some((attempt, parts.nth(1)?.parse().ok()?))
     };
     parse().ok_or_else(|| Odd(format!("lease {text:?}")))
 }
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn tries_round_trip() {
         let tries = BTreeMap::from([
-            (ModuleIndex(3), Tries { attempt: 17, science: 1, platform: 11 }),
-            (ModuleIndex(30), Tries { attempt: 2, science: 0, platform: 1 }),
+            (ModuleIndex(3), Tries { attempt: Attempt(17), science: 1, platform: 11 }),
+            (ModuleIndex(30), Tries { attempt: Attempt(2), science: 0, platform: 1 }),
         ]);
         assert_eq!(parse_tries(&tries_text(&tries)), Some(tries));
         assert_eq!(parse_tries(""), Some(BTreeMap::new()));

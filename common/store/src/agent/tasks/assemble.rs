@@ -141,18 +141,18 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
     let empty = BTreeMap::new();
     let outputs: Vec<&str> = result.map_or(&empty, |result| &result.products).keys().map(ProductName::as_str).collect();
     group.set_texts("outputs", &outputs)?;
-    group.set_text("state", &module.state)?;
+    group.set_text("state", &module.state.to_string())?;
     group.set_text("group", &module.group)?;
     let provenance = result.and_then(|result| result.provenance.as_deref());
     // Operators may have amended the image after the pipeline named it.
     group.set_text("image", provenance.map_or(&module.image, |provenance| &provenance.image))?;
     if let Some(outcome) = &module.outcome {
-        group.set_text("outcome", outcome.word())?;
+        group.set_text("outcome", &outcome.state().to_string())?;
         group.set_text("reason", &outcome.to_string())?;
     }
-    group.set_int("attempt", module.attempt.into())?;
+    group.set_int("attempt", module.attempt.0.into())?;
     if let Some(worker) = &module.worker {
-        group.set_text("worker", worker)?;
+        group.set_text("worker", worker.as_str())?;
     }
     if let Some(started) = module.started {
         group.set_text("started", &started.to_string())?;

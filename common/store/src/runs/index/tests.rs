@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::runs::{Decided, Decision, Selection};
-use domain::id::EventId;
+use domain::id::{EventId, Sequence};
 
 fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -23,7 +23,7 @@ fn run(store: &Store, number: u64) -> RunId {
         pipeline: "P".parse().unwrap(),
         version: "1".to_owned(),
         quarter: 3.try_into().unwrap(),
-        horizon: number,
+        horizon: Sequence(number),
         accepted: Timestamp::UNIX_EPOCH,
         stars: 1,
         only_group: None,

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::{ListedRun, whole_path, wholes};
 use crate::runs::RunRecord;
 use crate::{Store, StoreError, io_error, numbered, paths, read_json};
-use domain::id::RunId;
+use domain::id::{RunId, Sequence};
 
 /// What is read of an entry: all of it, or as much as a question needs.
 pub(super) trait Line: DeserializeOwned {
@@ -28,7 +28,7 @@ pub(super) trait Line: DeserializeOwned {
     fn record(&self) -> &RunRecord;
 
     /// The newest first.
-    fn rank(&self) -> (Reverse<u64>, RunId) {
+    fn rank(&self) -> (Reverse<Sequence>, RunId) {
         let record = self.record();
         (Reverse(record.horizon), record.run)
     }
@@ -164,7 +164,7 @@ pub(super) struct Lines<L> {
     file: BufReader<File>,
     /// The last line, and its rank.
     line: Vec<u8>,
-    last: Option<(Reverse<u64>, RunId)>,
+    last: Option<(Reverse<Sequence>, RunId)>,
     of: PhantomData<L>,
 }
 

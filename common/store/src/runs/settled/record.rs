@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use strum::VariantArray;
 
 use super::{SettledRow, SettledStar, StarEnd};
-use domain::id::{Fingerprint, Key, ModuleIndex, StarIndex};
+use domain::id::{Fingerprint, Generation, Key, ModuleIndex, StarIndex};
 
 /// Bytes of a record besides its row.
 const FIXED: usize = 66;
@@ -49,7 +49,7 @@ impl Record {
             | flag(self.reason.is_some(), REASON);
         let mut text = Text::default();
         text.u32(row.star.0).bytes(&[end_to_byte(row.end), flags]).u16(row.row.len() as u16);
-        text.u32(row.generation.unwrap_or(0)).u32(self.keys_at).u16(self.keys);
+        text.u32(row.generation.unwrap_or_default().0).u32(self.keys_at).u16(self.keys);
         text.u32(self.reason_at).u32(self.reason.unwrap_or(0));
         let fingerprint = row.fingerprint.map_or([0; 32], |fingerprint| *fingerprint.as_bytes());
         text.bytes(&fingerprint).bytes(&self.check);
@@ -81,7 +81,7 @@ impl Record {
             row: SettledRow {
                 star: StarIndex(star),
                 row,
-                generation: has(GENERATION).then_some(generation),
+                generation: has(GENERATION).then_some(Generation(generation)),
                 end: end_of_byte(end).ok_or_else(|| wrong("the end"))?,
                 fingerprint: has(FINGERPRINT).then_some(fingerprint),
             },

@@ -6,7 +6,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use domain::id::EventId;
+use domain::id::{EventId, Generation};
 
 fn store() -> (TempDir, Store, RunId) {
     let dir = tempfile::tempdir().unwrap();
@@ -20,7 +20,7 @@ fn line(star: u32, word: u8) -> SettledStar {
         star: StarIndex(star),
         row: vec![0x30, word, 0x61],
         keys,
-        generation: (!star.is_multiple_of(3)).then_some(star % 3),
+        generation: (!star.is_multiple_of(3)).then_some(Generation(star % 3)),
         end: Some(if star.is_multiple_of(5) { StarEnd::Failed } else { StarEnd::Complete }),
         reason: star.is_multiple_of(5).then(|| format!("it wäs so {star}")),
         fingerprint: (!star.is_multiple_of(7)).then(|| Fingerprint::from_bytes([word; 32])),

@@ -1,5 +1,6 @@
 //! Deliveries of which something is wrong: it is said of the file, and the others go on.
 
+use domain::id::Sequence;
 use store::agent::{Agent, AgentOptions};
 use store::ingest::{IngestError, IngestResult, Scope, Step, ingest};
 use store::paths;
@@ -65,7 +66,7 @@ async fn files_that_contradict_each_other_are_an_error_that_names_both() {
     let results = deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let reason = reason(&results[0]);
     assert!(["lc.h5", "pfu.h5", "flag"].iter().all(|word| reason.contains(word)), "{reason}");
-    assert_eq!(bench.store.externals(star(), quarter(3), u64::MAX).unwrap(), Vec::<String>::new());
+    assert_eq!(bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(), Vec::<String>::new());
     let forced = deliver(&mut bench, &["lc.h5"], Scope::Quarter(quarter(4))).await;
     assert!(self::reason(&forced[0]).contains("Q003"), "{forced:?}");
 }
@@ -113,5 +114,5 @@ async fn a_store_without_room_ends_a_delivery_and_blames_no_file() {
     let stopped = ingest(&bench.store, &mut agent, &[bench.path("lc.h5")], &options, &mut tell).await;
     assert!(matches!(stopped, Err(IngestError::Unwritable(_))), "{stopped:?}");
     assert!(told.iter().all(|step| matches!(step, Step::Inspected)), "{told:?}");
-    assert_eq!(bench.store.externals(star(), quarter(3), u64::MAX).unwrap(), Vec::<String>::new());
+    assert_eq!(bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(), Vec::<String>::new());
 }

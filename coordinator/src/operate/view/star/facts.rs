@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::ModuleIndex;
+use domain::id::{Attempt, Generation, ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::run::Row;
 use jiff::Timestamp;
@@ -23,14 +23,14 @@ pub(super) struct StarFacts {
     pub(super) externals: Vec<String>,
     pub(super) end: Option<StarEnd>,
     pub(super) end_reason: Option<String>,
-    pub(super) generation: Option<u32>,
+    pub(super) generation: Option<Generation>,
 }
 
 #[derive(Default)]
 pub(super) struct TaskFacts {
     pub(super) outcome: Option<Outcome>,
-    pub(super) attempt: u32,
-    pub(super) worker: Option<String>,
+    pub(super) attempt: Attempt,
+    pub(super) worker: Option<WorkerName>,
     pub(super) running: bool,
     pub(super) started: Option<Timestamp>,
     pub(super) millis: u64,

@@ -1,6 +1,6 @@
 //! A task of a star as it is shown, and why it is as it is. Pure.
 
-use domain::id::ModuleIndex;
+use domain::id::{ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
@@ -29,11 +29,10 @@ impl StarFacts {
             | TaskState::Superseded => Vec::new(),
         };
         // What is known of a settled task may be of a try before it was opened again.
-        let outcome =
-            known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.word() == state.to_string());
+        let outcome = known.outcome.clone().filter(|outcome| !state.is_settled() || outcome.state() == state);
         TaskSummary {
             module: definition.name.clone(),
-            group: definition.group.clone(),
+            group: definition.group.as_ref().map(ToString::to_string).unwrap_or_default(),
             state,
             running: known.running,
             reason: self.reason(pipeline, module, known, outcome.as_ref()),
@@ -75,7 +74,7 @@ impl StarFacts {
                 format!("waits for {}", names.join(", "))
             }
             TaskState::Queued if known.running => {
-                let worker = known.worker.as_deref().unwrap_or("a worker");
+                let worker = known.worker.as_ref().map(WorkerName::as_str).unwrap_or("a worker");
                 format!("attempt {} runs on {worker}{before}", known.attempt)
             }
             TaskState::Queued if self.held.contains(&module) => {
@@ -87,7 +86,7 @@ impl StarFacts {
             TaskState::Queued => {
                 format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)
             }
-            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt + 1),
+            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt.next()),
             TaskState::Cancelled => "an operator cancelled the run".to_owned(),
             TaskState::Superseded => "a newer run took the star over".to_owned(),
             state @ (TaskState::Succeeded
@@ -103,6 +102,7 @@ impl StarFacts {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::Attempt;
     use domain::pipeline;
     use domain::run::{Cell, Row};
 
@@ -118,7 +118,7 @@ mod tests {
         let pipeline = pipeline::load("p.toml", PIPELINE, None).unwrap();
         let mut facts = StarFacts { row: Row::fresh(2), ..StarFacts::default() };
         facts.row.set(ModuleIndex(0), Cell { state, ..facts.row.cell(ModuleIndex(0)) });
-        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: 2, ..TaskFacts::default() });
+        facts.tasks.insert(ModuleIndex(0), TaskFacts { attempt: Attempt(2), ..TaskFacts::default() });
         change(&mut facts);
         assert_eq!([0, 1].map(|module| facts.task(&pipeline, ModuleIndex(module)).reason), expected, "{state}");
     }
