@@ -1,8 +1,9 @@
 //! The index of runs: a line for every run that was over, so that a list of all is a few reads.
 //!
 //! `control/index/<n>.json` is what one run ended with; `control/index/whole/<n>.jsonl` is the newest of those up to number
-//! n, a line a run, newest first. Nothing is taken away, so that whoever reads meanwhile misses nothing. Runs with a marker
-//! of open ones are read from their own folders: what the index has of them may be of an end before.
+//! n, a line a run, newest first. All single entries stay and the last two files of all, so that whoever reads meanwhile
+//! misses nothing. Runs with a marker of open ones are read from their own folders: what the index has of them may be of an
+//! end before.
 
 mod walk;
 
@@ -14,12 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{RunEnd, RunRecord, is_over};
 use crate::durable;
-use crate::{Store, StoreError, names_in, numbered, paths, to_json};
+use crate::{Store, StoreError, io_error, names_in, numbered, paths, to_json};
 use domain::id::{RunId, StarId, StarIndex};
 use walk::{Head, Line, Lines, read_singles};
 
 /// How many single entries there may be before they are made one file.
 const SINGLES: u64 = 64;
+
+/// Files of all runs that are kept: the newest, and the one before it for whoever reads it now, or if the newest is damaged.
+const KEPT: usize = 2;
 
 /// A run in a list of runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +145,17 @@ impl Store {
             serde_json::to_writer(&mut body, line).expect("records have string keys");
             body.push(b'\n');
         }
-        durable::create(&whole_path(&folder, all.upto), &self.beside(), &body).map(drop)
+        durable::create(&whole_path(&folder, all.upto), &self.beside(), &body)?;
+        for number in wholes(&folder)?.into_iter().skip(KEPT) {
+            let path = whole_path(&folder, number);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &path, source));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// What the index has, the newest of each run.

@@ -92,8 +92,15 @@ async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Re
 /// that can be read, from its line in the settled batches and what is on record of failures.
 async fn take_end(context: &Context, seat: &Seat, mut facts: StarFacts) -> Result<StarFacts, OperateError> {
     let (run, index) = (seat.course.record.run, seat.index);
-    let line = context.ask(move |store| settled_line(store, run, index)).await?;
-    let has_file = match line.as_ref().map(|line| line.generation) {
+    let (star, quarter) = (seat.star, seat.course.record.quarter);
+    let look = move |store: &Store| {
+        let line = settled_line(store, run, index)?;
+        let is_there = |number: &Generation| store.at(paths::generation(star, quarter, *number)).exists();
+        let generation = line.as_ref().map(|line| line.generation.filter(is_there));
+        Ok::<_, OperateError>((line, generation))
+    };
+    let (line, generation) = context.ask(look).await?;
+    let has_file = match generation {
         Some(Some(number)) => {
             let mut agent = context.readers.lend().await?;
             take_generation(context, &mut agent, seat, number, &mut facts).await?
