@@ -7,6 +7,7 @@ mod exit;
 mod installation;
 mod output;
 mod progress;
+mod words;
 
 use std::process::ExitCode;
 

@@ -11,9 +11,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use store::runs::StarEnd;
 
-use crate::command::run;
 use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
+use crate::words::{done, unserved};
 
 /// How often the state is asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -96,7 +96,7 @@ struct Pace {
 impl Pace {
     fn snapshot(&mut self, run: &RunSummary, elapsed: Duration) -> Snapshot {
         let settled: u64 = run.tasks.iter().filter(|(state, _)| state.is_settled()).map(|(_, count)| count).sum();
-        let stars_done = run::done(run);
+        let stars_done = done(run);
         let (settled_before, done_before) = *self.first.get_or_insert((settled, stars_done));
         let seconds = elapsed.as_secs_f64().max(1e-3);
         let star_rate = f64::from(stars_done.saturating_sub(done_before)) / seconds;
@@ -180,6 +180,6 @@ fn describe_tasks(snapshot: &Snapshot) -> String {
             .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
     );
     parts.extend(snapshot.paused.then(|| "paused".to_owned()));
-    parts.extend(run::unserved(&snapshot.unserved));
+    parts.extend(unserved(&snapshot.unserved));
     parts.join(", ")
 }

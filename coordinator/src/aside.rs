@@ -11,11 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::error::chain;
 use domain::id::{EventId, RunId};
-use services::state::{RunView, StateError};
-use store::course::Course;
+use services::state::StateError;
 use store::{Store, StoreError, paths};
 
-use crate::running::Coordinator;
 use crate::trouble::Trouble;
 
 /// Whose trouble it may be besides everybody's.
@@ -110,6 +108,24 @@ impl Aside {
         }
     }
 
+    /// What came of something that was done for `party`: `None` when the trouble is its own, and it is set aside. Everybody's
+    /// trouble is an error.
+    pub(crate) async fn of<T>(
+        &self,
+        store: &Store,
+        party: Party,
+        done: Result<T, Trouble>,
+    ) -> Result<Option<T>, Trouble> {
+        let trouble = match done {
+            Ok(done) => return Ok(Some(done)),
+            Err(trouble) => trouble,
+        };
+        let Some((party, over)) = party_of(store, party, &trouble) else { return Err(trouble) };
+        let over = store.ask(move |store| seen_now(store, over)).await?;
+        self.set(party, over, &trouble);
+        Ok(None)
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeMap<Party, Over>> {
         // Entries are inserted and removed whole, whatever panics between two of them.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -169,54 +185,6 @@ pub(crate) fn is_for_good(error: &std::io::Error) -> bool {
     )
 }
 
-impl Coordinator {
-    /// What came of something that was done for one run: `None` when the trouble is that run's own, which is then set aside,
-    /// or when it ended meanwhile. Everybody's trouble is an error.
-    pub(crate) async fn of_run<T>(&self, run: RunId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
-        match done {
-            Err(Trouble::State(StateError::NoRun(run))) => {
-                tracing::debug!(%run, "the run ended meanwhile");
-                Ok(None)
-            }
-            done => self.of(Party::Run(run), done).await,
-        }
-    }
-
-    /// The same of a dataset event that is on record.
-    pub(crate) async fn of_event<T>(&self, event: EventId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
-        self.of(Party::Event(event), done).await
-    }
-
-    async fn of<T>(&self, party: Party, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
-        let trouble = match done {
-            Ok(done) => return Ok(Some(done)),
-            Err(trouble) => trouble,
-        };
-        let Some((party, over)) = party_of(&self.services.store, party, &trouble) else { return Err(trouble) };
-        let over = self.services.store.ask(move |store| seen_now(store, over)).await?;
-        self.aside.set(party, over, &trouble);
-        Ok(None)
-    }
-
-    /// What is fixed of a run; `None` when no such run was ever accepted, or it is set aside.
-    pub(crate) async fn course(&self, run: RunId) -> Result<Option<Arc<Course>>, Trouble> {
-        if self.aside.holds(Party::Run(run)) {
-            return Ok(None);
-        }
-        let found = self.services.courses.find(run).await.map_err(Trouble::from);
-        Ok(self.of_run(run, found).await?.flatten())
-    }
-
-    /// How a run stands in the state; `None` when it is not there, or is set aside.
-    pub(crate) async fn view(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
-        if self.aside.holds(Party::Run(run)) {
-            return Ok(None);
-        }
-        let found = self.services.state.run(run).await.map_err(Trouble::from);
-        Ok(self.of_run(run, found).await?.flatten())
-    }
-}
-
 /// Looks at the file. In the place of a store that went away every file looks damaged, which is everybody's trouble.
 fn seen_now(store: &Store, over: Over) -> Result<Over, StoreError> {
     match over {
@@ -259,7 +227,7 @@ mod tests {
         let damaged = |path: &Path| StoreError::Damaged { path: path.to_owned(), reason: String::new() };
         let own = Some(Party::Run(run()));
         assert_eq!(party(damaged(&mine).into()), own);
-        assert_eq!(party(StoreError::Newer { path: mine.clone(), found: 9 }.into()), own);
+        assert_eq!(party(StoreError::Newer { path: mine.clone(), found: 9, reads: 2 }.into()), own);
         assert_eq!(party(io(mine.clone(), E::PermissionDenied)), own);
         assert_eq!(party(io(mine, E::TimedOut)), None, "a network file system that does not answer");
         assert_eq!(party(io(store.at("control/sequence"), E::PermissionDenied)), None, "not the run's");

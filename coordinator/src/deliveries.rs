@@ -4,7 +4,7 @@ use futures::future::join_all;
 use services::queue::{Consumer, QueueName, Receipt};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Counters;
+use crate::counters::Counters;
 use crate::running::Services;
 use crate::trouble::Outage;
 

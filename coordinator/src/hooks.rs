@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::call::{Call, call};
 pub use self::moment::Moment;
-use crate::metrics::Counters;
+use crate::counters::Counters;
 
 /// Most moments that wait to be told.
 const WAITING: usize = 10_000;

@@ -7,8 +7,11 @@
 mod admission;
 mod advance;
 mod aside;
+mod closings;
+mod comparison;
 mod completions;
 pub mod config;
+mod counters;
 mod deliveries;
 mod events;
 pub mod hooks;
@@ -18,6 +21,7 @@ pub mod operate;
 mod running;
 mod runs;
 mod settle;
+mod standing;
 mod timers;
 mod trouble;
 
@@ -27,16 +31,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use closings::Closings;
 use config::{CoordinatorConfig, HttpConfig};
+use counters::Counters;
 use domain::pipeline::Pipeline;
 pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
-use metrics::Counters;
 use running::{Coordinator, Services};
 use services::queue::SharedQueue;
 use services::state::SharedState;
+use settle::Settler;
 pub use settle::StarFiles;
-use settle::{Closings, Settler};
 use store::Store;
 use store::agent::{Agent, AgentOptions};
 use store::scratch::Scratch;
@@ -119,7 +124,7 @@ async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdo
     }
     drop(settled);
     tasks.spawn(settle::write_lines(running.clone(), lines));
-    tasks.spawn(runs::comparison::recover(running.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(comparison::recover(running.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
     tasks.spawn(timers::Sweeper::new(running.clone(), config.clone()).sweep(shutdown.clone()));
     tasks.spawn(events::events(running.clone(), pipelines, shutdown.clone()));
     tasks.spawn(completions::completions(running.clone(), shutdown.clone()));

@@ -1,6 +1,6 @@
 //! What is counted and shown at `/metrics`, in the words of the design.
 //!
-//! Counters are of this process; gauges are read from state and broker when they are asked for, so that every replica
+//! [`Counters`] are of this process; gauges are read from state and broker when they are asked for, so that every replica
 //! shows the same.
 
 use std::collections::BTreeMap;
@@ -8,31 +8,15 @@ use std::collections::BTreeMap;
 use domain::run::TaskState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use services::queue::QueueName;
 use services::state::RunView;
 
+use crate::counters::Counters;
 use crate::running::{Coordinator, Services};
 use crate::trouble::Trouble;
-
-/// Counters of this process; clones count together.
-#[derive(Clone, Default)]
-pub(crate) struct Counters {
-    pub(crate) events: Counter,
-    pub(crate) completions: Counter,
-    pub(crate) unreadable: Counter,
-    pub(crate) published: Counter,
-    pub(crate) admitted: Counter,
-    pub(crate) closed: Counter,
-    pub(crate) leases_lost: Counter,
-    pub(crate) nondeterministic: Counter,
-    pub(crate) hooks_told: Counter,
-    pub(crate) hooks_failed: Counter,
-    pub(crate) hooks_dropped: Counter,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRun {

@@ -5,17 +5,18 @@ use domain::id::Epoch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use domain::id::{EventId, RunId};
 use services::queue::SharedQueue;
-use services::state::SharedState;
+use services::state::{RunView, SharedState, StateError};
 use store::Store;
-use store::course::Courses;
+use store::course::{Course, Courses};
 use tokio::sync::Notify;
 
-use crate::aside::Aside;
+use crate::aside::{Aside, Party};
+use crate::closings::Closings;
+use crate::counters::Counters;
 use crate::hooks::Hooks;
-use crate::metrics::Counters;
-use crate::runs::remembered::Remembered;
-use crate::settle::Closings;
+use crate::standing::Remembered;
 use crate::trouble::Trouble;
 
 /// What is asked: store, broker, state, and what is fixed of runs. Clones are the same.
@@ -109,5 +110,40 @@ impl Coordinator {
         if stars > 0 {
             self.wakes.closing.notify_one();
         }
+    }
+
+    /// What came of something that was done for one run: `None` when the trouble is that run's own, which is then set aside,
+    /// or when it ended meanwhile. Everybody's trouble is an error.
+    pub(crate) async fn of_run<T>(&self, run: RunId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        match done {
+            Err(Trouble::State(StateError::NoRun(run))) => {
+                tracing::debug!(%run, "the run ended meanwhile");
+                Ok(None)
+            }
+            done => self.aside.of(&self.services.store, Party::Run(run), done).await,
+        }
+    }
+
+    /// The same of a dataset event that is on record.
+    pub(crate) async fn of_event<T>(&self, event: EventId, done: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        self.aside.of(&self.services.store, Party::Event(event), done).await
+    }
+
+    /// What is fixed of a run; `None` when no such run was ever accepted, or it is set aside.
+    pub(crate) async fn course(&self, run: RunId) -> Result<Option<Arc<Course>>, Trouble> {
+        if self.aside.holds(Party::Run(run)) {
+            return Ok(None);
+        }
+        let found = self.services.courses.find(run).await.map_err(Trouble::from);
+        Ok(self.of_run(run, found).await?.flatten())
+    }
+
+    /// How a run stands in the state; `None` when it is not there, or is set aside.
+    pub(crate) async fn view(&self, run: RunId) -> Result<Option<RunView>, Trouble> {
+        if self.aside.holds(Party::Run(run)) {
+            return Ok(None);
+        }
+        let found = self.services.state.run(run).await.map_err(Trouble::from);
+        Ok(self.of_run(run, found).await?.flatten())
     }
 }

@@ -1,10 +1,8 @@
-//! The life of a run: how it stands by operators' decisions, following them, opening it again, comparing store and state,
-//! its end.
+//! The life of a run: opening it in the state, following what operators decided, restoring what settled before, its end.
 
-pub(crate) mod comparison;
 pub(crate) mod end;
 pub(crate) mod follow;
 pub(crate) mod holds;
-pub(crate) mod remembered;
+pub(crate) mod open;
 pub(crate) mod restore;
-pub(crate) mod standing;
+pub(crate) mod rewind;

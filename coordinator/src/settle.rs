@@ -3,22 +3,21 @@
 //!
 //! Every step may be repeated by anyone: until the last one is done the closing timer names the star again.
 
-mod closings;
 mod end;
 mod fingerprints;
+mod lines;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use closings::Settled;
-pub(crate) use closings::{Closings, write_lines};
 use domain::error::chain;
 use domain::id::{Generation, ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
-pub(crate) use end::end_of_row;
 use end::{assemble, keys, star_end};
 use fingerprints::Fingerprints;
+use lines::Settled;
+pub(crate) use lines::write_lines;
 use services::state::{Admission, StarView};
 use store::agent::{Agent, AgentError, Assemble, GenerationInfo, RefusalKind};
 use store::course::Course;

@@ -12,8 +12,7 @@ use report::{Check, Verdict, end, major_minor, text};
 use services::queue::amqp::server_version;
 use services::queue::{QueueError, QueueName};
 use services::state::StateError;
-use store::migration::BroughtForward;
-use store::{STORE_FORMAT, Store};
+use store::Store;
 use worker::config::RunnerKind;
 use worker::runner::docker::FoundImage;
 use worker::runner::{Program, Runner};
@@ -61,7 +60,7 @@ impl Init {
 
 fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
     match config.bring_store_forward() {
-        Ok(done) => checks.extend(done.map(|done| Check::made("store", brought_forward(&done)))),
+        Ok(done) => checks.extend(done.map(|done| Check::made("store", done.to_string()))),
         Err(error) => {
             checks.push(Check::problem("store", format!("{error:#}")));
             return None;
@@ -82,21 +81,6 @@ fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
         Ok(()) => Check::made("store", place),
     });
     Some(store)
-}
-
-/// One line: what was done to an old store.
-fn brought_forward(done: &BroughtForward) -> String {
-    let damaged: Vec<String> = done.damaged.iter().map(|path| path.display().to_string()).collect();
-    let but = if damaged.is_empty() {
-        String::new()
-    } else {
-        format!("; lines that cannot be read were left out of {}", damaged.join(", "))
-    };
-    format!(
-        "brought from format {} to {STORE_FORMAT}: {} runs indexed, {} batches of settled stars written anew, the old ones \
-         stay{but}",
-        done.from, done.runs, done.batches
-    )
 }
 
 fn pipelines(config: &Config, checks: &mut Vec<Check>) -> Vec<Pipeline> {

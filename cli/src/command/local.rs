@@ -15,6 +15,7 @@ use services::definition::load_file;
 use services::service;
 use store::Store;
 use store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
+use store::migration::bring_forward;
 
 use worker::config::RunnerKind;
 
@@ -60,6 +61,9 @@ impl Local {
         let pipeline = load_file(&self.pipeline)?;
         // Never the configured one: a cluster may be at work on it.
         let root = site.store.as_deref().ok_or_else(|| usage("no store: name it with --store"))?;
+        if let Some(done) = bring_forward(root)? {
+            note(&format!("store {done}"));
+        }
         let store = make_store(root)?;
         let ingested = self.take_in(&store, &pipeline).await?;
         let work = self.work(&store)?;

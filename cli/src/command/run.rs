@@ -3,7 +3,7 @@
 mod lever;
 mod start;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -11,7 +11,7 @@ use clap::builder::TypedValueParser;
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
-use domain::id::{ClassName, EventId, ModuleName, RunId};
+use domain::id::{EventId, ModuleName, RunId};
 use domain::run::TaskState;
 use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
@@ -20,12 +20,17 @@ use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, note, table};
 use crate::progress;
+use crate::words::{done, unserved};
 
 /// Runs: one pipeline over the stars of one event.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Run {
     /// All runs, newest first.
-    List,
+    List {
+        /// Only so many of the newest; older ones are not read, which is faster where there are thousands.
+        #[arg(long, value_name = "N")]
+        last: Option<NonZeroUsize>,
+    },
     /// One run: its stars, and its tasks by module and state.
     Show {
         /// The run; the newest unless given.
@@ -78,8 +83,8 @@ impl Run {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::List => {
-                let all = view::runs(&context).await?;
+            Self::List { last } => {
+                let all = view::newest_runs(&context, last.map_or(usize::MAX, NonZeroUsize::get)).await?;
                 format.print(&all.runs, |runs| list(runs));
                 all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
             }
@@ -162,12 +167,6 @@ pub(crate) fn show(run: &RunSummary) -> String {
     format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
 }
 
-/// That no worker takes tasks of these classes; nothing where there are none.
-pub(crate) fn unserved(classes: &[ClassName]) -> Option<String> {
-    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
-    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
-}
-
 /// A line about a decision.
 fn decided(decision: &Decision) -> String {
     let what = match &decision.what {
@@ -182,11 +181,6 @@ fn decided(decision: &Decision) -> String {
         }
     };
     format!("{} {}: {what}\n", decision.at.strftime("%F %T UTC"), decision.by)
-}
-
-/// Stars that are closed.
-pub(crate) fn done(run: &RunSummary) -> u32 {
-    if run.phase == RunPhase::Ended { run.stars } else { run.stars.saturating_sub(run.to_come + run.in_flight) }
 }
 
 fn ends(run: &RunSummary) -> String {

@@ -95,12 +95,14 @@ pub enum StoreError {
         reason: String,
     },
     /// A file of the store is of a later format than this program reads.
-    #[error("`{}` was made by a newer version of this program (format {found}, this one reads {STORE_FORMAT}): update it", .path.display())]
+    #[error("`{}` was made by a newer version of this program (format {found}, this one reads {reads}): update it", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// The format that it names.
         found: u32,
+        /// The newest format of such files that this program reads.
+        reads: u32,
     },
     /// What was asked for is not in the store.
     #[error("{what} is not in the store")]
@@ -238,7 +240,9 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
     };
     let path = path.to_owned();
     match serde_json::from_slice::<Stamp>(&body) {
-        Ok(Stamp { format: Some(found) }) if found > STORE_FORMAT => return Err(StoreError::Newer { path, found }),
+        Ok(Stamp { format: Some(found) }) if found > STORE_FORMAT => {
+            return Err(StoreError::Newer { path, found, reads: STORE_FORMAT });
+        }
         Ok(_) | Err(_) => {}
     }
     serde_json::from_slice(&body).map(Some).map_err(|error| StoreError::Damaged { path, reason: error.to_string() })

@@ -4,6 +4,7 @@
 //! it had stays; what is missing is added by first link, and `store.json` is replaced last. Cut short, it is done again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,6 +27,23 @@ pub struct BroughtForward {
     pub batches: usize,
     /// Old batches with lines that cannot be read: all others of theirs are there.
     pub damaged: Vec<PathBuf>,
+}
+
+impl fmt::Display for BroughtForward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, runs, batches, damaged } = self;
+        write!(
+            f,
+            "brought from format {from} to {STORE_FORMAT}: {runs} runs indexed, {batches} batches of settled stars written \
+             anew, the old ones stay"
+        )?;
+        let mut separator = "; lines that cannot be read were left out of";
+        for path in damaged {
+            write!(f, "{separator} {}", path.display())?;
+            separator = ",";
+        }
+        Ok(())
+    }
 }
 
 /// Brings the store in `root` to [`STORE_FORMAT`]; `None` when it has it, has a newer one, or there is no store.

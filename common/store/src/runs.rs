@@ -2,7 +2,7 @@
 //!
 //! What goes on is found by its markers, what is over by the index: nobody reads all folders of all runs.
 
-mod amendment;
+mod amendments;
 mod decisions;
 mod images;
 mod index;
@@ -11,8 +11,8 @@ mod record;
 mod settled;
 mod stars;
 
-pub use amendment::{Amendment, Amendments};
-pub use decisions::{Decided, Decision, RunEnd, Selection, is_over};
+pub use amendments::Amendments;
+pub use decisions::{Amendment, Decided, Decision, RunEnd, Selection, is_over};
 pub use index::{ListedRun, RunList};
 pub use record::RunRecord;
 pub use settled::{SettledRow, SettledStar, StarEnd};

@@ -1,10 +1,8 @@
 //! Accepting dataset events: into the store first, then into the state. Every step may be repeated by anyone.
 
-use domain::id::{EventId, ModuleIndex, RunId, StarId};
+use domain::id::{EventId, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
-use services::state::{CursorMove, RunInfo};
-use store::course::Course;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
 use store::{Commit, Store, StoreError, paths};
@@ -12,11 +10,8 @@ use store::{Commit, Store, StoreError, paths};
 use crate::aside::is_for_good;
 use crate::events::expand::{dispositions, runs, star_list, unique};
 use crate::hooks::Moment;
-use crate::running::{Coordinator, Services};
-use crate::runs::follow;
-use crate::runs::holds;
-use crate::runs::restore::restore;
-use crate::runs::standing::Standing;
+use crate::running::Coordinator;
+use crate::runs::open::open;
 use crate::trouble::Trouble;
 
 /// What became of an event.
@@ -60,66 +55,6 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
         }
     });
     started.await?.open(running).await
-}
-
-/// Enters a run into the state unless it is over. Harmless when it is there.
-pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
-    let Services { store, state, queue, .. } = &running.services;
-    let orders = follow::orders(running, run).await?;
-    if orders.is_over {
-        return Ok(());
-    }
-    let Some(course) = running.course(run).await? else { return Ok(()) };
-    crate::advance::dispatch::declare(queue, &course.classes()).await?;
-    let mut info = info(&course, &orders, holds::held(store, &course).await?);
-    let has_settled = store.ask(move |store| store.has_settled(run)).await?;
-    if has_settled && state.run(run).await?.is_none() {
-        // Nothing is admitted until the settled stars are back. Whoever dies meanwhile leaves a run that stands still, which
-        // the comparison sees.
-        info.cursor = info.stars;
-        state.open_run(&info).await?;
-        restore(running, &course, &orders.since_end).await?;
-        // Before anything is admitted: tasks that end later are not part of them.
-        follow::retries(running, &course, &orders).await?;
-        rewind(running, run).await?;
-    } else {
-        state.open_run(&info).await?;
-    }
-    // Whoever ended it meanwhile closed it before it was opened here.
-    if follow::orders(running, run).await?.is_over {
-        state.close_run(run).await?;
-    }
-    running.wakes.admission.notify_one();
-    Ok(())
-}
-
-/// Lets admission begin anew, wherever it is: it passes over stars that are in already. Where it moves on at this very
-/// moment the comparison asks again.
-pub(crate) async fn rewind(running: &Coordinator, run: RunId) -> Result<(), Trouble> {
-    let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
-    let back = CursorMove { from: view.info.cursor, to: 0 };
-    running.services.state.write(run, running.epoch(), Some(back), &[]).await?;
-    running.wakes.admission.notify_one();
-    Ok(())
-}
-
-fn info(course: &Course, orders: &Standing, held: Vec<ModuleIndex>) -> RunInfo {
-    let record = &course.record;
-    RunInfo {
-        run: record.run,
-        pipeline: record.pipeline.clone(),
-        version: record.version.clone(),
-        quarter: record.quarter,
-        stars: course.stars.len(),
-        modules: course.pipeline.modules.iter().map(|module| (module.name.clone(), module.class.clone())).collect(),
-        horizon: record.horizon,
-        accepted: record.accepted,
-        phase: orders.phase,
-        weight: orders.weight,
-        cursor: 0,
-        held,
-        amended: orders.amended,
-    }
 }
 
 /// The runs of an event.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::id::RunId;
 use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
+use store::course::{Course, Courses};
 
-use super::{ErrorKind, OperateError, Readers};
+use super::{ErrorKind, OperateError, Readers, look_up};
 
 /// Who asks, and what is there to ask. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct Context {
     pub store: Store,
     /// What else the installation has.
     pub installation: Arc<dyn Installation>,
+    /// What is fixed of the runs that were asked about.
+    pub courses: Courses,
     /// Who opens star files.
     pub readers: Readers,
     /// Who asks: the name that goes on record with decisions.
@@ -50,7 +54,12 @@ impl Context {
     /// For an operator of an installation; star files are read by agents of the running program.
     pub fn new(store: Store, installation: Arc<dyn Installation>, operator: impl Into<String>) -> Self {
         let readers = Readers::new(&store, None, 1);
-        Self { store, installation, readers, operator: operator.into() }
+        Self { courses: Courses::new(store.clone()), store, installation, readers, operator: operator.into() }
+    }
+
+    /// What is fixed of a run.
+    pub(super) async fn course(&self, run: RunId) -> Result<Arc<Course>, OperateError> {
+        self.courses.find(run).await?.ok_or_else(|| look_up::no_run(run))
     }
 
     /// Asks the store where it disturbs nobody.

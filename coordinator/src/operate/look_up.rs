@@ -10,34 +10,51 @@ use store::runs::{RunEnd, RunList, RunRecord, SettledStar};
 use store::{Store, StoreError, paths};
 
 use super::OperateError;
-use crate::runs::standing;
+use crate::standing;
 
 /// The newest run.
 pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
-    Ok(store.runs()?.first().map(|record| record.run))
+    store.find_run(|record| Ok(Some(record.run)))
 }
 
-/// All runs, newest first, each with its end where it is over, and what cannot be read of others.
-pub(super) fn runs(store: &Store) -> Result<RunList, StoreError> {
-    let mut list = store.list_runs()?;
-    for listed in &mut list.runs {
+/// So many of the newest runs, newest first, each with its end where it is over, and what cannot be read of others.
+pub(super) fn runs(store: &Store, most: usize) -> Result<RunList, StoreError> {
+    let RunList { runs, mut damaged } = store.newest_runs(most)?;
+    let mut known = Vec::with_capacity(runs.len());
+    for mut listed in runs {
         if listed.end.is_none() {
             match end_of(store, listed.record.run) {
                 Ok(end) => listed.end = end,
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => list.damaged.push(error),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+                    damaged.push(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
         }
+        known.push(listed);
     }
-    Ok(list)
+    Ok(RunList { runs: known, damaged })
 }
 
-/// The newest run of each version of a pipeline, newest first; older runs of a version are the same.
-pub(super) fn newest_of_versions(store: &Store, pipeline: &PipelineName) -> Result<Vec<RunId>, StoreError> {
+/// The newest run of a pipeline.
+pub(super) fn newest_run_of(store: &Store, pipeline: &PipelineName) -> Result<Option<RunId>, StoreError> {
+    store.find_run(|record| Ok((record.pipeline == *pipeline).then_some(record.run)))
+}
+
+/// Asks the newest run of each version of a pipeline, newest first, until one answers; older runs of a version are the same.
+/// Also tells whether there was any.
+pub(super) fn ask_versions<T>(
+    store: &Store,
+    pipeline: &PipelineName,
+    mut ask: impl FnMut(RunId) -> Result<Option<T>, OperateError>,
+) -> Result<(Option<T>, bool), OperateError> {
     let mut versions = BTreeSet::new();
-    let mut runs = store.runs()?;
-    runs.retain(|record| record.pipeline == *pipeline && versions.insert(record.version.clone()));
-    Ok(runs.into_iter().map(|record| record.run).collect())
+    let found = store.find_run(|record| {
+        let is_new = record.pipeline == *pipeline && versions.insert(record.version.clone());
+        Ok(if is_new { ask(record.run).transpose() } else { None })
+    })?;
+    Ok((found.transpose()?, !versions.is_empty()))
 }
 
 /// The newest run that has a star, and where the star is in it.
@@ -75,9 +92,12 @@ pub(super) fn end_of(store: &Store, run: RunId) -> Result<Option<RunEnd>, StoreE
 
 /// The record of a run, with the texts of its definition.
 pub(super) fn record(store: &Store, run: RunId) -> Result<RunRecord, OperateError> {
-    store
-        .run(run)?
-        .ok_or_else(|| OperateError::not_found(format!("run {run} is not in the store; `sas run list` shows all")))
+    store.run(run)?.ok_or_else(|| no_run(run))
+}
+
+/// That there is no such run.
+pub(super) fn no_run(run: RunId) -> OperateError {
+    OperateError::not_found(format!("run {run} is not in the store; `sas run list` shows all"))
 }
 
 /// The pipeline of a run, as it was when the run was accepted; `record` has the definition's text.

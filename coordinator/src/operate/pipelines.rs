@@ -3,7 +3,7 @@
 use domain::id::{ModuleName, PipelineName};
 use domain::pipeline::Pipeline;
 
-use super::look_up::{newest_of_versions, pipeline_of, record};
+use super::look_up::{ask_versions, newest_run_of, pipeline_of, record};
 use super::{Context, OperateError};
 
 /// The pipeline of this name as it is configured, else as its newest run had it.
@@ -14,7 +14,7 @@ pub(super) async fn named(context: &Context, name: &PipelineName) -> Result<Pipe
     }
     let wanted = name.clone();
     let of_run = context.ask(move |store| {
-        let Some(run) = newest_of_versions(store, &wanted)?.first().copied() else { return Ok(None) };
+        let Some(run) = newest_run_of(store, &wanted)? else { return Ok(None) };
         let mut record = record(store, run)?;
         record.only_group = None;
         Ok::<_, OperateError>(Some(pipeline_of(store, &record)?))
@@ -36,16 +36,17 @@ pub(super) async fn require_module(
     let is_configured = configured.is_some();
     let (name, module) = (name.clone(), module.clone());
     let look = move |store: &store::Store| {
-        let runs = newest_of_versions(store, &name)?;
-        for run in &runs {
-            if pipeline_of(store, &record(store, *run)?)?.index_of(&module).is_some() {
-                return Ok(());
+        let has_it = |run| {
+            let record = record(store, run)?;
+            Ok(pipeline_of(store, &record)?.index_of(&module).map(drop))
+        };
+        match ask_versions(store, &name, has_it)? {
+            (Some(()), _) => Ok(()),
+            (None, had_runs) if had_runs || is_configured => {
+                Err(OperateError::not_found(format!("pipeline {name} has no module {module}")))
             }
+            (None, _) => Err(unknown(&name, "")),
         }
-        if is_configured || !runs.is_empty() {
-            return Err(OperateError::not_found(format!("pipeline {name} has no module {module}")));
-        }
-        Err(unknown(&name, ""))
     };
     context.ask(look).await
 }

@@ -20,7 +20,7 @@ pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 
 use super::OperateError;
 use super::look_up::{end_of, record};
-use crate::runs::standing::{self, Sense, Standing};
+use crate::standing::{self, Sense, Standing};
 
 /// What was decided about a run, and what comes of it.
 #[derive(Debug, Clone, Serialize)]

@@ -189,6 +189,18 @@ async fn one_damaged_run_is_named_and_the_others_are_listed() {
 }
 
 #[tokio::test]
+async fn only_so_many_runs_are_listed_as_are_asked_for() {
+    let place = Place::new();
+    place.end();
+    let second = place.another();
+    place.end_of(second);
+    let newest = view::newest_runs(&place.context, 1).await.unwrap();
+    assert_eq!((newest.runs.len(), newest.damaged.len()), (1, 0));
+    assert_eq!(view::runs(&place.context).await.unwrap().runs.len(), 2);
+    assert_eq!(view::newest_run(&place.context).await.unwrap(), newest.runs[0].run);
+}
+
+#[tokio::test]
 async fn a_star_is_shown_without_any_service_once_its_run_is_over() {
     let place = Place::new();
     let asked = OneStar { star: place.stars[0], run: None };

@@ -14,7 +14,7 @@ use domain::id::{
 use domain::outcome::Outcome;
 use domain::run::TaskState;
 use jiff::Timestamp;
-pub use run::{newest_run, run, runs};
+pub use run::{newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};
 pub use star::star;
 use store::runs::{Decision, StarEnd};

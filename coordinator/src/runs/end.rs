@@ -13,7 +13,6 @@ use store::runs::{RunEnd, SettledStar, StarEnd};
 use crate::hooks::Moment;
 use crate::running::Coordinator;
 use crate::runs::follow;
-use crate::settle::end_of_row;
 use crate::trouble::Trouble;
 
 /// Ends a run when nothing of it is left. Harmless when it is over, and when others do the same.
@@ -90,7 +89,7 @@ async fn lines_of_rows(
     };
     let line = |(star, loaded): (&StarIndex, domain::run::Star)| SettledStar {
         star: *star,
-        end: Some(end_of_row(&loaded.row, false)),
+        end: Some(StarEnd::of_row(&loaded.row, false)),
         row: loaded.row.as_bytes().to_vec(),
         keys: BTreeMap::new(),
         generation: None,

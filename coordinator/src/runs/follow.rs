@@ -11,10 +11,10 @@ use store::runs::Selection;
 
 use crate::advance::dispatch::publish;
 use crate::advance::{News, Race};
-use crate::events::accept::rewind;
 use crate::running::Coordinator;
 use crate::runs::holds;
-use crate::runs::standing::Standing;
+use crate::runs::rewind::rewind;
+use crate::standing::Standing;
 use crate::trouble::Trouble;
 
 /// Stars that are looked at together.

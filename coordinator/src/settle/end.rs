@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use domain::id::{Generation, Key, ModuleIndex, StarId};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Module;
-use domain::run::{Row, TaskState};
+use domain::run::TaskState;
 use services::state::{Admission, Detail, StarView};
 use store::agent::{Assemble, GenerationInfo, ModuleEntry, ends};
 use store::course::Course;
@@ -18,23 +18,7 @@ pub(super) fn star_end(view: &StarView) -> StarEnd {
         view.star.row.cell(*module).state == TaskState::Skipped
             && matches!(detail.outcome, Outcome::Skipped(Skip::MissingExternal { .. }))
     });
-    end_of_row(&view.star.row, missing)
-}
-
-/// How a star with this row ended; `missing` says whether a task was skipped since an external was not delivered.
-pub(crate) fn end_of_row(row: &Row, missing: bool) -> StarEnd {
-    let any = |wanted: &[TaskState]| row.cells().any(|cell| wanted.contains(&cell.state));
-    if any(&[TaskState::Superseded]) {
-        StarEnd::Superseded
-    } else if any(&[TaskState::Cancelled]) {
-        StarEnd::Cancelled
-    } else if any(&[TaskState::Failed, TaskState::Errored, TaskState::UpstreamFailed]) {
-        StarEnd::Failed
-    } else if missing {
-        StarEnd::Incomplete
-    } else {
-        StarEnd::Complete
-    }
+    StarEnd::of_row(&view.star.row, missing)
 }
 
 /// Keys of the tasks that succeeded.

@@ -13,7 +13,7 @@ use worker::agent::StoreAgent;
 
 use super::Faults;
 use super::files::{Committed, ModuleOutput, read};
-use super::host::Life;
+use super::life::Life;
 
 /// The agent of one slot.
 pub(super) struct SimulatedAgent {

@@ -1,15 +1,10 @@
-//! What goes wrong: a source of misfortune, and a broker and a state that fail now and then.
-
-mod queue;
-mod state;
+//! What goes wrong: a source of misfortune.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-pub(super) use queue::FaultyQueue;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-pub(super) use state::FaultyState;
 use tokio::sync::watch;
 
 /// A source of misfortune; the same seed draws the same.
@@ -34,6 +29,16 @@ impl Faults {
     /// Whether the broker confirms task messages; while it does not, their publishers wait, and then fail.
     pub fn set_broker(&self, confirms: bool) {
         self.answering[1].send_replace(confirms);
+    }
+
+    /// Whether the state is within reach.
+    pub(super) fn state_answers(&self) -> bool {
+        *self.answering[0].borrow()
+    }
+
+    /// Whether the broker confirms, as it changes.
+    pub(super) fn broker(&self) -> watch::Receiver<bool> {
+        self.answering[1].subscribe()
     }
 
     /// How much goes wrong: 0 nothing, 1 the usual measure.

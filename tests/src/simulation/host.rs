@@ -9,18 +9,15 @@ use bytesize::ByteSize;
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
-use tokio_util::sync::CancellationToken;
 use worker::agent::MakeAgent;
 use worker::config::WorkerConfig;
 use worker::{Parts, run_with};
 
 use super::Faults;
 use super::agent::SimulatedAgent;
+use super::life::{LEASE, Life};
 use super::runner::SimulatedRunner;
 use super::witness::Witness;
-
-/// How long a claim lives without renewal.
-pub(super) const LEASE: Duration = Duration::from_secs(5);
 
 /// Slots of each class.
 const SLOTS: u32 = 4;
@@ -35,35 +32,6 @@ pub(super) struct WorkerHost {
     pub(super) witness: Arc<Witness>,
 }
 
-/// The time from a worker's start to its end.
-#[derive(Clone)]
-pub(super) struct Life {
-    faults: Arc<Faults>,
-    killed: CancellationToken,
-    drained: CancellationToken,
-}
-
-impl Life {
-    /// Sometimes the worker dies here and now.
-    pub(super) async fn may_die(&self, probability: f64) {
-        if self.faults.happens(probability) {
-            self.killed.cancel();
-            // Nobody polls this again.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// The worker dies.
-    pub(super) fn kill(&self) {
-        self.killed.cancel();
-    }
-
-    /// The worker is told to stop.
-    pub(super) fn drain(&self) {
-        self.drained.cancel();
-    }
-}
-
 impl WorkerHost {
     /// Has a worker for ever, one after the other.
     pub(super) async fn work(self) {
@@ -74,10 +42,9 @@ impl WorkerHost {
     }
 
     async fn one_life(&self, worker: WorkerName) {
-        let life =
-            Life { faults: self.faults.clone(), killed: CancellationToken::new(), drained: CancellationToken::new() };
+        let life = Life::new(self.faults.clone());
         self.witness.is_born(&worker, life.clone());
-        let working = run_with(self.parts(worker, &life), self.make_agent(&life), life.drained.clone());
+        let working = run_with(self.parts(worker, &life), self.make_agent(&life), life.drained());
         // Whatever ends first, the worker is dropped then, with everything that it runs.
         tokio::select! {
             ended = working => {
@@ -85,7 +52,7 @@ impl WorkerHost {
                     self.witness.note(format!("a worker ended: {error:#}"));
                 }
             }
-            () = life.killed.cancelled() => {}
+            () = life.killed() => {}
             () = self.strikes() => {}
         }
     }

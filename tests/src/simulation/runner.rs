@@ -10,7 +10,7 @@ use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError,
 
 use super::Faults;
 use super::files::ModuleOutput;
-use super::host::{LEASE, Life};
+use super::life::{LEASE, Life};
 use super::script::ScriptedEnd;
 use super::witness::{Claimed, Witness};
 

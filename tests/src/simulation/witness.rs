@@ -12,7 +12,7 @@ use domain::run::{Cell, Decision, TaskState, Tries, decide};
 use services::state::{ClaimRequest, Grant};
 use store::{Store, paths};
 
-use super::host::Life;
+use super::life::Life;
 use super::{Faults, Script, quarter};
 
 /// Who sees it all.

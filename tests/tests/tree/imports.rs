@@ -20,8 +20,15 @@ pub(crate) struct Arrow {
 
 /// All arrows of the crate whose sources lie below `folder`.
 pub(crate) fn arrows(folder: &str, sources: &[Source]) -> Vec<Arrow> {
-    let modules: BTreeMap<Module, &Source> =
-        sources.iter().filter_map(|source| Some((module_of(folder, source)?, source))).collect();
+    let mut modules: BTreeMap<Module, &Source> = BTreeMap::new();
+    for source in sources {
+        // Where there is a library, `main.rs` is a program beside it.
+        if let Some(module) = module_of(folder, source)
+            && !modules.get(&module).is_some_and(|known| known.path.ends_with("/lib.rs"))
+        {
+            modules.insert(module, source);
+        }
+    }
     let offered = re_exports(&modules);
     let mut arrows = Vec::new();
     for (from, source) in &modules {
@@ -39,10 +46,10 @@ pub(crate) fn arrows(folder: &str, sources: &[Source]) -> Vec<Arrow> {
 /// `src/runs/end.rs` is `runs::end`. Files for tests and programs beside the library are no modules of it.
 fn module_of(folder: &str, source: &Source) -> Option<Module> {
     let path = source.path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
-    if source.is_test() || path.starts_with("bin/") {
+    let mut module: Module = path.split('/').map(str::to_owned).collect();
+    if module.contains(&"tests".to_owned()) || path.starts_with("bin/") {
         return None;
     }
-    let mut module: Module = path.split('/').map(str::to_owned).collect();
     module.retain(|name| !["lib", "main"].contains(&name.as_str()));
     Some(module)
 }

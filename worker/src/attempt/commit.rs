@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use domain::contract::seed;
 use domain::error::chain;
 use domain::expression::Scalar;
-use domain::id::Key;
 use domain::outcome::{FailureKind, Success};
 use domain::product::{Origin, Source};
 use serde_json::Value;
@@ -14,7 +13,7 @@ use store::{Commit, durable};
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
-use super::resolve::{Plan, product_path};
+use super::resolve::{Plan, product_path, success};
 use super::stage::Made;
 use super::twice::{believed, manifest as manifest_of};
 use crate::runner::OUTPUT;
@@ -80,13 +79,6 @@ fn could_not_pack(error: &AgentError, log: &str) -> Ending {
     }
     let message = format!("output.h5 was copied twice in vain: {}", chain(error));
     Ending::failed(FailureKind::OutputCorrupt, message, None, log)
-}
-
-/// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.
-pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
-    let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
-    let products = made.map(|(name, entry)| (name.clone(), entry.digest)).collect();
-    Success { key, products, reused, nondeterministic: false }
 }
 
 /// Everything that determined the result and everything that the module could read (S3).

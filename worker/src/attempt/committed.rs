@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Order};
 use super::ending::{DamagedInput, Ending};
-use super::look::InputPlace;
+use super::place::InputPlace;
 use crate::gate::ask_store;
 
 /// Waits until a committed file can be seen from this host; returns its number. What keeps it from being looked at is

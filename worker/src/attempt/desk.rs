@@ -9,7 +9,7 @@ use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
 
-use super::look::Manifests;
+use super::manifests::Manifests;
 use crate::agent::StoreAgent;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;

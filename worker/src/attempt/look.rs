@@ -1,7 +1,6 @@
 //! Look: what of a module's declared inputs is there, in which file, with which digest, and what conditions read of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::contract::{self, Presence, View};
@@ -17,14 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::committed::{await_file, unreadable};
 use super::desk::{Desk, Order};
 use super::ending::Ending;
+use super::place::InputPlace;
 use super::twice::{self, believed};
-
-/// Manifests that a slot keeps at most; they are of committed files, which never change.
-const KEPT: usize = 512;
-
-/// Manifests that a slot has read.
-#[derive(Debug, Default)]
-pub(crate) struct Manifests(BTreeMap<PathBuf, Arc<Manifest>>);
 
 /// What was found.
 pub(super) struct Seen {
@@ -34,17 +27,6 @@ pub(super) struct Seen {
     pub(super) places: BTreeMap<Source, InputPlace>,
     /// Start and end of the observations, where an external says so.
     pub(super) observed: Option<[f64; 2]>,
-}
-
-/// Where a product lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InputPlace {
-    /// The file, relative to the star's folder, or `shared/…`.
-    pub(super) name: String,
-    /// The file, absolute.
-    pub(super) file: PathBuf,
-    /// Where in it.
-    pub(super) path: String,
 }
 
 /// Looks at everything that the module's contract names.
@@ -191,18 +173,15 @@ pub(super) async fn whole(
     cancel: &CancellationToken,
 ) -> Result<Arc<Manifest>, Ending> {
     let file = &place.file;
-    if let Some(manifest) = desk.manifests.0.get(file) {
-        return Ok(Arc::clone(manifest));
+    if let Some(manifest) = desk.manifests.of(file) {
+        return Ok(manifest);
     }
     let seen = await_file(desk, file, cancel).await?;
     let manifest = match twice::manifest(desk, file).await? {
         Ok(manifest) => Arc::new(manifest),
         Err(error) => return Err(unreadable(order, place, seen, error)),
     };
-    if desk.manifests.0.len() >= KEPT {
-        desk.manifests.0.clear();
-    }
-    desk.manifests.0.insert(file.clone(), Arc::clone(&manifest));
+    desk.manifests.keep(file.clone(), &manifest);
     Ok(manifest)
 }
 

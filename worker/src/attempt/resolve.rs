@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use domain::contract::{self, Staging, Verdict, View};
 use domain::id::Key;
 use domain::outcome::{Outcome, Success};
+use store::agent::Manifest;
 use store::{durable, paths};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::success;
 use super::committed::is_damaged;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
@@ -74,6 +74,13 @@ async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, E
         Err(error) if is_damaged(&error) => Ok(Resolved::Damaged { file, inode }),
         Err(error) => Err(Ending::unreadable(&file, &error)),
     }
+}
+
+/// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.
+pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
+    let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
+    let products = made.map(|(name, entry)| (name.clone(), entry.digest)).collect();
+    Success { key, products, reused, nondeterministic: false }
 }
 
 /// Where the result with this key is, relative to the store.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Amendment, StarEnd};
+use super::StarEnd;
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 use domain::id::{ModuleName, RunId, StarId};
@@ -48,6 +48,20 @@ pub enum Decided {
         /// The new image of each of these modules.
         images: BTreeMap<ModuleName, Amendment>,
     },
+}
+
+/// Another image for a module's tasks that have not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amendment {
+    /// The image as the operator named it.
+    pub image: String,
+    /// What it stands for: exactly this is run, and enters the keys.
+    pub identity: String,
+    /// The image before.
+    pub was: String,
+    /// What that stood for; not there when no worker had resolved it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was_identity: Option<String>,
 }
 
 /// Tasks of a run; what is not named is not narrowed.

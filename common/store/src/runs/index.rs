@@ -1,19 +1,22 @@
 //! The index of runs: a line for every run that was over, so that a list of all is a few reads.
 //!
 //! `control/index/<n>.json` is what one run ended with; `control/index/whole/<n>.jsonl` is the newest of those up to number
-//! n, a line a run. Nothing is taken away, so that whoever reads meanwhile misses nothing. Runs with a marker of open ones
-//! are read from their own folders: what the index has of them may be of an end before.
+//! n, a line a run, newest first. Nothing is taken away, so that whoever reads meanwhile misses nothing. Runs with a marker
+//! of open ones are read from their own folders: what the index has of them may be of an end before.
 
-use std::cmp::Reverse;
+mod walk;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{RunEnd, RunRecord, is_over};
 use crate::durable;
-use crate::{Store, StoreError, io_error, names_in, numbered, paths, read_json, to_json};
+use crate::{Store, StoreError, names_in, numbered, paths, to_json};
 use domain::id::{RunId, StarId, StarIndex};
+use walk::{Head, Line, Lines, read_singles};
 
 /// How many single entries there may be before they are made one file.
 const SINGLES: u64 = 64;
@@ -39,36 +42,48 @@ pub struct RunList {
 impl Store {
     /// All runs, newest first. Costs few reads, however many ended; damage of one leaves the others.
     pub fn list_runs(&self) -> Result<RunList, StoreError> {
-        // What is open first: a run that is put away meanwhile is in the index by then.
-        let open = self.open_runs()?;
-        let Indexed { mut runs, mut damaged, .. } = self.indexed()?;
-        for run in open {
-            runs.remove(&run);
-            match self.plain_record(run) {
-                Ok(Some(record)) => drop(runs.insert(run, ListedRun { record, end: None })),
-                Ok(None) => {}
-                Err(error @ StoreError::Damaged { .. }) => damaged.push(error),
-                Err(error) => return Err(error),
+        self.newest_runs(usize::MAX)
+    }
+
+    /// So many of the newest runs, newest first; older ones are not read.
+    pub fn newest_runs(&self, most: usize) -> Result<RunList, StoreError> {
+        let mut runs = Vec::new();
+        let damaged = self.walk(|listed: ListedRun| {
+            if runs.len() < most {
+                runs.push(listed);
             }
-        }
-        let mut runs: Vec<ListedRun> = runs.into_values().collect();
-        runs.sort_by_key(|listed| (Reverse(listed.record.horizon), listed.record.run));
+            Ok(if runs.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
         Ok(RunList { runs, damaged })
     }
 
     /// All runs whose record can be read, newest first, without the texts of their definitions.
     pub fn runs(&self) -> Result<Vec<RunRecord>, StoreError> {
-        Ok(self.list_runs()?.runs.into_iter().map(|listed| listed.record).collect())
+        let mut records = Vec::new();
+        self.find_run(|record| {
+            records.push(record.clone());
+            Ok(None::<()>)
+        })?;
+        Ok(records)
+    }
+
+    /// Asks about runs, newest first, until there is an answer; what is older than that run is not read. Runs whose record
+    /// cannot be read are passed over.
+    pub fn find_run<T>(
+        &self,
+        mut ask: impl FnMut(&RunRecord) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut found = None;
+        self.walk(|head: Head| {
+            found = ask(&head.record)?;
+            Ok(if found.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(found)
     }
 
     /// The newest run that has the star, and where it is in it.
     pub fn newest_run_of(&self, star: StarId) -> Result<Option<(RunId, StarIndex)>, StoreError> {
-        for listed in self.list_runs()?.runs {
-            if let Some(index) = self.stars(listed.record.run)?.position(star)? {
-                return Ok(Some((listed.record.run, index)));
-            }
-        }
-        Ok(None)
+        self.find_run(|record| Ok(self.stars(record.run)?.position(star)?.map(|index| (record.run, index))))
     }
 
     /// Whether there is an index; where there is none, [`Store::index_all_runs`] makes it.
@@ -119,13 +134,14 @@ impl Store {
             return Ok(());
         }
         let all = self.indexed()?;
+        let mut lines: Vec<ListedRun> = all.runs.into_values().collect();
+        lines.sort_by_key(Line::rank);
         let mut body = Vec::new();
-        for listed in all.runs.values() {
-            serde_json::to_writer(&mut body, listed).expect("records have string keys");
+        for line in &lines {
+            serde_json::to_writer(&mut body, line).expect("records have string keys");
             body.push(b'\n');
         }
-        let path = numbered::path(&paths::whole(&folder), "jsonl", all.upto);
-        durable::create(&path, &self.beside(), &body).map(drop)
+        durable::create(&whole_path(&folder, all.upto), &self.beside(), &body).map(drop)
     }
 
     /// What the index has, the newest of each run.
@@ -133,26 +149,23 @@ impl Store {
         let folder = self.at(paths::run_index());
         let mut all = Indexed::default();
         for whole in wholes(&folder)? {
-            match read_lines(&numbered::path(&paths::whole(&folder), "jsonl", whole)) {
+            match Lines::open(&whole_path(&folder, whole))
+                .and_then(|lines| lines.collect::<Result<Vec<ListedRun>, _>>())
+            {
                 Ok(lines) => {
                     all.runs = lines.into_iter().map(|listed| (listed.record.run, listed)).collect();
                     all.upto = whole;
                     break;
                 }
-                // The one before, and the single ones, say the same.
-                Err(error @ StoreError::Damaged { .. }) => all.damaged.push(error),
+                // The one before, and the single ones, say the same; whoever lists runs says that it is damaged.
+                Err(StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        loop {
-            match read_json::<ListedRun>(&numbered::path(&folder, "json", all.upto + 1)) {
-                Ok(Some(listed)) => drop(all.runs.insert(listed.record.run, listed)),
-                Ok(None) => return Ok(all),
-                Err(error @ StoreError::Damaged { .. }) => all.damaged.push(error),
-                Err(error) => return Err(error),
-            }
-            all.upto += 1;
-        }
+        let runs = &mut all.runs;
+        let visit = |listed: ListedRun| drop(runs.insert(listed.record.run, listed));
+        all.upto = read_singles(&folder, all.upto, &mut Vec::new(), visit)?;
+        Ok(all)
     }
 }
 
@@ -162,7 +175,6 @@ struct Indexed {
     runs: BTreeMap<RunId, ListedRun>,
     /// Number of the last entry.
     upto: u64,
-    damaged: Vec<StoreError>,
 }
 
 /// Numbers up to which entries are in one file, largest first.
@@ -170,11 +182,8 @@ fn wholes(folder: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbered::list(&paths::whole(folder), "jsonl")?.into_iter().rev().map(|(number, _)| number).collect())
 }
 
-fn read_lines(path: &Path) -> Result<Vec<ListedRun>, StoreError> {
-    let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
-    let body = std::fs::read(path).map_err(|source| io_error("read", path, source))?;
-    let line = |line: &[u8]| serde_json::from_slice(line).map_err(|error| damaged(error.to_string()));
-    body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(line).collect()
+fn whole_path(folder: &Path, number: u64) -> PathBuf {
+    numbered::path(&paths::whole(folder), "jsonl", number)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::durable;
 use crate::{Store, StoreError, numbered, paths};
 use batch::Batch;
 use domain::id::{Fingerprint, Generation, Key, ModuleIndex, RunId, StarIndex};
+use domain::run::{Row, TaskState};
 
 /// How files of settled stars end.
 const STARS: &str = "stars";
@@ -49,6 +50,24 @@ pub enum StarEnd {
     Cancelled,
     /// A newer run took the star over.
     Superseded,
+}
+
+impl StarEnd {
+    /// How a star with this row ended; `missing` says whether a task was skipped since an external was not delivered.
+    pub fn of_row(row: &Row, missing: bool) -> Self {
+        let any = |wanted: &[TaskState]| row.cells().any(|cell| wanted.contains(&cell.state));
+        if any(&[TaskState::Superseded]) {
+            Self::Superseded
+        } else if any(&[TaskState::Cancelled]) {
+            Self::Cancelled
+        } else if any(&[TaskState::Failed, TaskState::Errored, TaskState::UpstreamFailed]) {
+            Self::Failed
+        } else if missing {
+            Self::Incomplete
+        } else {
+            Self::Complete
+        }
+    }
 }
 
 /// What a star ended with in a run.

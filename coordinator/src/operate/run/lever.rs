@@ -10,7 +10,7 @@ use store::runs::Decided;
 
 use super::{RunDecided, require_sense, standing, write};
 use crate::operate::{Context, OperateError};
-use crate::runs::standing::{Sense, Standing};
+use crate::standing::{Sense, Standing};
 
 /// What can be pulled at a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -6,16 +6,21 @@ use domain::error::chain;
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::Pipeline;
 use services::state::{Phase, RunView, WorkerInfo};
-use store::Store;
 use store::runs::{RunEnd, RunRecord};
+use store::{Store, StoreError};
 
 use super::{AllRuns, ModuleSummary, RunPhase, RunSummary};
-use crate::operate::look_up::{self, end_of, pipeline_of};
+use crate::operate::look_up::{self, end_of};
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// All runs, newest first; one that is damaged keeps no other from being seen.
 pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
-    let list = context.ask(look_up::runs).await?;
+    newest_runs(context, usize::MAX).await
+}
+
+/// So many of the newest runs, newest first; older ones are not read.
+pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, OperateError> {
+    let list = context.ask(move |store| look_up::runs(store, most)).await?;
     let mut all = AllRuns { runs: Vec::new(), damaged: list.damaged.iter().map(|error| chain(error)).collect() };
     for listed in list.runs {
         match summary(context, listed.record, listed.end, None).await {
@@ -29,13 +34,10 @@ pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
 
 /// One run.
 pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
-    let look = move |store: &Store| {
-        let record = look_up::record(store, run)?;
-        let pipeline = pipeline_of(store, &record)?;
-        Ok::<_, OperateError>((record, pipeline, end_of(store, run)?, store.decisions(run)?))
-    };
-    let (record, pipeline, end, decisions) = context.ask(look).await?;
-    let summary = summary(context, record, end, Some(&pipeline)).await?;
+    let course = context.course(run).await?;
+    let look = move |store: &Store| Ok::<_, StoreError>((end_of(store, run)?, store.decisions(run)?));
+    let (end, decisions) = context.ask(look).await?;
+    let summary = summary(context, course.record.clone(), end, Some(&course.pipeline)).await?;
     Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
 }
 

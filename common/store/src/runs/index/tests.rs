@@ -143,3 +143,86 @@ fn an_index_that_is_gone_is_made_again() {
     assert_eq!(store.index_all_runs().unwrap(), 3, "again, and nothing changes");
     assert_eq!(listed(&store), before);
 }
+
+/// So many runs that ended and are in the index, oldest first.
+fn ended(store: &Store, count: u64) -> Vec<RunId> {
+    let runs: Vec<RunId> = (1..=count).map(|number| run(store, number)).collect();
+    for run in &runs {
+        end(store, *run, 0);
+        store.put_away(*run).unwrap();
+    }
+    runs
+}
+
+/// Puts these bytes where a file was.
+fn write_over(path: &Path, body: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, body).unwrap();
+}
+
+/// The newest file of the whole index, and its lines.
+fn whole_file(store: &Store) -> (PathBuf, Vec<String>) {
+    let folder = store.at(paths::run_index());
+    let path = whole_path(&folder, wholes(&folder).unwrap()[0]);
+    let lines = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    (path, lines)
+}
+
+#[test]
+fn what_is_older_than_the_answer_is_not_read() {
+    let (_dir, store) = store();
+    let runs = ended(&store, 70);
+    let (path, mut lines) = whole_file(&store);
+    assert_eq!(lines.len(), 64);
+    assert!(lines[0].contains(&runs[63].to_string()) && lines[63].contains(&runs[0].to_string()), "newest first");
+    lines[10] = "{".to_owned();
+    write_over(&path, lines.join("\n").as_bytes());
+    let newest = store.newest_runs(8).unwrap();
+    let listed: Vec<RunId> = newest.runs.iter().map(|listed| listed.record.run).collect();
+    assert_eq!(listed, runs.iter().rev().take(8).copied().collect::<Vec<_>>());
+    assert!(newest.damaged.is_empty() && newest.runs.iter().all(|listed| listed.end.is_some()));
+    assert_eq!(store.find_run(|record| Ok(Some(record.run))).unwrap(), Some(runs[69]));
+}
+
+#[test]
+fn a_star_of_an_old_run_is_found() {
+    let (_dir, store) = store();
+    let first = run(&store, 0);
+    let old = write_stars(&store, first, 5000);
+    end(&store, first, 0);
+    store.put_away(first).unwrap();
+    let runs: Vec<RunId> = ended(&store, 199);
+    assert_eq!(store.newest_run_of(old).unwrap(), Some((first, StarIndex(0))));
+    // A damaged line of the newest file hides neither its own run nor another.
+    let (path, mut lines) = whole_file(&store);
+    let at = lines.iter().position(|line| line.contains(&runs[2].to_string())).unwrap();
+    lines[at] = "{".to_owned();
+    write_over(&path, lines.join("\n").as_bytes());
+    let list = store.list_runs().unwrap();
+    assert_eq!((list.runs.len(), list.damaged.len()), (200, 1));
+    assert!(list.runs.is_sorted_by_key(Line::rank));
+    assert_eq!(store.newest_run_of(old).unwrap(), Some((first, StarIndex(0))));
+    // Nor does one out of place.
+    lines.swap(0, 1);
+    write_over(&path, lines.join("\n").as_bytes());
+    assert_eq!(store.list_runs().unwrap().runs.len(), 200);
+}
+
+/// Gives a run one other star.
+fn write_stars(store: &Store, run: RunId, number: u64) -> StarId {
+    let star = StarId::of_simulator(number);
+    write_over(&store.at(paths::star_list(run)), star.as_bytes());
+    star
+}
+
+#[test]
+fn a_run_that_was_tried_again_is_shown_once_as_it_ended_last() {
+    let (_dir, store) = store();
+    let runs = ended(&store, 64);
+    let number = retry(&store, runs[5]);
+    end(&store, runs[5], number);
+    store.put_away(runs[5]).unwrap();
+    let all = listed(&store);
+    assert_eq!(all.len(), 64);
+    assert_eq!(all[58], (runs[5], Some(number)));
+}

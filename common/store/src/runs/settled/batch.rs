@@ -10,22 +10,17 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
-use super::record::{Record, Text};
+use super::record::{KEY, Record, Text, check};
 use super::{SettledRow, SettledStar};
 use crate::{StoreError, io_error};
-use domain::id::{Key, ModuleIndex, StarIndex};
+use domain::id::StarIndex;
 
 const MAGIC: [u8; 8] = *b"SASSTARS";
 
-/// Version of the layout of these files.
+/// Version of the layout of these files. In all of them the header has its magic, format and check in the same places.
 const FORMAT: u32 = 1;
 
 pub(super) const HEADER: usize = 64;
-
-/// Bytes of a key: the module, then its 32 bytes.
-const KEY: usize = 33;
 
 /// How many records a pass reads at once.
 const BLOCK: u32 = 1024;
@@ -61,16 +56,19 @@ impl Header {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; HEADER]) -> Result<Self, String> {
+    fn from_bytes(path: &Path, bytes: &[u8; HEADER]) -> Result<Self, StoreError> {
+        let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         if bytes[..8] != MAGIC {
-            return Err("it does not begin as files of settled stars do".to_owned());
+            return Err(damaged("it does not begin as files of settled stars do"));
         }
         if check(&bytes[..HEADER - 4]) != bytes[HEADER - 4..] {
-            return Err("the check of its header does not hold".to_owned());
+            return Err(damaged("the check of its header does not hold"));
         }
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        if u32_at(8) != FORMAT {
-            return Err(format!("its format is {}, this program reads format {FORMAT}", u32_at(8)));
+        match u32_at(8) {
+            FORMAT => {}
+            found if found > FORMAT => return Err(StoreError::Newer { path: path.to_owned(), found, reads: FORMAT }),
+            found => return Err(damaged(&format!("there is no format {found}"))),
         }
         Ok(Self {
             width: u16::from_le_bytes([bytes[12], bytes[13]]),
@@ -91,12 +89,6 @@ impl Header {
     pub(super) fn reasons_at(&self) -> u64 {
         self.keys_at() + u64::from(self.keys) * KEY as u64
     }
-}
-
-/// The first four bytes of the SHA-256.
-pub(super) fn check(bytes: &[u8]) -> [u8; 4] {
-    let hash: [u8; 32] = Sha256::digest(bytes).into();
-    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 /// The parts of a file as they grow.
@@ -178,7 +170,7 @@ impl Batch {
         let mut batch = Self { path: path.to_owned(), file, header: Header::default() };
         let mut bytes = [0; HEADER];
         batch.read(&mut bytes, 0)?;
-        batch.header = Header::from_bytes(&bytes).map_err(|reason| batch.damaged(reason))?;
+        batch.header = Header::from_bytes(path, &bytes)?;
         Ok(Some(batch))
     }
 
@@ -276,15 +268,4 @@ impl Batch {
     fn damaged(&self, reason: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), reason }
     }
-}
-
-/// The keys in these bytes.
-pub(super) fn keys(bytes: &[u8]) -> BTreeMap<ModuleIndex, Key> {
-    let (keys, _) = bytes.as_chunks::<KEY>();
-    let key = |bytes: &[u8; KEY]| {
-        let mut key = [0; 32];
-        key.copy_from_slice(&bytes[1..]);
-        (ModuleIndex(bytes[0]), Key::from_bytes(key))
-    };
-    keys.iter().map(key).collect()
 }

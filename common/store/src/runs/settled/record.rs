@@ -1,12 +1,18 @@
 //! The record of one settled star in a file of them: as bytes, and back. Pure.
 
-use super::batch::{check, keys};
-use super::{SettledRow, SettledStar, StarEnd};
-use domain::id::{Fingerprint, Generation, StarIndex};
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
 use strum::VariantArray;
+
+use super::{SettledRow, SettledStar, StarEnd};
+use domain::id::{Fingerprint, Generation, Key, ModuleIndex, StarIndex};
 
 /// Bytes of a record besides its row.
 const FIXED: usize = 66;
+
+/// Bytes of a key: the module, then its 32 bytes.
+pub(super) const KEY: usize = 33;
 
 /// What flags of a record say to be there.
 const GENERATION: u8 = 1;
@@ -99,6 +105,23 @@ impl Record {
         };
         Some(SettledStar { star, row, keys: keys(key_bytes), generation, end, reason, fingerprint })
     }
+}
+
+/// The keys in these bytes.
+fn keys(bytes: &[u8]) -> BTreeMap<ModuleIndex, Key> {
+    let (keys, _) = bytes.as_chunks::<KEY>();
+    let key = |bytes: &[u8; KEY]| {
+        let mut key = [0; 32];
+        key.copy_from_slice(&bytes[1..]);
+        (ModuleIndex(bytes[0]), Key::from_bytes(key))
+    };
+    keys.iter().map(key).collect()
+}
+
+/// The first four bytes of the SHA-256.
+pub(super) fn check(bytes: &[u8]) -> [u8; 4] {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 /// 0 for none; these numbers are in files and never change.

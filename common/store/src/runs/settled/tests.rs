@@ -146,6 +146,22 @@ fn a_changed_byte_is_found_wherever_it_is() {
 }
 
 #[test]
+fn a_file_of_a_later_format_is_not_damaged() {
+    let (_dir, store, run) = store();
+    store.append_settled(run, &[line(0, 7)]).unwrap();
+    let path = numbered::path(&store.at(paths::settled(run)), STARS, 1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] += 1;
+    let end = batch::HEADER - 4;
+    let check = record::check(&bytes[..end]);
+    bytes[end..batch::HEADER].copy_from_slice(&check);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let error = store.settled_star(run, StarIndex(0)).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, reads: 1, .. }), "{error}");
+}
+
+#[test]
 fn a_star_takes_a_hundred_bytes_and_its_keys() {
     let row = |star| SettledStar { row: vec![0x50; 34], reason: None, keys: BTreeMap::new(), ..line(star, 1) };
     let lines: Vec<SettledStar> = (0..1000).map(row).collect();

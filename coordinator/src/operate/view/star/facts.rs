@@ -11,8 +11,6 @@ use store::agent::Manifest;
 use store::failures::FailureRecord;
 use store::runs::{SettledStar, StarEnd};
 
-use crate::settle::end_of_row;
-
 /// What is known of a star, wherever it comes from.
 #[derive(Default)]
 pub(super) struct StarFacts {
@@ -105,6 +103,6 @@ impl StarFacts {
             };
             self.tasks.insert(module, task);
         }
-        self.end = Some(end_of_row(&self.row, missing));
+        self.end = Some(StarEnd::of_row(&self.row, missing));
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::id::ClassName;
 use services::queue::{Consumer, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, Receipt, SharedQueue};
 
-use super::Faults;
+use crate::simulation::Faults;
 use crate::simulation::witness::Witness;
 
 /// How long a confirm is waited for, as on RabbitMQ.
@@ -71,7 +71,7 @@ impl Queue for FaultyQueue {
             self.witness.reports(&message.body).await;
         }
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(5))).await;
-        let mut confirms = self.faults.answering[1].subscribe();
+        let mut confirms = self.faults.broker();
         let of_tasks = messages.iter().any(|message| matches!(message.queue, QueueName::Tasks(_)));
         let confirmed = confirms.wait_for(|confirms| *confirms || !of_tasks);
         let silent = tokio::time::timeout(CONFIRM, confirmed).await.is_err();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::id::RunId;
 use store::{Store, StoreError};
 
-use crate::runs::standing::{self, Standing};
+use crate::standing::{self, Standing};
 
 /// What was read last of each run.
 #[derive(Default)]

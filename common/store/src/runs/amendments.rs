@@ -2,24 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Decided, Decision};
+use super::decisions::{Amendment, Decided, Decision};
 use domain::id::ModuleName;
-
-/// Another image for a module's tasks that have not started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Amendment {
-    /// The image as the operator named it.
-    pub image: String,
-    /// What it stands for: exactly this is run, and enters the keys.
-    pub identity: String,
-    /// The image before.
-    pub was: String,
-    /// What that stood for; not there when no worker had resolved it yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was_identity: Option<String>,
-}
 
 /// What operators amended, and how far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,10 +1,10 @@
-//! Stars to be closed on their way: offered by timers, taken by builders, on record in batches, forgotten by the state.
+//! Stars whose files are built: their lines on record in batches, then they are forgotten by the state.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{RunId, StarIndex};
+use domain::id::RunId;
 use domain::run::Row;
 use futures::future::join_all;
 use services::state::{StateError, Written};
@@ -17,65 +17,11 @@ use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::trouble::{Outage, Trouble};
 
-/// Stars that wait to be closed; what does not fit is named again by its timer.
-const WAITING: usize = 4096;
-
 /// Most stars in one settled batch.
 const BATCH: usize = 512;
 
 /// How long a batch is filled.
 const FILL: Duration = Duration::from_millis(200);
-
-/// Where stars to be closed are put.
-#[derive(Clone)]
-pub(crate) struct Closings {
-    jobs: mpsc::Sender<(RunId, StarIndex)>,
-    known: Arc<Mutex<Known>>,
-}
-
-#[derive(Default)]
-struct Known {
-    at_work: BTreeSet<(RunId, StarIndex)>,
-    /// How often the file of a star was refused.
-    refusals: BTreeMap<(RunId, StarIndex), u32>,
-}
-
-impl Closings {
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<(RunId, StarIndex)>) {
-        let (jobs, receiver) = mpsc::channel(WAITING);
-        (Self { jobs, known: Arc::default() }, receiver)
-    }
-
-    /// Puts a star among those to be closed, unless it is there.
-    pub(crate) fn offer(&self, run: RunId, star: StarIndex) {
-        if self.known().at_work.insert((run, star)) && self.jobs.try_send((run, star)).is_err() {
-            self.put_off(run, star);
-        }
-    }
-
-    /// The star is not at work any more; its timer names it again.
-    pub(super) fn put_off(&self, run: RunId, star: StarIndex) {
-        self.known().at_work.remove(&(run, star));
-    }
-
-    /// The star is closed, or not to be.
-    pub(super) fn done(&self, run: RunId, star: StarIndex) {
-        self.put_off(run, star);
-        self.known().refusals.remove(&(run, star));
-    }
-
-    /// Counts a refusal; returns how many there were.
-    pub(super) fn refused(&self, run: RunId, star: StarIndex) -> u32 {
-        let mut known = self.known();
-        let count = known.refusals.entry((run, star)).or_default();
-        *count += 1;
-        *count
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A star whose file is built.
 pub(crate) struct Settled {

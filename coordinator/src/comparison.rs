@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::dispatch::declare;
 use crate::aside::Party;
 use crate::config::CoordinatorConfig;
-use crate::events::accept::{finish, open, rewind};
+use crate::events::accept::finish;
 use crate::running::{Coordinator, Services};
 use crate::runs::follow;
+use crate::runs::open::open;
+use crate::runs::rewind::rewind;
 use crate::trouble::{Outage, Trouble};
 
 /// Compares at once and then again and again until `shutdown`.

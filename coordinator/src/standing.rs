@@ -2,9 +2,12 @@
 //!
 //! [`read`] looks into the store; the rest is pure.
 
+mod remembered;
+
 use std::collections::BTreeSet;
 
 use domain::id::RunId;
+pub(crate) use remembered::Remembered;
 use services::state::Phase;
 use store::runs::{Decided, Decision, RunEnd, Selection, is_over};
 use store::{Store, StoreError};

@@ -11,7 +11,7 @@ use services::state::{
     StateError, WorkerInfo, Written,
 };
 
-use super::Faults;
+use crate::simulation::Faults;
 use crate::simulation::witness::Witness;
 
 /// A state with faults.
@@ -79,7 +79,7 @@ macro_rules! delegate {
 impl FaultyState {
     async fn faults_before(&self) -> Result<(), StateError> {
         tokio::task::yield_now().await;
-        if self.faults.happens(0.005) || !*self.faults.answering[0].borrow() {
+        if self.faults.happens(0.005) || !self.faults.state_answers() {
             return Err(StateError::Unreachable("simulated".to_owned()));
         }
         Ok(())

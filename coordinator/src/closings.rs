@@ -1,0 +1,61 @@
+//! Stars to be closed: timers offer them, builders of star files take them, each once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::id::{RunId, StarIndex};
+use tokio::sync::mpsc;
+
+/// Stars that wait to be closed; what does not fit is named again by its timer.
+const WAITING: usize = 4096;
+
+/// Where stars to be closed are put.
+#[derive(Clone)]
+pub(crate) struct Closings {
+    jobs: mpsc::Sender<(RunId, StarIndex)>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    at_work: BTreeSet<(RunId, StarIndex)>,
+    /// How often the file of a star was refused.
+    refusals: BTreeMap<(RunId, StarIndex), u32>,
+}
+
+impl Closings {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<(RunId, StarIndex)>) {
+        let (jobs, receiver) = mpsc::channel(WAITING);
+        (Self { jobs, known: Arc::default() }, receiver)
+    }
+
+    /// Puts a star among those to be closed, unless it is there.
+    pub(crate) fn offer(&self, run: RunId, star: StarIndex) {
+        if self.known().at_work.insert((run, star)) && self.jobs.try_send((run, star)).is_err() {
+            self.put_off(run, star);
+        }
+    }
+
+    /// The star is not at work any more; its timer names it again.
+    pub(crate) fn put_off(&self, run: RunId, star: StarIndex) {
+        self.known().at_work.remove(&(run, star));
+    }
+
+    /// The star is closed, or not to be.
+    pub(crate) fn done(&self, run: RunId, star: StarIndex) {
+        self.put_off(run, star);
+        self.known().refusals.remove(&(run, star));
+    }
+
+    /// Counts a refusal; returns how many there were.
+    pub(crate) fn refused(&self, run: RunId, star: StarIndex) -> u32 {
+        let mut known = self.known();
+        let count = known.refusals.entry((run, star)).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
