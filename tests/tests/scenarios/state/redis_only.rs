@@ -75,7 +75,7 @@ async fn a_redis_that_hangs_is_given_up_and_asked_again() -> Result<()> {
     assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     redis.thaw()?;
-    harness::wait_until(Duration::from_secs(10), "Redis answers again", async || f.row(0).await.is_ok()).await
+    wait_until(Duration::from_secs(10), "Redis answers again", async || f.row(0).await.is_ok()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
