@@ -117,10 +117,8 @@ async fn take_end(context: &Context, seat: &Seat, mut facts: StarFacts) -> Resul
 /// Takes the newest generation that this run made of a star whose line is not written yet; whether there is one.
 async fn take_any_generation(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Result<bool, OperateError> {
     let (star, quarter) = (seat.star, seat.course.record.quarter);
-    let newest = context.ask(move |store| store.latest_generation(star, quarter)).await?.unwrap_or(Generation(0));
-    if newest == Generation(0) {
-        return Ok(false);
-    }
+    let newest = context.ask(move |store| store.latest_generation(star, quarter)).await?;
+    let Some(newest) = newest else { return Ok(false) };
     let mut agent = context.readers.lend().await?;
     for number in (1..=newest.0).rev().map(Generation) {
         if take_generation(context, &mut agent, seat, number, facts).await? {
