@@ -26,7 +26,7 @@ use crate::installation::{no_runner, operator};
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What runs in this process.
-pub(crate) struct Cluster {
+pub(crate) struct Embedded {
     pub(crate) queue: SharedQueue,
     /// What its operator asks.
     pub(crate) context: Context,
@@ -34,7 +34,7 @@ pub(crate) struct Cluster {
     shutdown: CancellationToken,
 }
 
-impl Cluster {
+impl Embedded {
     /// Starts both services for one pipeline.
     pub(crate) async fn start(
         store: &Store,
@@ -52,7 +52,7 @@ impl Cluster {
                 let hint = "`--runner process` needs no Docker, and isolates nothing";
                 no_runner(error, &format!("modules cannot be run ({hint})"))
             })?;
-        let worker = worker::Parts {
+        let worker = worker::WorkerParts {
             name,
             store: store.clone(),
             queue: queue.clone(),
@@ -64,7 +64,7 @@ impl Cluster {
         let pipelines = [pipeline.clone()].into();
         let connected = Connected { queue: queue.clone(), state: state.clone(), pipelines };
         let context = Context::new(store.clone(), Arc::new(connected), operator());
-        let coordinator = coordinator::Parts {
+        let coordinator = coordinator::CoordinatorParts {
             store: store.clone(),
             queue: queue.clone(),
             state,

@@ -38,26 +38,26 @@ enum Command {
     Init(command::init::Init),
     /// Check and draw pipeline definitions.
     #[command(subcommand)]
-    Pipeline(command::pipeline::Pipeline),
+    Pipeline(command::pipeline::PipelineCommand),
     /// Take star files into the store.
     Ingest(command::ingest::Ingest),
     /// Dataset events.
     #[command(subcommand)]
-    Event(command::event::Event),
+    Event(command::event::EventCommand),
     /// Runs: one pipeline over the stars of one event.
     #[command(subcommand)]
-    Run(command::run::Run),
+    Run(command::run::RunCommand),
     /// Modules of a pipeline: hold them back, in all of its runs, and release them.
     #[command(subcommand)]
-    Module(command::module::Module),
+    Module(command::module::ModuleCommand),
     /// One star: its tasks, and why they ended as they did.
     #[command(subcommand)]
-    Star(command::star::Star),
+    Star(command::star::StarCommand),
     /// Queues of the message broker.
     #[command(subcommand)]
-    Queue(command::queue::Queue),
+    Queue(command::queue::QueueCommand),
     /// Run a pipeline on this machine in one process: no broker, no Redis.
-    Local(command::local::Local),
+    Local(command::local::LocalCommand),
 }
 
 fn main() -> ExitCode {

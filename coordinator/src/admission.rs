@@ -169,7 +169,7 @@ async fn enter(
     if info.phase == Phase::Paused {
         return Ok(());
     }
-    let Next { stars, rows, to } = next(&running.services.state, info, count).await?;
+    let NextStars { stars, rows, to } = next(&running.services.state, info, count).await?;
     let (events, admissions) = match info.phase {
         Phase::Active | Phase::Paused => {
             let events = take_over(running, course, infos, &stars).await?;
@@ -195,7 +195,7 @@ async fn enter(
 }
 
 /// Stars that are next to enter.
-struct Next {
+struct NextStars {
     stars: Vec<StarIndex>,
     rows: Vec<Star>,
     /// Where the cursor is behind them.
@@ -204,8 +204,8 @@ struct Next {
 
 /// The next `count` stars from the cursor on. Passes over those that are in already, for they were restored, or taken over
 /// before the cursor came to them: many at once, since nobody waits for these.
-async fn next(state: &SharedState, info: &RunInfo, count: u32) -> Result<Next, Trouble> {
-    let mut next = Next { stars: Vec::new(), rows: Vec::new(), to: info.cursor };
+async fn next(state: &SharedState, info: &RunInfo, count: u32) -> Result<NextStars, Trouble> {
+    let mut next = NextStars { stars: Vec::new(), rows: Vec::new(), to: info.cursor };
     let most = info.cursor.saturating_add(SCAN).min(info.stars);
     let mut block = count;
     while next.to < most && next.stars.len() < count as usize {

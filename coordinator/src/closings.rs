@@ -13,11 +13,11 @@ const WAITING: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Closings {
     jobs: mpsc::Sender<(RunId, StarIndex)>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<AtWork>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct AtWork {
     at_work: BTreeSet<(RunId, StarIndex)>,
     /// How often the file of a star was refused.
     refusals: BTreeMap<(RunId, StarIndex), u32>,
@@ -55,7 +55,7 @@ impl Closings {
         *count
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, AtWork> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

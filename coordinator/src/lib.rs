@@ -58,7 +58,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOOKS: u32 = 6;
 
 /// What a coordinator is made of.
-pub struct Parts {
+pub struct CoordinatorParts {
     /// The store.
     pub store: Store,
     /// The broker.
@@ -77,7 +77,7 @@ pub struct Parts {
 }
 
 /// Works until `shutdown`, whatever is out of reach meanwhile; fails only over what waiting does not mend.
-pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+pub async fn run(parts: CoordinatorParts, shutdown: CancellationToken) -> Result<()> {
     let mut builders: Vec<(Scratch, Box<dyn StarFiles>)> = Vec::new();
     for _ in 0..parts.config.agents.max(1) {
         let scratch = scratch(&parts.store).await?;
@@ -89,7 +89,11 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
 }
 
 /// The same with builders of star files other than store agents, for tests and simulation.
-pub async fn run_with(parts: Parts, files: Vec<Box<dyn StarFiles>>, shutdown: CancellationToken) -> Result<()> {
+pub async fn run_with(
+    parts: CoordinatorParts,
+    files: Vec<Box<dyn StarFiles>>,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let mut builders = Vec::new();
     for files in files {
         builders.push((scratch(&parts.store).await?, files));
@@ -97,8 +101,12 @@ pub async fn run_with(parts: Parts, files: Vec<Box<dyn StarFiles>>, shutdown: Ca
     work(parts, builders, shutdown).await
 }
 
-async fn work(parts: Parts, builders: Vec<(Scratch, Box<dyn StarFiles>)>, shutdown: CancellationToken) -> Result<()> {
-    let Parts { store, queue, state, pipelines, config, http, agent: _ } = parts;
+async fn work(
+    parts: CoordinatorParts,
+    builders: Vec<(Scratch, Box<dyn StarFiles>)>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let CoordinatorParts { store, queue, state, pipelines, config, http, agent: _ } = parts;
     let listener = http::listen(&http).await?;
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());

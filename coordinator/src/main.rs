@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use coordinator::Parts;
+use coordinator::CoordinatorParts;
 use coordinator::config::{Config, SECTIONS, load_pipelines};
 use services::config::load;
 use services::service;
@@ -21,7 +21,7 @@ use store::agent::serve_if_asked;
 /// once on the same store, RabbitMQ and Redis.
 #[derive(Debug, Parser)]
 #[command(version, after_help = HELP)]
-struct Arguments {
+struct CoordinatorArguments {
     /// Configuration file (TOML); the environment (`SAS_<SECTION>_<KEY>`) wins over it
     #[arg(short, long, env = "SAS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -57,7 +57,7 @@ Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";
 
 fn main() -> ExitCode {
     serve_if_asked();
-    let arguments = Arguments::parse();
+    let arguments = CoordinatorArguments::parse();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> Result<()> {
+fn start(arguments: CoordinatorArguments) -> Result<()> {
     let mut config: Config = load(arguments.config.as_deref(), std::env::vars(), SECTIONS)?;
     if !arguments.pipelines.is_empty() {
         config.coordinator.pipelines = arguments.pipelines;
@@ -92,7 +92,7 @@ fn start(arguments: Arguments) -> Result<()> {
         let connecting = service::connect(&config.queue, &config.state, "sas-coordinator");
         let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
         let (broker, state) = connected?;
-        let parts = Parts {
+        let parts = CoordinatorParts {
             store,
             queue: Arc::new(broker),
             state: Arc::new(state),

@@ -19,7 +19,7 @@ use crate::running::{Coordinator, Services};
 use crate::trouble::Trouble;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRun {
+struct RunGauges {
     run: String,
     pipeline: String,
 }
@@ -90,7 +90,8 @@ fn aside(registry: &mut Registry, (runs, events): (usize, usize)) {
 
 fn runs(registry: &mut Registry, views: &[RunView]) {
     let tasks = Family::<OfTasks, Gauge>::default();
-    let (in_flight, to_come, running) = <(Family<OfRun, Gauge>, Family<OfRun, Gauge>, Family<OfRun, Gauge>)>::default();
+    let (in_flight, to_come, running) =
+        <(Family<RunGauges, Gauge>, Family<RunGauges, Gauge>, Family<RunGauges, Gauge>)>::default();
     for view in views {
         let (run, pipeline) = (view.info.run.to_string(), view.info.pipeline.to_string());
         let mut by_state: BTreeMap<TaskState, u64> = BTreeMap::new();
@@ -101,7 +102,7 @@ fn runs(registry: &mut Registry, views: &[RunView]) {
             let labels = OfTasks { run: run.clone(), pipeline: pipeline.clone(), state: state.to_string() };
             tasks.get_or_create(&labels).set(gauge(count));
         }
-        let labels = OfRun { run, pipeline };
+        let labels = RunGauges { run, pipeline };
         in_flight.get_or_create(&labels).set(view.in_flight.into());
         to_come.get_or_create(&labels).set(view.info.stars.saturating_sub(view.info.cursor).into());
         running.get_or_create(&labels).set(view.running.into());

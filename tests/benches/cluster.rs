@@ -62,12 +62,12 @@ fn module(name: &str, class: &str, script: &str, after: &[String]) -> String {
     )
 }
 
-struct Scene {
+struct BenchScene {
     campaign: Campaign,
     cluster: Cluster,
 }
 
-impl Scene {
+impl BenchScene {
     fn new(stars: u32, modules: &str) -> Result<Self> {
         let mut campaign = Campaign::new()?;
         campaign.deliver(QUARTER, &format!("quiet={stars}"), 1)?;
@@ -111,7 +111,7 @@ fn template(directory: &Path) -> Result<PathBuf> {
 }
 
 fn throughput(what: &str, stars: u32, workers: u32, runner: &str, script: &str) -> Result<()> {
-    let scene = Scene::new(stars, &layers(script))?;
+    let scene = BenchScene::new(stars, &layers(script))?;
     let settings = [("SAS_WORKER_RUNNER", runner), ("SAS_SLOTS_DEFAULT", "4"), ("RUST_LOG", "warn")];
     let _workers = scene.workers(workers, &settings)?;
     let coordinator = scene.cluster.coordinator("coordinator")?;
@@ -126,7 +126,7 @@ fn throughput(what: &str, stars: u32, workers: u32, runner: &str, script: &str) 
 }
 
 /// From the acceptance of the run to its end.
-fn span(scene: &Scene) -> Result<Option<Duration>> {
+fn span(scene: &BenchScene) -> Result<Option<Duration>> {
     let run = scene.run()?;
     let time = |key: &str| run[key].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     Ok(time("accepted").zip(time("ended")).and_then(|(from, to)| to.duration_since(from).try_into().ok()))
@@ -143,7 +143,7 @@ fn classes() -> Result<()> {
         module("BESIDE", "default", "sleep 0.5; ", &["FIRST".to_owned()]),
         module("LAST", "default", "sleep 0.5; ", &["HEAVY".to_owned()]),
     ];
-    let scene = Scene::new(STARS, &modules.concat())?;
+    let scene = BenchScene::new(STARS, &modules.concat())?;
     let slots = SLOTS.to_string();
     let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", slots.as_str()), ("SAS_SLOTS_HEAVY", "1")];
     let _workers = scene.workers(1, &settings)?;

@@ -28,7 +28,7 @@ const BATCH: u32 = 512;
 /// How often a question is asked; the median is shown.
 const TIMES: usize = 15;
 
-struct Site {
+struct BenchStore {
     _dir: TempDir,
     store: Store,
     run: RunId,
@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
     print(&small, &large).await
 }
 
-async fn print(small: &Site, large: &Site) -> Result<()> {
+async fn print(small: &BenchStore, large: &BenchStore) -> Result<()> {
     let [small, large] = [figures(small).await?, figures(large).await?];
     for ((what, one), (_, all)) in small.into_iter().zip(large) {
         println!("{what:<52}{:>12}{:>12}", format!("{one:.2?}"), format!("{all:.2?}"));
@@ -60,7 +60,7 @@ async fn print(small: &Site, large: &Site) -> Result<()> {
     Ok(())
 }
 
-async fn figures(site: &Site) -> Result<Vec<(&'static str, Duration)>> {
+async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
     let connected =
         Connected { queue: Arc::new(MemoryQueue::new()), state: Arc::new(MemoryState::new()), pipelines: [].into() };
     let store = &site.store;
@@ -105,7 +105,7 @@ async fn median<E>(question: impl AsyncFn() -> Result<(), E>) -> Result<Duration
 }
 
 /// A store with so many small runs that ended, and after them one of so many stars.
-fn site(ended: u64, stars: u32) -> Result<Site> {
+fn site(ended: u64, stars: u32) -> Result<BenchStore> {
     let dir = tempfile::tempdir()?;
     let store = Store::init(dir.path())?;
     for number in 1..=ended {
@@ -122,7 +122,7 @@ fn site(ended: u64, stars: u32) -> Result<Site> {
         from = to;
     }
     let star = names[names.len() / 3];
-    Ok(Site { _dir: dir, store, run, star })
+    Ok(BenchStore { _dir: dir, store, run, star })
 }
 
 /// A run over these stars that ended.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use coordinator::config::{CoordinatorConfig, HttpConfig};
 use coordinator::hooks::Hook;
-use coordinator::{Parts, StarFiles};
+use coordinator::{CoordinatorParts, StarFiles};
 use domain::id::{Quarter, RunId, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use domain::run::TaskState;
@@ -113,7 +113,7 @@ impl World {
 
     /// Starts a coordinator that answers HTTP at this address and tells these hooks.
     pub fn coordinator_with(&self, listen: &str, hooks: Vec<Hook>) -> JoinHandle<()> {
-        let parts = Parts {
+        let parts = CoordinatorParts {
             store: self.store.clone(),
             queue: self.queue.clone(),
             state: self.state.clone(),

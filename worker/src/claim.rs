@@ -67,7 +67,7 @@ impl Claims {
         let message = match parse_task(&body) {
             Ok(message) => message,
             Err(error) => {
-                answer(receipt, Answer::Bury(error.to_string())).await;
+                answer(receipt, DeliveryAnswer::Bury(error.to_string())).await;
                 return None;
             }
         };
@@ -79,12 +79,12 @@ impl Claims {
             }
             Subject::Odd(reason) => (Vec::new(), Err(reason)),
             Subject::Unreadable(reason) => {
-                answer(receipt, Answer::Bury(reason)).await;
+                answer(receipt, DeliveryAnswer::Bury(reason)).await;
                 return None;
             }
             Subject::Later(reason) => {
                 gate.close(&reason);
-                answer(receipt, Answer::Requeue).await;
+                answer(receipt, DeliveryAnswer::Requeue).await;
                 return None;
             }
         };
@@ -92,34 +92,34 @@ impl Claims {
         let nonce = request.nonce;
         match tokio::time::timeout(PATIENCE, self.state.claim(&request)).await {
             Ok(Ok(Claim::Granted(grant))) => {
-                answer(receipt, Answer::Ack).await;
+                answer(receipt, DeliveryAnswer::Ack).await;
                 Some(Granted { message, nonce, grant: *grant, work })
             }
             Ok(Ok(Claim::Refused(refusal))) => {
                 tracing::debug!(task = %message, %refusal, "not granted");
-                answer(receipt, Answer::Ack).await;
+                answer(receipt, DeliveryAnswer::Ack).await;
                 None
             }
             Ok(Err(StateError::NoRun(_))) => {
-                answer(receipt, Answer::Ack).await;
+                answer(receipt, DeliveryAnswer::Ack).await;
                 None
             }
             // The run's own trouble is none of other runs' tasks.
             Ok(Err(error @ StateError::Damaged { .. })) => {
                 tracing::debug!(task = %message, %error, "not granted");
-                answer(receipt, Answer::Ack).await;
+                answer(receipt, DeliveryAnswer::Ack).await;
                 None
             }
             Ok(Err(error)) => {
                 self.unsure(&message, nonce);
                 gate.close(&error.to_string());
-                answer(receipt, Answer::Requeue).await;
+                answer(receipt, DeliveryAnswer::Requeue).await;
                 None
             }
             Err(_) => {
                 self.unsure(&message, nonce);
                 gate.close("the state did not answer a claim within a second");
-                answer(receipt, Answer::Requeue).await;
+                answer(receipt, DeliveryAnswer::Requeue).await;
                 None
             }
         }
@@ -172,18 +172,18 @@ impl Claims {
     }
 }
 
-enum Answer {
+enum DeliveryAnswer {
     Ack,
     Requeue,
     Bury(String),
 }
 
 /// Answers a delivery. When the broker is gone the delivery comes back, and is refused or claimed then.
-async fn answer(receipt: Box<dyn Receipt>, answer: Answer) {
+async fn answer(receipt: Box<dyn Receipt>, answer: DeliveryAnswer) {
     let answered = match answer {
-        Answer::Ack => receipt.ack().await,
-        Answer::Requeue => receipt.requeue().await,
-        Answer::Bury(reason) => {
+        DeliveryAnswer::Ack => receipt.ack().await,
+        DeliveryAnswer::Requeue => receipt.requeue().await,
+        DeliveryAnswer::Bury(reason) => {
             tracing::warn!(reason, "a task message goes to the dead letters");
             receipt.bury(&reason).await
         }

@@ -26,7 +26,7 @@ use runner::docker::{DockerConfig, DockerRunner, Owner};
 use runner::noop::NoopRunner;
 use runner::process::ProcessRunner;
 use runner::{RunnerError, SharedRunner};
-pub use service::{Parts, run, run_with};
+pub use service::{WorkerParts, run, run_with};
 use store::Store;
 
 /// A name that no other worker has: the host's, and a random part.

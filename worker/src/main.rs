@@ -10,7 +10,7 @@ use services::service;
 use services::telemetry;
 use store::Store;
 use worker::config::Config;
-use worker::{Parts, connect_runner, unique_name};
+use worker::{WorkerParts, connect_runner, unique_name};
 
 /// Runs modules of SAS pipelines in containers: takes tasks from RabbitMQ, reads and writes the store, reports back.
 ///
@@ -18,7 +18,7 @@ use worker::{Parts, connect_runner, unique_name};
 /// runs may finish within the grace time and is given back afterwards.
 #[derive(Parser)]
 #[command(name = "sas-worker", version, after_help = EXAMPLE)]
-struct Arguments {
+struct WorkerArguments {
     /// Configuration file (TOML). Every key can be set in the environment instead: `SAS_SECTION_KEY`.
     #[arg(long, env = "SAS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,7 +50,7 @@ The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-
 
 fn main() -> ExitCode {
     store::agent::serve_if_asked();
-    match start(&Arguments::parse()) {
+    match start(&WorkerArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: &Arguments) -> Result<()> {
+fn start(arguments: &WorkerArguments) -> Result<()> {
     let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
     telemetry::start(&config.log).context("failed to read the log filter")?;
     tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))
@@ -75,7 +75,7 @@ async fn work(config: Config) -> Result<()> {
     let connecting = service::connect(&config.queue, &config.state, name.as_str());
     let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
     let (queue, state) = connected?;
-    let parts = Parts {
+    let parts = WorkerParts {
         name,
         store,
         queue: Arc::new(queue),

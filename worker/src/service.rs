@@ -12,7 +12,7 @@ use services::queue::{QueueError, SharedQueue};
 use services::state::{SharedState, WorkerInfo};
 use store::Store;
 use store::agent::Agent;
-use store::presence::{self, Presence};
+use store::presence::{self, SignOfLife};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -40,7 +40,7 @@ const REPORTING: Duration = Duration::from_secs(15);
 const REPORTS: usize = 4_096;
 
 /// What a worker is made of.
-pub struct Parts {
+pub struct WorkerParts {
     /// Its name, unique to the process: [`crate::unique_name`].
     pub name: WorkerName,
     /// The store.
@@ -59,15 +59,15 @@ pub struct Parts {
 
 /// Works until `shutdown`, then ends what runs, or gives it back, and leaves nothing behind. Dropped before, it is like a
 /// process that was killed: what it runs ends at once, and its claims run out.
-pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<()> {
+pub async fn run(parts: WorkerParts, shutdown: CancellationToken) -> Result<()> {
     run_with(parts, Arc::new(|options| Box::new(Agent::new(options))), shutdown).await
 }
 
 /// The same with other store agents, for simulation.
-pub async fn run_with(parts: Parts, make_agent: MakeAgent, shutdown: CancellationToken) -> Result<()> {
-    let Parts { name, store, queue, state, runner, config, slots } = parts;
+pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: CancellationToken) -> Result<()> {
+    let WorkerParts { name, store, queue, state, runner, config, slots } = parts;
     let scratch = store.scratch(name.as_str())?;
-    let presence = Presence::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
+    let presence = SignOfLife::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
     let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
     let worker = Arc::new(Worker {

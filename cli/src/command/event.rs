@@ -11,7 +11,7 @@ use crate::output::Format;
 
 /// Dataset events.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Event {
+pub(crate) enum EventCommand {
     /// Publish that stars have new data in a dataset.
     Publish(Publish),
 }
@@ -38,7 +38,7 @@ pub(crate) struct Publish {
     id: Option<String>,
 }
 
-impl Event {
+impl EventCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let Self::Publish(Publish { dataset, quarter, stars, stars_file, source, id }) = self;
         let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);

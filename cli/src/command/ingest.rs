@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use coordinator::operate::Installation;
 use coordinator::operate::announce::announce;
-use delivery::{Delivery, listed};
+use delivery::{DeliveredFiles, listed};
 use domain::id::{DatasetName, Quarter};
 use domain::message::DatasetEvent;
 use progress::Progress;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use services::definition::load_file;
 use store::Store;
 use store::agent::{Agent, AgentOptions};
-use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
+use store::ingest::{IngestOptions, IngestResult, IngestScope, IngestStep, Ingested, Unnamed, ingest};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -64,7 +64,7 @@ pub(crate) struct Ingest {
 }
 
 #[derive(Debug, Serialize)]
-struct Answer {
+struct IngestAnswer {
     stars: Vec<Ingested>,
     events: Vec<DatasetEvent>,
 }
@@ -83,8 +83,8 @@ impl Ingest {
         }
         let root = installation.config.root()?.to_owned();
         let store = spawn_blocking(move || make_store(&root)).await??;
-        let Taken { stars, stopped } = take_in(&store, self.files, options).await?;
-        let mut answer = Answer { stars, events: Vec::new() };
+        let TakenIn { stars, stopped } = take_in(&store, self.files, options).await?;
+        let mut answer = IngestAnswer { stars, events: Vec::new() };
         if format == Format::Text {
             format.print(&answer, |answer| describe(&answer.stars));
         }
@@ -106,9 +106,9 @@ impl Ingest {
 
     fn options(&self) -> anyhow::Result<IngestOptions> {
         let scope = match (self.per_star, self.shared) {
-            (true, _) => Scope::Star,
-            (false, true) => Scope::Shared,
-            (false, false) => Scope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) },
+            (true, _) => IngestScope::Star,
+            (false, true) => IngestScope::Shared,
+            (false, false) => IngestScope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) },
         };
         let aliases = match &self.pipeline {
             Some(file) => load_file(file)?.aliases,
@@ -119,7 +119,7 @@ impl Ingest {
 }
 
 /// What became of a delivery.
-pub(crate) struct Taken {
+pub(crate) struct TakenIn {
     /// Of each star and quarter, or file that has no place.
     pub(crate) stars: Vec<Ingested>,
     /// Why it stopped before its end, if it did.
@@ -128,13 +128,13 @@ pub(crate) struct Taken {
 
 /// Ingests files, and those below directories, with an agent of its own; on a thread of its own, for it waits for the disk
 /// at every step.
-pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestOptions) -> anyhow::Result<Taken> {
+pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestOptions) -> anyhow::Result<TakenIn> {
     let runtime = Handle::current();
     store.ask(move |store| Ok(runtime.block_on(take_in_here(store, &named, &options)))).await?
 }
 
-async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<Taken> {
-    let Delivery { files, wrong: mut stars } = Delivery::of(named);
+async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<TakenIn> {
+    let DeliveredFiles { files, wrong: mut stars } = DeliveredFiles::of(named);
     let scratch = store.own_scratch("ingest")?;
     // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
     let readable = files.iter().filter_map(|file| file.canonicalize().ok().filter(|file| file.to_str().is_some()));
@@ -142,8 +142,8 @@ async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions)
     let mut agent = Agent::new(AgentOptions { readable, ..AgentOptions::new(store.root(), scratch.path()) });
     let mut progress = Progress::new(files.len());
     let mut tell = |step| match step {
-        Step::Inspected => progress.inspected(),
-        Step::Done(ingested) => {
+        IngestStep::Inspected => progress.inspected(),
+        IngestStep::Done(ingested) => {
             progress.done(&ingested);
             stars.push(ingested);
         }
@@ -152,7 +152,7 @@ async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions)
         .await
         .map_err(|error| anyhow::Error::new(error).context("ingestion stopped; the same command goes on where it was"));
     progress.close();
-    Ok(Taken { stars, stopped })
+    Ok(TakenIn { stars, stopped })
 }
 
 fn published_lines(events: &[DatasetEvent]) -> String {

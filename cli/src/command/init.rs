@@ -8,7 +8,7 @@ use clap::Args;
 use coordinator::config::load_pipelines;
 use domain::id::{ClassName, Epoch};
 use domain::pipeline::Pipeline;
-use report::{Check, Verdict, end, major_minor, text};
+use report::{LineVerdict, ReportLine, end, major_minor, text};
 use services::queue::amqp::server_version;
 use services::queue::{QueueError, QueueName};
 use services::state::StateError;
@@ -45,7 +45,7 @@ impl Init {
             .as_ref()
             .map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
         let config = Config::load(site)?;
-        let mut checks = vec![Check::ok("configuration", read)];
+        let mut checks = vec![ReportLine::ok("configuration", read)];
         let store = make_store(&config, &mut checks);
         let definitions = pipelines(&config, &mut checks);
         rabbitmq(&config, &definitions, &mut checks).await;
@@ -58,11 +58,11 @@ impl Init {
     }
 }
 
-fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
+fn make_store(config: &Config, checks: &mut Vec<ReportLine>) -> Option<Store> {
     match config.bring_store_forward() {
-        Ok(done) => checks.extend(done.map(|done| Check::made("store", done.to_string()))),
+        Ok(done) => checks.extend(done.map(|done| ReportLine::made("store", done.to_string()))),
         Err(error) => {
-            checks.push(Check::problem("store", format!("{error:#}")));
+            checks.push(ReportLine::problem("store", format!("{error:#}")));
             return None;
         }
     }
@@ -70,42 +70,42 @@ fn make_store(config: &Config, checks: &mut Vec<Check>) -> Option<Store> {
     let store = match config.store_or_new() {
         Ok(store) => store,
         Err(error) => {
-            checks.push(Check::problem("store", format!("{error:#}")));
+            checks.push(ReportLine::problem("store", format!("{error:#}")));
             return None;
         }
     };
     let place = store.root().display().to_string();
     checks.push(match store.probe() {
-        Err(error) => Check::problem("store", format!("{:#}", anyhow::Error::new(error))),
-        Ok(()) if existed => Check::ok("store", place),
-        Ok(()) => Check::made("store", place),
+        Err(error) => ReportLine::problem("store", format!("{:#}", anyhow::Error::new(error))),
+        Ok(()) if existed => ReportLine::ok("store", place),
+        Ok(()) => ReportLine::made("store", place),
     });
     Some(store)
 }
 
-fn pipelines(config: &Config, checks: &mut Vec<Check>) -> Vec<Pipeline> {
+fn pipelines(config: &Config, checks: &mut Vec<ReportLine>) -> Vec<Pipeline> {
     let mut definitions = Vec::new();
     let before = checks.len();
     for pattern in config.pipelines() {
         match load_pipelines(std::slice::from_ref(pattern)) {
             Ok(found) => {
                 for pipeline in found {
-                    checks.push(Check::ok("pipeline", describe(&pipeline)));
+                    checks.push(ReportLine::ok("pipeline", describe(&pipeline)));
                     definitions.push(pipeline);
                 }
             }
-            Err(error) => checks.push(Check::problem(format!("pipeline {pattern}"), format!("{error:#}"))),
+            Err(error) => checks.push(ReportLine::problem(format!("pipeline {pattern}"), format!("{error:#}"))),
         }
     }
     if config.pipelines().is_empty() {
         let advice =
             "none: name at least one file in `[coordinator] pipelines`, or give the coordinator --pipeline FILE";
-        checks.push(Check::problem("pipelines", advice));
-    } else if checks[before..].iter().all(|check| check.verdict == Verdict::Ok)
+        checks.push(ReportLine::problem("pipelines", advice));
+    } else if checks[before..].iter().all(|check| check.verdict == LineVerdict::Ok)
         && let Err(error) = load_pipelines(config.pipelines())
     {
         // What is wrong with several of them together.
-        checks.push(Check::problem("pipelines", format!("{error:#}")));
+        checks.push(ReportLine::problem("pipelines", format!("{error:#}")));
     }
     definitions
 }
@@ -128,13 +128,13 @@ fn classes<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> BTreeSet<Cl
 }
 
 /// Declares the queues of these pipelines' classes, and those that are always there.
-async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<Check>) {
+async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<ReportLine>) {
     match server_version(config.broker()).await {
         Ok(Some(version)) if major_minor(&version).is_some_and(|found| found < RABBITMQ) => {
-            checks.push(Check::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
+            checks.push(ReportLine::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
         }
-        Ok(Some(version)) => checks.push(Check::ok("RabbitMQ", format!("version {version}"))),
-        Ok(None) => checks.push(Check::ok("RabbitMQ", "it does not say its version; 3.10 or newer is needed")),
+        Ok(Some(version)) => checks.push(ReportLine::ok("RabbitMQ", format!("version {version}"))),
+        Ok(None) => checks.push(ReportLine::ok("RabbitMQ", "it does not say its version; 3.10 or newer is needed")),
         Err(error) => return checks.push(of_queue("RabbitMQ", &error)),
     }
     let classes = classes(definitions);
@@ -150,40 +150,40 @@ async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<Ch
     match declared.await {
         Ok(before) => checks.extend(queues.iter().map(ToString::to_string).map(|name| {
             let is_there = before.contains(&name);
-            if is_there { Check::ok("queue", name) } else { Check::made("queue", name) }
+            if is_there { ReportLine::ok("queue", name) } else { ReportLine::made("queue", name) }
         })),
         Err(error) => checks.push(match error.downcast_ref::<QueueError>() {
             Some(error) => of_queue("queues", error),
-            None => Check::problem("queues", format!("{error:#}")),
+            None => ReportLine::problem("queues", format!("{error:#}")),
         }),
     }
 }
 
-fn of_queue(what: &str, error: &QueueError) -> Check {
+fn of_queue(what: &str, error: &QueueError) -> ReportLine {
     match error {
         QueueError::Unreachable(_) => {
-            Check::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
+            ReportLine::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
         }
         QueueError::Unconfirmed { .. } | QueueError::Refused(_) => {
-            Check::problem(what, format!("{error}; see `[queue] url` and the user's permissions"))
+            ReportLine::problem(what, format!("{error}; see `[queue] url` and the user's permissions"))
         }
     }
 }
 
 /// Version, settings, and that it belongs to this store.
-async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<Check>) {
+async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<ReportLine>) {
     let look = async {
         let state = config.state().await?;
         state.check().await?;
-        checks.push(Check::ok("Redis", "version 7 or newer, append-only, noeviction"));
+        checks.push(ReportLine::ok("Redis", "version 7 or newer, append-only, noeviction"));
         let Some(store) = store else { return Ok(()) };
         let (held, known) = (state.epoch().await?, store.newest_epoch()?);
         checks.push(match (held, known) {
             (Epoch(0), Epoch(0)) => {
                 store.begin_epoch(Epoch(1))?;
-                Check::made("epoch", format!("{}", state.begin_epoch(Epoch(1)).await?))
+                ReportLine::made("epoch", format!("{}", state.begin_epoch(Epoch(1)).await?))
             }
-            (held, known) if held > known => Check::problem(
+            (held, known) if held > known => ReportLine::problem(
                 "epoch",
                 format!(
                     "Redis is in epoch {held}, this store knows {known} only: it belongs to another store; name another \
@@ -191,55 +191,55 @@ async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<Check>) 
                 ),
             ),
             (held, known) if held < known => {
-                Check::ok("epoch", format!("{known} in the store, {held} in Redis: the coordinator rebuilds it as it starts"))
+                ReportLine::ok("epoch", format!("{known} in the store, {held} in Redis: the coordinator rebuilds it as it starts"))
             }
-            (held, _) => Check::ok("epoch", held.to_string()),
+            (held, _) => ReportLine::ok("epoch", held.to_string()),
         });
         anyhow::Ok(())
     };
     if let Err(error) = look.await {
         checks.push(match error.downcast_ref::<StateError>() {
             Some(StateError::Unreachable(_)) => {
-                Check::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
+                ReportLine::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
             }
-            _ => Check::problem("Redis", format!("{error:#}")),
+            _ => ReportLine::problem("Redis", format!("{error:#}")),
         });
     }
 }
 
 /// The engine, and every image of these pipelines.
-async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: bool, checks: &mut Vec<Check>) {
+async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: bool, checks: &mut Vec<ReportLine>) {
     if config.runner_kind() != RunnerKind::Docker {
-        return checks.push(Check::ok("Docker", "not used: `[worker] runner` runs no containers"));
+        return checks.push(ReportLine::ok("Docker", "not used: `[worker] runner` runs no containers"));
     }
     let docker = match config.docker(store).await {
         Ok(docker) => docker,
-        Err(error) => return checks.push(Check::unreachable("Docker", format!("{error} (or use --no-docker)"))),
+        Err(error) => return checks.push(ReportLine::unreachable("Docker", format!("{error} (or use --no-docker)"))),
     };
     checks.push(match docker.check().await {
-        Ok(()) => Check::ok("Docker", "it answers"),
-        Err(error) => Check::problem("Docker", error.to_string()),
+        Ok(()) => ReportLine::ok("Docker", "it answers"),
+        Err(error) => ReportLine::problem("Docker", error.to_string()),
     });
     let modules = definitions.iter().flat_map(|definition| &definition.modules);
     let images: BTreeSet<&str> = modules.filter(|module| module.enabled).map(|module| module.image.as_str()).collect();
     for image in images {
         let what = format!("image {image}");
         checks.push(match docker.look_for(image).await {
-            Ok(FoundImage::Here(identity)) => Check::ok(what, identity),
+            Ok(FoundImage::Here(identity)) => ReportLine::ok(what, identity),
             Ok(FoundImage::InRegistry) if pull => {
                 let program = Program { image: image.to_owned(), command: Vec::new() };
                 match docker.identify(&program).await {
-                    Ok(identity) => Check::made(what, identity),
-                    Err(error) => Check::problem(what, error.to_string()),
+                    Ok(identity) => ReportLine::made(what, identity),
+                    Err(error) => ReportLine::problem(what, error.to_string()),
                 }
             }
-            Ok(FoundImage::InRegistry) => Check::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
-            Ok(FoundImage::Nowhere(reason)) => Check::problem(
+            Ok(FoundImage::InRegistry) => ReportLine::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
+            Ok(FoundImage::Nowhere(reason)) => ReportLine::problem(
                 what,
                 format!("not on this host, and its registry does not give it ({reason}); build it here, or `docker pull`, or \
                          `docker load` it"),
             ),
-            Err(error) => Check::problem(what, error.to_string()),
+            Err(error) => ReportLine::problem(what, error.to_string()),
         });
     }
 }

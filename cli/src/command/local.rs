@@ -14,14 +14,14 @@ use services::config::LogConfig;
 use services::definition::load_file;
 use services::service;
 use store::Store;
-use store::ingest::{IngestOptions, Ingested, Scope, Unnamed};
+use store::ingest::{IngestOptions, IngestScope, Ingested, Unnamed};
 use store::migration::bring_forward;
 
 use worker::config::RunnerKind;
 
 use crate::command::{ingest, run};
 use crate::connect::{Site, make_store};
-use crate::embedded::Cluster;
+use crate::embedded::Embedded;
 use crate::exit::usage;
 use crate::output::{Format, note};
 use crate::progress;
@@ -31,7 +31,7 @@ use crate::progress;
 /// Takes the files into the store of `--store` and runs the pipeline on the store's stars, quarter by quarter. What the
 /// store already holds is not computed again, so a run that was stopped goes on where it was.
 #[derive(Debug, Args)]
-pub(crate) struct Local {
+pub(crate) struct LocalCommand {
     /// Pipeline file.
     #[arg(long, value_name = "FILE")]
     pipeline: PathBuf,
@@ -55,7 +55,7 @@ pub(crate) struct Local {
     timeout: Option<Duration>,
 }
 
-impl Local {
+impl LocalCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         services::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
         let pipeline = load_file(&self.pipeline)?;
@@ -84,20 +84,20 @@ impl Local {
         ingest::refuse_wrong(&ingested)
     }
 
-    async fn start(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Cluster> {
+    async fn start(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Embedded> {
         let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let slots = self.slots.unwrap_or(processors).max(1);
         let slots = pipeline.classes.keys().map(|class| (class.clone(), slots)).collect();
-        Cluster::start(store, pipeline.clone(), self.runner, slots).await
+        Embedded::start(store, pipeline.clone(), self.runner, slots).await
     }
 
     async fn take_in(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Vec<Ingested>> {
         if self.files.is_empty() {
             return Ok(Vec::new());
         }
-        let scope = Scope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) };
+        let scope = IngestScope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) };
         let options = IngestOptions { dataset: pipeline.trigger.clone(), scope, aliases: pipeline.aliases.clone() };
-        let ingest::Taken { stars, stopped } = ingest::take_in(store, self.files.clone(), options).await?;
+        let ingest::TakenIn { stars, stopped } = ingest::take_in(store, self.files.clone(), options).await?;
         note(&ingest::describe(&stars));
         stopped.map(|()| stars)
     }
@@ -115,7 +115,7 @@ impl Local {
     /// Runs one quarter after the other, since a later one may read the one before.
     async fn run_quarters(
         &self,
-        cluster: &Cluster,
+        cluster: &Embedded,
         pipeline: &Pipeline,
         work: BTreeMap<Quarter, Vec<StarId>>,
         format: Format,

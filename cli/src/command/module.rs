@@ -11,25 +11,25 @@ use crate::output::{Format, table};
 
 /// Modules of a pipeline, in all of its runs.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Module {
+pub(crate) enum ModuleCommand {
     /// Hand no task of a module to workers, in any run of its pipeline, until `release`. What runs goes on to its end, and
     /// nothing waits but what needs the module.
-    Hold(Which),
+    Hold(WhichModule),
     /// Hand out the tasks of a held module again.
-    Release(Which),
+    Release(WhichModule),
     /// The modules that are held.
     List,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct WhichModule {
     /// The pipeline.
     pipeline: PipelineName,
     /// The module.
     module: ModuleName,
 }
 
-impl Module {
+impl ModuleCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
@@ -41,8 +41,8 @@ impl Module {
     }
 }
 
-impl From<Which> for OneModule {
-    fn from(Which { pipeline, module }: Which) -> Self {
+impl From<WhichModule> for OneModule {
+    fn from(WhichModule { pipeline, module }: WhichModule) -> Self {
         Self { pipeline, module }
     }
 }

@@ -12,7 +12,7 @@ use crate::output::{Format, line, note, table};
 
 /// Pipeline definitions.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Pipeline {
+pub(crate) enum PipelineCommand {
     /// Check definitions: every mistake at once, by file, module and product.
     Check {
         /// Pipeline files.
@@ -41,7 +41,7 @@ pub(crate) enum Language {
 }
 
 #[derive(Debug, Serialize)]
-struct Checked {
+struct CheckedFile {
     file: PathBuf,
     pipeline: Option<String>,
     version: Option<String>,
@@ -51,7 +51,7 @@ struct Checked {
     is_missing: bool,
 }
 
-impl Pipeline {
+impl PipelineCommand {
     pub(crate) fn run(self, output: Format) -> anyhow::Result<()> {
         match self {
             Self::Check { files } => check(&files, output),
@@ -69,7 +69,7 @@ impl Pipeline {
 }
 
 fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
-    let answers: Vec<Checked> = files.iter().map(|file| check_one(file)).collect();
+    let answers: Vec<CheckedFile> = files.iter().map(|file| check_one(file)).collect();
     output.print(&answers, |answers| {
         let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES"]);
         for checked in answers {
@@ -91,10 +91,10 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_one(file: &Path) -> Checked {
+fn check_one(file: &Path) -> CheckedFile {
     let file = file.to_owned();
     match load_file(&file) {
-        Ok(pipeline) => Checked {
+        Ok(pipeline) => CheckedFile {
             file,
             pipeline: Some(pipeline.name.to_string()),
             version: Some(pipeline.version),
@@ -104,7 +104,7 @@ fn check_one(file: &Path) -> Checked {
         },
         Err(error) => {
             let mistakes = error.to_string().lines().map(str::to_owned).collect();
-            Checked { file, pipeline: None, version: None, modules: 0, mistakes, is_missing: error.is_missing() }
+            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, is_missing: error.is_missing() }
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::output::{Format, table};
 
 /// Queues of the message broker.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Queue {
+pub(crate) enum QueueCommand {
     /// Depth of every queue: messages that wait, unanswered deliveries, consumers; `sas.dead` holds what could not be read.
     List,
 }
 
-impl Queue {
+impl QueueCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let Self::List = self;
         let depths = queue::list(&Configured::load(site)?).await?;

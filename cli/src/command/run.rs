@@ -24,7 +24,7 @@ use crate::words::{done, unserved};
 
 /// Runs: one pipeline over the stars of one event.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Run {
+pub(crate) enum RunCommand {
     /// All runs, newest first.
     List {
         /// Only so many of the newest; older ones are not read, which is faster where there are thousands.
@@ -73,13 +73,13 @@ pub(crate) enum Run {
         weight: NonZeroU32,
     },
     /// Run settled tasks again, and what depends on them; a run that has ended is opened again.
-    Retry(lever::Retry),
+    Retry(lever::RetryArguments),
     /// Let tasks that have not started run another image: a decision on record with both identities. What runs goes on with
     /// the old one, what is done stays.
     Amend(lever::Amend),
 }
 
-impl Run {
+impl RunCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {

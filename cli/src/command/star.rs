@@ -11,20 +11,20 @@ use crate::output::{Format, table};
 
 /// One star: its tasks, and why they ended as they did.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Star {
+pub(crate) enum StarCommand {
     /// State and reason of every module.
-    Show(Which),
+    Show(WhichStar),
     /// Everything known of every module, or of one: reason, attempts, worker, last log lines.
     Explain {
         #[command(flatten)]
-        which: Which,
+        which: WhichStar,
         /// Only this module.
         module: Option<ModuleName>,
     },
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct WhichStar {
     /// The star.
     star: StarId,
     /// In this run; in the newest that has the star unless given.
@@ -32,10 +32,10 @@ pub(crate) struct Which {
     run: Option<RunId>,
 }
 
-impl Star {
+impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
-        let (Self::Show(Which { star, run }) | Self::Explain { which: Which { star, run }, .. }) = self;
+        let (Self::Show(WhichStar { star, run }) | Self::Explain { which: WhichStar { star, run }, .. }) = self;
         let mut summary = view::star(&context, OneStar { star, run }).await?;
         match self {
             Self::Show(_) => format.print(&summary, show),

@@ -52,7 +52,7 @@ pub struct Needs {
 
 /// What a contract says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum Judgement {
     /// Run it on these inputs.
     Run(Staging),
     /// It has nothing to do for this star.
@@ -127,18 +127,18 @@ pub fn needs(module: &Module) -> Needs {
 }
 
 /// Decides a task whose upstream is settled: `run_if`, then mandatory, conditional and one_of inputs, then optional ones.
-pub fn decide(module: &Module, view: &View) -> Verdict {
+pub fn decide(module: &Module, view: &View) -> Judgement {
     let mut staging = Staging::default();
     match module.run_if.as_ref().map_or(Ok(true), |condition| view.evaluate(condition, &mut staging)) {
         Ok(true) => {}
         Ok(false) => {
             let detail = module.run_if.as_ref().map(|condition| explain(condition, &staging.reads));
-            return Verdict::Skip(Skip::Condition { detail: detail.unwrap_or_default() });
+            return Judgement::Skip(Skip::Condition { detail: detail.unwrap_or_default() });
         }
         Err(error) => return broken("run_if", error),
     }
     match require(module, view, &mut staging) {
-        Ok(()) => Verdict::Run(staging),
+        Ok(()) => Judgement::Run(staging),
         Err(verdict) => *verdict,
     }
 }
@@ -193,7 +193,7 @@ impl View {
 
 /// Stages inputs of all kinds. The first kind with something missing decides; in it a loss comes before what was not
 /// made, and that before what was not delivered.
-fn require(module: &Module, view: &View, staging: &mut Staging) -> Result<(), Box<Verdict>> {
+fn require(module: &Module, view: &View, staging: &mut Staging) -> Result<(), Box<Judgement>> {
     let mut missing = Vec::new();
     for source in &module.inputs.mandatory {
         stage(view, source, Role::Mandatory, staging, &mut missing);
@@ -263,13 +263,13 @@ fn choose(
 }
 
 /// The verdict on what is missing, if anything is.
-fn settle(missing: &[(Absence, String)]) -> Result<(), Box<Verdict>> {
+fn settle(missing: &[(Absence, String)]) -> Result<(), Box<Judgement>> {
     let Some((absence, product)) = missing.iter().min_by_key(|(absence, _)| rank(*absence)) else { return Ok(()) };
     let product = product.clone();
     Err(Box::new(match absence {
-        Absence::Lost => Verdict::UpstreamFailed { lost: product },
-        Absence::NotMade | Absence::Condition | Absence::Outranked => Verdict::Skip(Skip::NotMade { product }),
-        Absence::NotDelivered => Verdict::Skip(Skip::MissingExternal { product }),
+        Absence::Lost => Judgement::UpstreamFailed { lost: product },
+        Absence::NotMade | Absence::Condition | Absence::Outranked => Judgement::Skip(Skip::NotMade { product }),
+        Absence::NotDelivered => Judgement::Skip(Skip::MissingExternal { product }),
     }))
 }
 
@@ -281,10 +281,10 @@ fn rank(absence: Absence) -> u8 {
     }
 }
 
-fn broken(what: &str, error: EvaluationError) -> Verdict {
+fn broken(what: &str, error: EvaluationError) -> Judgement {
     match error {
-        EvaluationError::Lost(lost) => Verdict::UpstreamFailed { lost: lost.to_string() },
-        EvaluationError::Broken(_) => Verdict::Failed(expression_failure(what, &error)),
+        EvaluationError::Lost(lost) => Judgement::UpstreamFailed { lost: lost.to_string() },
+        EvaluationError::Broken(_) => Judgement::Failed(expression_failure(what, &error)),
     }
 }
 

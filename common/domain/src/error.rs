@@ -14,14 +14,14 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{said}")]
-    struct Link {
+    struct Outer {
         said: &'static str,
-        source: Option<Box<Link>>,
+        source: Option<Box<Outer>>,
     }
 
     #[test]
     fn causes_follow_and_none_is_said_twice() {
-        let link = |said, source: Option<Link>| Link { said, source: source.map(Box::new) };
+        let link = |said, source: Option<Outer>| Outer { said, source: source.map(Box::new) };
         let error = link("failed to read `x`", Some(link("failed to read `x`", Some(link("no such file", None)))));
         assert_eq!(chain(&error), "failed to read `x`: no such file");
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::id::{Attempt, ClassName, DatasetName, GroupName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::product::{DataModel, Source};
-use crate::run::{Graph, Needs, Node, Retry, Rule, TriggerRule};
+use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 
 /// A pipeline that passed all checks.
 #[derive(Debug, Clone)]
@@ -216,7 +216,7 @@ impl Pipeline {
     pub fn graph(&self) -> Graph {
         let rule = |module: &Module| match module.trigger_rule {
             Some(rule) => Rule::Airflow(rule, module.needed()),
-            None => Rule::Contract(Needs {
+            None => Rule::Contract(StateNeeds {
                 run_if: module.run_if.as_ref().map(Expression::formula),
                 mandatory: module.inputs.mandatory.iter().filter_map(Source::producer).collect(),
             }),

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use advance::{Advanced, advance};
 pub use formula::{Formula, Truth};
 pub use row::{Cell, Row, TaskState};
-pub use rule::{Cause, Decision, Needs, Rule, TriggerRule, decide};
+pub use rule::{Cause, Rule, Ruling, StateNeeds, TriggerRule, decide};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Attempt, ModuleIndex};

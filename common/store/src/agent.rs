@@ -113,7 +113,7 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Agent {
     options: AgentOptions,
-    running: Option<Running>,
+    running: Option<AgentProcess>,
     asked: u64,
 }
 
@@ -189,10 +189,10 @@ impl Agent {
         // A store that does not even say how large its files are is no better than an agent that hangs on it.
         let bytes = tokio::time::timeout(base, size_of(request.files())).await.map_err(|_| hung(base))?;
         let deadline = base + Duration::from_secs(bytes / SLOWEST);
-        let alive = self.running.take().and_then(Running::if_alive);
+        let alive = self.running.take().and_then(AgentProcess::if_alive);
         let mut running = match alive {
             Some(running) => running,
-            None => Running::start(&self.options).await?,
+            None => AgentProcess::start(&self.options).await?,
         };
         self.asked += 1;
         match tokio::time::timeout(deadline, running.exchange(&line)).await {
@@ -221,13 +221,13 @@ async fn size_of(files: Vec<PathBuf>) -> u64 {
 
 /// A child that lives.
 #[derive(Debug)]
-struct Running {
+struct AgentProcess {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-impl Running {
+impl AgentProcess {
     async fn start(options: &AgentOptions) -> Result<Self, AgentError> {
         // The running program itself, also when its file was replaced or deleted: both speak the same language.
         let program = options.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));

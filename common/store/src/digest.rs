@@ -57,7 +57,7 @@ pub(super) struct Walked {
     /// Bytes of all values.
     pub(super) bytes: u64,
     /// Columns by name, nested ones with slashes; a product that is a dataset itself has the one column `value`.
-    pub(super) columns: BTreeMap<String, Column>,
+    pub(super) columns: BTreeMap<String, DigestedColumn>,
     /// False when the product is a dataset itself.
     pub(super) is_group: bool,
     /// The reason, for an empty group that says so.
@@ -66,7 +66,7 @@ pub(super) struct Walked {
 
 /// What the walk found out about a column.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Column {
+pub(super) struct DigestedColumn {
     pub(super) dtype: Type,
     pub(super) shape: Shape,
     pub(super) unit: Option<String>,
@@ -98,7 +98,7 @@ pub(super) struct Walk {
 
 struct Product {
     hash: Sha256,
-    columns: BTreeMap<String, Column>,
+    columns: BTreeMap<String, DigestedColumn>,
 }
 
 impl Walk {
@@ -116,7 +116,7 @@ impl Walk {
             Object::Group(group) => (true, reason_for_nothing(group, at)?),
             Object::Dataset(_) | Object::Other => (false, None),
         };
-        self.object(&mut product, object, Place { path: at, column: "", depth: 0 })?;
+        self.object(&mut product, object, Within { path: at, column: "", depth: 0 })?;
         Ok(Walked {
             digest: Digest::from_bytes(product.hash.finalize().into()),
             bytes: self.bytes - before,
@@ -126,7 +126,7 @@ impl Walk {
         })
     }
 
-    fn object(&mut self, product: &mut Product, object: Object, place: Place<'_>) -> Result<(), Problem> {
+    fn object(&mut self, product: &mut Product, object: Object, place: Within<'_>) -> Result<(), Problem> {
         self.count(place.path, 1)?;
         match object {
             Object::Group(group) => self.group(product, &group, place),
@@ -135,7 +135,7 @@ impl Walk {
         }
     }
 
-    fn group(&mut self, product: &mut Product, group: &Group, place: Place<'_>) -> Result<(), Problem> {
+    fn group(&mut self, product: &mut Product, group: &Group, place: Within<'_>) -> Result<(), Problem> {
         if place.depth >= self.limits.depth {
             let what = format!("is nested deeper than {} groups", self.limits.depth);
             return Err(Problem::TooLarge { at: shortened(place.path), what });
@@ -157,12 +157,12 @@ impl Walk {
             text(&mut product.hash, &name);
             let column = if place.column.is_empty() { name.clone() } else { format!("{}/{name}", place.column) };
             let object = group.open(&name).map_err(|error| unreadable(&path, error))?;
-            self.object(product, object, Place { path: &path, column: &column, depth: place.depth + 1 })?;
+            self.object(product, object, Within { path: &path, column: &column, depth: place.depth + 1 })?;
         }
         Ok(())
     }
 
-    fn dataset(&mut self, product: &mut Product, dataset: &Dataset, place: Place<'_>) -> Result<(), Problem> {
+    fn dataset(&mut self, product: &mut Product, dataset: &Dataset, place: Within<'_>) -> Result<(), Problem> {
         let path = place.path;
         let broken = |error| unreadable(path, error);
         check_storage(dataset, path)?;
@@ -182,7 +182,7 @@ impl Walk {
         };
         let unit = dataset.text_attribute("unit").map_err(broken)?;
         let column = if place.column.is_empty() { "value" } else { place.column };
-        product.columns.insert(column.to_owned(), Column { dtype, shape, unit, scalar });
+        product.columns.insert(column.to_owned(), DigestedColumn { dtype, shape, unit, scalar });
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl Walk {
 
 /// Where the walk is.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Within<'a> {
     path: &'a str,
     column: &'a str,
     depth: u32,

@@ -17,14 +17,14 @@ pub struct IngestOptions {
     /// The dataset that they are a version of.
     pub dataset: DatasetName,
     /// Where they belong.
-    pub scope: Scope,
+    pub scope: IngestScope,
     /// Other spellings of products, each with the one to write.
     pub aliases: BTreeMap<ProductName, ProductName>,
 }
 
 /// Where delivered externals belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum IngestScope {
     /// To the star and quarter that each file names. A file that names no quarter goes with the other files of its star.
     AsWritten {
         /// Where it belongs when these name none either.
@@ -103,7 +103,7 @@ pub enum IngestError {
 
 /// How far ingestion is.
 #[derive(Debug)]
-pub enum Step {
+pub enum IngestStep {
     /// Another file was looked at.
     Inspected,
     /// Files are in the store, or wrong.
@@ -117,31 +117,31 @@ pub async fn ingest(
     agent: &mut Agent,
     files: &[PathBuf],
     options: &IngestOptions,
-    tell: &mut (dyn FnMut(Step) + Send),
+    tell: &mut (dyn FnMut(IngestStep) + Send),
 ) -> Result<(), IngestError> {
     let mut placed = Vec::new();
     for file in files {
         match inspect(store, agent, file).await? {
             Ok(facts) => placed.push((file.clone(), facts)),
-            Err(reason) => tell(Step::Done(wrong(file, None, reason))),
+            Err(reason) => tell(IngestStep::Done(wrong(file, None, reason))),
         }
-        tell(Step::Inspected);
+        tell(IngestStep::Inspected);
     }
     for (place, files) in group(store, placed, options.scope, tell)? {
         let result = add(store, agent, place, &files, options).await?;
-        tell(Step::Done(Ingested { star: place.star, quarter: place.quarter, files, result }));
+        tell(IngestStep::Done(Ingested { star: place.star, quarter: place.quarter, files, result }));
     }
     Ok(())
 }
 
 /// Where externals belong: to a star and quarter, to a star, or (neither) to all stars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct StarPlace {
     star: Option<StarId>,
     quarter: Option<Quarter>,
 }
 
-impl Place {
+impl StarPlace {
     fn folder(self) -> PathBuf {
         match (self.star, self.quarter) {
             (Some(star), Some(quarter)) => paths::externals(star, quarter),
@@ -189,27 +189,29 @@ pub fn wrong(file: &Path, star: Option<StarId>, reason: String) -> Ingested {
 fn group(
     store: &Store,
     files: Vec<(PathBuf, Inspected)>,
-    scope: Scope,
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<BTreeMap<Place, Vec<PathBuf>>, StoreError> {
+    scope: IngestScope,
+    tell: &mut (dyn FnMut(IngestStep) + Send),
+) -> Result<BTreeMap<StarPlace, Vec<PathBuf>>, StoreError> {
     let mut named: BTreeMap<StarId, BTreeSet<Quarter>> = BTreeMap::new();
     for (_, facts) in &files {
         if let (Some(star), Some(quarter)) = (facts.star, facts.quarter) {
             named.entry(star).or_default().insert(quarter);
         }
     }
-    let mut groups: BTreeMap<Place, Vec<PathBuf>> = BTreeMap::new();
+    let mut groups: BTreeMap<StarPlace, Vec<PathBuf>> = BTreeMap::new();
     for (file, facts) in files {
         let place = match (scope, facts.star) {
-            (Scope::Shared, None) => Ok(Place { star: None, quarter: None }),
-            (Scope::Shared, Some(star)) => Err(format!("it is of {star}, expected externals of no star in particular")),
+            (IngestScope::Shared, None) => Ok(StarPlace { star: None, quarter: None }),
+            (IngestScope::Shared, Some(star)) => {
+                Err(format!("it is of {star}, expected externals of no star in particular"))
+            }
             (_, None) => Err("it names no star: neither PLATO_ID nor METADATA.star_id".to_owned()),
             (_, Some(star)) => quarter_for(store, star, facts.quarter, named.get(&star), scope)?
-                .map(|quarter| Place { star: Some(star), quarter }),
+                .map(|quarter| StarPlace { star: Some(star), quarter }),
         };
         match place {
             Ok(place) => groups.entry(place).or_default().push(file),
-            Err(reason) => tell(Step::Done(wrong(&file, facts.star, reason))),
+            Err(reason) => tell(IngestStep::Done(wrong(&file, facts.star, reason))),
         }
     }
     Ok(groups)
@@ -221,15 +223,17 @@ fn quarter_for(
     star: StarId,
     written: Option<Quarter>,
     named: Option<&BTreeSet<Quarter>>,
-    scope: Scope,
+    scope: IngestScope,
 ) -> Result<Result<Option<Quarter>, String>, StoreError> {
     let unnamed = match (scope, written) {
-        (Scope::Star | Scope::Shared, _) => return Ok(Ok(None)),
-        (Scope::Quarter(quarter), Some(written)) if written != quarter => {
+        (IngestScope::Star | IngestScope::Shared, _) => return Ok(Ok(None)),
+        (IngestScope::Quarter(quarter), Some(written)) if written != quarter => {
             return Ok(Err(format!("it is of {written}, expected {quarter}")));
         }
-        (Scope::Quarter(quarter), _) | (Scope::AsWritten { .. }, Some(quarter)) => return Ok(Ok(Some(quarter))),
-        (Scope::AsWritten { unnamed }, None) => unnamed,
+        (IngestScope::Quarter(quarter), _) | (IngestScope::AsWritten { .. }, Some(quarter)) => {
+            return Ok(Ok(Some(quarter)));
+        }
+        (IngestScope::AsWritten { unnamed }, None) => unnamed,
     };
     let named: Vec<Quarter> = named.into_iter().flatten().copied().collect();
     Ok(match (named.as_slice(), unnamed) {
@@ -257,7 +261,7 @@ fn quarter_for(
 async fn add(
     store: &Store,
     agent: &mut Agent,
-    place: Place,
+    place: StarPlace,
     files: &[PathBuf],
     options: &IngestOptions,
 ) -> Result<IngestResult, IngestError> {

@@ -75,11 +75,11 @@ fn rewrite_batches(store: &Store, run: RunId, done: &mut BroughtForward) -> Resu
         let path = folder.join(name);
         let body = std::fs::read(&path).map_err(|source| io_error("read", &path, source))?;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let lines: Vec<Option<Line>> = lines.map(|line| serde_json::from_slice(line).ok()).collect();
+        let lines: Vec<Option<OldLine>> = lines.map(|line| serde_json::from_slice(line).ok()).collect();
         if lines.iter().any(Option::is_none) {
             done.damaged.push(path);
         }
-        let stars: Vec<SettledStar> = lines.into_iter().flatten().map(Line::into_star).collect();
+        let stars: Vec<SettledStar> = lines.into_iter().flatten().map(OldLine::into_star).collect();
         store.create_batch(run, number, &stars)?;
         done.batches += 1;
     }
@@ -88,7 +88,7 @@ fn rewrite_batches(store: &Store, run: RunId, done: &mut BroughtForward) -> Resu
 
 /// A line of format 1.
 #[derive(Deserialize)]
-struct Line {
+struct OldLine {
     star: StarIndex,
     #[serde(with = "hex")]
     row: Vec<u8>,
@@ -101,7 +101,7 @@ struct Line {
     reason: Option<String>,
 }
 
-impl Line {
+impl OldLine {
     fn into_star(self) -> SettledStar {
         let Self { star, row, keys, generation, end, reason } = self;
         SettledStar { star, row, keys, generation, end, reason, fingerprint: None }

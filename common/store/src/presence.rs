@@ -10,11 +10,11 @@ const FILE: &str = "alive";
 
 /// A process' sign of life; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Presence {
+pub struct SignOfLife {
     _locked: File,
 }
 
-impl Presence {
+impl SignOfLife {
     /// Shows that the process whose scratch directory this is lives. The file appears locked: nobody can see it dead.
     pub fn show(scratch: &Path) -> io::Result<Self> {
         let unseen = scratch.join(format!("{FILE}.{}", uuid::Uuid::new_v4()));
@@ -47,9 +47,9 @@ mod tests {
     fn a_process_lives_as_long_as_it_holds_its_lock() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(!lives(scratch.path()), "nobody was ever there");
-        let presence = Presence::show(scratch.path()).unwrap();
+        let presence = SignOfLife::show(scratch.path()).unwrap();
         assert!(lives(scratch.path()));
-        assert!(Presence::show(scratch.path()).is_err(), "the name is taken");
+        assert!(SignOfLife::show(scratch.path()).is_err(), "the name is taken");
         drop(presence);
         assert!(!lives(scratch.path()));
     }

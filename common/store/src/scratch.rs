@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::presence::{self, Presence};
+use super::presence::{self, SignOfLife};
 use super::{Store, StoreError, io_error, names_in, paths};
 
 /// A working directory that no other process has; it is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    _presence: Presence,
+    _presence: SignOfLife,
 }
 
 impl Scratch {
@@ -35,7 +35,7 @@ impl Store {
         let family = format!("{host}-{program}-");
         self.sweep_scratch(&family)?;
         let path = self.scratch(&format!("{family}{}", uuid::Uuid::new_v4()))?;
-        match Presence::show(&path) {
+        match SignOfLife::show(&path) {
             Ok(presence) => Ok(Scratch { path, _presence: presence }),
             Err(source) => Err(io_error("lock", &path, source)),
         }
@@ -67,7 +67,7 @@ mod tests {
         fs::write(one.path().join("file"), "content").unwrap();
         let dead = one.path().with_file_name(format!("{}-dead", one.path().file_name().unwrap().display()));
         fs::create_dir(&dead).unwrap();
-        drop(Presence::show(&dead).unwrap());
+        drop(SignOfLife::show(&dead).unwrap());
         let gone = one.path().to_owned();
         drop(one);
         assert!(!gone.exists());

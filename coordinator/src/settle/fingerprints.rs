@@ -19,10 +19,10 @@ const KEPT: usize = 64;
 
 /// What fingerprints of the runs that settle stars rest on.
 #[derive(Default)]
-pub(crate) struct Fingerprints(BTreeMap<RunId, OfRun>);
+pub(crate) struct Fingerprints(BTreeMap<RunId, RunDefinitions>);
 
 #[derive(Clone)]
-struct OfRun {
+struct RunDefinitions {
     definitions: Arc<Definitions>,
     /// Identities of images as far as they are fixed; none of them ever changes.
     identities: BTreeMap<ModuleIndex, String>,
@@ -47,7 +47,7 @@ impl Fingerprints {
         if self.0.len() >= KEPT && !self.0.contains_key(&run) {
             self.0.clear();
         }
-        let mut known = self.0.remove(&run).unwrap_or_else(|| OfRun {
+        let mut known = self.0.remove(&run).unwrap_or_else(|| RunDefinitions {
             definitions: Arc::new(Definitions::of(&course.pipeline)),
             identities: BTreeMap::new(),
             amended: Default::default(),
@@ -64,7 +64,7 @@ impl Fingerprints {
     }
 }
 
-impl OfRun {
+impl RunDefinitions {
     /// Of a star for which these modules ran; `amended` is the newest decision that amends images. Blocks on the disk.
     fn fingerprint(
         &mut self,

@@ -11,7 +11,7 @@ use services::state::SharedState;
 use store::Store;
 use worker::agent::MakeAgent;
 use worker::config::WorkerConfig;
-use worker::{Parts, run_with};
+use worker::{WorkerParts, run_with};
 
 use super::Faults;
 use super::agent::SimulatedAgent;
@@ -71,7 +71,7 @@ impl WorkerHost {
         }
     }
 
-    fn parts(&self, worker: WorkerName, life: &Life) -> Parts {
+    fn parts(&self, worker: WorkerName, life: &Life) -> WorkerParts {
         let config = WorkerConfig {
             host: Some(self.name.clone()),
             lease: LEASE,
@@ -80,7 +80,7 @@ impl WorkerHost {
             free: ByteSize(0),
             ..WorkerConfig::default()
         };
-        Parts {
+        WorkerParts {
             name: worker,
             store: self.store.clone(),
             queue: self.queue.clone(),

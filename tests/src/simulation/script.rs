@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::contract::{self, Presence, Verdict, View};
+use domain::contract::{self, Judgement, Presence, View};
 use domain::expression::Scalar;
 use domain::id::{Digest, Key, ModuleIndex, ProductName, StarId};
 use domain::pipeline::{Pipeline, load};
 use domain::product::Origin;
-use domain::run::{Cell, Decision, Graph, Row, Rule, TaskState, Tries, TriggerRule, decide};
+use domain::run::{Cell, Graph, Row, Rule, Ruling, TaskState, Tries, TriggerRule, decide};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -198,12 +198,12 @@ impl Script {
         for module in self.graph.modules() {
             let decision = decide(&self.graph.nodes[module.at()], &row);
             let (state, key) = match decision {
-                Decision::Settle(cause) => (cause.state(), None),
-                Decision::Run | Decision::Undecided => self.attempted(star, module, &row, &made),
+                Ruling::Settle(cause) => (cause.state(), None),
+                Ruling::Run | Ruling::Undecided => self.attempted(star, module, &row, &made),
             };
             row.set(module, Cell { state, tag: 1 });
             made.extend(key.map(|key| (module, key)));
-            all.push(Expected { state, key, is_tried: decision == Decision::Run });
+            all.push(Expected { state, key, is_tried: decision == Ruling::Run });
         }
         all
     }
@@ -238,10 +238,10 @@ impl Script {
             view.presence.insert(source, presence);
         }
         let staging = match contract::decide(definition, &view) {
-            Verdict::Run(staging) => staging,
-            Verdict::Skip(_) => return (TaskState::Skipped, None),
-            Verdict::UpstreamFailed { .. } => return (TaskState::UpstreamFailed, None),
-            Verdict::Failed(_) => return (TaskState::Failed, None),
+            Judgement::Run(staging) => staging,
+            Judgement::Skip(_) => return (TaskState::Skipped, None),
+            Judgement::UpstreamFailed { .. } => return (TaskState::UpstreamFailed, None),
+            Judgement::Failed(_) => return (TaskState::Failed, None),
         };
         match self.fate(star, module) {
             Fate::Succeeds | Fate::SucceedsAfter(_) | Fate::SucceedsAfterTrouble(_) => {

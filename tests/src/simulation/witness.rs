@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use domain::id::{Nonce, RunId, Task, WorkerName};
 use domain::message::{Report, parse_completion};
 use domain::outcome::Outcome;
-use domain::run::{Cell, Decision, TaskState, Tries, decide};
+use domain::run::{Cell, Ruling, TaskState, Tries, decide};
 use services::state::{ClaimRequest, Grant};
 use store::{Store, paths};
 
@@ -93,7 +93,7 @@ impl Witness {
         let Some(script) = self.script(request.run) else { return };
         let mut before = grant.row.clone();
         before.set(task.module, Cell { state: TaskState::Blocked, tag: 0 });
-        if decide(&script.graph.nodes[task.module.at()], &before) != Decision::Run {
+        if decide(&script.graph.nodes[task.module.at()], &before) != Ruling::Run {
             self.note(format!("R1: {task:?} of run {} was queued on {:?}", request.run, grant.row));
         }
         let read = script.read_by(task.module).iter();

@@ -16,19 +16,19 @@ const NOBODY: &str = "PLATO_00000000-0000-5000-8000-000000000000";
 
 /// A directory with pipelines and the file of one star, and two stores: in `failed` a run has ended, in `stopped` one has
 /// not. No service answers.
-struct Place {
+struct CliPlace {
     campaign: Campaign,
     star: String,
     file: PathBuf,
 }
 
-struct Answer {
+struct CliAnswer {
     code: Option<i32>,
     said: String,
     printed: String,
 }
 
-impl Place {
+impl CliPlace {
     fn new() -> Self {
         let mut campaign = Campaign::new().unwrap();
         let star = campaign.deliver(0, "quiet=1", 1).unwrap()["quiet"][0].clone();
@@ -52,7 +52,7 @@ impl Place {
     }
 
     /// Runs `sas` with the words of `line`, of which STAR and FILE are the star and its file.
-    fn sas(&self, store: Option<&str>, line: &str) -> Answer {
+    fn sas(&self, store: Option<&str>, line: &str) -> CliAnswer {
         let mut command = sas();
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SAS_")) {
             command.env_remove(name);
@@ -67,12 +67,12 @@ impl Place {
         let word = |word: &str| word.replace("STAR", &self.star).replace("FILE", &file);
         let done = command.args(line.split(' ').map(word)).current_dir(self.campaign.path("")).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Answer { code: done.status.code(), said: text(&done.stderr), printed: text(&done.stdout) }
+        CliAnswer { code: done.status.code(), said: text(&done.stderr), printed: text(&done.stdout) }
     }
 
     #[track_caller]
     fn check(&self, store: Option<&str>, line: &str, code: i32, word: &str) {
-        let Answer { code: found, said, printed } = self.sas(store, line);
+        let CliAnswer { code: found, said, printed } = self.sas(store, line);
         assert_eq!(found, Some(code), "sas {line}\n{said}{printed}");
         // What went well is printed, what did not is said.
         let text = if code == 0 { &printed } else { &said };
@@ -81,7 +81,7 @@ impl Place {
     }
 
     fn json(&self, store: &str, line: &str) -> Value {
-        let Answer { code, said, printed } = self.sas(Some(store), line);
+        let CliAnswer { code, said, printed } = self.sas(Some(store), line);
         assert_eq!(code, Some(0), "sas {line}\n{said}");
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("sas {line}: {error}\n{printed}"))
     }
@@ -92,7 +92,7 @@ const STOP: &str = "local --runner process --pipeline hangs.toml --store stopped
 
 #[test]
 fn every_kind_of_end_has_its_code_and_its_words() {
-    let place = Place::new();
+    let place = CliPlace::new();
     let checks = [
         (None, "pipeline check fails.toml", 0, "CLI 1"),
         (None, "pipeline graph fails.toml", 0, "digraph"),
@@ -136,7 +136,7 @@ fn every_kind_of_end_has_its_code_and_its_words() {
 
 #[test]
 fn all_mistakes_of_a_definition_are_named_at_once() {
-    let place = Place::new();
+    let place = CliPlace::new();
     let said = place.sas(None, "pipeline check bad.toml").said;
     for mistake in ["classes.default: \"lots\"", "module FAILS: speed: unknown field", "`UNKNOWN`"] {
         assert!(said.contains(mistake), "{mistake} is not in\n{said}");
@@ -145,7 +145,7 @@ fn all_mistakes_of_a_definition_are_named_at_once() {
 
 #[test]
 fn what_failed_is_explained_with_the_last_lines_of_its_log() {
-    let place = Place::new();
+    let place = CliPlace::new();
     place.check(None, FAIL, 8, "star explain");
     let explained = place.sas(Some("failed"), "star explain STAR").printed;
     for line in ["FAILS failed (exit): exit code 3", "  | about to fail", "BELOW upstream_failed: upstream failed: X"] {

@@ -22,9 +22,9 @@ const STARS: u64 = 60;
 
 /// What this thread's log says.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl CapturedLog {
     /// How many lines have all of these words.
     fn count(&self, words: &[&str]) -> usize {
         let text = String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
@@ -32,7 +32,7 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -43,7 +43,7 @@ impl Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
+impl<'a> MakeWriter<'a> for CapturedLog {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -100,7 +100,7 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     spoil(&world.store.at("events").join(format!("{unfinished}.json")), "{")?;
     spoil(&world.store.at(paths::pending_event(unfinished.parse()?)), "")?;
 
-    let log = Log::default();
+    let log = CapturedLog::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
     let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();

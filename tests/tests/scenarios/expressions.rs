@@ -28,10 +28,10 @@ const COLUMNS: &[(&str, &str, ColumnKind)] = &[
 
 struct Case {
     text: String,
-    products: BTreeMap<ProductName, Presence>,
+    products: BTreeMap<ProductName, ScalarPresence>,
 }
 
-enum Presence {
+enum ScalarPresence {
     Absent,
     Lost,
     Made(BTreeMap<String, Scalar>),
@@ -69,9 +69,9 @@ fn project(case: &Case) -> Value {
     let expression =
         Expression::compile(&case.text, &scope).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.text));
     let answer = expression.evaluate(&|source| match &case.products[&source.product] {
-        Presence::Absent => Known::Absent,
-        Presence::Lost => Known::Lost,
-        Presence::Made(columns) => Known::Made(columns),
+        ScalarPresence::Absent => Known::Absent,
+        ScalarPresence::Lost => Known::Lost,
+        ScalarPresence::Made(columns) => Known::Made(columns),
     });
     match answer {
         Ok(value) => json!(value),
@@ -107,10 +107,10 @@ fn light(cases: &[Case]) -> Vec<Value> {
 }
 
 fn products_json(case: &Case) -> Value {
-    let product = |presence: &Presence| match presence {
-        Presence::Absent => json!("absent"),
-        Presence::Lost => json!("lost"),
-        Presence::Made(columns) => columns
+    let product = |presence: &ScalarPresence| match presence {
+        ScalarPresence::Absent => json!("absent"),
+        ScalarPresence::Lost => json!("lost"),
+        ScalarPresence::Made(columns) => columns
             .iter()
             .map(|(name, value)| {
                 let value = match value {
@@ -131,13 +131,13 @@ fn case(random: &mut StdRng) -> Case {
     Case { text: condition(random, 3), products }
 }
 
-fn presence(random: &mut StdRng) -> Presence {
+fn presence(random: &mut StdRng) -> ScalarPresence {
     match random.random_range(0..8) {
-        0 => Presence::Absent,
-        1 => Presence::Lost,
-        _ => {
-            Presence::Made(COLUMNS.iter().map(|(_, path, kind)| ((*path).to_owned(), scalar(random, *kind))).collect())
-        }
+        0 => ScalarPresence::Absent,
+        1 => ScalarPresence::Lost,
+        _ => ScalarPresence::Made(
+            COLUMNS.iter().map(|(_, path, kind)| ((*path).to_owned(), scalar(random, *kind))).collect(),
+        ),
     }
 }
 

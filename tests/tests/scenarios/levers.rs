@@ -5,7 +5,7 @@ mod cluster;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, none, stars};
+use cluster::{LeversCluster, none, stars};
 use domain::id::{ModuleIndex, RunId};
 use domain::run::{Row, TaskState};
 use harness::simulation::Script;
@@ -35,7 +35,7 @@ fn stands_still(view: &RunView) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_paused_goes_on_gets_another_weight_and_is_cancelled() -> Result<()> {
-    let cluster = Cluster::start(11, vec![Script::random(11, "ONE", 6)]).await?;
+    let cluster = LeversCluster::start(11, vec![Script::random(11, "ONE", 6)]).await?;
     let working = cluster.world.coordinator();
     let run = cluster.publish("1", &stars(0..2000)).await?;
     let name = run.to_string();
@@ -73,7 +73,7 @@ async fn a_run_is_paused_goes_on_gets_another_weight_and_is_cancelled() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_a_run_that_ended_are_tried_again_at_once() -> Result<()> {
-    let cluster = Cluster::start(7, vec![Script::random(7, "ONE", 6)]).await?;
+    let cluster = LeversCluster::start(7, vec![Script::random(7, "ONE", 6)]).await?;
     let working = cluster.world.coordinator();
     let run = cluster.publish("1", &stars(0..40)).await?;
     cluster.world.wait_for_end(&[run]).await?;
@@ -115,7 +115,7 @@ async fn tasks_of_a_run_that_ended_are_tried_again_at_once() -> Result<()> {
 async fn a_held_module_stands_still_in_all_runs_and_nothing_else_waits() -> Result<()> {
     let script = Script::random(21, "ONE", 7);
     let (held, module) = cluster::below_a_root(&script);
-    let cluster = Cluster::start(21, vec![script]).await?;
+    let cluster = LeversCluster::start(21, vec![script]).await?;
     let working = cluster.world.coordinator();
     let first = cluster.publish("1", &stars(0..19)).await?;
     let answer = cluster.sas(&["module", "hold", "ONE", module.as_str()]).ok();
@@ -159,7 +159,7 @@ async fn a_held_module_stands_still_in_all_runs_and_nothing_else_waits() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_is_prepared_once_and_looked_at_again() -> Result<()> {
-    let cluster = Cluster::start(31, vec![Script::random(31, "ONE", 3)]).await?;
+    let cluster = LeversCluster::start(31, vec![Script::random(31, "ONE", 3)]).await?;
     let folder = tempfile::tempdir()?;
     let pipeline = "name = 'INIT'\nversion = '2'\ntrigger = 'l1/lightcurve'\n[classes.tiny]\ncpus = 1\nmemory = '1GB'\n\
                     [modules.M]\nimage = 'localhost:9/none:1'\nclass = 'tiny'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n";
@@ -206,7 +206,7 @@ async fn an_installation_is_prepared_once_and_looked_at_again() -> Result<()> {
 async fn an_image_is_amended_on_record_before_any_task_starts_with_it() -> Result<()> {
     let script = Script::random(41, "ONE", 5);
     let (_, module) = cluster::below_a_root(&script);
-    let cluster = Cluster::start(41, vec![script]).await?;
+    let cluster = LeversCluster::start(41, vec![script]).await?;
     let working = cluster.world.coordinator();
     let run = cluster.publish("1", &stars(0..400)).await?;
     let (name, module) = (run.to_string(), module.as_str());
@@ -247,7 +247,7 @@ async fn an_image_is_amended_on_record_before_any_task_starts_with_it() -> Resul
 async fn a_run_over_stars_of_the_store_is_limited_to_a_group_and_what_it_needs() -> Result<()> {
     let script = Script::random(51, "ONE", 9);
     let limited = script.pipeline.clone().limited_to(&"G1".parse()?);
-    let cluster = Cluster::start(51, vec![script]).await?;
+    let cluster = LeversCluster::start(51, vec![script]).await?;
     let store = &cluster.world.store;
     let working = cluster.world.coordinator();
     let all = stars(0..12);

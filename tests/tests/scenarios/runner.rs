@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{Cut, base_image, wait_until};
-use store::presence::Presence;
+use store::presence::SignOfLife;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
@@ -17,11 +17,11 @@ use worker::runner::process::ProcessRunner;
 use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, Spec};
 
 /// A store's scratch directory with one attempt in it.
-struct Bench {
+struct RunnerBench {
     dir: TempDir,
     runner: Box<dyn Runner>,
     spec: Spec,
-    _presence: Presence,
+    _presence: SignOfLife,
 }
 
 fn owner(dir: &TempDir, worker: &str) -> Owner {
@@ -38,7 +38,7 @@ async fn docker(dir: &TempDir, worker: &str) -> DockerRunner {
     DockerRunner::connect(config, owner(dir, worker)).await.expect("a Docker engine answers")
 }
 
-impl Bench {
+impl RunnerBench {
     async fn in_containers(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runner = Box::new(docker(&dir, "me").await);
@@ -76,7 +76,7 @@ impl Bench {
             },
             labels: Labels { module: "M".to_owned(), nonce: uuid::Uuid::new_v4().to_string(), ..Labels::default() },
         };
-        let presence = Presence::show(&own).unwrap();
+        let presence = SignOfLife::show(&own).unwrap();
         Self { dir, runner, spec, _presence: presence }
     }
 
@@ -102,7 +102,7 @@ fn containers(dir: &TempDir) -> Vec<String> {
 
 /// Runs a script in a container; nothing of it may be left.
 async fn check(script: &str, expected: Exit) -> Ended {
-    let bench = Bench::in_containers(script).await;
+    let bench = RunnerBench::in_containers(script).await;
     let ended = bench.run().await;
     assert_eq!(ended.exit, expected, "log: {}", ended.log);
     assert_eq!(bench.containers(), Vec::<String>::new());
@@ -121,7 +121,7 @@ async fn exit_codes_arrive_as_they_are() {
 #[tokio::test]
 async fn a_command_that_is_not_in_the_image_is_the_modules_mistake() {
     for init in [true, false] {
-        let mut bench = Bench::in_containers("").await;
+        let mut bench = RunnerBench::in_containers("").await;
         let config = DockerConfig { init, ..DockerConfig::default() };
         bench.runner = Box::new(DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap());
         bench.spec.program.command = vec!["no-such-program".to_owned()];
@@ -134,7 +134,7 @@ async fn a_command_that_is_not_in_the_image_is_the_modules_mistake() {
 
 #[tokio::test]
 async fn input_and_environment_are_there_and_the_output_arrives() {
-    let bench = Bench::in_containers(
+    let bench = RunnerBench::in_containers(
         r#"echo "$SAS_SEED $SAS_INPUT $SAS_OUTPUT $HOSTNAME_UNSET"; cat "$SAS_PARAMETERS"; echo made > "$SAS_OUTPUT""#,
     )
     .await;
@@ -167,9 +167,10 @@ async fn nothing_but_its_own_output_and_tmp_can_be_written_and_nobody_called() {
 
 #[tokio::test]
 async fn a_time_out_is_sigterm_and_then_sigkill() {
-    let mut polite = Bench::in_containers("trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done").await;
+    let mut polite =
+        RunnerBench::in_containers("trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done").await;
     polite.spec.limits.time = Duration::from_secs(2);
-    let mut stubborn = Bench::in_containers("trap '' TERM; echo up; while :; do sleep 1; done").await;
+    let mut stubborn = RunnerBench::in_containers("trap '' TERM; echo up; while :; do sleep 1; done").await;
     stubborn.spec.limits.time = Duration::from_secs(2);
     let started = Instant::now();
     let (polite_end, stubborn_end) = tokio::join!(polite.run(), stubborn.run());
@@ -207,7 +208,7 @@ async fn too_much_output_is_stopped_in_one_file_and_in_many() {
 #[tokio::test]
 async fn a_program_is_stopped_before_its_file_system_is_full_whoever_fills_it() {
     let script = "exec 3>/sas/out/x; rm /sas/out/x; while :; do echo more >&3; sleep 0.1; done";
-    let mut bench = Bench::in_containers(script).await;
+    let mut bench = RunnerBench::in_containers(script).await;
     bench.spec.limits.free = u64::MAX;
     let ended = bench.run().await;
     assert_eq!(ended.exit, Exit::NoSpace);
@@ -219,7 +220,7 @@ async fn an_output_directory_that_cannot_be_measured_is_the_modules_doing() {
     let deep = "import os; os.chdir('/sas/out'); [(os.mkdir('d' * 200), os.chdir('d' * 200)) for n in range(40)]";
     check(&format!("python3 -c \"{deep}\""), Exit::OutputHidden).await;
     check("for n in $(seq 10001); do : > /sas/out/$n; done", Exit::TooManyFiles).await;
-    let removed = Bench::as_processes("rm -r \"$(dirname \"$SAS_OUTPUT\")\"").await;
+    let removed = RunnerBench::as_processes("rm -r \"$(dirname \"$SAS_OUTPUT\")\"").await;
     assert_eq!(removed.run().await.exit, Exit::OutputHidden);
 }
 
@@ -251,7 +252,7 @@ async fn a_log_is_whole_although_the_engine_was_away_in_between() {
     let cut = Cut::at(socket.as_ref()).unwrap();
     let script =
         "for n in 1 2 3; do echo $n; touch /sas/out/$n; while [ ! -e /sas/out/go-$n ]; do sleep 0.1; done; done";
-    let bench = Bench::in_containers(script).await;
+    let bench = RunnerBench::in_containers(script).await;
     let file = |name: &str| bench.spec.output.join(name);
     let (ended, ()) = tokio::join!(bench.run(), async {
         for n in ["1", "2", "3"] {
@@ -273,7 +274,7 @@ async fn stdout_and_stderr_are_one_log_in_the_order_of_time() {
 
 #[tokio::test]
 async fn a_cancelled_attempt_leaves_no_container() {
-    let bench = Bench::in_containers("touch /sas/out/up; while :; do sleep 0.1; done").await;
+    let bench = RunnerBench::in_containers("touch /sas/out/up; while :; do sleep 0.1; done").await;
     let cancel = CancellationToken::new();
     let up = bench.spec.output.join("up");
     let (ended, ()) = tokio::join!(bench.runner.run(&bench.spec, &cancel), async {
@@ -287,13 +288,13 @@ async fn a_cancelled_attempt_leaves_no_container() {
 #[tokio::test]
 async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
     // Three containers of one store: of a worker that lives, of one that is dead, and of this one, forgotten.
-    let bench = Bench::in_containers("while :; do sleep 0.1; done").await;
+    let bench = RunnerBench::in_containers("while :; do sleep 0.1; done").await;
     let folder = |worker: &str| {
         let folder = bench.dir.path().join(worker);
         std::fs::create_dir_all(&folder).unwrap();
         folder
     };
-    let alive = Presence::show(&folder("alive")).unwrap();
+    let alive = SignOfLife::show(&folder("alive")).unwrap();
     let mut holder =
         Command::new("flock").arg(folder("dead").join("alive")).args(["cat"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut nonces = Vec::new();

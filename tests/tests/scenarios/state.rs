@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use domain::id::{Attempt, ModuleIndex, Nonce, StarIndex, Task};
 use domain::run::{Cell, TaskState, Tries};
 use fixture::{
-    DEFAULT, EPOCH, Fixture, HEAVY, LEASE, MODULES, SILENCE, STARS, admission, class, detail, run_info, task,
+    DEFAULT, EPOCH, HEAVY, LEASE, MODULES, SILENCE, STARS, StateFixture, admission, class, detail, run_info, task,
 };
 use leases::*;
 use services::state::{
@@ -26,13 +26,13 @@ macro_rules! on_both_adapters {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() -> anyhow::Result<()> {
-                super::$name(super::Fixture::memory().await?).await
+                super::$name(super::StateFixture::memory().await?).await
             })*
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() -> anyhow::Result<()> {
-                super::$name(super::Fixture::redis().await?).await
+                super::$name(super::StateFixture::redis().await?).await
             })*
         }
     };
@@ -74,7 +74,7 @@ on_both_adapters!(
     stars_in_flight_are_listed_in_order,
 );
 
-async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: Fixture) -> Result<()> {
+async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: StateFixture) -> Result<()> {
     let view = f.view().await?;
     assert_eq!(view.info, f.info);
     assert_eq!(view.counts.len(), MODULES);
@@ -90,7 +90,7 @@ async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: Fixture) -> Result
     Ok(())
 }
 
-async fn a_run_that_is_not_there_is_an_error_or_nothing(f: Fixture) -> Result<()> {
+async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Result<()> {
     let s = &f.state;
     s.close_run(f.run).await?;
     s.close_run(f.run).await?;
@@ -112,7 +112,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: Fixture) -> Result<()
     Ok(())
 }
 
-async fn a_write_is_seen_whole(f: Fixture) -> Result<()> {
+async fn a_write_is_seen_whole(f: StateFixture) -> Result<()> {
     let before = f.fresh();
     let mut after = f.star(2).await?;
     after.row.set(ModuleIndex(0), Cell { state: TaskState::Succeeded, tag: 1 });
@@ -147,13 +147,13 @@ async fn a_write_is_seen_whole(f: Fixture) -> Result<()> {
     f.counts_equal_rows().await
 }
 
-async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: Fixture) -> Result<()> {
+async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let view = f.view().await?;
     let star = f.star(0).await?;
     let late = Change {
         expected: f.fresh(),
-        after: Fixture::with_cell(&star, 0, Cell { state: TaskState::Failed, tag: 1 }),
+        after: StateFixture::with_cell(&star, 0, Cell { state: TaskState::Failed, tag: 1 }),
         close: true,
         ..Change::default()
     };
@@ -165,12 +165,12 @@ async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: Fixture) -> Result
     f.counts_equal_rows().await
 }
 
-async fn two_changes_of_one_star_in_a_batch_follow_each_other(f: Fixture) -> Result<()> {
+async fn two_changes_of_one_star_in_a_batch_follow_each_other(f: StateFixture) -> Result<()> {
     let first = f.admission_of(0);
     let second = Change {
         star: StarIndex(0),
         expected: first.after.row.clone(),
-        after: Fixture::with_cell(&first.after, 0, Cell { state: TaskState::Succeeded, tag: 1 }),
+        after: StateFixture::with_cell(&first.after, 0, Cell { state: TaskState::Succeeded, tag: 1 }),
         ..Change::default()
     };
     let third = Change { expected: first.after.row.clone(), ..second.clone() };
@@ -179,7 +179,7 @@ async fn two_changes_of_one_star_in_a_batch_follow_each_other(f: Fixture) -> Res
     f.counts_equal_rows().await
 }
 
-async fn a_lost_cursor_writes_nothing(f: Fixture) -> Result<()> {
+async fn a_lost_cursor_writes_nothing(f: StateFixture) -> Result<()> {
     let move_to = |from, to| Some(CursorMove { from, to });
     let wrote = f.state.write(f.run, EPOCH, move_to(0, 2), &[f.admission_of(0), f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done; 2]);
@@ -195,7 +195,7 @@ async fn a_lost_cursor_writes_nothing(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn an_older_or_newer_epoch_is_an_error(f: Fixture) -> Result<()> {
+async fn an_older_or_newer_epoch_is_an_error(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     assert_eq!(f.state.epoch().await?, EPOCH);
     assert_eq!(f.state.begin_epoch(EPOCH.next()).await?, EPOCH.next());
@@ -218,7 +218,7 @@ async fn an_older_or_newer_epoch_is_an_error(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_star_beyond_the_list_is_never_written(f: Fixture) -> Result<()> {
+async fn a_star_beyond_the_list_is_never_written(f: StateFixture) -> Result<()> {
     for star in [STARS, u32::MAX] {
         let change = Change { star: StarIndex(star), ..f.admission_of(0) };
         assert_eq!(f.write(&[change]).await?, [Written::Lost]);
@@ -234,7 +234,7 @@ async fn a_star_beyond_the_list_is_never_written(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn counts_equal_the_rows_after_any_writes(f: Fixture) -> Result<()> {
+async fn counts_equal_the_rows_after_any_writes(f: StateFixture) -> Result<()> {
     use rand::prelude::*;
     let seed = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
@@ -257,7 +257,7 @@ async fn counts_equal_the_rows_after_any_writes(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn attempts_are_told_apart_beyond_the_tag(f: Fixture) -> Result<()> {
+async fn attempts_are_told_apart_beyond_the_tag(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     for _ in 0..16 {
         assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
@@ -275,7 +275,7 @@ async fn attempts_are_told_apart_beyond_the_tag(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn runs_are_listed_with_what_changed(f: Fixture) -> Result<()> {
+async fn runs_are_listed_with_what_changed(f: StateFixture) -> Result<()> {
     let older = RunInfo { run: fixture::other_run(), accepted: "2026-01-01T00:00:00Z".parse()?, ..run_info() };
     f.state.open_run(&older).await?;
     f.state.set_phase(f.run, Phase::Cancelling, 3).await?;
@@ -288,7 +288,7 @@ async fn runs_are_listed_with_what_changed(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
+async fn workers_show_themselves_and_expire(f: StateFixture) -> Result<()> {
     let worker = |name: &str, running| WorkerInfo {
         worker: name.parse().expect("a worker name"),
         slots: [(class(DEFAULT), 2)].into(),
@@ -314,7 +314,7 @@ async fn workers_show_themselves_and_expire(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn stars_in_flight_are_listed_in_order(f: Fixture) -> Result<()> {
+async fn stars_in_flight_are_listed_in_order(f: StateFixture) -> Result<()> {
     for star in [4, 0, 2] {
         f.admit(star).await?;
     }

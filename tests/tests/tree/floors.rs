@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::imports::{Arrow, arrows};
-use crate::sources::{Source, check, code, rust};
+use crate::sources::{SourceFile, check, code, rust};
 
 /// A crate, where its code lies, and which of ours it may import.
 const CRATES: &[(&str, &str, &[&str])] = &[
@@ -106,7 +106,7 @@ fn crates_import_only_what_lies_below() {
 
 #[test]
 fn modules_import_only_lower_floors() {
-    let sources: Vec<Source> = rust().collect();
+    let sources: Vec<SourceFile> = rust().collect();
     let mut breaches = Vec::new();
     for (name, floors) in FLOORS {
         let folder = folder_of(name);
@@ -130,14 +130,14 @@ fn modules_import_only_lower_floors() {
 
 #[test]
 fn modules_side_by_side_make_no_circle() {
-    let sources: Vec<Source> = rust().collect();
+    let sources: Vec<SourceFile> = rust().collect();
     let found = CRATES.iter().flat_map(|(name, folder, _)| circles(name, &arrows(folder, &sources)));
     check("a circle of modules", found.collect());
 }
 
 #[test]
 fn a_circle_is_found_with_the_lines_that_make_it() {
-    let file = |path: &str, text: &str| Source { path: format!("x/src/{path}.rs"), text: text.to_owned() };
+    let file = |path: &str, text: &str| SourceFile { path: format!("x/src/{path}.rs"), text: text.to_owned() };
     let sources = [
         file("lib", "mod a;\nmod b;\nmod c;\npub use b::deep::Deep;\n"),
         file("a", "use crate::{Deep, c::Last};\n"),

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::sources::{Source, code};
+use crate::sources::{SourceFile, code};
 
 /// A module by its path below the crate: `["runs", "end"]`; the crate itself is empty.
-pub(crate) type Module = Vec<String>;
+pub(crate) type RustModule = Vec<String>;
 
 /// One place where a module names another.
 #[derive(Debug)]
 pub(crate) struct Arrow {
     /// The module that names.
-    pub(crate) from: Module,
+    pub(crate) from: RustModule,
     /// The module that is named, or whose item is.
-    pub(crate) to: Module,
+    pub(crate) to: RustModule,
     /// File and line, and what stands there.
     pub(crate) place: String,
 }
 
 /// All arrows of the crate whose sources lie below `folder`.
-pub(crate) fn arrows(folder: &str, sources: &[Source]) -> Vec<Arrow> {
-    let mut modules: BTreeMap<Module, &Source> = BTreeMap::new();
+pub(crate) fn arrows(folder: &str, sources: &[SourceFile]) -> Vec<Arrow> {
+    let mut modules: BTreeMap<RustModule, &SourceFile> = BTreeMap::new();
     for source in sources {
         // Where there is a library, `main.rs` is a program beside it.
         if let Some(module) = module_of(folder, source)
@@ -44,9 +44,9 @@ pub(crate) fn arrows(folder: &str, sources: &[Source]) -> Vec<Arrow> {
 }
 
 /// `src/runs/end.rs` is `runs::end`. Files for tests and programs beside the library are no modules of it.
-fn module_of(folder: &str, source: &Source) -> Option<Module> {
+fn module_of(folder: &str, source: &SourceFile) -> Option<RustModule> {
     let path = source.path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
-    let mut module: Module = path.split('/').map(str::to_owned).collect();
+    let mut module: RustModule = path.split('/').map(str::to_owned).collect();
     if module.contains(&"tests".to_owned()) || path.starts_with("bin/") {
         return None;
     }
@@ -54,10 +54,10 @@ fn module_of(folder: &str, source: &Source) -> Option<Module> {
     Some(module)
 }
 
-type Offered = BTreeMap<(Module, String), Module>;
+type Offered = BTreeMap<(RustModule, String), RustModule>;
 
 /// What modules offer under a name of their own by `pub use`, with what it really is.
-fn re_exports(modules: &BTreeMap<Module, &Source>) -> Offered {
+fn re_exports(modules: &BTreeMap<RustModule, &SourceFile>) -> Offered {
     let mut offered = Offered::new();
     for (module, source) in modules {
         for statement in source.without_tests().split("\npub").skip(1) {
@@ -77,7 +77,7 @@ fn re_exports(modules: &BTreeMap<Module, &Source>) -> Offered {
 }
 
 /// A path as seen from `module`, from the crate's root on.
-fn absolute(module: &[String], path: &[&str]) -> Module {
+fn absolute(module: &[String], path: &[&str]) -> RustModule {
     let mut base = module.to_vec();
     let mut rest = path;
     if let Some((&"crate", below)) = rest.split_first() {
@@ -96,7 +96,7 @@ fn absolute(module: &[String], path: &[&str]) -> Module {
 
 /// The module in which an item is defined: the longest path that is a module, and on from there where that one only offers
 /// what another defines.
-fn resolve(mut path: Module, modules: &BTreeMap<Module, &Source>, offered: &Offered) -> Module {
+fn resolve(mut path: RustModule, modules: &BTreeMap<RustModule, &SourceFile>, offered: &Offered) -> RustModule {
     for _ in 0..8 {
         let depth = (0..=path.len()).rev().find(|depth| modules.contains_key(&path[..*depth])).unwrap_or(0);
         let (module, item) = path.split_at(depth);

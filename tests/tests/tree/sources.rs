@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// A text file.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// Where it is, from the root of the tree.
     pub(crate) path: String,
     /// What it says.
     pub(crate) text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// The code above the first `#[cfg(test)] mod`.
     pub(crate) fn without_tests(&self) -> &str {
         self.text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default()
@@ -40,7 +40,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Every text file but those that builds and demos made.
-pub(crate) fn tree() -> Vec<Source> {
+pub(crate) fn tree() -> Vec<SourceFile> {
     let mut sources = Vec::new();
     collect(&root(), &mut sources);
     assert!(sources.len() > 20, "the tree was not found");
@@ -48,7 +48,7 @@ pub(crate) fn tree() -> Vec<Source> {
 }
 
 /// Every Rust file.
-pub(crate) fn rust() -> impl Iterator<Item = Source> {
+pub(crate) fn rust() -> impl Iterator<Item = SourceFile> {
     tree().into_iter().filter(|source| source.path.ends_with(".rs"))
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn check(rule: &str, breaches: Vec<String>) {
     assert!(breaches.is_empty(), "{rule}:\n  {}", breaches.join("\n  "));
 }
 
-fn collect(dir: &Path, sources: &mut Vec<Source>) {
+fn collect(dir: &Path, sources: &mut Vec<SourceFile>) {
     let skipped = ["target", ".git", ".tools", "demo", "__pycache__"];
     for entry in fs::read_dir(dir).expect("the tree is readable").map(|entry| entry.expect("the tree is readable")) {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -67,7 +67,7 @@ fn collect(dir: &Path, sources: &mut Vec<Source>) {
             }
         } else if let Ok(text) = fs::read_to_string(&path) {
             let path = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
-            sources.push(Source { path, text });
+            sources.push(SourceFile { path, text });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use domain::contract::{self, Staging, Verdict, View};
+use domain::contract::{self, Judgement, Staging, View};
 use domain::id::Key;
 use domain::outcome::{Outcome, Success};
 use store::agent::Manifest;
@@ -55,10 +55,10 @@ pub(super) async fn resolve(desk: &mut Desk, order: &Order, cancel: &Cancellatio
 /// What the contract says of what was seen.
 fn staging(order: &Order, view: &View) -> Result<Staging, Ending> {
     match contract::decide(order.module(), view) {
-        Verdict::Run(staging) => Ok(staging),
-        Verdict::Skip(skip) => Err(Outcome::Skipped(skip).into()),
-        Verdict::UpstreamFailed { lost } => Err(Outcome::UpstreamFailed { lost }.into()),
-        Verdict::Failed(failure) => Err(Outcome::Failed(failure).into()),
+        Judgement::Run(staging) => Ok(staging),
+        Judgement::Skip(skip) => Err(Outcome::Skipped(skip).into()),
+        Judgement::UpstreamFailed { lost } => Err(Outcome::UpstreamFailed { lost }.into()),
+        Judgement::Failed(failure) => Err(Outcome::Failed(failure).into()),
     }
 }
 

@@ -12,11 +12,11 @@ use super::ending::Ending;
 use crate::gate::ask_store;
 
 /// What an agent answers.
-type Answer<T> = Result<T, AgentError>;
+type AgentAnswer<T> = Result<T, AgentError>;
 
 /// An answer of the slot's agent, if it is one to believe. Where the agent died, hung or called a file damaged it is `None`:
 /// then a fresh agent stands ready to be asked again, and what it answers counts. Fails where the store does not answer.
-pub(super) async fn believed<T>(desk: &mut Desk, answer: Answer<T>) -> Result<Option<Answer<T>>, Ending> {
+pub(super) async fn believed<T>(desk: &mut Desk, answer: AgentAnswer<T>) -> Result<Option<AgentAnswer<T>>, Ending> {
     let error = match answer {
         Err(error) if may_be_the_hosts(&error) => error,
         answer => return Ok(Some(answer)),
@@ -33,7 +33,7 @@ pub(super) async fn believed<T>(desk: &mut Desk, answer: Answer<T>) -> Result<Op
 }
 
 /// The manifest of one of our files.
-pub(super) async fn manifest(desk: &mut Desk, file: &Path) -> Result<Answer<Manifest>, Ending> {
+pub(super) async fn manifest(desk: &mut Desk, file: &Path) -> Result<AgentAnswer<Manifest>, Ending> {
     let first = desk.agent.manifest(file).await;
     Ok(match believed(desk, first).await? {
         Some(answer) => answer,

@@ -13,12 +13,12 @@ const ENDINGS: [&str; 4] = ["h5", "hdf5", "hdf", "he5"];
 
 /// Files to look at, and what is wrong with names that lead to none.
 #[derive(Debug, Default)]
-pub(crate) struct Delivery {
+pub(crate) struct DeliveredFiles {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) wrong: Vec<Ingested>,
 }
 
-impl Delivery {
+impl DeliveredFiles {
     /// The files, with those below directories, sorted.
     pub(crate) fn of(named: &[PathBuf]) -> Self {
         let mut delivery = Self::default();
@@ -82,7 +82,7 @@ mod tests {
         }
         Store::init(&path("store")).unwrap();
         let named = ["in", "alone.dat", "empty", "store", "missing.h5"].map(path);
-        let delivery = Delivery::of(&named);
+        let delivery = DeliveredFiles::of(&named);
         assert_eq!(delivery.files, ["in/1.h5", "in/b/2.hdf5", "alone.dat", "missing.h5"].map(path));
         let wrong: Vec<_> = delivery.wrong.iter().map(|wrong| wrong.files[0].clone()).collect();
         assert_eq!(wrong, ["empty", "store"].map(path));

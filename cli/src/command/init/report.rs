@@ -7,10 +7,10 @@ use crate::output::table;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Check {
+pub(crate) struct ReportLine {
     /// What.
     pub(crate) what: String,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: LineVerdict,
     /// What was found or made; for a problem what to do about it.
     pub(crate) detail: String,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Verdict {
+pub(crate) enum LineVerdict {
     /// As it must be.
     Ok,
     /// It was missing, and is there now.
@@ -30,26 +30,26 @@ pub(crate) enum Verdict {
     Unreachable,
 }
 
-impl Check {
+impl ReportLine {
     pub(crate) fn ok(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), verdict: Verdict::Ok, detail: detail.into() }
+        Self { what: what.into(), verdict: LineVerdict::Ok, detail: detail.into() }
     }
 
     pub(crate) fn made(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), verdict: Verdict::Made, detail: detail.into() }
+        Self { what: what.into(), verdict: LineVerdict::Made, detail: detail.into() }
     }
 
     pub(crate) fn problem(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), verdict: Verdict::Problem, detail: detail.into() }
+        Self { what: what.into(), verdict: LineVerdict::Problem, detail: detail.into() }
     }
 
     pub(crate) fn unreachable(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), verdict: Verdict::Unreachable, detail: detail.into() }
+        Self { what: what.into(), verdict: LineVerdict::Unreachable, detail: detail.into() }
     }
 }
 
 /// The report as a table.
-pub(crate) fn text(checks: &[Check]) -> String {
+pub(crate) fn text(checks: &[ReportLine]) -> String {
     let mut table = table(["", "WHAT", ""]);
     for check in checks {
         table.add_row([check.verdict.to_string(), check.what.clone(), check.detail.clone()]);
@@ -58,9 +58,9 @@ pub(crate) fn text(checks: &[Check]) -> String {
 }
 
 /// How the command ends: a service that does not answer comes before what is wrong with another.
-pub(crate) fn end(checks: &[Check]) -> anyhow::Result<()> {
+pub(crate) fn end(checks: &[ReportLine]) -> anyhow::Result<()> {
     let of = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
-    let (unreachable, problems) = (of(Verdict::Unreachable), of(Verdict::Problem));
+    let (unreachable, problems) = (of(LineVerdict::Unreachable), of(LineVerdict::Problem));
     if unreachable > 0 {
         let text = format!("{unreachable} services out of reach, {problems} other problems; see the report");
         return Err(OperateError::new(ErrorKind::OutOfReach, text).into());
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn the_worst_line_decides_how_it_ends() {
-        let ended = |checks: &[Check]| end(checks).err().map(|error| format!("{:?}", code(&error)));
+        let ended = |checks: &[ReportLine]| end(checks).err().map(|error| format!("{:?}", code(&error)));
         let number = |number: u8| Some(format!("{:?}", std::process::ExitCode::from(number)));
-        let (ok, made) = (Check::ok("a", ""), Check::made("b", ""));
-        let (problem, unreachable) = (Check::problem("c", ""), Check::unreachable("d", ""));
+        let (ok, made) = (ReportLine::ok("a", ""), ReportLine::made("b", ""));
+        let (problem, unreachable) = (ReportLine::problem("c", ""), ReportLine::unreachable("d", ""));
         assert_eq!(ended(&[ok.clone(), made.clone()]), None);
         assert_eq!(ended(&[ok.clone(), problem.clone(), made]), number(1));
         assert_eq!(ended(&[problem, unreachable, ok]), number(6));

@@ -14,7 +14,7 @@ use crate::output::Format;
 
 /// Which tasks are run again.
 #[derive(Debug, Args)]
-pub(crate) struct Retry {
+pub(crate) struct RetryArguments {
     /// The run.
     run: RunId,
     /// Only tasks of this module.
@@ -56,8 +56,8 @@ pub(super) fn print(answer: &RunDecided, format: Format) {
     });
 }
 
-impl From<Retry> for RetryTasks {
-    fn from(Retry { run, module, star, state }: Retry) -> Self {
+impl From<RetryArguments> for RetryTasks {
+    fn from(RetryArguments { run, module, star, state }: RetryArguments) -> Self {
         Self { run, selection: Selection { module, star, state } }
     }
 }

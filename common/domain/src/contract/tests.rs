@@ -197,12 +197,12 @@ fn view(pipeline: &Pipeline, text: &str) -> View {
     view
 }
 
-fn text(verdict: &Verdict) -> String {
+fn text(verdict: &Judgement) -> String {
     match verdict {
-        Verdict::Skip(skip) => skip.to_string(),
-        Verdict::UpstreamFailed { lost } => format!("upstream failed: {lost}"),
-        Verdict::Failed(failure) => format!("failed ({}): {}", failure.kind, failure.message),
-        Verdict::Run(staging) => {
+        Judgement::Skip(skip) => skip.to_string(),
+        Judgement::UpstreamFailed { lost } => format!("upstream failed: {lost}"),
+        Judgement::Failed(failure) => format!("failed ({}): {}", failure.kind, failure.message),
+        Judgement::Run(staging) => {
             let staged = staging.staged.iter().map(|staged| match staged.role {
                 Role::Mandatory => format!("{} mandatory", staged.source),
                 Role::Conditional => format!("{} conditional", staged.source),

@@ -243,7 +243,7 @@ fn the_formula_knows_what_states_decide() {
 }
 
 /// Products that are there, with their columns; `None`: lost.
-type Seen = BTreeMap<String, Option<BTreeMap<String, Scalar>>>;
+type SeenProducts = BTreeMap<String, Option<BTreeMap<String, Scalar>>>;
 
 fn check(text: &str, seen: &str, expected: Result<bool, &str>) {
     let expression = compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -260,7 +260,7 @@ fn refuse(text: &str, reason: &str) {
     }
 }
 
-fn known<'a>(seen: &'a Seen, source: &Source) -> Known<'a> {
+fn known<'a>(seen: &'a SeenProducts, source: &Source) -> Known<'a> {
     match seen.get(&source.to_string()) {
         None => Known::Absent,
         Some(None) => Known::Lost,
@@ -268,8 +268,8 @@ fn known<'a>(seen: &'a Seen, source: &Source) -> Known<'a> {
     }
 }
 
-fn see(text: &str) -> Seen {
-    let mut seen = Seen::new();
+fn see(text: &str) -> SeenProducts {
+    let mut seen = SeenProducts::new();
     for entry in text.split(", ").filter(|entry| !entry.is_empty()) {
         if let Some(product) = entry.strip_suffix(" lost") {
             seen.insert(product.to_owned(), None);

@@ -26,10 +26,10 @@ pub(super) struct Definition {
     pub(super) params: BTreeMap<String, Value>,
     pub(super) externals: Externals,
     pub(super) aliases: BTreeMap<String, String>,
-    pub(super) classes: BTreeMap<String, Class>,
+    pub(super) classes: BTreeMap<String, RawClass>,
     /// By name.
     #[serde(skip)]
-    pub(super) modules: BTreeMap<String, Module>,
+    pub(super) modules: BTreeMap<String, RawModule>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +41,7 @@ pub(super) struct Externals {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Class {
+pub(super) struct RawClass {
     pub(super) cpus: f64,
     #[serde(deserialize_with = "size")]
     pub(super) memory: u64,
@@ -49,7 +49,7 @@ pub(super) struct Class {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Module {
+pub(super) struct RawModule {
     pub(super) group: String,
     pub(super) doc: String,
     pub(super) image: String,
@@ -66,12 +66,12 @@ pub(super) struct Module {
     pub(super) run_if: Option<String>,
     pub(super) after: Vec<String>,
     pub(super) trigger_rule: String,
-    pub(super) retry: Retry,
-    pub(super) inputs: Inputs,
-    pub(super) outputs: Outputs,
+    pub(super) retry: RawRetry,
+    pub(super) inputs: RawInputs,
+    pub(super) outputs: RawOutputs,
 }
 
-impl Default for Module {
+impl Default for RawModule {
     fn default() -> Self {
         Self {
             group: String::new(),
@@ -88,23 +88,23 @@ impl Default for Module {
             run_if: None,
             after: Vec::new(),
             trigger_rule: "contract".to_owned(),
-            retry: Retry::default(),
-            inputs: Inputs::default(),
-            outputs: Outputs::default(),
+            retry: RawRetry::default(),
+            inputs: RawInputs::default(),
+            outputs: RawOutputs::default(),
         }
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Retry {
+pub(super) struct RawRetry {
     pub(super) max_attempts: u32,
     #[serde(with = "humantime_serde")]
     pub(super) backoff: Duration,
     pub(super) retry_on: Vec<i64>,
 }
 
-impl Default for Retry {
+impl Default for RawRetry {
     fn default() -> Self {
         Self { max_attempts: 3, backoff: Duration::from_secs(30), retry_on: Vec::new() }
     }
@@ -112,7 +112,7 @@ impl Default for Retry {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Inputs {
+pub(super) struct RawInputs {
     pub(super) mandatory: Vec<String>,
     pub(super) optional: Vec<String>,
     pub(super) one_of: Vec<Vec<String>>,
@@ -121,7 +121,7 @@ pub(super) struct Inputs {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Outputs {
+pub(super) struct RawOutputs {
     pub(super) mandatory: Vec<String>,
     pub(super) optional: Vec<String>,
     pub(super) nullable: Vec<String>,
@@ -135,7 +135,7 @@ pub(super) struct Conditional {
     pub(super) when: String,
 }
 
-impl Outputs {
+impl RawOutputs {
     /// All products that it declares.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let lists = self.mandatory.iter().chain(&self.optional).chain(&self.nullable).map(String::as_str);
@@ -168,7 +168,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn modules(&mut self, modules: Spanned<DeValue<'_>>) -> BTreeMap<String, Module> {
+    fn modules(&mut self, modules: Spanned<DeValue<'_>>) -> BTreeMap<String, RawModule> {
         let mut read = BTreeMap::new();
         let DeValue::Table(modules) = modules.into_inner() else {
             self.mistakes.push("modules: expected tables `[modules.NAME]`".to_owned());

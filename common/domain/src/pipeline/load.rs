@@ -102,7 +102,7 @@ fn check_version(version: &str, mistakes: &mut Vec<String>) -> Option<String> {
 fn named_modules<'a>(
     definition: &'a Definition,
     mistakes: &mut Vec<String>,
-) -> BTreeMap<ModuleName, &'a definition::Module> {
+) -> BTreeMap<ModuleName, &'a definition::RawModule> {
     if definition.modules.is_empty() && !mistakes.iter().any(|mistake| mistake.starts_with("module")) {
         mistakes.push("modules: the pipeline has none, expected at least one `[modules.NAME]`".to_owned());
     }
@@ -131,7 +131,7 @@ fn read_model(definition: &Definition, text: Option<&str>, mistakes: &mut Vec<St
 
 fn names(
     definition: &Definition,
-    modules: &BTreeMap<ModuleName, &definition::Module>,
+    modules: &BTreeMap<ModuleName, &definition::RawModule>,
     model: DataModel,
     mistakes: &mut Vec<String>,
 ) -> Names {

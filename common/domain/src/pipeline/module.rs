@@ -21,12 +21,13 @@ const GIVEN: [&str; 3] = ["HOME", "HDF5_USE_FILE_LOCKING", "TRACEPARENT"];
 /// Checks every module; those that come back are complete, but their number is that of the definition only where there
 /// were no mistakes.
 pub(super) fn check_all(
-    modules: &BTreeMap<ModuleName, &definition::Module>,
+    modules: &BTreeMap<ModuleName, &definition::RawModule>,
     names: &Names,
     mistakes: &mut Vec<String>,
 ) -> Vec<Module> {
-    let check =
-        |(name, raw): (&ModuleName, &&definition::Module)| Check { name, raw, names, mistakes: Vec::new() }.run();
+    let check = |(name, raw): (&ModuleName, &&definition::RawModule)| {
+        ModuleCheck { name, raw, names, mistakes: Vec::new() }.run()
+    };
     let mut checked = Vec::new();
     for (module, found) in modules.iter().map(check) {
         checked.extend(module);
@@ -59,14 +60,14 @@ pub(super) fn needed<'a>(
     staged.chain(read).filter_map(Source::producer)
 }
 
-struct Check<'a> {
+struct ModuleCheck<'a> {
     name: &'a ModuleName,
-    raw: &'a definition::Module,
+    raw: &'a definition::RawModule,
     names: &'a Names,
     mistakes: Vec<String>,
 }
 
-impl Check<'_> {
+impl ModuleCheck<'_> {
     fn run(mut self) -> (Option<Module>, Vec<String>) {
         let module = self.module();
         let prefix = |mistake: String| format!("module {}: {mistake}", self.name);

@@ -79,14 +79,14 @@ impl Advanced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Formula, Needs};
+    use crate::run::{Formula, StateNeeds};
     use crate::run::{Node, Retry, Rule, TaskState, Verdict};
 
     /// A → B → C, each with three tries.
     fn graph() -> Graph {
         let node = |upstream: Option<u8>| {
             let upstream: Vec<ModuleIndex> = upstream.map(ModuleIndex).into_iter().collect();
-            let needs = Needs { run_if: None::<Formula>, mandatory: upstream.clone() };
+            let needs = StateNeeds { run_if: None::<Formula>, mandatory: upstream.clone() };
             let retry = Retry { max_attempts: 3, backoff: Duration::from_secs(30) };
             Node { upstream, rule: Rule::Contract(needs), enabled: true, retry }
         };

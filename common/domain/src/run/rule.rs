@@ -13,7 +13,7 @@ use crate::run::{Formula, Node, Row, TaskState, Truth};
 #[derive(Debug, Clone)]
 pub enum Rule {
     /// By its contract.
-    Contract(Needs),
+    Contract(StateNeeds),
     /// By one of Airflow's rules, once these are settled: the upstream modules whose products it cannot do without. So what
     /// an early rule finds of them does not depend on timing.
     Airflow(TriggerRule, Vec<ModuleIndex>),
@@ -21,7 +21,7 @@ pub enum Rule {
 
 /// The part of a contract that states can decide.
 #[derive(Debug, Clone, Default)]
-pub struct Needs {
+pub struct StateNeeds {
     /// Its `run_if`.
     pub run_if: Option<Formula>,
     /// Producers of its mandatory inputs, switched-off ones included.
@@ -99,7 +99,7 @@ impl Cause {
 
 /// What states say of a blocked task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum Ruling {
     /// Wait.
     Undecided,
     /// Queue it; what needs content the worker decides.
@@ -109,37 +109,37 @@ pub enum Decision {
 }
 
 /// Decides a blocked task from the states in `row`.
-pub fn decide(node: &Node, row: &Row) -> Decision {
+pub fn decide(node: &Node, row: &Row) -> Ruling {
     if !node.enabled {
-        return Decision::Settle(Cause::Disabled);
+        return Ruling::Settle(Cause::Disabled);
     }
     let settled = |modules: &[ModuleIndex]| modules.iter().all(|&module| row.cell(module).state.is_settled());
     let all_settled = settled(&node.upstream);
     match &node.rule {
-        Rule::Contract(_) if !all_settled => Decision::Undecided,
+        Rule::Contract(_) if !all_settled => Ruling::Undecided,
         Rule::Contract(needs) => by_contract(needs, row),
-        Rule::Airflow(_, needed) if !settled(needed) => Decision::Undecided,
+        Rule::Airflow(_, needed) if !settled(needed) => Ruling::Undecided,
         Rule::Airflow(rule, _) => airflow(*rule, &Tally::of(&node.upstream, row), all_settled),
     }
 }
 
 /// `run_if` first, then mandatory inputs, a failure before a skip. What is not certain here the worker decides in the
 /// same order.
-fn by_contract(needs: &Needs, row: &Row) -> Decision {
+fn by_contract(needs: &StateNeeds, row: &Row) -> Ruling {
     match needs.run_if.as_ref().map_or(Truth::True, |formula| formula.truth(row)) {
-        Truth::False => return Decision::Settle(Cause::Condition),
-        Truth::Lost => return Decision::Settle(Cause::ConditionLost),
-        Truth::Unknown => return Decision::Run,
+        Truth::False => return Ruling::Settle(Cause::Condition),
+        Truth::Lost => return Ruling::Settle(Cause::ConditionLost),
+        Truth::Unknown => return Ruling::Run,
         Truth::True => {}
     }
     let producer =
         |wanted: fn(TaskState) -> bool| needs.mandatory.iter().copied().find(|&module| wanted(row.cell(module).state));
     if let Some(module) = producer(TaskState::is_lost) {
-        Decision::Settle(Cause::Lost(module))
+        Ruling::Settle(Cause::Lost(module))
     } else if let Some(module) = producer(|state| state == TaskState::Skipped) {
-        Decision::Settle(Cause::NotMade(module))
+        Ruling::Settle(Cause::NotMade(module))
     } else {
-        Decision::Run
+        Ruling::Run
     }
 }
 
@@ -165,7 +165,7 @@ impl Tally {
     }
 }
 
-fn airflow(rule: TriggerRule, tally: &Tally, all_settled: bool) -> Decision {
+fn airflow(rule: TriggerRule, tally: &Tally, all_settled: bool) -> Ruling {
     use TriggerRule as R;
     let &Tally { all, succeeded, failed, below_failed, skipped } = tally;
     let holds = match rule {
@@ -185,10 +185,10 @@ fn airflow(rule: TriggerRule, tally: &Tally, all_settled: bool) -> Decision {
         R::NoneSkipped => skipped == 0,
     };
     if holds {
-        return Decision::Run;
+        return Ruling::Run;
     }
     if !all_settled {
-        return Decision::Undecided;
+        return Ruling::Undecided;
     }
     let blames_failure = match rule {
         R::AllSuccess | R::AllDoneMinOneSuccess | R::OneSuccess | R::NoneFailed | R::NoneFailedMinOneSuccess => {
@@ -196,5 +196,5 @@ fn airflow(rule: TriggerRule, tally: &Tally, all_settled: bool) -> Decision {
         }
         R::AllFailed | R::AllDone | R::AllSkipped | R::OneFailed | R::OneDone | R::NoneSkipped | R::Always => false,
     };
-    Decision::Settle(if blames_failure { Cause::RuleFails(rule) } else { Cause::RuleSkips(rule) })
+    Ruling::Settle(if blames_failure { Cause::RuleFails(rule) } else { Cause::RuleSkips(rule) })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::row::{Cell, TaskState};
-use super::rule::{Cause, Decision, decide};
+use super::rule::{Cause, Ruling, decide};
 use super::{Event, Graph, Ignored, PLATFORM_BUDGET, Star, Tries, Verdict};
 use crate::id::{Attempt, ModuleIndex};
 
@@ -85,7 +85,7 @@ pub(super) fn apply(graph: &Graph, star: &Star, event: Event) -> Result<(Star, V
         }
         Event::LeaseLost { module, attempt } => {
             require_queued(graph, star, module, attempt)?;
-            actions.extend(lose_to_platform(&mut next, module, Next::AtOnce));
+            actions.extend(lose_to_platform(&mut next, module, NextTry::AtOnce));
         }
         Event::GivenBack { module, attempt } => {
             require_queued(graph, star, module, attempt)?;
@@ -135,9 +135,9 @@ fn unlock(graph: &Graph, star: &mut Star, actions: &mut Vec<Action>) {
             continue;
         }
         match decide(&graph.nodes[module.at()], &star.row) {
-            Decision::Undecided => {}
-            Decision::Run => actions.push(star.queue(module)),
-            Decision::Settle(cause) => {
+            Ruling::Undecided => {}
+            Ruling::Run => actions.push(star.queue(module)),
+            Ruling::Settle(cause) => {
                 star.set(module, cause.state());
                 actions.push(Action::Decided { module, cause });
             }
@@ -163,18 +163,18 @@ fn end(graph: &Graph, star: &mut Star, module: ModuleIndex, verdict: Verdict) ->
             star.set(module, TaskState::Waiting);
             return Some(Action::Wait { module, delay: backoff(retry.backoff, tries.science) });
         }
-        Verdict::Errored => return lose_to_platform(star, module, Next::AfterBackoff),
+        Verdict::Errored => return lose_to_platform(star, module, NextTry::AfterBackoff),
     }
     None
 }
 
-enum Next {
+enum NextTry {
     AtOnce,
     AfterBackoff,
 }
 
 /// Counts a try that the platform lost; the next one follows while the budget lasts.
-fn lose_to_platform(star: &mut Star, module: ModuleIndex, next: Next) -> Option<Action> {
+fn lose_to_platform(star: &mut Star, module: ModuleIndex, next: NextTry) -> Option<Action> {
     let mut tries = star.tries(module);
     tries.platform += 1;
     star.tries.insert(module, tries);
@@ -183,8 +183,8 @@ fn lose_to_platform(star: &mut Star, module: ModuleIndex, next: Next) -> Option<
         return None;
     }
     match next {
-        Next::AtOnce => Some(star.queue(module)),
-        Next::AfterBackoff => {
+        NextTry::AtOnce => Some(star.queue(module)),
+        NextTry::AfterBackoff => {
             star.set(module, TaskState::Waiting);
             Some(Action::Wait { module, delay: backoff(Duration::from_secs(1), tries.platform) })
         }

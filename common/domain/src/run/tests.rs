@@ -247,7 +247,7 @@ fn needing(mandatory: &[u8]) -> Rule {
 }
 
 fn rule(run_if: Option<Formula>, mandatory: &[u8]) -> Rule {
-    Rule::Contract(Needs { run_if, mandatory: mandatory.iter().copied().map(ModuleIndex).collect() })
+    Rule::Contract(StateNeeds { run_if, mandatory: mandatory.iter().copied().map(ModuleIndex).collect() })
 }
 
 fn term(module: u8) -> Box<Formula> {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use consumer::AmqpConsumer;
 use link::Link;
 use management::Management;
-use publisher::{Message, Publisher};
+use publisher::{Publication, Publisher};
 use serde::{Deserialize, Serialize};
 pub use version::server_version;
 
@@ -72,7 +72,7 @@ impl Queue for AmqpQueue {
     }
 
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
-        self.publisher.publish(messages.into_iter().map(Message::from).collect()).await
+        self.publisher.publish(messages.into_iter().map(Publication::from).collect()).await
     }
 
     async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {

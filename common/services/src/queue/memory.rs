@@ -20,13 +20,13 @@ pub struct MemoryQueue {
 
 #[derive(Default)]
 struct Broker {
-    core: Mutex<Core>,
+    core: Mutex<Queues>,
     /// Wakes every consumer; each looks for itself.
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Core {
+struct Queues {
     queues: BTreeMap<QueueName, Messages>,
     /// Deliveries without an answer, by tag.
     unanswered: BTreeMap<u64, Unanswered>,
@@ -60,13 +60,13 @@ impl MemoryQueue {
 }
 
 impl Broker {
-    fn lock(&self) -> MutexGuard<'_, Core> {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
         // Every change below leaves the maps whole, whatever panics between two of them.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Core {
+impl Queues {
     fn push(&mut self, queue: &QueueName, message: Message) -> Result<(), QueueError> {
         let messages = self.queues.get_mut(queue).ok_or_else(|| no_queue(queue))?;
         messages.ready.push_back(message);

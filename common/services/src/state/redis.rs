@@ -181,7 +181,7 @@ impl State for RedisState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        type Answer = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64);
+        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64);
         let look = async {
             let known = self.known(run).await?;
             let classes = classes(&known);
@@ -189,7 +189,7 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold): Answer =
+            let (changing, counts, in_flight, running, ready, on_hold): RunReply =
                 self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
@@ -244,8 +244,8 @@ impl State for RedisState {
     }
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
-        type Answer = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
-        let (row, tries, known, running): Answer =
+        type StarReply = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
+        let (row, tries, known, running): StarReply =
             self.run_script(run, Epoch::default(), on(run, &scripts::STAR).arg(star.0)).await?;
         wire::star_view(row, &tries, &known, &running).map_err(|odd| odd.of(run))
     }

@@ -1,4 +1,4 @@
-//! Names of links and attributes, which the library passes to a function of ours one by one.
+//! LinkNames of links and attributes, which the library passes to a function of ours one by one.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -9,9 +9,9 @@ use hdf5_sys::h5l::{H5L_info2_t, H5Literate2};
 
 use super::{H5Error, Id, Result, check};
 
-/// Names of an object's attributes, sorted by bytes.
+/// LinkNames of an object's attributes, sorted by bytes.
 pub(super) fn of_attributes(object: hid_t) -> Result<Vec<String>> {
-    let mut names = Names::default();
+    let mut names = LinkNames::default();
     let mut index = 0;
     // SAFETY: `push_attribute` gets the pointer to `names`, which outlives the call.
     let status = unsafe {
@@ -21,9 +21,9 @@ pub(super) fn of_attributes(object: hid_t) -> Result<Vec<String>> {
     names.finish(check(status, || "list attributes".to_owned()))
 }
 
-/// Names in a group, sorted by bytes; at most `limit`, more is an error.
+/// LinkNames in a group, sorted by bytes; at most `limit`, more is an error.
 pub(super) fn of_links(group: &Id, limit: u64) -> Result<Vec<String>> {
-    let mut names = Names { limit: Some(limit), ..Names::default() };
+    let mut names = LinkNames { limit: Some(limit), ..LinkNames::default() };
     let mut index = 0;
     // SAFETY: `push_link` gets the pointer to `names`, which outlives the call.
     let status = unsafe {
@@ -33,15 +33,15 @@ pub(super) fn of_links(group: &Id, limit: u64) -> Result<Vec<String>> {
     names.finish(check(status, || "list a group".to_owned()))
 }
 
-/// Names that a callback collects.
+/// LinkNames that a callback collects.
 #[derive(Default)]
-struct Names {
+struct LinkNames {
     names: Vec<String>,
     limit: Option<u64>,
     odd: Option<String>,
 }
 
-impl Names {
+impl LinkNames {
     fn push(&mut self, name: *const c_char) -> herr_t {
         // SAFETY: the library passes NUL-terminated names.
         let name = unsafe { CStr::from_ptr(name) };
@@ -74,11 +74,11 @@ impl Names {
 }
 
 unsafe extern "C" fn push_link(_: hid_t, name: *const c_char, _: *const H5L_info2_t, names: *mut c_void) -> herr_t {
-    // SAFETY: `of_links` passes a Names.
-    unsafe { &mut *names.cast::<Names>() }.push(name)
+    // SAFETY: `of_links` passes a LinkNames.
+    unsafe { &mut *names.cast::<LinkNames>() }.push(name)
 }
 
 unsafe extern "C" fn push_attribute(_: hid_t, name: *const c_char, _: *const H5A_info_t, names: *mut c_void) -> herr_t {
-    // SAFETY: `of_attributes` passes a Names.
-    unsafe { &mut *names.cast::<Names>() }.push(name)
+    // SAFETY: `of_attributes` passes a LinkNames.
+    unsafe { &mut *names.cast::<LinkNames>() }.push(name)
 }

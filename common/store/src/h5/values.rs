@@ -74,7 +74,7 @@ impl Dataset {
         let memory = handle(memory, || "read a dataset's type".to_owned())?;
         let space = handle(space, || "read a dataset's extent".to_owned())?;
         let (dtype, shape) = (types::parse(&memory)?, shape_of(&space)?);
-        let read = Read { dataset: self.0.0, memory: &memory, dtype: &dtype };
+        let read = ValueReader { dataset: self.0.0, memory: &memory, dtype: &dtype };
         let elements = shape.elements().ok_or_else(too_large)?;
         match &shape {
             _ if elements == 0 => Ok(()),
@@ -118,13 +118,13 @@ pub(super) fn attribute(id: &Id, name: &str) -> Result<Value> {
     Ok(value)
 }
 
-struct Read<'a> {
+struct ValueReader<'a> {
     dataset: hdf5_sys::h5i::hid_t,
     memory: &'a Id,
     dtype: &'a Type,
 }
 
-impl Read<'_> {
+impl ValueReader<'_> {
     /// Reads `elements` selected elements; `extent` describes the buffer.
     fn block(
         &self,

@@ -4,7 +4,7 @@ mod refused;
 
 use domain::id::{Quarter, Sequence, StarId};
 use store::agent::{Agent, AgentOptions, At};
-use store::ingest::{IngestOptions, IngestResult, Ingested, Scope, Step, Unnamed, ingest};
+use store::ingest::{IngestOptions, IngestResult, IngestScope, IngestStep, Ingested, Unnamed, ingest};
 use store::{Store, paths};
 
 use crate::Bench;
@@ -39,7 +39,7 @@ with h5py.File("{dir}/pfu.h5", "w") as f:
     f["EXTERNALS/flag/flag"] = True
 "#;
 
-pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: Scope) -> Vec<Ingested> {
+pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: IngestScope) -> Vec<Ingested> {
     let files: Vec<_> = files.iter().map(|name| bench.path(name)).collect();
     let aliases = [("IDP_SAS_[FE_H]_SAPP".parse().unwrap(), "IDP_SAS_FE_H_SAPP".parse().unwrap())].into();
     let options = IngestOptions { aliases, ..plain(scope) };
@@ -47,7 +47,7 @@ pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: Scope) -> 
 }
 
 /// Options without aliases.
-fn plain(scope: Scope) -> IngestOptions {
+fn plain(scope: IngestScope) -> IngestOptions {
     IngestOptions { dataset: "l1/lightcurve".parse().unwrap(), scope, aliases: Default::default() }
 }
 
@@ -59,7 +59,7 @@ async fn take_in(
 ) -> Vec<Ingested> {
     let mut results = Vec::new();
     let mut collect = |step| {
-        if let Step::Done(ingested) = step {
+        if let IngestStep::Done(ingested) = step {
             results.push(ingested);
         }
     };
@@ -67,7 +67,7 @@ async fn take_in(
     results
 }
 
-pub(crate) const AS_WRITTEN: Scope = Scope::AsWritten { unnamed: Unnamed::Nowhere };
+pub(crate) const AS_WRITTEN: IngestScope = IngestScope::AsWritten { unnamed: Unnamed::Nowhere };
 
 fn reason(ingested: &Ingested) -> &str {
     match &ingested.result {
@@ -136,11 +136,11 @@ async fn what_is_not_delivered_again_stays() {
     let mut bench = Bench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
-    let added = deliver(&mut bench, &["pfu.h5"], Scope::Quarter(quarter(3))).await;
+    let added = deliver(&mut bench, &["pfu.h5"], IngestScope::Quarter(quarter(3))).await;
     let IngestResult::Added { sequence: Sequence(2), products } = &added[0].result else { panic!("{added:?}") };
     assert_eq!(products.len(), 5, "{products:?}");
     bench.python(r#"h5py.File("{dir}/pfu.h5", "a")["EXTERNALS/flag/flag"][()] = False"#);
-    let replaced = deliver(&mut bench, &["pfu.h5"], Scope::Quarter(quarter(3))).await;
+    let replaced = deliver(&mut bench, &["pfu.h5"], IngestScope::Quarter(quarter(3))).await;
     assert!(matches!(replaced[0].result, IngestResult::Added { sequence: Sequence(3), .. }), "{replaced:?}");
     let seen = bench.python(&format!(
         r#"
@@ -165,7 +165,7 @@ for index in range(6):
         f[f"EXTERNALS/X{index}/value"] = index
 "#,
     );
-    let options = plain(Scope::Quarter(quarter(3)));
+    let options = plain(IngestScope::Quarter(quarter(3)));
     let mut deliveries = tokio::task::JoinSet::new();
     for index in 0..6 {
         let (store, options, file) = (bench.store.clone(), options.clone(), bench.path(&format!("{index}.h5")));
@@ -198,7 +198,7 @@ with h5py.File("{dir}/0012069449.hdf5", "w") as f:
     let files = ["0012069449.hdf5"];
     let without = deliver(&mut bench, &files, AS_WRITTEN).await;
     assert!(reason(&without[0]).contains("QUARTER_NUMBER"), "{without:?}");
-    let with = deliver(&mut bench, &files, Scope::AsWritten { unnamed: Unnamed::First }).await;
+    let with = deliver(&mut bench, &files, IngestScope::AsWritten { unnamed: Unnamed::First }).await;
     let star = StarId::of_simulator(12_069_449);
     assert_eq!((with[0].star, with[0].quarter), (Some(star), Some(quarter(0))));
     let file = bench.store.at(paths::externals(star, quarter(0)).join("l1.lightcurve@1.h5"));
@@ -217,10 +217,10 @@ with h5py.File("{dir}/grid.h5", "w") as f:
     f["EXTERNALS/flag/flag"] = True
 "#,
     );
-    let mine = deliver(&mut bench, &["pfu.h5"], Scope::Shared).await;
+    let mine = deliver(&mut bench, &["pfu.h5"], IngestScope::Shared).await;
     assert!(reason(&mine[0]).contains(STAR), "one star's data is nothing that all stars share: {mine:?}");
-    deliver(&mut bench, &["grid.h5"], Scope::Shared).await;
-    deliver(&mut bench, &["pfu.h5"], Scope::Star).await;
+    deliver(&mut bench, &["grid.h5"], IngestScope::Shared).await;
+    deliver(&mut bench, &["pfu.h5"], IngestScope::Star).await;
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let expected = ["Q003/externals/l1.lightcurve@3.h5", "externals/l1.lightcurve@2.h5", "shared/l1.lightcurve@1.h5"];
     assert_eq!(bench.store.externals(star(), quarter(3), Sequence(9)).unwrap(), expected);
@@ -235,14 +235,14 @@ async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store
     let mut bench = Bench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
-    let first = Scope::AsWritten { unnamed: Unnamed::First };
+    let first = IngestScope::AsWritten { unnamed: Unnamed::First };
     let late = deliver(&mut bench, &["pfu.h5"], first).await;
     assert!(reason(&late[0]).contains("Q003"), "{late:?}");
-    let named = deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(3)) }).await;
+    let named = deliver(&mut bench, &["pfu.h5"], IngestScope::AsWritten { unnamed: Unnamed::Of(quarter(3)) }).await;
     assert!(matches!(named[0].result, IngestResult::Added { sequence: Sequence(2), .. }), "{named:?}");
     let both = deliver(&mut bench, &["lc.h5", "pfu.h5"], first).await;
     assert_eq!(both[0].result, IngestResult::Unchanged { sequence: Sequence(2) });
-    deliver(&mut bench, &["pfu.h5"], Scope::AsWritten { unnamed: Unnamed::Of(quarter(0)) }).await;
+    deliver(&mut bench, &["pfu.h5"], IngestScope::AsWritten { unnamed: Unnamed::Of(quarter(0)) }).await;
     let either = deliver(&mut bench, &["pfu.h5"], first).await;
     assert!(reason(&either[0]).contains("Q000, Q003"), "{either:?}");
     std::fs::create_dir_all(bench.store.at(paths::generations(star(), quarter(8)))).unwrap();
@@ -260,7 +260,7 @@ for number in (1, 2):
         f["EXTERNALS/X/value"] = 1.0
 "#,
     );
-    let results = deliver(&mut bench, &["1.h5", "2.h5"], Scope::Quarter(quarter(0))).await;
+    let results = deliver(&mut bench, &["1.h5", "2.h5"], IngestScope::Quarter(quarter(0))).await;
     let mut numbers: Vec<u64> = results
         .iter()
         .map(|one| match one.result {
@@ -291,12 +291,12 @@ for scaled in (False, True):
             f["EXTERNALS/LC/time"].attrs["CLASS"] = np.bytes_("DIMENSION_SCALE"); f["EXTERNALS/LC/time"].attrs["NAME"] = np.bytes_("time")
 "#,
     );
-    let scope = Scope::Quarter(quarter(0));
+    let scope = IngestScope::Quarter(quarter(0));
     let added = deliver(&mut bench, &["plain.h5"], scope).await;
     assert!(matches!(added[0].result, IngestResult::Added { .. }), "{added:?}");
     let again = deliver(&mut bench, &["scaled.h5"], scope).await;
     assert_eq!(again[0].result, IngestResult::Unchanged { sequence: Sequence(1) }, "the values are the same");
-    let fresh = deliver(&mut bench, &["scaled.h5"], Scope::Quarter(quarter(1))).await;
+    let fresh = deliver(&mut bench, &["scaled.h5"], IngestScope::Quarter(quarter(1))).await;
     assert!(matches!(fresh[0].result, IngestResult::Added { .. }), "{fresh:?}");
     let star = StarId::of_simulator(1);
     let file = bench.store.at(paths::externals(star, quarter(1)).join("l1.lightcurve@2.h5"));

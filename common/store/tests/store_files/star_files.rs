@@ -11,7 +11,7 @@ use store::agent::{
     Assemble, At, Check, GenerationInfo, InputRecord, InputSource, Manifest, ModuleEntry, OutputLimits, Pack,
     Provenance, Scalar, Stage, StageItem,
 };
-use store::ingest::Scope;
+use store::ingest::IngestScope;
 use store::{Commit, durable, paths};
 
 use crate::Bench;
@@ -174,8 +174,8 @@ with h5py.File("{dir}/history.h5", "w") as f:
     f["EXTERNALS/HISTORY/value"] = np.arange(150_000.0)
 "#,
     );
-    deliver(&mut bench, &["grid.h5"], Scope::Shared).await;
-    deliver(&mut bench, &["history.h5"], Scope::Star).await;
+    deliver(&mut bench, &["grid.h5"], IngestScope::Shared).await;
+    deliver(&mut bench, &["history.h5"], IngestScope::Star).await;
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@3.h5"));
     let external = bench.agent.manifest(&external).await.unwrap();

@@ -14,7 +14,7 @@ use services::state::RunView;
 use services::state::redis::RedisState;
 
 /// A simulated cluster with a Redis of its own.
-pub(crate) struct Cluster {
+pub(crate) struct LeversCluster {
     pub(crate) world: World,
     redis: Redis,
     broker: AmqpConfig,
@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 /// What `sas` said, and how it ended.
 pub(crate) struct Said(Output);
 
-impl Cluster {
+impl LeversCluster {
     pub(crate) async fn start(seed: u64, scripts: Vec<Script>) -> Result<Self> {
         let (broker, redis) = (RabbitMq::shared()?.vhost()?, Redis::start()?);
         let queue = AmqpQueue::connect(&broker, "test").await?;

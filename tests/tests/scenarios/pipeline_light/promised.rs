@@ -11,7 +11,7 @@ use harness::light::{ModuleEnd, StarFile};
 use serde_json::{Value, json};
 
 /// Products by where they come from, in the words of star files.
-type Inputs = BTreeMap<String, BTreeSet<String>>;
+type PromisedInputs = BTreeMap<String, BTreeSet<String>>;
 
 /// The modules of a star that succeeded and did not read exactly what their contracts promise, a line each.
 pub(crate) fn broken_promises(pipeline: &Pipeline, file: &StarFile, before: Option<&StarFile>) -> Vec<String> {
@@ -35,7 +35,7 @@ struct There<'a> {
 
 impl There<'_> {
     /// The inputs of a module that ran: what it cannot do without, there or not, and of the rest what is there.
-    fn promised(&self, module: &Module) -> Inputs {
+    fn promised(&self, module: &Module) -> PromisedInputs {
         let inputs = &module.inputs;
         let mut sources: Vec<&Source> = inputs.mandatory.iter().collect();
         sources.extend(inputs.conditional.iter().filter(|input| self.holds(&input.when)).map(|input| &input.source));
@@ -44,7 +44,7 @@ impl There<'_> {
             sources.push(first.unwrap_or_else(|| panic!("{} ran without any of {alternatives:?}", module.name)));
         }
         sources.extend(inputs.optional.iter().filter(|source| self.has(source)));
-        let mut promised = Inputs::new();
+        let mut promised = PromisedInputs::new();
         for source in sources {
             promised.entry(self.origin(source)).or_default().insert(source.product.to_string());
         }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner};
 use worker::runner::{Exit, Program, Runner, RunnerError, Spec};
 
-use super::{Bench, owner};
+use super::{RunnerBench, owner};
 
 #[tokio::test]
 async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
-    let bench = Bench::in_containers("").await;
+    let bench = RunnerBench::in_containers("").await;
     let program = Program { image: "127.0.0.1:9/sas/nothing:1".to_owned(), command: vec![] };
     let missing = bench.runner.identify(&program).await.unwrap_err();
     let RunnerError::ImageMissing(message) = missing else { panic!("{missing}") };
@@ -29,7 +29,7 @@ async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
     );
 }
 
-impl Bench {
+impl RunnerBench {
     /// The same in a container of another image.
     async fn of(mut self, image: &Variant) -> Self {
         self.spec.program.image = image.name().to_owned();
@@ -48,7 +48,7 @@ impl Bench {
 #[tokio::test]
 async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_limit() {
     let ours = Variant::of_base("VOLUME /tmp /sas/out").unwrap();
-    let bench = Bench::in_containers("touch /tmp/x /sas/out/output.h5").await.of(&ours).await;
+    let bench = RunnerBench::in_containers("touch /tmp/x /sas/out/output.h5").await.of(&ours).await;
     assert_eq!(bench.run().await.exit, Exit::Code(0), "what is mounted over anyway may be a volume");
 
     let wider = Variant::of_base("VOLUME /tmp /data").unwrap();
@@ -67,7 +67,7 @@ async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_lim
 
 #[tokio::test]
 async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
-    let mut bench = Bench::in_containers("true").await;
+    let mut bench = RunnerBench::in_containers("true").await;
     bench.spec.limits.memory = 1 << 20;
     let reason = bench.refusal().await;
     assert!(reason.contains("6MB") && reason.contains(base_image()), "{reason}");
@@ -76,7 +76,7 @@ async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
 
 #[tokio::test]
 async fn a_class_with_more_cpus_than_this_host_gets_those_that_are_there() {
-    let mut bench = Bench::in_containers("true").await;
+    let mut bench = RunnerBench::in_containers("true").await;
     bench.spec.limits.cpus = 4096.0;
     assert_eq!(bench.run().await.exit, Exit::Code(0));
 }
@@ -85,7 +85,7 @@ async fn a_class_with_more_cpus_than_this_host_gets_those_that_are_there() {
 async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
     let image = Variant::of_base("STOPSIGNAL SIGUSR1").unwrap();
     let script = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done";
-    let mut bench = Bench::in_containers(script).await.of(&image).await;
+    let mut bench = RunnerBench::in_containers(script).await.of(&image).await;
     bench.spec.limits.time = Duration::from_secs(2);
     let ended = bench.run().await;
     assert_eq!((ended.exit, ended.log.as_str()), (Exit::TimeLimit, "up\nasked\n"));
@@ -93,7 +93,7 @@ async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
 
 #[tokio::test]
 async fn the_identity_of_an_image_is_what_it_holds() {
-    let bench = Bench::in_containers("").await;
+    let bench = RunnerBench::in_containers("").await;
     assert!(
         bench.spec.identity.starts_with("sha256:"),
         "an image that is in no registry has its ID: {}",

@@ -8,11 +8,11 @@ use harness::wait_until;
 use tokio_util::sync::CancellationToken;
 use worker::runner::{Exit, RunnerError};
 
-use super::Bench;
+use super::RunnerBench;
 
 #[tokio::test]
 async fn an_output_directory_that_went_with_its_store_is_not_the_modules_doing() {
-    let gone = Bench::as_processes("rm -r \"$(dirname \"$(dirname \"$SAS_OUTPUT\")\")\"").await;
+    let gone = RunnerBench::as_processes("rm -r \"$(dirname \"$(dirname \"$SAS_OUTPUT\")\")\"").await;
     let error = gone.runner.run(&gone.spec, &CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, RunnerError::Directory { .. }), "{error}");
 }
@@ -20,7 +20,7 @@ async fn an_output_directory_that_went_with_its_store_is_not_the_modules_doing()
 #[tokio::test]
 async fn a_process_keeps_the_same_contract() {
     let script = r#"echo "$SAS_SEED $(cat "$SAS_PARAMETERS") ${HOME:-none}"; echo made > "$SAS_OUTPUT"; exit 75"#;
-    let bench = Bench::as_processes(script).await;
+    let bench = RunnerBench::as_processes(script).await;
     let ended = bench.run().await;
     assert_eq!((ended.exit, ended.log.as_str()), (Exit::Code(75), "42 {\"steps\": 7} none\n"));
     assert_eq!(std::fs::read_to_string(bench.output()).unwrap(), "made\n");
@@ -29,7 +29,7 @@ async fn a_process_keeps_the_same_contract() {
 #[tokio::test]
 async fn a_process_and_all_its_children_end_at_the_time_limit() {
     let mut bench =
-        Bench::as_processes("sleep 600 & echo $! > \"$SAS_OUTPUT\"; trap '' TERM; sleep 601; sleep 602").await;
+        RunnerBench::as_processes("sleep 600 & echo $! > \"$SAS_OUTPUT\"; trap '' TERM; sleep 601; sleep 602").await;
     bench.spec.limits.time = Duration::from_secs(1);
     let ended = bench.run().await;
     assert_eq!(ended.exit, Exit::TimeLimit);
@@ -44,11 +44,11 @@ fn is_zombie(process: i32) -> bool {
 
 #[tokio::test]
 async fn a_process_writes_no_more_than_it_may_and_has_a_bounded_log() {
-    let bench = Bench::as_processes("seq 1000000; head -c 9000000 /dev/zero > \"$SAS_OUTPUT\"").await;
+    let bench = RunnerBench::as_processes("seq 1000000; head -c 9000000 /dev/zero > \"$SAS_OUTPUT\"").await;
     let ended = bench.run().await;
     assert_eq!(ended.exit, Exit::OutputTooLarge);
     assert!(ended.log.starts_with("1\n2\n") && ended.log.contains("bytes are cut here"));
-    let hidden = Bench::as_processes("mkdir \"$(dirname \"$SAS_OUTPUT\")/d\"; exit 3").await;
+    let hidden = RunnerBench::as_processes("mkdir \"$(dirname \"$SAS_OUTPUT\")/d\"; exit 3").await;
     assert_eq!(hidden.run().await.exit, Exit::Code(3));
     std::fs::set_permissions(hidden.spec.output.join("d"), PermissionsExt::from_mode(0o700)).unwrap();
 }

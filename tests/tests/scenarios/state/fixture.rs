@@ -21,7 +21,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const DEFAULT: &str = "default";
 pub(crate) const HEAVY: &str = "heavy";
 
-pub(crate) struct Fixture {
+pub(crate) struct StateFixture {
     pub(crate) state: SharedState,
     pub(crate) run: RunId,
     pub(crate) info: RunInfo,
@@ -75,7 +75,7 @@ pub(crate) fn detail(worker: &str) -> Detail {
     }
 }
 
-impl Fixture {
+impl StateFixture {
     pub(crate) async fn memory() -> Result<Self> {
         Self::with(Arc::new(MemoryState::new())).await
     }

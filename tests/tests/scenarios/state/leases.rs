@@ -3,7 +3,7 @@
 use super::*;
 use domain::id::Attempt;
 
-pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_again(f: Fixture) -> Result<()> {
+pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_again(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.admit(1).await?;
     let ready = f.state.outbox(f.run, Duration::ZERO, 10).await?;
@@ -26,7 +26,7 @@ pub(crate) async fn a_claim_takes_the_task_out_of_the_outbox_and_is_granted_agai
     Ok(())
 }
 
-pub(crate) async fn a_claim_tells_of_the_newest_amendment(f: Fixture) -> Result<()> {
+pub(crate) async fn a_claim_tells_of_the_newest_amendment(f: StateFixture) -> Result<()> {
     let told = async |star: u32| match f.claim(task(star, 0), 1, Nonce::random()).await? {
         Claim::Granted(grant) => Ok(grant.amended),
         Claim::Refused(refusal) => Err(anyhow::anyhow!("{refusal}")),
@@ -44,7 +44,7 @@ pub(crate) async fn a_claim_tells_of_the_newest_amendment(f: Fixture) -> Result<
     Ok(())
 }
 
-pub(crate) async fn a_claim_of_anything_but_the_queued_attempt_is_stale(f: Fixture) -> Result<()> {
+pub(crate) async fn a_claim_of_anything_but_the_queued_attempt_is_stale(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let stale = Claim::Refused(Refusal::Stale);
     assert_eq!(f.claim(task(0, 0), 2, Nonce::random()).await?, stale, "an attempt that is not");
@@ -56,10 +56,10 @@ pub(crate) async fn a_claim_of_anything_but_the_queued_attempt_is_stale(f: Fixtu
     Ok(())
 }
 
-pub(crate) async fn a_grant_carries_what_is_known_upstream(f: Fixture) -> Result<()> {
+pub(crate) async fn a_grant_carries_what_is_known_upstream(f: StateFixture) -> Result<()> {
     let mut change = f.admission_of(0);
-    change.after = Fixture::with_cell(&change.after, 0, Cell { state: TaskState::Succeeded, tag: 1 });
-    change.after = Fixture::with_cell(&change.after, 2, Cell::queued(Attempt(1)));
+    change.after = StateFixture::with_cell(&change.after, 0, Cell { state: TaskState::Succeeded, tag: 1 });
+    change.after = StateFixture::with_cell(&change.after, 2, Cell::queued(Attempt(1)));
     change.queue = vec![(ModuleIndex(2), Attempt(1))];
     change.details = vec![(ModuleIndex(0), detail("first"))];
     assert_eq!(f.write(&[change]).await?, [Written::Done]);
@@ -70,7 +70,7 @@ pub(crate) async fn a_grant_carries_what_is_known_upstream(f: Fixture) -> Result
     Ok(())
 }
 
-pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: Fixture) -> Result<()> {
+pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let (mine, other) = (Nonce::random(), Nonce::random());
     let mut request = f.request(task(0, 0), 1, mine);
@@ -85,7 +85,7 @@ pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: Fixture) 
     Ok(())
 }
 
-pub(crate) async fn an_expired_lease_is_due_until_acted_upon(f: Fixture) -> Result<()> {
+pub(crate) async fn an_expired_lease_is_due_until_acted_upon(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.claim_briefly(task(0, 0), 1, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
@@ -102,7 +102,7 @@ pub(crate) async fn an_expired_lease_is_due_until_acted_upon(f: Fixture) -> Resu
     Ok(())
 }
 
-pub(crate) async fn after_a_silence_leases_have_the_time_to_be_renewed(f: Fixture) -> Result<()> {
+pub(crate) async fn after_a_silence_leases_have_the_time_to_be_renewed(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let lease = Duration::from_millis(1500);
     let request = ClaimRequest { lease, ..f.request(task(0, 0), 1, Nonce::random()) };
@@ -124,7 +124,7 @@ pub(crate) async fn after_a_silence_leases_have_the_time_to_be_renewed(f: Fixtur
     Ok(())
 }
 
-pub(crate) async fn lease_lost_changes_nothing_while_the_lease_lives(f: Fixture) -> Result<()> {
+pub(crate) async fn lease_lost_changes_nothing_while_the_lease_lives(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.granted(task(0, 0), 1).await?;
     let change = Change { lease_lost: Some(ModuleIndex(0)), ..f.next_attempt(0, 0).await? };
@@ -137,7 +137,7 @@ pub(crate) async fn lease_lost_changes_nothing_while_the_lease_lives(f: Fixture)
     Ok(())
 }
 
-pub(crate) async fn a_lease_that_ran_out_lives_again_when_renewed_in_time(f: Fixture) -> Result<()> {
+pub(crate) async fn a_lease_that_ran_out_lives_again_when_renewed_in_time(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let nonce = Nonce::random();
     f.claim_briefly(task(0, 0), 1, nonce).await?;
@@ -154,7 +154,7 @@ pub(crate) async fn a_lease_that_ran_out_lives_again_when_renewed_in_time(f: Fix
     Ok(())
 }
 
-pub(crate) async fn a_change_of_the_cell_takes_its_lease(f: Fixture) -> Result<()> {
+pub(crate) async fn a_change_of_the_cell_takes_its_lease(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let nonce = f.granted(task(0, 0), 1).await?;
     f.end(0, 0, TaskState::Cancelled).await?;
@@ -164,7 +164,7 @@ pub(crate) async fn a_change_of_the_cell_takes_its_lease(f: Fixture) -> Result<(
     Ok(())
 }
 
-pub(crate) async fn leases_of_many_runs_renew_together(f: Fixture) -> Result<()> {
+pub(crate) async fn leases_of_many_runs_renew_together(f: StateFixture) -> Result<()> {
     let other = RunInfo { run: fixture::other_run(), ..f.info.clone() };
     f.state.open_run(&other).await?;
     f.admit(0).await?;

@@ -41,7 +41,7 @@ async fn a_wrong_password_is_not_taken_for_an_outage() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
     let redis = Redis::start_with("appendfsync always")?;
-    let f = Fixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    let f = StateFixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
     for star in 0..STARS {
         f.admit(star).await?;
         if star % 2 == 0 {
@@ -66,7 +66,7 @@ async fn what_was_written_survives_a_restart_and_a_kill() -> Result<()> {
 async fn a_redis_that_hangs_is_given_up_and_asked_again() -> Result<()> {
     let redis = Redis::start()?;
     let config = redis.database()?;
-    let f = Fixture::with(Arc::new(RedisState::connect(&config).await?)).await?;
+    let f = StateFixture::with(Arc::new(RedisState::connect(&config).await?)).await?;
     let pause = RedisState::connect(&config).await?;
     drop(pause);
     redis.freeze()?;
@@ -81,7 +81,7 @@ async fn a_redis_that_hangs_is_given_up_and_asked_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_redis_refuses_a_claim_whole() -> Result<()> {
     let redis = Redis::start()?;
-    let f = Fixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    let f = StateFixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
     f.admit(0).await?;
     redis.cli(&["config", "set", "maxmemory", "1"])?;
     let error = f.state.claim(&f.request(task(0, 0), 1, Nonce::random())).await.unwrap_err();
@@ -97,7 +97,7 @@ async fn a_full_redis_refuses_a_claim_whole() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_race_for_one_star_has_one_winner() -> Result<()> {
     let config = Redis::shared()?.database()?;
-    let f = Arc::new(Fixture::with(Arc::new(RedisState::connect(&config).await?)).await?);
+    let f = Arc::new(StateFixture::with(Arc::new(RedisState::connect(&config).await?)).await?);
     let mut racers = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (f, config) = (f.clone(), config.clone());

@@ -3,7 +3,7 @@
 use super::*;
 use domain::id::Attempt;
 
-pub(crate) async fn the_outbox_gives_what_is_old_enough(f: Fixture) -> Result<()> {
+pub(crate) async fn the_outbox_gives_what_is_old_enough(f: StateFixture) -> Result<()> {
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
     for (before, star) in [3, 1, 2].into_iter().enumerate() {
         // Entries of one millisecond have no order.
@@ -21,7 +21,7 @@ pub(crate) async fn the_outbox_gives_what_is_old_enough(f: Fixture) -> Result<()
     Ok(())
 }
 
-pub(crate) async fn published_leaves_alone_what_moved_on(f: Fixture) -> Result<()> {
+pub(crate) async fn published_leaves_alone_what_moved_on(f: StateFixture) -> Result<()> {
     for star in [0, 1, 2] {
         f.admit(star).await?;
     }
@@ -40,7 +40,7 @@ pub(crate) async fn published_leaves_alone_what_moved_on(f: Fixture) -> Result<(
     Ok(())
 }
 
-pub(crate) async fn what_nobody_claims_is_published_again(f: Fixture) -> Result<()> {
+pub(crate) async fn what_nobody_claims_is_published_again(f: StateFixture) -> Result<()> {
     for star in [0, 1, 2] {
         f.admit(star).await?;
     }
@@ -57,7 +57,7 @@ pub(crate) async fn what_nobody_claims_is_published_again(f: Fixture) -> Result<
     Ok(())
 }
 
-pub(crate) async fn a_pause_refuses_claims_and_loses_nothing(f: Fixture) -> Result<()> {
+pub(crate) async fn a_pause_refuses_claims_and_loses_nothing(f: StateFixture) -> Result<()> {
     for star in [0, 1, 2] {
         f.admit(star).await?;
     }
@@ -86,7 +86,7 @@ pub(crate) async fn a_pause_refuses_claims_and_loses_nothing(f: Fixture) -> Resu
     Ok(())
 }
 
-pub(crate) async fn a_hold_puts_tasks_aside_and_a_release_brings_them_back(f: Fixture) -> Result<()> {
+pub(crate) async fn a_hold_puts_tasks_aside_and_a_release_brings_them_back(f: StateFixture) -> Result<()> {
     for star in [0, 1, 2] {
         f.admit(star).await?;
     }
@@ -118,12 +118,12 @@ pub(crate) async fn a_hold_puts_tasks_aside_and_a_release_brings_them_back(f: Fi
     f.counts_equal_rows().await
 }
 
-pub(crate) async fn a_wait_is_due_after_its_delay(f: Fixture) -> Result<()> {
+pub(crate) async fn a_wait_is_due_after_its_delay(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let star = f.star(0).await?;
     let waiting = |delay| Change {
         expected: star.row.clone(),
-        after: Fixture::with_cell(&star, 0, Cell { state: TaskState::Waiting, tag: 1 }),
+        after: StateFixture::with_cell(&star, 0, Cell { state: TaskState::Waiting, tag: 1 }),
         wait: vec![(ModuleIndex(0), delay)],
         ..Change::default()
     };
@@ -136,7 +136,7 @@ pub(crate) async fn a_wait_is_due_after_its_delay(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: Fixture) -> Result<()> {
+pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.admit(1).await?;
     f.settle(0).await?;
@@ -154,7 +154,7 @@ pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: Fixture) -> Res
     f.counts_equal_rows().await
 }
 
-pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f: Fixture) -> Result<()> {
+pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f: StateFixture) -> Result<()> {
     for star in [0, 1, 2] {
         f.admit(star).await?;
     }
@@ -164,7 +164,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
     let settled = f.star(1).await?;
     let mut after = settled.clone();
     for module in 0..MODULES as u8 {
-        after = Fixture::with_cell(&after, module, Cell { state: TaskState::Blocked, tag: 1 });
+        after = StateFixture::with_cell(&after, module, Cell { state: TaskState::Blocked, tag: 1 });
     }
     after.tries.insert(ModuleIndex(2), Tries { attempt: Attempt(4), science: 0, platform: 0 });
     let change = Change { star: StarIndex(1), expected: settled.row, after: after.clone(), ..Change::default() };
@@ -185,7 +185,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
     f.counts_equal_rows().await
 }
 
-pub(crate) async fn a_reopened_star_is_not_closed(f: Fixture) -> Result<()> {
+pub(crate) async fn a_reopened_star_is_not_closed(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.settle(0).await?;
     let settled = f.row(0).await?;

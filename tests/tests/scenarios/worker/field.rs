@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::config::{RunnerKind, WorkerConfig};
 use worker::runner::docker::DockerConfig;
-use worker::{Parts, connect_runner, unique_name};
+use worker::{WorkerParts, connect_runner, unique_name};
 
 pub(crate) const QUARTER: u32 = 3;
 const STAR: &str = "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7";
@@ -54,13 +54,13 @@ pub(crate) struct Field {
 }
 
 /// A worker that runs in this process.
-pub(crate) struct Running {
+pub(crate) struct RunningWorker {
     pub(crate) name: WorkerName,
     shutdown: CancellationToken,
     work: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Running {
+impl RunningWorker {
     pub(crate) fn stop(&self) {
         self.shutdown.cancel();
     }
@@ -157,7 +157,7 @@ impl Field {
     }
 
     /// Starts a worker with one slot.
-    pub(crate) async fn worker(&self, change: impl FnOnce(&mut WorkerConfig)) -> Running {
+    pub(crate) async fn worker(&self, change: impl FnOnce(&mut WorkerConfig)) -> RunningWorker {
         let mut config = WorkerConfig {
             host: Some("here".to_owned()),
             runner: RunnerKind::Process,
@@ -171,7 +171,7 @@ impl Field {
         let name = unique_name("here").unwrap();
         let runner = connect_runner(&config, &DockerConfig::default(), &self.store, &name).await.unwrap();
         let shutdown = CancellationToken::new();
-        let parts = Parts {
+        let parts = WorkerParts {
             name: name.clone(),
             store: self.store.clone(),
             queue: self.queue.clone(),
@@ -181,7 +181,7 @@ impl Field {
             slots: BTreeMap::from([("default".parse().unwrap(), 1)]),
         };
         let work = tokio::spawn(worker::run(parts, shutdown.clone()));
-        Running { name, shutdown, work }
+        RunningWorker { name, shutdown, work }
     }
 
     /// Waits for the next completion; what follows from it is done.
@@ -274,7 +274,7 @@ impl Field {
     }
 
     /// Everything in a slot's directory of a worker; empty when no attempt is under way.
-    pub(crate) fn attempts(&self, worker: &Running) -> Vec<PathBuf> {
+    pub(crate) fn attempts(&self, worker: &RunningWorker) -> Vec<PathBuf> {
         let slot = self.store.at("scratch").join(worker.name.as_str()).join("default-0");
         let Ok(entries) = std::fs::read_dir(slot) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::ModuleIndex;
-use crate::run::{self, Cell, Decision, Row, TaskState};
+use crate::run::{self, Cell, Row, Ruling, TaskState};
 
 /// Conditions over the products of the modules `A`, `B` and `OFF`, externals and parameters.
 const CONDITIONS: [&str; 12] = [
@@ -23,7 +23,7 @@ const CONDITIONS: [&str; 12] = [
 ];
 
 #[derive(Debug, Clone)]
-struct Case {
+struct AgreementCase {
     run_if: Option<&'static str>,
     when: Option<&'static str>,
     mandatory: Vec<&'static str>,
@@ -45,15 +45,15 @@ proptest! {
         let view = view_of(&pipeline, &case);
         let verdict = decide(module, &view);
         let found = match &verdict {
-            Verdict::Run(_) | Verdict::Failed(_) => None,
-            Verdict::Skip(_) => Some(TaskState::Skipped),
-            Verdict::UpstreamFailed { .. } => Some(TaskState::UpstreamFailed),
+            Judgement::Run(_) | Judgement::Failed(_) => None,
+            Judgement::Skip(_) => Some(TaskState::Skipped),
+            Judgement::UpstreamFailed { .. } => Some(TaskState::UpstreamFailed),
         };
         let index = pipeline.index_of(&module.name).unwrap();
         match run::decide(&pipeline.graph().nodes[index.at()], &row_of(&pipeline, &case)) {
-            Decision::Undecided => prop_assert!(false, "all upstream is settled"),
-            Decision::Run => {}
-            Decision::Settle(cause) => {
+            Ruling::Undecided => prop_assert!(false, "all upstream is settled"),
+            Ruling::Run => {}
+            Ruling::Settle(cause) => {
                 prop_assert_eq!(found, Some(cause.state()), "{:?} by states, {} by content", cause, text(&verdict));
             }
         }
@@ -63,7 +63,7 @@ proptest! {
     fn a_verdict_gives_every_declared_input_one_fate(case in cases()) {
         let pipeline = pipeline_of(&case);
         let module = target(&pipeline);
-        if let Verdict::Run(staging) = decide(module, &view_of(&pipeline, &case)) {
+        if let Judgement::Run(staging) = decide(module, &view_of(&pipeline, &case)) {
             let declared = case.mandatory.len() + case.optional.len() + case.one_of.len() + usize::from(case.when.is_some());
             prop_assert_eq!(staging.staged.len() + staging.absent.len(), declared);
             let chosen = staging.staged.iter().filter(|staged| matches!(staged.role, Role::OneOf(_))).count();
@@ -72,7 +72,7 @@ proptest! {
     }
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+fn cases() -> impl Strategy<Value = AgreementCase> {
     use TaskState as T;
     let condition = || proptest::option::of(proptest::sample::select(&CONDITIONS[..]));
     let sources = vec!["A", "B", "OFF", "X", "S", "A@previous"];
@@ -93,11 +93,11 @@ fn cases() -> impl Strategy<Value = Case> {
         .prop_map(|(run_if, when, mandatory, optional, one_of, states, there, flags)| {
             // A product is declared once, `Y` only as the conditional input.
             let optional = optional.into_iter().filter(|name| !mandatory.contains(name)).collect();
-            Case { run_if, when, mandatory, optional, one_of, states, there, flags }
+            AgreementCase { run_if, when, mandatory, optional, one_of, states, there, flags }
         })
 }
 
-fn pipeline_of(case: &Case) -> Pipeline {
+fn pipeline_of(case: &AgreementCase) -> Pipeline {
     let list = |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     let mut module =
         format!("inputs.mandatory = [{}]\ninputs.optional = [{}]\n", list(&case.mandatory), list(&case.optional));
@@ -113,7 +113,7 @@ fn pipeline_of(case: &Case) -> Pipeline {
     pipeline(&format!("{module}[modules.OFF]\nimage = 'o'\nenabled = false\noutputs.mandatory = ['OFF']\n"))
 }
 
-fn state_of(pipeline: &Pipeline, case: &Case, producer: ModuleIndex) -> TaskState {
+fn state_of(pipeline: &Pipeline, case: &AgreementCase, producer: ModuleIndex) -> TaskState {
     match pipeline.module(producer).name.as_str() {
         "A" => case.states[0],
         "B" => case.states[1],
@@ -121,7 +121,7 @@ fn state_of(pipeline: &Pipeline, case: &Case, producer: ModuleIndex) -> TaskStat
     }
 }
 
-fn row_of(pipeline: &Pipeline, case: &Case) -> Row {
+fn row_of(pipeline: &Pipeline, case: &AgreementCase) -> Row {
     let mut row = Row::fresh(pipeline.modules.len());
     for (index, module) in pipeline.indexed() {
         let state = if module.name.as_str() == "T" { TaskState::Blocked } else { state_of(pipeline, case, index) };
@@ -131,7 +131,7 @@ fn row_of(pipeline: &Pipeline, case: &Case) -> Row {
 }
 
 /// Any content that is consistent with the states: a success may have made its product or not.
-fn view_of(pipeline: &Pipeline, case: &Case) -> View {
+fn view_of(pipeline: &Pipeline, case: &AgreementCase) -> View {
     let mut view = View::default();
     for (at, source) in needs(target(pipeline)).sources.into_iter().enumerate() {
         let made = Presence::Made(Digest::from_bytes([7; 32]));

@@ -13,7 +13,7 @@ const EXTERNALS: [&str; 2] = ["Q003/externals/l1.lc@4.h5", "shared/grid@2.h5"];
 /// The identities of the images of A, B and T.
 const IMAGES: [&str; 3] = ["sha256:a", "sha256:b", "sha256:t"];
 
-struct Case<'a> {
+struct FingerprintCase<'a> {
     pipeline: Pipeline,
     images: &'a [&'a str],
     star: u64,
@@ -22,7 +22,7 @@ struct Case<'a> {
     previous: Option<Generation>,
 }
 
-impl Default for Case<'_> {
+impl Default for FingerprintCase<'_> {
     fn default() -> Self {
         Self {
             pipeline: pipeline(MODULE),
@@ -35,7 +35,7 @@ impl Default for Case<'_> {
     }
 }
 
-fn print(case: &Case<'_>) -> Fingerprint {
+fn print(case: &FingerprintCase<'_>) -> Fingerprint {
     let ran = (0..).map(ModuleIndex).zip(case.images).filter(|(_, image)| !image.is_empty());
     let externals: Vec<String> = case.externals.iter().map(|name| (*name).to_owned()).collect();
     Definitions::of(&case.pipeline).fingerprint(
@@ -50,33 +50,41 @@ fn print(case: &Case<'_>) -> Fingerprint {
 }
 
 fn with(module: &str) -> Fingerprint {
-    print(&Case { pipeline: pipeline(module), ..Case::default() })
+    print(&FingerprintCase { pipeline: pipeline(module), ..FingerprintCase::default() })
 }
 
 #[test]
 fn the_same_definitions_over_the_same_inputs_have_the_same_fingerprint() {
-    let this = print(&Case::default());
-    assert_eq!(print(&Case::default()), this);
-    assert_eq!(print(&Case { externals: &[EXTERNALS[1], EXTERNALS[0]], ..Case::default() }), this, "in any order");
+    let this = print(&FingerprintCase::default());
+    assert_eq!(print(&FingerprintCase::default()), this);
+    assert_eq!(
+        print(&FingerprintCase { externals: &[EXTERNALS[1], EXTERNALS[0]], ..FingerprintCase::default() }),
+        this,
+        "in any order"
+    );
     for not_in_it in ["doc = 'x'", "group = 'g'", "time_limit = '7s'", "retry.max_attempts = 9", "mode = 'serve'"] {
         assert_eq!(with(&format!("{MODULE}\n{not_in_it}")), this, "{not_in_it}");
     }
     let mut versioned = pipeline(MODULE);
     versioned.version = "2".to_owned();
-    assert_eq!(print(&Case { pipeline: versioned, ..Case::default() }), this, "a version is a name");
+    assert_eq!(
+        print(&FingerprintCase { pipeline: versioned, ..FingerprintCase::default() }),
+        this,
+        "a version is a name"
+    );
 }
 
 #[test]
 fn another_input_is_another_fingerprint() {
-    let this = print(&Case::default());
+    let this = print(&FingerprintCase::default());
     let newer = ["Q003/externals/l1.lc@5.h5", EXTERNALS[1]];
     let cases = [
-        Case { externals: &newer, ..Case::default() },
-        Case { externals: &EXTERNALS[..1], ..Case::default() },
-        Case { previous: Some(Generation(3)), ..Case::default() },
-        Case { previous: None, ..Case::default() },
-        Case { star: 2, ..Case::default() },
-        Case { quarter: 4, ..Case::default() },
+        FingerprintCase { externals: &newer, ..FingerprintCase::default() },
+        FingerprintCase { externals: &EXTERNALS[..1], ..FingerprintCase::default() },
+        FingerprintCase { previous: Some(Generation(3)), ..FingerprintCase::default() },
+        FingerprintCase { previous: None, ..FingerprintCase::default() },
+        FingerprintCase { star: 2, ..FingerprintCase::default() },
+        FingerprintCase { quarter: 4, ..FingerprintCase::default() },
     ];
     for (at, case) in cases.iter().enumerate() {
         assert_ne!(print(case), this, "case {at}");
@@ -85,13 +93,23 @@ fn another_input_is_another_fingerprint() {
 
 #[test]
 fn another_image_is_another_fingerprint_where_it_ran() {
-    let this = print(&Case::default());
-    assert_ne!(print(&Case { images: &["sha256:a", "sha256:b", "sha256:u"], ..Case::default() }), this);
-    assert_ne!(print(&Case { images: &["sha256:b", "sha256:a", "sha256:t"], ..Case::default() }), this);
-    assert_ne!(print(&Case { images: &["sha256:a", "sha256:b"], ..Case::default() }), this, "T did not run");
+    let this = print(&FingerprintCase::default());
     assert_ne!(
-        print(&Case { images: &["", "sha256:a", "sha256:t"], ..Case::default() }),
-        print(&Case { images: &["sha256:a", "", "sha256:t"], ..Case::default() }),
+        print(&FingerprintCase { images: &["sha256:a", "sha256:b", "sha256:u"], ..FingerprintCase::default() }),
+        this
+    );
+    assert_ne!(
+        print(&FingerprintCase { images: &["sha256:b", "sha256:a", "sha256:t"], ..FingerprintCase::default() }),
+        this
+    );
+    assert_ne!(
+        print(&FingerprintCase { images: &["sha256:a", "sha256:b"], ..FingerprintCase::default() }),
+        this,
+        "T did not run"
+    );
+    assert_ne!(
+        print(&FingerprintCase { images: &["", "sha256:a", "sha256:t"], ..FingerprintCase::default() }),
+        print(&FingerprintCase { images: &["sha256:a", "", "sha256:t"], ..FingerprintCase::default() }),
         "which module ran counts"
     );
 }
@@ -115,7 +133,7 @@ fn what_the_platform_or_operators_ended_has_no_fingerprint() {
 
 #[test]
 fn another_definition_is_another_fingerprint() {
-    let this = print(&Case::default());
+    let this = print(&FingerprintCase::default());
     for (old, new) in [
         ("command = ['run']", "command = ['run', 'x']"),
         ("W = '1'", "W = '2'"),
@@ -146,9 +164,9 @@ fn another_definition_is_another_fingerprint() {
 #[test]
 fn a_run_that_is_limited_to_a_group_is_another_matter() {
     let limited = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to(&"g".parse().unwrap());
-    let whole = Case { pipeline: pipeline(&format!("{MODULE}\ngroup = 'g'")), ..Case::default() };
+    let whole = FingerprintCase { pipeline: pipeline(&format!("{MODULE}\ngroup = 'g'")), ..FingerprintCase::default() };
     // A and B are upstream of T, so that all run either way.
-    assert_eq!(print(&Case { pipeline: limited, ..Case::default() }), print(&whole));
+    assert_eq!(print(&FingerprintCase { pipeline: limited, ..FingerprintCase::default() }), print(&whole));
     let other = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to(&"none".parse().unwrap());
-    assert_ne!(print(&Case { pipeline: other, ..Case::default() }), print(&whole));
+    assert_ne!(print(&FingerprintCase { pipeline: other, ..FingerprintCase::default() }), print(&whole));
 }

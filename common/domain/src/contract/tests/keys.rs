@@ -208,6 +208,6 @@ fn staged(module: &str, seen: &str) -> (Module, Staging) {
         }
     }
     let verdict = decide(target(&pipeline), &view);
-    let Verdict::Run(staging) = verdict else { panic!("does not run: {}", text(&verdict)) };
+    let Judgement::Run(staging) = verdict else { panic!("does not run: {}", text(&verdict)) };
     (target(&pipeline).clone(), staging)
 }

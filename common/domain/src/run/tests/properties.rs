@@ -345,7 +345,7 @@ fn graphs() -> impl Strategy<Value = (Graph, Vec<Verdict>)> {
             let mandatory = named.iter().copied().filter(|up| up.0 % 2 == 0).collect();
             let rule = match airflow {
                 Some(rule) => Rule::Airflow(rule, upstream.iter().copied().filter(|up| up.0 % 3 == 0).collect()),
-                None => Rule::Contract(Needs { run_if: formula.map(|formula| over(formula, &named)), mandatory }),
+                None => Rule::Contract(StateNeeds { run_if: formula.map(|formula| over(formula, &named)), mandatory }),
             };
             let retry = Retry { max_attempts: 3, backoff: Duration::from_secs(1) };
             nodes.push(Node { upstream, rule, enabled: enabled_here, retry });

@@ -54,7 +54,7 @@ fn an_early_rule_waits_for_what_the_module_cannot_do_without() {
 fn without_upstream_every_rule_runs() {
     for (rule, _) in TABLE {
         let alone = Node { rule: Rule::Airflow(rule, Vec::new()), ..node(&[]) };
-        assert_eq!(decide(&alone, &Row::fresh(1)), Decision::Run, "{rule}");
+        assert_eq!(decide(&alone, &Row::fresh(1)), Ruling::Run, "{rule}");
     }
 }
 
@@ -87,9 +87,9 @@ fn decided(rule: TriggerRule, needed: &[u8], pair: &str) -> &'static str {
         row.set(ModuleIndex(at), Cell { state, tag: 1 });
     }
     match decide(&third, &row) {
-        Decision::Run => "R",
-        Decision::Undecided => "-",
-        Decision::Settle(cause) if cause.state() == TaskState::Skipped => "K",
-        Decision::Settle(_) => "U",
+        Ruling::Run => "R",
+        Ruling::Undecided => "-",
+        Ruling::Settle(cause) if cause.state() == TaskState::Skipped => "K",
+        Ruling::Settle(_) => "U",
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::link::{Link, close, timed};
-use super::publisher::{Message, Publisher};
+use super::publisher::{Publication, Publisher};
 use super::topology;
 use crate::queue::{Consumer, Death, Delivery, QueueError, QueueName, Receipt};
 
@@ -44,7 +44,7 @@ struct Subscription {
 }
 
 /// Why the task stopped listening to a channel.
-enum End {
+enum StreamEnd {
     /// The service dropped the consumer.
     Unwanted,
     /// The channel or the connection ended, or the queue was deleted.
@@ -117,8 +117,8 @@ impl Subscription {
             let end = listen(&mut consumer, &arrives, &mut unanswered).await;
             close(&channel).await;
             current = match end {
-                End::Unwanted => return,
-                End::Lost(reason) => {
+                StreamEnd::Unwanted => return,
+                StreamEnd::Lost(reason) => {
                     tracing::warn!(queue = %self.queue, reason, "deliveries stopped; subscribing again");
                     self.begin_again(&arrives).await
                 }
@@ -156,22 +156,22 @@ async fn listen(
     consumer: &mut lapin::Consumer,
     arrives: &UnboundedSender<lapin::message::Delivery>,
     unanswered: &mut UnboundedReceiver<Acker>,
-) -> End {
+) -> StreamEnd {
     loop {
         tokio::select! {
-            () = arrives.closed() => return End::Unwanted,
+            () = arrives.closed() => return StreamEnd::Unwanted,
             Some(acker) = unanswered.recv() => {
                 let requeue = BasicNackOptions { requeue: true, ..Default::default() };
                 if let Err(error) = timed("give a delivery back", acker.nack(requeue)).await {
-                    return End::Lost(error.to_string());
+                    return StreamEnd::Lost(error.to_string());
                 }
             }
             next = consumer.next() => match next {
                 Some(Ok(delivery)) => if arrives.send(delivery).is_err() {
-                    return End::Unwanted;
+                    return StreamEnd::Unwanted;
                 },
-                Some(Err(error)) => return End::Lost(error.to_string()),
-                None => return End::Lost("the broker cancelled the consumer: the queue was deleted, or its node stopped".to_owned()),
+                Some(Err(error)) => return StreamEnd::Lost(error.to_string()),
+                None => return StreamEnd::Lost("the broker cancelled the consumer: the queue was deleted, or its node stopped".to_owned()),
             },
         }
     }
@@ -251,7 +251,7 @@ impl Receipt for AmqpReceipt {
     }
 
     async fn bury(mut self: Box<Self>, reason: &str) -> Result<(), QueueError> {
-        let letter = Message::dead(self.queue.to_string(), std::mem::take(&mut self.body), reason);
+        let letter = Publication::dead(self.queue.to_string(), std::mem::take(&mut self.body), reason);
         // Until the letter is confirmed the delivery is unanswered: an error gives it back.
         self.publisher.publish(vec![letter]).await.into_iter().collect::<Result<(), _>>()?;
         self.ack().await

@@ -26,10 +26,10 @@ const CONFIRM: Duration = Duration::from_secs(30);
 /// AMQP's mark of a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-type Answer = Result<(), QueueError>;
+type PublishAnswer = Result<(), QueueError>;
 
 /// A message with its way.
-pub(super) struct Message {
+pub(super) struct Publication {
     exchange: &'static str,
     /// The name of a queue; also where it came from, for a dead letter.
     routing_key: String,
@@ -37,14 +37,14 @@ pub(super) struct Message {
     headers: BTreeMap<&'static str, String>,
 }
 
-impl From<Outgoing> for Message {
+impl From<Outgoing> for Publication {
     fn from(outgoing: Outgoing) -> Self {
         let (routing_key, body) = (outgoing.queue.to_string(), outgoing.body);
         Self { exchange: "", routing_key, body, headers: BTreeMap::new() }
     }
 }
 
-impl Message {
+impl Publication {
     /// A dead letter.
     pub(super) fn dead(queue: String, body: Vec<u8>, reason: &str) -> Self {
         let reason = reason.chars().take(2000).collect();
@@ -60,8 +60,8 @@ pub(super) struct Publisher {
 }
 
 struct Job {
-    messages: Vec<Message>,
-    answers: oneshot::Sender<Vec<Answer>>,
+    messages: Vec<Publication>,
+    answers: oneshot::Sender<Vec<PublishAnswer>>,
 }
 
 impl Publisher {
@@ -72,7 +72,7 @@ impl Publisher {
     }
 
     /// Publishes; the answers come in the order of the messages.
-    pub(super) async fn publish(&self, messages: Vec<Message>) -> Vec<Answer> {
+    pub(super) async fn publish(&self, messages: Vec<Publication>) -> Vec<PublishAnswer> {
         let count = messages.len();
         let (answers, answered) = oneshot::channel();
         let gone = || vec![Err(QueueError::Unreachable("the publisher ended".to_owned())); count];
@@ -95,7 +95,7 @@ async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
             count += job.messages.len();
             jobs.push(job);
         }
-        let messages: Vec<&Message> = jobs.iter().flat_map(|job| &job.messages).collect();
+        let messages: Vec<&Publication> = jobs.iter().flat_map(|job| &job.messages).collect();
         let mut answers = Vec::with_capacity(count);
         for batch in messages.chunks(WINDOW) {
             answers.extend(publish_batch(&link, &mut channel, batch).await);
@@ -108,7 +108,7 @@ async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
     }
 }
 
-async fn publish_batch(link: &Link, slot: &mut Option<Channel>, batch: &[&Message]) -> Vec<Answer> {
+async fn publish_batch(link: &Link, slot: &mut Option<Channel>, batch: &[&Publication]) -> Vec<PublishAnswer> {
     let channel = match confirming_channel(link, slot).await {
         Ok(channel) => channel,
         Err(error) => return vec![Err(error); batch.len()],
@@ -150,7 +150,7 @@ async fn confirming_channel<'a>(link: &Link, slot: &'a mut Option<Channel>) -> R
     Ok(slot.insert(channel))
 }
 
-async fn publish_one(channel: &Channel, message: &Message, id: &str) -> lapin::Result<Confirmation> {
+async fn publish_one(channel: &Channel, message: &Publication, id: &str) -> lapin::Result<Confirmation> {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
         headers.insert((*name).into(), AMQPValue::LongString(value.as_str().into()));
@@ -166,7 +166,11 @@ async fn publish_one(channel: &Channel, message: &Message, id: &str) -> lapin::R
 }
 
 /// What became of each message of a batch.
-fn account(batch: &[&Message], ids: &[String], outcomes: Vec<Option<lapin::Result<Confirmation>>>) -> Vec<Answer> {
+fn account(
+    batch: &[&Publication],
+    ids: &[String],
+    outcomes: Vec<Option<lapin::Result<Confirmation>>>,
+) -> Vec<PublishAnswer> {
     let mut returned: HashMap<String, String> = HashMap::new();
     let mut answers = Vec::with_capacity(batch.len());
     for (message, outcome) in batch.iter().zip(outcomes) {

@@ -28,7 +28,7 @@ pub(super) struct Run {
     /// Queued tasks of held modules.
     on_hold: BTreeSet<Task>,
     waits: BTreeMap<Task, Instant>,
-    leases: BTreeMap<Task, Held>,
+    leases: BTreeMap<Task, LeaseHolder>,
     closing: BTreeMap<StarIndex, Instant>,
     /// The longest lease that was granted.
     lease: Duration,
@@ -44,7 +44,7 @@ struct InFlight {
     admission: Option<Admission>,
 }
 
-struct Held {
+struct LeaseHolder {
     attempt: Attempt,
     nonce: Nonce,
     worker: WorkerName,
@@ -271,7 +271,7 @@ impl Run {
         }
         self.outbox.remove(&task);
         self.published.remove(&task);
-        let held = Held {
+        let held = LeaseHolder {
             attempt: request.attempt,
             nonce: request.nonce,
             worker: request.worker.clone(),

@@ -22,11 +22,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A connection that all callers share; their commands are pipelined.
 pub(super) struct Link {
     client: Client,
-    slot: Mutex<Slot>,
+    slot: Mutex<OpenedLink>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct OpenedLink {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that a caller gives up only the one that failed it.
     generation: u64,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::entry;
 use crate::agent::wire::*;
-use crate::digest::{Column, Problem, Walk, Walked};
+use crate::digest::{DigestedColumn, Problem, Walk, Walked};
 use crate::h5::{File, H5Error, LinkKind, Shape, Type};
 use domain::id::ProductName;
 use domain::outcome::FailureKind;
@@ -178,7 +178,7 @@ fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: 
 }
 
 /// Kind and rank as expected, and a value: one without any, as HDF5's null space has it, is no scalar.
-fn fits(expected: &Expected, found: &Column) -> bool {
+fn fits(expected: &Expected, found: &DigestedColumn) -> bool {
     found.shape != Shape::Null
         && found.shape.dims().len() == expected.ndim as usize
         && is_of(expected.kind, &found.dtype)
@@ -202,7 +202,7 @@ fn words(expected: &Expected) -> String {
     format!("{} with {} dimensions", expected.kind, expected.ndim)
 }
 
-fn found_words(found: &Column) -> String {
+fn found_words(found: &DigestedColumn) -> String {
     let word = found.dtype.word();
     match (&found.shape, &found.scalar) {
         (Shape::Null, _) => format!("{word} without a value"),

@@ -16,7 +16,7 @@ use crate::h5::{File, Group, H5Error, LinkKind};
 use domain::id::ProductName;
 
 /// A product that was copied.
-struct Taken {
+struct ImportedProduct {
     entry: ProductEntry,
     source: PathBuf,
 }
@@ -86,7 +86,7 @@ fn take(
     from: &Rooted,
     source: &Path,
     to: &Group,
-    taken: &mut BTreeMap<ProductName, Taken>,
+    taken: &mut BTreeMap<ProductName, ImportedProduct>,
 ) -> Done<()> {
     let broken = damaged(source);
     let Some(externals) = from.group.subgroup("EXTERNALS").map_err(&broken)? else {
@@ -110,7 +110,7 @@ fn take(
             }
             None => {
                 to.copy_values_from(&externals, &written, name.as_str()).map_err(uncopied(import, source))?;
-                taken.insert(name, Taken { entry, source: source.to_owned() });
+                taken.insert(name, ImportedProduct { entry, source: source.to_owned() });
             }
         }
     }
@@ -118,13 +118,19 @@ fn take(
 }
 
 /// Copies what an older version has and nobody delivered again.
-fn keep(import: &Import, from: &Rooted, base: &Path, to: &Group, taken: &mut BTreeMap<ProductName, Taken>) -> Done<()> {
+fn keep(
+    import: &Import,
+    from: &Rooted,
+    base: &Path,
+    to: &Group,
+    taken: &mut BTreeMap<ProductName, ImportedProduct>,
+) -> Done<()> {
     let Some(externals) = from.group.subgroup("EXTERNALS").map_err(damaged(base))? else { return Ok(()) };
     for (name, entry) in manifest(base)?.externals {
         if let Entry::Vacant(free) = taken.entry(name) {
             let name = free.key().as_str();
             to.copy_from(&externals, name, name).map_err(uncopied(import, base))?;
-            free.insert(Taken { entry, source: base.to_owned() });
+            free.insert(ImportedProduct { entry, source: base.to_owned() });
         }
     }
     Ok(())

@@ -93,15 +93,15 @@ impl Header {
 
 /// The parts of a file as they grow.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct BatchParts {
     pub(super) header: Header,
     pub(super) records: Vec<u8>,
     pub(super) keys: Vec<u8>,
     pub(super) reasons: Vec<u8>,
 }
 
-impl Parts {
-    /// Parts without stars, for rows of this width.
+impl BatchParts {
+    /// BatchParts without stars, for rows of this width.
     pub(super) fn of_width(width: u16) -> Self {
         Self { header: Header { width, ..Header::default() }, ..Self::default() }
     }
@@ -146,7 +146,7 @@ impl Parts {
 pub(super) fn encode(lines: &[SettledStar]) -> Vec<u8> {
     let newest: BTreeMap<StarIndex, &SettledStar> = lines.iter().map(|line| (line.star, line)).collect();
     let width = lines.iter().map(|line| line.row.len()).max().unwrap_or(0) as u16;
-    let mut parts = Parts::of_width(width);
+    let mut parts = BatchParts::of_width(width);
     newest.into_values().for_each(|line| parts.push(line));
     [&parts.header.to_bytes()[..], &parts.records, &parts.keys, &parts.reasons].concat()
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::batch::{Batch, HEADER, Header, Parts};
+use super::batch::{Batch, BatchParts, HEADER, Header};
 use super::{STARS, SettledStar, open};
 use crate::durable::{self, Unfinished};
 use crate::{Store, StoreError, io_error, numbered, paths};
@@ -48,7 +48,7 @@ fn write(batches: &[(Header, PathBuf)], stars: u32, path: &Path) -> Result<(), S
     let width = batches.iter().map(|(header, _)| header.width).max().unwrap_or(0);
     let mut keys_at = Header { width, stars, ..Header::default() }.keys_at();
     let mut records_at = HEADER as u64;
-    let mut parts = Parts::of_width(width);
+    let mut parts = BatchParts::of_width(width);
     let end = batches.iter().map(|(header, _)| u64::from(header.last) + 1).max().unwrap_or(0);
     for from in (0..end).step_by(RANGE) {
         let lines = newest(batches, from..(from + RANGE as u64).min(end))?;

@@ -2,7 +2,7 @@
 
 use domain::id::Sequence;
 use store::agent::{Agent, AgentOptions};
-use store::ingest::{IngestError, IngestResult, Scope, Step, ingest};
+use store::ingest::{IngestError, IngestResult, IngestScope, IngestStep, ingest};
 use store::paths;
 
 use super::{AS_WRITTEN, DELIVERED, deliver, plain, quarter, reason, star, take_in};
@@ -67,7 +67,7 @@ async fn files_that_contradict_each_other_are_an_error_that_names_both() {
     let reason = reason(&results[0]);
     assert!(["lc.h5", "pfu.h5", "flag"].iter().all(|word| reason.contains(word)), "{reason}");
     assert_eq!(bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(), Vec::<String>::new());
-    let forced = deliver(&mut bench, &["lc.h5"], Scope::Quarter(quarter(4))).await;
+    let forced = deliver(&mut bench, &["lc.h5"], IngestScope::Quarter(quarter(4))).await;
     assert!(self::reason(&forced[0]).contains("Q003"), "{forced:?}");
 }
 
@@ -113,6 +113,6 @@ async fn a_store_without_room_ends_a_delivery_and_blames_no_file() {
     };
     let stopped = ingest(&bench.store, &mut agent, &[bench.path("lc.h5")], &options, &mut tell).await;
     assert!(matches!(stopped, Err(IngestError::Unwritable(_))), "{stopped:?}");
-    assert!(told.iter().all(|step| matches!(step, Step::Inspected)), "{told:?}");
+    assert!(told.iter().all(|step| matches!(step, IngestStep::Inspected)), "{told:?}");
     assert_eq!(bench.store.externals(star(), quarter(3), Sequence(u64::MAX)).unwrap(), Vec::<String>::new());
 }

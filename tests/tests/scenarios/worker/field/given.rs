@@ -6,7 +6,7 @@ use std::process::Command;
 
 use store::Store;
 use store::agent::Agent;
-use store::ingest::{IngestOptions, Scope, Step, Unnamed, ingest};
+use store::ingest::{IngestOptions, IngestScope, IngestStep, Unnamed, ingest};
 
 use super::{QUARTER, STAR};
 
@@ -46,11 +46,11 @@ pub(super) async fn deliver(store: &Store, agent: &mut Agent, dir: &Path) {
     assert!(made.success());
     let options = IngestOptions {
         dataset: "l1/lightcurve".parse().unwrap(),
-        scope: Scope::AsWritten { unnamed: Unnamed::Nowhere },
+        scope: IngestScope::AsWritten { unnamed: Unnamed::Nowhere },
         aliases: BTreeMap::new(),
     };
     let mut ingested = 0;
-    ingest(store, agent, &[file], &options, &mut |step| ingested += usize::from(matches!(step, Step::Done(_))))
+    ingest(store, agent, &[file], &options, &mut |step| ingested += usize::from(matches!(step, IngestStep::Done(_))))
         .await
         .unwrap();
     assert_eq!(ingested, 1);
