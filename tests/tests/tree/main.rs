@@ -182,3 +182,19 @@ fn tests_wait_for_conditions() {
     let sleepers = sleepers.filter(|source| source.text.contains(concat!("sle", "ep(")));
     check("a test that sleeps instead of waiting for a condition", sleepers.map(|source| source.path).collect());
 }
+
+/// Files and tests that the map of the code names, in backticks, are there.
+#[test]
+fn the_map_is_of_this_tree() {
+    let map = std::fs::read_to_string(root().join("common/README.md")).expect("the map is there");
+    let tests: String = rust().map(|source| source.text).collect();
+    let named = map.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', '\n', '(']));
+    let is_missing = |name: &&str| {
+        if name.contains('/') {
+            !root().join(name).exists()
+        } else {
+            name.matches('_').count() > 2 && !tests.contains(&format!("fn {name}("))
+        }
+    };
+    check("the map names what is not there", named.filter(is_missing).map(ToOwned::to_owned).collect());
+}
