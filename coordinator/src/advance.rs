@@ -109,7 +109,7 @@ impl News {
         for (&star, current) in stars.iter().zip(&current) {
             let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
             for reason in &folded.ignored {
-                tracing::debug!(run = %course.record.run, star = star.0, %reason, "ignored");
+                tracing::debug!(run = %course.record.run, star = %course.star_in_logs(star), %reason, "ignored");
             }
             match folded.change {
                 None => drop(self.steps.remove(&star)),

@@ -170,7 +170,7 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
         && error.kind == PlatformErrorKind::InputLost
     {
         for producer in lost_upstream(&running.services, &course, completion).await? {
-            tracing::warn!(run = %course.record.run, star = star.0, module = producer.0, "its result is gone: made again");
+            tracing::warn!(run = %course.record.run, star = %course.star_in_logs(star), module = course.module_in_logs(producer), "its result is gone: made again");
             news.add(star, Event::Reopen { module: producer });
         }
     }

@@ -89,7 +89,7 @@ impl Settler {
                 Ok(None) => self.running.closings.put_off(run, star),
                 // One star's trouble is not that of others.
                 Err(trouble @ Trouble::Agent(_)) => {
-                    tracing::warn!(%run, star = star.0, error = chain(&trouble), "no star file yet");
+                    tracing::warn!(%run, position = star.0, error = chain(&trouble), "no star file yet");
                     self.running.closings.put_off(run, star);
                 }
                 Err(trouble) => {
@@ -137,7 +137,7 @@ impl Settler {
                     if refusals < MOST_REFUSALS {
                         return Err(error.into());
                     }
-                    tracing::error!(%run, star = star.0, error = chain(&error), "the star ends without a star file");
+                    tracing::error!(%run, star = %course.star_in_logs(star), error = chain(&error), "the star ends without a star file");
                     reason = Some(format!("its star file cannot be built: {}", chain(&error)));
                     end = StarEnd::Failed;
                     None
@@ -238,7 +238,7 @@ async fn make_again(
     }
     let mut news = News::of(course);
     for module in gone {
-        tracing::warn!(run = %course.record.run, star = star.0, module = module.0, "its result is gone: made again");
+        tracing::warn!(run = %course.record.run, star = %course.star_in_logs(star), module = course.module_in_logs(module), "its result is gone: made again");
         news.add(star, Event::Reopen { module });
     }
     news.bring_in(running, Race::Again).await?;
@@ -248,7 +248,7 @@ async fn make_again(
 
 /// Has a settled star admitted again: what is whole is there under its key.
 async fn do_again(running: &Coordinator, course: &Arc<Course>, star: StarIndex) -> Result<(), Trouble> {
-    tracing::warn!(run = %course.record.run, star = star.0, "no star file of its results: its tasks are done again");
+    tracing::warn!(run = %course.record.run, star = %course.star_in_logs(star), "no star file of its results: its tasks are done again");
     let mut news = News::of(course);
     course.roots().for_each(|module| news.add(star, Event::Reopen { module }));
     news.bring_in(running, Race::Again).await

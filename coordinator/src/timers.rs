@@ -160,7 +160,7 @@ impl Sweeper {
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
             for (task, attempt) in round {
-                tracing::info!(run = %course.record.run, star = task.star.0, module = task.module.0, attempt = attempt.0, "lease lost");
+                tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, "lease lost");
                 let event = Event::LeaseLost { module: task.module, attempt };
                 leases.add(task.star, Step { event, detail: Some(lease_lost(attempt)) });
             }

@@ -1,6 +1,7 @@
 //! What is fixed of a run: its record, its pipeline as it was accepted, its graph, its stars.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId, StarId, StarIndex};
@@ -63,6 +64,17 @@ impl Course {
         stars.iter().map(|star| self.stars.star(*star)).collect()
     }
 
+    /// A star's id as logs say it. Reads sixteen bytes of the list when it is written; a list that cannot be read gives the
+    /// star's position.
+    pub fn star_in_logs(&self, star: StarIndex) -> StarInLogs<'_> {
+        StarInLogs { course: self, star }
+    }
+
+    /// A module's name as logs say it.
+    pub fn module_in_logs(&self, module: ModuleIndex) -> &str {
+        self.pipeline.modules.get(module.at()).map_or("unknown", |module| module.name.as_str())
+    }
+
     /// Tasks by module name and state, as ends of runs record them.
     pub fn by_name(
         &self,
@@ -70,6 +82,22 @@ impl Course {
     ) -> BTreeMap<ModuleName, BTreeMap<TaskState, u64>> {
         let name = |module: &ModuleIndex| self.pipeline.module(*module).name.clone();
         counts.iter().map(|(module, states)| (name(module), states.clone())).collect()
+    }
+}
+
+/// A star as logs say it.
+#[derive(Debug, Clone, Copy)]
+pub struct StarInLogs<'a> {
+    course: &'a Course,
+    star: StarIndex,
+}
+
+impl fmt::Display for StarInLogs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.course.stars.star(self.star) {
+            Ok(id) => id.fmt(f),
+            Err(_) => write!(f, "star {} of the run", self.star.0),
+        }
     }
 }
 
