@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coordinator::config::load_pipelines;
 use coordinator::operate::{Context, ErrorKind, Images, Installation, OperateError};
+use domain::id::{ImageIdentity, ImageName};
 use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
 use services::state::SharedState;
@@ -75,17 +76,17 @@ struct OfRunner(SharedRunner);
 
 #[async_trait]
 impl Images for OfRunner {
-    fn subject(&self, image: &str, command: &[String]) -> String {
+    fn subject(&self, image: &ImageName, command: &[String]) -> String {
         self.0.subject(&program(image, command))
     }
 
-    async fn identify(&self, image: &str, command: &[String]) -> Result<String, OperateError> {
+    async fn identify(&self, image: &ImageName, command: &[String]) -> Result<ImageIdentity, OperateError> {
         self.0.identify(&program(image, command)).await.map_err(|error| failed(&error.into()))
     }
 }
 
-fn program(image: &str, command: &[String]) -> Program {
-    Program { image: image.to_owned(), command: command.to_vec() }
+fn program(image: &ImageName, command: &[String]) -> Program {
+    Program { image: image.clone(), command: command.to_vec() }
 }
 
 /// Why there is no runner: an engine that does not do what a new runner asks of it is a service out of reach.

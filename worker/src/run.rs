@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{ImageIdentity, RunId, StarId, StarIndex};
 use quick_cache::sync::Cache;
 use store::course::Course;
 use store::runs::Amendments;
@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 pub(crate) struct RunHere {
     pub(crate) course: Course,
     /// Identities of programs in this run, by subject.
-    identities: Mutex<BTreeMap<String, String>>,
+    identities: Mutex<BTreeMap<String, ImageIdentity>>,
     met: AtomicBool,
     /// Images that operators amended, as far as this worker knows.
     amendments: Mutex<Arc<Amendments>>,
@@ -52,14 +52,14 @@ impl RunHere {
     }
 
     /// The identity of a program in this run, as far as this worker knows it.
-    pub(crate) fn identity(&self, subject: &str) -> Option<String> {
+    pub(crate) fn identity(&self, subject: &str) -> Option<ImageIdentity> {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned()
     }
 
     /// Remembers the identity of a program in this run.
-    pub(crate) fn remember(&self, subject: &str, identity: &str) {
+    pub(crate) fn remember(&self, subject: &str, identity: &ImageIdentity) {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        identities.insert(subject.to_owned(), identity.to_owned());
+        identities.insert(subject.to_owned(), identity.clone());
     }
 }
 

@@ -10,7 +10,7 @@ mod log;
 pub mod noop;
 pub mod process;
 
-use domain::id::Attempt;
+use domain::id::{Attempt, ImageIdentity, ImageName, InvalidName};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub const MOST_FILES: u64 = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
     /// The image.
-    pub image: String,
+    pub image: ImageName,
     /// What runs in it; where it is empty, what the image says.
     pub command: Vec<String>,
 }
@@ -50,7 +50,7 @@ pub struct Spec {
     /// What runs.
     pub program: Program,
     /// The identity that the program's image has in this run: exactly this is run.
-    pub identity: String,
+    pub identity: ImageIdentity,
     /// Environment, besides the paths of input, output and parameters, which the runner adds.
     pub environment: BTreeMap<String, String>,
     /// Directory with `input.h5` and `parameters.json`; the program may read it.
@@ -171,9 +171,9 @@ pub trait Runner: Send + Sync {
     /// Whether programs can be run now.
     async fn check(&self) -> Result<(), RunnerError>;
     /// The identity that a program has now: what changes when its code changes.
-    async fn identify(&self, program: &Program) -> Result<String, RunnerError>;
+    async fn identify(&self, program: &Program) -> Result<ImageIdentity, RunnerError>;
     /// Brings a program of this identity to this host, so that running it need not wait for that.
-    async fn fetch(&self, _program: &Program, _identity: &str) -> Result<(), RunnerError> {
+    async fn fetch(&self, _program: &Program, _identity: &ImageIdentity) -> Result<(), RunnerError> {
         Ok(())
     }
     /// Runs a program to its end. Nothing of it is left when this returns, unless the engine is out of reach: then the
@@ -182,6 +182,12 @@ pub trait Runner: Send + Sync {
     /// Removes what dead workers of this store left on this host, and of this worker's what it does not know, by nonce:
     /// it is asked after everything was listed, so that what begins meanwhile is safe. Returns how much that was.
     async fn sweep(&self, is_known: IsKnown<'_>) -> Result<u32, RunnerError>;
+}
+
+/// What a runner found an image to be.
+fn identity_of(text: &str) -> Result<ImageIdentity, RunnerError> {
+    text.parse()
+        .map_err(|error: InvalidName| RunnerError::Engine { doing: "identify an image", reason: error.to_string() })
 }
 
 /// Whether a worker knows an attempt, by its nonce.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use coordinator::config::load_pipelines;
-use domain::id::{ClassName, Epoch};
+use domain::id::{ClassName, Epoch, ImageName};
 use domain::pipeline::Pipeline;
 use report::{LineVerdict, ReportLine, end, major_minor, text};
 use services::queue::amqp::server_version;
@@ -221,13 +221,13 @@ async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: 
         Err(error) => ReportLine::problem("Docker", error.to_string()),
     });
     let modules = definitions.iter().flat_map(|definition| &definition.modules);
-    let images: BTreeSet<&str> = modules.filter(|module| module.enabled).map(|module| module.image.as_str()).collect();
+    let images: BTreeSet<&ImageName> = modules.filter(|module| module.enabled).map(|module| &module.image).collect();
     for image in images {
         let what = format!("image {image}");
         checks.push(match docker.look_for(image).await {
             Ok(FoundImage::Here(identity)) => ReportLine::ok(what, identity),
             Ok(FoundImage::InRegistry) if pull => {
-                let program = Program { image: image.to_owned(), command: Vec::new() };
+                let program = Program { image: image.clone(), command: Vec::new() };
                 match docker.identify(&program).await {
                     Ok(identity) => ReportLine::made(what, identity),
                     Err(error) => ReportLine::problem(what, error.to_string()),

@@ -18,7 +18,9 @@ pub use load::{Mistakes, data_model_name, load};
 use serde_json::Value;
 
 use crate::expression::Expression;
-use crate::id::{Attempt, ClassName, DatasetName, GroupName, ModuleIndex, ModuleName, PipelineName, ProductName};
+use crate::id::{
+    Attempt, ClassName, DatasetName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName,
+};
 use crate::product::{DataModel, Source};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 
@@ -70,7 +72,7 @@ pub struct Module {
     /// One line about it.
     pub doc: String,
     /// The image as the pipeline names it; its identity is resolved once per run.
-    pub image: String,
+    pub image: ImageName,
     /// What runs in the image.
     pub command: Vec<String>,
     /// Environment besides what the contract sets.

@@ -271,9 +271,9 @@ pub fn images(run: RunId) -> PathBuf {
     self::run(run).join("images")
 }
 
-/// The identity that an image's name stands for in a run.
-pub fn image(run: RunId, image: &str) -> PathBuf {
-    let hash = hex::encode(Sha256::digest(image.as_bytes()));
+/// The identity that a subject, mostly an image's name, stands for in a run.
+pub fn image(run: RunId, subject: &str) -> PathBuf {
+    let hash = hex::encode(Sha256::digest(subject.as_bytes()));
     images(run).join(format!("{hash}.json"))
 }
 

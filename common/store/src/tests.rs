@@ -210,7 +210,8 @@ fn the_first_identity_of_an_image_counts_for_the_run() {
     let (_dir, store) = store();
     let run = record(EventId::of("a", "1"), 1, 1).run;
     assert_eq!(store.image_identity(run, "sas/x:1").unwrap(), None);
-    let said = together(4, |thread| store.fix_image_identity(run, "sas/x:1", &format!("sha256:{thread}")).unwrap());
+    let identity = |thread: usize| format!("sha256:{thread}").parse().unwrap();
+    let said = together(4, |thread| store.fix_image_identity(run, "sas/x:1", &identity(thread)).unwrap());
     assert!(said.iter().all(|identity| *identity == said[0]));
     assert_eq!(store.image_identity(run, "sas/x:1").unwrap(), Some(said[0].clone()));
     assert_eq!(store.image_identity(run, "sas/x:2").unwrap(), None);

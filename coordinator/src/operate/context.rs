@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::id::RunId;
+use domain::id::{ImageIdentity, ImageName, RunId};
 use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
 use services::state::SharedState;
@@ -45,9 +45,9 @@ pub trait Installation: Send + Sync {
 #[async_trait]
 pub trait Images: Send + Sync {
     /// Under which name the store keeps the identity of this image, run with this command.
-    fn subject(&self, image: &str, command: &[String]) -> String;
+    fn subject(&self, image: &ImageName, command: &[String]) -> String;
     /// The identity that it has now: what changes when its code changes.
-    async fn identify(&self, image: &str, command: &[String]) -> Result<String, OperateError>;
+    async fn identify(&self, image: &ImageName, command: &[String]) -> Result<ImageIdentity, OperateError>;
 }
 
 impl Context {

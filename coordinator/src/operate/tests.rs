@@ -250,7 +250,7 @@ async fn what_makes_no_sense_is_refused_before_a_service_is_asked() {
     check(|_| (), ErrorKind::OutOfReach, "the broker").await;
 
     let amend = |module: &str| {
-        let images = BTreeMap::from([(module.parse().unwrap(), "new".to_owned())]);
+        let images = BTreeMap::from([(module.parse().unwrap(), "new".parse().unwrap())]);
         run::amend(&place.context, AmendImages { run: place.run, images })
     };
     refused(amend("NONE").await, ErrorKind::NotFound, "P 1 has no module NONE");

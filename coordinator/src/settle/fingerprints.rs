@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::contract::{Definitions, StarInputs, ran};
-use domain::id::{Fingerprint, ModuleIndex, ModuleName, RunId, StarIndex};
+use domain::id::{Fingerprint, ImageIdentity, ModuleIndex, ModuleName, RunId, StarIndex};
 use domain::pipeline::Module;
 use domain::run::Row;
 use services::state::Admission;
@@ -25,7 +25,7 @@ pub(crate) struct Fingerprints(BTreeMap<RunId, RunDefinitions>);
 struct RunDefinitions {
     definitions: Arc<Definitions>,
     /// Identities of images as far as they are fixed; none of them ever changes.
-    identities: BTreeMap<ModuleIndex, String>,
+    identities: BTreeMap<ModuleIndex, ImageIdentity>,
     /// The newest decision that amends images, and the modules that were amended until then.
     amended: (u64, BTreeMap<ModuleName, Amendment>),
 }
@@ -101,8 +101,8 @@ impl RunDefinitions {
 }
 
 /// The identity of a module's program in a run, under the name that workers with containers or processes fix it by.
-fn identity(store: &Store, run: RunId, module: &Module) -> Result<Option<String>, StoreError> {
-    match store.image_identity(run, &module.image)? {
+fn identity(store: &Store, run: RunId, module: &Module) -> Result<Option<ImageIdentity>, StoreError> {
+    match store.image_identity(run, module.image.as_str())? {
         Some(identity) => Ok(Some(identity)),
         None => store.image_identity(run, &format!("process: {}", serde_json::json!(module.command))),
     }

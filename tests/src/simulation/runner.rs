@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::id::StarId;
+use domain::id::{ImageIdentity, StarId};
 use tokio_util::sync::CancellationToken;
 use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError, Spec};
 
@@ -70,14 +70,14 @@ fn trouble(doing: &'static str) -> RunnerError {
 #[async_trait]
 impl Runner for SimulatedRunner {
     fn subject(&self, program: &Program) -> String {
-        program.image.clone()
+        program.image.to_string()
     }
 
     async fn check(&self) -> Result<(), RunnerError> {
         Ok(())
     }
 
-    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+    async fn identify(&self, program: &Program) -> Result<ImageIdentity, RunnerError> {
         self.life.may_die(0.01).await;
         Ok(super::script::identity(&program.image))
     }

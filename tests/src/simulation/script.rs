@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::contract::{self, Judgement, Presence, View};
 use domain::expression::Scalar;
-use domain::id::{Digest, Key, ModuleIndex, ProductName, StarId};
+use domain::id::{Digest, ImageIdentity, ImageName, Key, ModuleIndex, ProductName, StarId};
 use domain::pipeline::{Pipeline, load};
 use domain::product::Origin;
 use domain::run::{Cell, Graph, Row, Rule, Ruling, TaskState, Tries, TriggerRule, decide};
@@ -281,14 +281,15 @@ impl Script {
     }
 
     /// The image of all modules after so many amendments.
-    fn image(&self, amended: u64) -> String {
-        if amended == 0 { "i".to_owned() } else { format!("i-{amended}") }
+    fn image(&self, amended: u64) -> ImageName {
+        let name = if amended == 0 { "i".to_owned() } else { format!("i-{amended}") };
+        name.parse().expect("it is printable")
     }
 }
 
 /// What an image is.
-pub(super) fn identity(image: &str) -> String {
-    format!("simulated:{image}")
+pub(super) fn identity(image: &ImageName) -> ImageIdentity {
+    format!("simulated:{image}").parse().expect("it is printable")
 }
 
 /// The digest of a product's value.

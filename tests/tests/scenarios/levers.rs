@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cluster::{LeversCluster, none, stars};
-use domain::id::{ModuleIndex, RunId};
+use domain::id::{ImageIdentity, ModuleIndex, RunId};
 use domain::run::{Row, TaskState};
 use harness::simulation::Script;
 use services::state::{Phase, RunView};
@@ -212,7 +212,7 @@ async fn an_image_is_amended_on_record_before_any_task_starts_with_it() -> Resul
     let (name, module) = (run.to_string(), module.as_str());
     cluster.view(run, LONG, "stars are in flight", |view| view.in_flight > 0).await?;
     // Unless a worker was first.
-    let before = cluster.world.store.fix_image_identity(run, "i", "noop:before")?;
+    let before = cluster.world.store.fix_image_identity(run, "i", &"noop:before".parse()?)?;
 
     let amend = |arguments: &[&str]| cluster.sas(&[&["run", "amend", &name][..], arguments].concat());
     amend(&["--module", module]).fails(2, "--image");
@@ -227,11 +227,11 @@ async fn an_image_is_amended_on_record_before_any_task_starts_with_it() -> Resul
     let decisions = cluster.world.store.decisions(run)?;
     let Decided::Amend { images } = &decisions[1].1.what else { anyhow::bail!("{decisions:?}") };
     let amendment = images.values().next().context("one module")?;
-    let words =
-        [&amendment.image, &amendment.identity, &amendment.was, &amendment.was_identity.clone().unwrap_or_default()];
+    let was_identity = amendment.was_identity.as_ref().map_or("", ImageIdentity::as_str);
+    let words = [amendment.image.as_str(), amendment.identity.as_str(), amendment.was.as_str(), was_identity];
     assert_eq!(words, ["fixed:3", "noop:fixed:3", "fixed:2", "noop:fixed:2"]);
     let Decided::Amend { images } = &decisions[0].1.what else { anyhow::bail!("{decisions:?}") };
-    assert_eq!(images.values().next().and_then(|first| first.was_identity.as_deref()), Some(before.as_str()));
+    assert_eq!(images.values().next().and_then(|first| first.was_identity.as_ref()), Some(&before));
 
     // A rebuilt state knows it before it hands out anything.
     cluster.flush()?;

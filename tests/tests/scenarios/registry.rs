@@ -33,7 +33,7 @@ impl Host {
     }
 
     async fn identify(&self, image: &str) -> Result<String, RunnerError> {
-        self.runner.identify(&program(image)).await
+        Ok(self.runner.identify(&program(image)).await?.to_string())
     }
 
     /// What the program of an image says.
@@ -44,7 +44,7 @@ impl Host {
         std::fs::create_dir_all(&output).unwrap();
         let spec = Spec {
             program: program(image),
-            identity: identity.to_owned(),
+            identity: identity.parse().unwrap(),
             environment: BTreeMap::new(),
             input,
             output,
@@ -68,7 +68,7 @@ fn uuid() -> String {
 }
 
 fn program(image: &str) -> Program {
-    Program { image: image.to_owned(), command: Vec::new() }
+    Program { image: image.parse().unwrap(), command: Vec::new() }
 }
 
 fn is_here(image: &str) -> bool {
@@ -130,7 +130,7 @@ async fn an_image_that_the_registry_does_not_have_or_does_not_give_is_named() {
         check_missing(stranger.run(&image, &digest).await, &[&image, "auth"], &registry);
     }
     assert_eq!(host.identify(&image).await.unwrap(), digest);
-    host.runner.fetch(&program(&image), &digest).await.unwrap();
+    host.runner.fetch(&program(&image), &digest.parse().unwrap()).await.unwrap();
     let stranger = Host::new(registry.wrong_login()).await;
     assert_eq!(stranger.identify(&image).await.unwrap(), digest, "what is here serves");
 }

@@ -57,7 +57,7 @@ impl RunnerBench {
         }
         std::fs::write(input.join("parameters.json"), "{\"steps\": 7}").unwrap();
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let program = Program { image: base_image().to_owned(), command };
+        let program = Program { image: base_image().parse().unwrap(), command };
         let identity = runner.identify(&program).await.unwrap();
         let spec = Spec {
             program,

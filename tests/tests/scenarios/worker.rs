@@ -347,13 +347,13 @@ async fn an_attempt_runs_the_image_that_was_amended_before_its_claim() {
     field.amend("A", "first").await;
     let worker = field.worker(|_| {}).await;
     let a = field.committed_by("A").await;
-    assert_eq!(field.made_with(&a).await, ("first".to_owned(), "process:first".to_owned()));
+    assert_eq!(field.made_with(&a).await, ("first".parse().unwrap(), "process:first".parse().unwrap()));
     // The worker knows the run by now, and must look again.
     field.amend("B", "second").await;
     succeeded(field.outcome("A").await);
     let key = succeeded(field.outcome("B").await).key;
     let b = product(&field, "B", &key);
-    assert_eq!(field.made_with(&b).await, ("second".to_owned(), "process:second".to_owned()));
+    assert_eq!(field.made_with(&b).await, ("second".parse().unwrap(), "process:second".parse().unwrap()));
     worker.stop();
     worker.ended().await;
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::id::ImageIdentity;
 use domain::outcome::PlatformErrorKind;
 use domain::pipeline::Module;
 use store::Store;
@@ -21,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A module's program in a run.
 pub(super) enum Identified {
     /// It is fixed.
-    As { program: Program, identity: String },
+    As { program: Program, identity: ImageIdentity },
     /// Nobody needed it so far.
     NotYet(Program),
 }
@@ -48,7 +49,7 @@ pub(super) async fn fix(
     runner: &SharedRunner,
     run: &RunHere,
     program: &Program,
-) -> Result<String, Ending> {
+) -> Result<ImageIdentity, Ending> {
     let subject = runner.subject(program);
     let here = runner.identify(program).await?;
     let (id, name) = (run.course.record.run, subject.clone());
@@ -58,7 +59,7 @@ pub(super) async fn fix(
 }
 
 /// What was fixed in this run for programs of this subject, from memory or the store.
-pub(super) async fn fixed(store: &Store, run: &RunHere, subject: &str) -> Result<Option<String>, Ending> {
+pub(super) async fn fixed(store: &Store, run: &RunHere, subject: &str) -> Result<Option<ImageIdentity>, Ending> {
     if let Some(identity) = run.identity(subject) {
         return Ok(Some(identity));
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::id::ClassName;
+use domain::id::{ClassName, ImageIdentity};
 use futures::StreamExt;
 use store::Store;
 
@@ -48,7 +48,12 @@ pub(crate) async fn prefetch(store: Store, runner: SharedRunner, run: Arc<RunHer
 }
 
 /// What a program is in this run; fixed where nobody did.
-async fn identity(store: &Store, runner: &SharedRunner, run: &RunHere, program: &Program) -> Result<String, Ending> {
+async fn identity(
+    store: &Store,
+    runner: &SharedRunner,
+    run: &RunHere,
+    program: &Program,
+) -> Result<ImageIdentity, Ending> {
     match fixed(store, run, &runner.subject(program)).await? {
         Some(identity) => Ok(identity),
         None => fix(store, runner, run, program).await,
@@ -57,6 +62,6 @@ async fn identity(store: &Store, runner: &SharedRunner, run: &RunHere, program: 
 
 fn warn(program: &Program, ending: &Ending) {
     if let Ending::Outcome(outcome) = ending {
-        tracing::warn!(image = program.image, %outcome, "an image is not here before its tasks are");
+        tracing::warn!(image = %program.image, %outcome, "an image is not here before its tasks are");
     }
 }

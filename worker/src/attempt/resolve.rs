@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use domain::contract::{self, Judgement, Staging, View};
-use domain::id::Key;
+use domain::id::{ImageIdentity, Key};
 use domain::outcome::{Outcome, Success};
 use store::agent::Manifest;
 use store::{durable, paths};
@@ -34,7 +34,7 @@ pub(super) enum Resolved {
 pub(super) struct Plan {
     pub(super) program: Program,
     /// What the program's image stands for in this run.
-    pub(super) identity: String,
+    pub(super) identity: ImageIdentity,
     pub(super) key: Key,
     pub(super) staging: Staging,
     pub(super) seen: Seen,

@@ -9,7 +9,7 @@ mod login;
 mod lookup;
 mod shared;
 
-use domain::id::WorkerName;
+use domain::id::{ImageIdentity, ImageName, WorkerName};
 use std::collections::HashMap;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -292,18 +292,18 @@ struct End {
 #[async_trait]
 impl Runner for DockerRunner {
     fn subject(&self, program: &Program) -> String {
-        program.image.clone()
+        program.image.to_string()
     }
 
     async fn check(&self) -> Result<(), RunnerError> {
         self.docker.ping().await.map(drop).map_err(|error| engine("answer", &error))
     }
 
-    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+    async fn identify(&self, program: &Program) -> Result<ImageIdentity, RunnerError> {
         self.identify_image(&program.image).await
     }
 
-    async fn fetch(&self, program: &Program, identity: &str) -> Result<(), RunnerError> {
+    async fn fetch(&self, program: &Program, identity: &ImageIdentity) -> Result<(), RunnerError> {
         self.bring(program, identity).await
     }
 
@@ -376,7 +376,7 @@ async fn drain(log: &mut BoundedLog, output: &mut (impl Stream<Item = Result<Log
 }
 
 /// A container that cannot be as it should be is no sign of a sick engine, unless its mounts are not there.
-fn not_created(image: &str, error: &Error) -> RunnerError {
+fn not_created(image: &ImageName, error: &Error) -> RunnerError {
     if let Error::DockerResponseServerError { status_code: 400, message } = error
         && !message.contains(shared::NO_SOURCE)
     {

@@ -1,9 +1,10 @@
 //! Runs nothing and ends well: what the cluster itself costs, for benchmarks. A module must be content without outputs.
 
 use async_trait::async_trait;
+use domain::id::ImageIdentity;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec};
+use super::{Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, identity_of};
 
 /// Every program ends at once with code 0.
 #[derive(Debug, Default)]
@@ -12,15 +13,15 @@ pub struct NoopRunner;
 #[async_trait]
 impl Runner for NoopRunner {
     fn subject(&self, program: &Program) -> String {
-        program.image.clone()
+        program.image.to_string()
     }
 
     async fn check(&self) -> Result<(), RunnerError> {
         Ok(())
     }
 
-    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
-        Ok(format!("noop:{}", program.image))
+    async fn identify(&self, program: &Program) -> Result<ImageIdentity, RunnerError> {
+        identity_of(&format!("noop:{}", program.image))
     }
 
     async fn run(&self, _spec: &Spec, _cancel: &CancellationToken) -> Result<Ended, RunnerError> {

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use domain::id::ImageIdentity;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder,
-    must_stop,
+    identity_of, must_stop,
 };
 
 /// What a program sees of the worker's own environment.
@@ -61,12 +62,12 @@ impl Runner for ProcessRunner {
         Ok(())
     }
 
-    async fn identify(&self, program: &Program) -> Result<String, RunnerError> {
+    async fn identify(&self, program: &Program) -> Result<ImageIdentity, RunnerError> {
         let command = program.command.clone();
         let [search, python] = ["PATH", "PYTHONPATH"].map(|name| std::env::var(name).unwrap_or_default());
         let hashed = tokio::task::spawn_blocking(move || code::hash(&command, &search, &python)).await;
         match hashed.map_err(io::Error::other).and_then(|hashed| hashed) {
-            Ok(hash) => Ok(format!("process:sha256:{hash}")),
+            Ok(hash) => identity_of(&format!("process:sha256:{hash}")),
             Err(error) => Err(RunnerError::ImageMissing(format!(
                 "the program of `{}` cannot be read on this host: {error}",
                 program.command.join(" ")

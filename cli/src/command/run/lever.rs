@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use coordinator::operate::run::{self, AmendImages, Lever, PullLever, RetryTasks, RunDecided};
 use coordinator::operate::{Context, OperateError};
-use domain::id::{ModuleName, RunId, StarId};
+use domain::id::{ImageName, ModuleName, RunId, StarId};
 use domain::run::TaskState;
 use store::runs::Selection;
 
@@ -39,7 +39,7 @@ pub(crate) struct Amend {
     modules: Vec<ModuleName>,
     /// The new image of the module that stands at the same place.
     #[arg(long = "image", required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    images: Vec<ImageName>,
 }
 
 /// Pulls a lever and says what comes of it.

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::{define, source, write_list};
 use crate::expression::Expression;
-use crate::id::{Fingerprint, Generation, ModuleIndex, Quarter, StarId};
+use crate::id::{Fingerprint, Generation, ImageIdentity, ModuleIndex, Quarter, StarId};
 use crate::pipeline::{Module, Pipeline};
 use crate::product::Source;
 use crate::run::{Row, TaskState};
@@ -72,7 +72,7 @@ impl Definitions {
     }
 
     /// The fingerprint of a star for which modules ran as the images with these identities, and no others ran.
-    pub fn fingerprint(&self, ran: &BTreeMap<ModuleIndex, String>, inputs: StarInputs<'_>) -> Fingerprint {
+    pub fn fingerprint(&self, ran: &BTreeMap<ModuleIndex, ImageIdentity>, inputs: StarInputs<'_>) -> Fingerprint {
         let mut externals: Vec<String> = inputs.externals.to_vec();
         externals.sort_unstable();
         externals.dedup();
@@ -84,7 +84,7 @@ impl Definitions {
             list("previous", inputs.previous.iter().map(ToString::to_string).collect());
             for (index, definition) in (0..=u8::MAX).map(ModuleIndex).zip(&self.0) {
                 list("module", vec![hex::encode(definition)]);
-                list("image", ran.get(&index).cloned().into_iter().collect());
+                list("image", ran.get(&index).map(ToString::to_string).into_iter().collect());
             }
         }))
     }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Absence, Role, Staging};
 use crate::expression::{Expression, Read, Scalar, What};
-use crate::id::{Key, ProductName};
+use crate::id::{ImageIdentity, Key, ProductName};
 use crate::pipeline::Module;
 use crate::product::{Origin, Source};
 
@@ -19,7 +19,7 @@ use crate::product::{Origin, Source};
 const FORMAT: &str = "sas-key-1";
 
 /// The key of what `module`, run as the image with this identity, makes of these inputs.
-pub fn key(module: &Module, identity: &str, staging: &Staging) -> Key {
+pub fn key(module: &Module, identity: &ImageIdentity, staging: &Staging) -> Key {
     let mut hash = Sha256::new();
     describe(module, identity, staging, &mut |field| {
         hash.update(format!("{}:", field.len()));
@@ -35,10 +35,10 @@ pub fn seed(key: &Key) -> u64 {
 }
 
 /// Gives every field of the text to `write`, in order. Each list is preceded by its name and the number of its fields.
-pub(super) fn describe(module: &Module, identity: &str, staging: &Staging, write: &mut dyn FnMut(&str)) {
+pub(super) fn describe(module: &Module, identity: &ImageIdentity, staging: &Staging, write: &mut dyn FnMut(&str)) {
     let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
     list("format", vec![FORMAT.to_owned()]);
-    list("image", vec![identity.to_owned()]);
+    list("image", vec![identity.to_string()]);
     define(module, &mut list);
     list("inputs", inputs(staging));
     list("reads", reads(staging));

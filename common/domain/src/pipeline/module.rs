@@ -8,7 +8,7 @@ use super::definition;
 use super::names::{LEAST_MEMORY, Names, parse};
 use super::{ConditionalInput, ConditionalOutput, Inputs, Module, Outputs};
 use crate::expression::{Expression, Scope};
-use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
+use crate::id::{ClassName, ImageName, ModuleIndex, ModuleName, ProductName};
 use crate::product::{Origin, Source};
 use crate::run::{Retry, TriggerRule};
 
@@ -84,6 +84,7 @@ impl ModuleCheck<'_> {
         let memory = self.memory(class.as_ref());
         let is_grouped = !raw.group.is_empty();
         let group = is_grouped.then(|| parse(&raw.group, "group", &mut self.mistakes)).flatten();
+        let image = self.image();
         self.plain_fields();
         let upstream = self.upstream(&inputs, run_if.as_ref(), &after);
         let trigger_rule = self.trigger_rule(&inputs, run_if.as_ref(), &upstream);
@@ -91,7 +92,7 @@ impl ModuleCheck<'_> {
             name: self.name.clone(),
             group,
             doc: raw.doc.clone(),
-            image: raw.image.clone(),
+            image: image?,
             command: raw.command.clone(),
             environment: raw.environment.clone(),
             parameters: raw.parameters.clone(),
@@ -112,11 +113,17 @@ impl ModuleCheck<'_> {
         })
     }
 
+    fn image(&mut self) -> Option<ImageName> {
+        let image = &self.raw.image;
+        if image.trim().is_empty() {
+            self.mistakes.push("image: must not be empty".to_owned());
+            return None;
+        }
+        parse(image, "image", &mut self.mistakes)
+    }
+
     fn plain_fields(&mut self) {
         let raw = self.raw;
-        if raw.image.trim().is_empty() {
-            self.mistakes.push("image: must not be empty".to_owned());
-        }
         if raw.retry.max_attempts == 0 {
             self.mistakes.push("retry.max_attempts: must be 1 or more".to_owned());
         }

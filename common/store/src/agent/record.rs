@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use domain::id::{
-    Attempt, Digest, Generation, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence, StarId,
-    WorkerName,
+    Attempt, Digest, Generation, ImageIdentity, ImageName, Key, ModuleName, PipelineName, ProductName, Quarter, RunId,
+    Sequence, StarId, WorkerName,
 };
 use domain::outcome::{Outcome, Skip};
 use domain::run::TaskState;
@@ -100,9 +100,9 @@ pub struct Provenance {
     /// The attempt, counted from 1.
     pub attempt: Attempt,
     /// The image as the pipeline names it.
-    pub image: String,
+    pub image: ImageName,
     /// What the name stood for.
-    pub image_identity: String,
+    pub image_identity: ImageIdentity,
     /// The command.
     pub command: Vec<String>,
     /// Environment besides what the contract sets.
@@ -208,7 +208,7 @@ pub struct ModuleEntry {
     /// How long it took, in milliseconds.
     pub millis: u64,
     /// The image as the pipeline names it.
-    pub image: String,
+    pub image: ImageName,
 }
 
 /// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when, nor of any text
@@ -260,7 +260,7 @@ mod tests {
             worker: None,
             started: None,
             millis: 0,
-            image: "i".to_owned(),
+            image: "i".parse().unwrap(),
         };
         ends(&[entry])
     }

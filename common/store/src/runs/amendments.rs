@@ -36,9 +36,9 @@ mod tests {
 
     fn amend(images: &[(&str, &str)]) -> Decided {
         let amendment = |image: &str| Amendment {
-            image: image.to_owned(),
-            identity: format!("sha256:{image}"),
-            was: "old".to_owned(),
+            image: image.parse().unwrap(),
+            identity: format!("sha256:{image}").parse().unwrap(),
+            was: "old".parse().unwrap(),
             was_identity: None,
         };
         Decided::Amend {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::StarEnd;
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
-use domain::id::{ModuleName, RunId, StarId};
+use domain::id::{ImageIdentity, ImageName, ModuleName, RunId, StarId};
 use domain::run::TaskState;
 
 /// What an operator decided about a run, and when.
@@ -54,14 +54,14 @@ pub enum Decided {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amendment {
     /// The image as the operator named it.
-    pub image: String,
+    pub image: ImageName,
     /// What it stands for: exactly this is run, and enters the keys.
-    pub identity: String,
+    pub identity: ImageIdentity,
     /// The image before.
-    pub was: String,
+    pub was: ImageName,
     /// What that stood for; not there when no worker had resolved it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was_identity: Option<String>,
+    pub was_identity: Option<ImageIdentity>,
 }
 
 /// Tasks of a run; what is not named is not narrowed.

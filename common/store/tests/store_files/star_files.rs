@@ -45,8 +45,8 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         version: "1.4.0".to_owned(),
         horizon: Sequence(1),
         attempt: Attempt(2),
-        image: "sas/msap3_04:2.1".to_owned(),
-        image_identity: "sha256:abc".to_owned(),
+        image: "sas/msap3_04:2.1".parse().unwrap(),
+        image_identity: "sha256:abc".parse().unwrap(),
         command: vec!["peakbag".to_owned()],
         environment: BTreeMap::new(),
         parameters: BTreeMap::from([("steps".to_owned(), serde_json::json!(5000))]),
@@ -110,7 +110,7 @@ fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
         worker: Some("host-1".parse().unwrap()),
         started: Some(Timestamp::UNIX_EPOCH),
         millis: 12,
-        image: "sas/msap3_04:2.1".to_owned(),
+        image: "sas/msap3_04:2.1".parse().unwrap(),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{ModuleName, RunId};
+use domain::id::{ImageIdentity, ImageName, ModuleName, RunId};
 use domain::pipeline::Module;
 use serde::Deserialize;
 use services::state::StateError;
@@ -27,13 +27,13 @@ pub struct AmendImages {
     /// The run.
     pub run: RunId,
     /// The new image of each module.
-    pub images: BTreeMap<ModuleName, String>,
+    pub images: BTreeMap<ModuleName, ImageName>,
 }
 
 /// What an amendment builds on.
 struct Ground {
     /// Modules with their new images.
-    wanted: Vec<(Module, String)>,
+    wanted: Vec<(Module, ImageName)>,
     before: Amendments,
     is_over: bool,
 }
@@ -86,7 +86,7 @@ async fn resolve(
     resolver: &dyn Images,
     before: &Amendments,
     module: &Module,
-    image: String,
+    image: ImageName,
 ) -> Result<Amendment, OperateError> {
     let (was, was_identity) = match before.images.get(&module.name) {
         Some(older) => (older.image.clone(), Some(older.identity.clone())),
@@ -101,7 +101,7 @@ async fn resolve(
 }
 
 fn words(module: &ModuleName, amendment: &Amendment) -> String {
-    let was = amendment.was_identity.as_deref().unwrap_or("not resolved yet");
+    let was = amendment.was_identity.as_ref().map_or("not resolved yet", ImageIdentity::as_str);
     format!("{module} runs {} ({}) in place of {} ({was})", amendment.image, amendment.identity, amendment.was)
 }
 

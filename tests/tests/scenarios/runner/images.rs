@@ -13,13 +13,13 @@ use super::{RunnerBench, owner};
 #[tokio::test]
 async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
     let bench = RunnerBench::in_containers("").await;
-    let program = Program { image: "127.0.0.1:9/sas/nothing:1".to_owned(), command: vec![] };
+    let program = Program { image: "127.0.0.1:9/sas/nothing:1".parse().unwrap(), command: vec![] };
     let missing = bench.runner.identify(&program).await.unwrap_err();
     let RunnerError::ImageMissing(message) = missing else { panic!("{missing}") };
     for word in ["127.0.0.1:9/sas/nothing:1", "here", "docker pull"] {
         assert!(message.contains(word), "{message} does not name {word}");
     }
-    let identity = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
+    let identity = "sha256:0000000000000000000000000000000000000000000000000000000000000000".parse().unwrap();
     let config = DockerConfig { pull: false, ..DockerConfig::default() };
     let runner = DockerRunner::connect(config, owner(&bench.dir, "me")).await.unwrap();
     let other = runner.run(&Spec { identity, ..bench.spec.clone() }, &CancellationToken::new()).await.unwrap_err();
@@ -32,7 +32,7 @@ async fn an_image_that_is_nowhere_is_named_with_the_host_and_the_next_step() {
 impl RunnerBench {
     /// The same in a container of another image.
     async fn of(mut self, image: &Variant) -> Self {
-        self.spec.program.image = image.name().to_owned();
+        self.spec.program.image = image.name().parse().unwrap();
         self.spec.identity = self.runner.identify(&self.spec.program).await.unwrap();
         self
     }
@@ -53,14 +53,14 @@ async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_lim
 
     let wider = Variant::of_base("VOLUME /tmp /data").unwrap();
     let mut bench = bench;
-    bench.spec.program.image = wider.name().to_owned();
+    bench.spec.program.image = wider.name().parse().unwrap();
     let Err(RunnerError::Refused(reason)) = bench.runner.identify(&bench.spec.program).await else {
         panic!("identified")
     };
     assert!(reason.contains("/data") && reason.contains("VOLUME") && reason.contains(wider.name()), "{reason}");
     // Another worker of the run may have fixed the identity.
     let id = Command::new("docker").args(["inspect", "--format", "{{.Id}}", wider.name()]).output().unwrap().stdout;
-    bench.spec.identity = String::from_utf8(id).unwrap().trim().to_owned();
+    bench.spec.identity = String::from_utf8(id).unwrap().trim().parse().unwrap();
     assert!(bench.refusal().await.contains("/data"));
     assert!(bench.containers().is_empty());
 }
@@ -95,7 +95,7 @@ async fn a_module_is_asked_to_end_by_sigterm_whatever_signal_its_image_names() {
 async fn the_identity_of_an_image_is_what_it_holds() {
     let bench = RunnerBench::in_containers("").await;
     assert!(
-        bench.spec.identity.starts_with("sha256:"),
+        bench.spec.identity.as_str().starts_with("sha256:"),
         "an image that is in no registry has its ID: {}",
         bench.spec.identity
     );

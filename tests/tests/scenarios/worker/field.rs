@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarId, StarIndex, Task, WorkerName};
+use domain::id::{
+    Attempt, ClassName, Epoch, ImageIdentity, ImageName, ModuleIndex, RunId, StarId, StarIndex, Task, WorkerName,
+};
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
     to_json,
@@ -283,9 +285,9 @@ impl Field {
     /// Gives a module another image from now on, as `sas run amend` does.
     pub(crate) async fn amend(&self, module: &str, image: &str) {
         let amendment = Amendment {
-            image: image.to_owned(),
-            identity: format!("process:{image}"),
-            was: "light".to_owned(),
+            image: image.parse().unwrap(),
+            identity: format!("process:{image}").parse().unwrap(),
+            was: "light".parse().unwrap(),
             was_identity: None,
         };
         let what = Decided::Amend { images: [(module.parse().unwrap(), amendment)].into() };
@@ -304,7 +306,7 @@ impl Field {
     }
 
     /// Image and identity that a committed result was made with.
-    pub(crate) async fn made_with(&mut self, product: &Path) -> (String, String) {
+    pub(crate) async fn made_with(&mut self, product: &Path) -> (ImageName, ImageIdentity) {
         let provenance = self.agent.manifest(product).await.unwrap().provenance.unwrap();
         (provenance.image, provenance.image_identity)
     }

@@ -36,7 +36,7 @@ pub(super) fn is_mounted(path: &str) -> bool {
 pub(super) fn body(spec: &Spec, config: &DockerConfig, owner: &Owner, user: User, cpus: f64) -> ContainerCreateBody {
     let environment = environment(spec, Path::new(INPUT), Path::new(OUTPUT));
     ContainerCreateBody {
-        image: Some(spec.identity.clone()),
+        image: Some(spec.identity.to_string()),
         cmd: Some(spec.program.command.clone()).filter(|command| !command.is_empty()),
         env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: Some(format!("{}:{}", user.uid, user.gid)),

@@ -6,9 +6,10 @@ use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
+use domain::id::{ImageIdentity, ImageName};
 use futures::TryStreamExt;
 
-use super::super::{Program, RunnerError};
+use super::super::{Program, RunnerError, identity_of};
 use super::login::login;
 use super::{DockerRunner, container, engine};
 
@@ -18,11 +19,11 @@ const ASKING: Duration = Duration::from_secs(20);
 impl DockerRunner {
     /// What `image` stands for now: its digest in its registry if it is of one, else what it is on this host. Where the
     /// registry does not answer, the image that is here serves.
-    pub(super) async fn identify_image(&self, image: &str) -> Result<String, RunnerError> {
-        let here = self.inspect(image).await?;
+    pub(super) async fn identify_image(&self, image: &ImageName) -> Result<ImageIdentity, RunnerError> {
+        let here = self.inspect(image.as_str()).await?;
         if let Some(found) = &here {
             // A name with a digest always stands for the same; what was built or loaded here is in no registry.
-            let is_fixed = image.contains('@') || own_digest(image, found).is_none();
+            let is_fixed = image.as_str().contains('@') || own_digest(image, found).is_none();
             if is_fixed || !self.config.pull {
                 return identity(image, found);
             }
@@ -31,9 +32,9 @@ impl DockerRunner {
             (Ok(digest), Some(found)) if own_digest(image, &found).is_some_and(|own| own.ends_with(&digest)) => {
                 identity(image, &found)
             }
-            (Ok(digest), _) => Ok(format!("{}@{digest}", repository(image))),
+            (Ok(digest), _) => identity_of(&format!("{}@{digest}", repository(image.as_str()))),
             (Err(reason), Some(found)) => {
-                tracing::warn!(image, reason, "the registry cannot be asked; what this host has of the image serves");
+                tracing::warn!(%image, reason, "the registry cannot be asked; what this host has of the image serves");
                 identity(image, &found)
             }
             (Err(reason), None) => Err(self.missing(image, &reason)),
@@ -41,38 +42,38 @@ impl DockerRunner {
     }
 
     /// Brings exactly the image that a program has in its run to this host.
-    pub(super) async fn bring(&self, program: &Program, identity: &str) -> Result<(), RunnerError> {
-        if self.inspect(identity).await?.is_some() {
+    pub(super) async fn bring(&self, program: &Program, identity: &ImageIdentity) -> Result<(), RunnerError> {
+        if self.inspect(identity.as_str()).await?.is_some() {
             return Ok(());
         }
         let image = &program.image;
         // An identity without repository is an image ID, which no registry knows.
-        let pulled = self.pull(if identity.contains('@') { identity } else { image }).await;
-        if self.inspect(identity).await?.is_some() {
+        let pulled = self.pull(if identity.as_str().contains('@') { identity.as_str() } else { image.as_str() }).await;
+        if self.inspect(identity.as_str()).await?.is_some() {
             self.name(image, identity).await;
             return Ok(());
         }
-        let here = match self.inspect(image).await? {
+        let here = match self.inspect(image.as_str()).await? {
             Some(found) => format!("here it is {}", super::image::identity(image, &found)?),
             None => pulled.err().unwrap_or_else(|| "the engine pulled it and does not have it".to_owned()),
         };
         Err(self.missing(image, &format!("in this run it is {identity}; {here}")))
     }
 
-    /// What the engine knows of an image on this host; one that no module may have is refused.
-    pub(super) async fn inspect(&self, image: &str) -> Result<Option<ImageInspect>, RunnerError> {
-        match self.docker.inspect_image(image).await {
-            Ok(found) => without_volumes(image, found).map(Some),
+    /// What the engine knows of an image on this host, by its name or its identity; one that no module may have is refused.
+    pub(super) async fn inspect(&self, reference: &str) -> Result<Option<ImageInspect>, RunnerError> {
+        match self.docker.inspect_image(reference).await {
+            Ok(found) => without_volumes(reference, found).map(Some),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(engine("inspect an image", &error)),
         }
     }
 
     /// The digest that an image has in its registry now; nothing is pulled. The error is the reason in words.
-    pub(super) async fn ask_registry(&self, image: &str) -> Result<String, String> {
-        let name = with_tag(image);
+    pub(super) async fn ask_registry(&self, image: &ImageName) -> Result<String, String> {
+        let name = with_tag(image.as_str());
         let asked = async {
-            let login = self.login(image).await?;
+            let login = self.login(image.as_str()).await?;
             self.docker.inspect_registry_image(&name, login).await.map_err(|error| error.to_string())
         };
         match self.with_registry(ASKING, asked).await?.descriptor.digest {
@@ -81,11 +82,11 @@ impl DockerRunner {
         }
     }
 
-    /// Pulls an image; the error is the reason in words.
-    async fn pull(&self, image: &str) -> Result<(), String> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+    /// Pulls an image by its name or its identity; the error is the reason in words.
+    async fn pull(&self, reference: &str) -> Result<(), String> {
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(reference)).build();
         let pulled = async {
-            let progress = self.docker.create_image(Some(options), None, self.login(image).await?);
+            let progress = self.docker.create_image(Some(options), None, self.login(reference).await?);
             progress.try_for_each(|_| async { Ok(()) }).await.map_err(|error| error.to_string())
         };
         self.with_registry(self.config.pull_timeout, pulled).await
@@ -106,23 +107,23 @@ impl DockerRunner {
         }
     }
 
-    async fn login(&self, image: &str) -> Result<Option<DockerCredentials>, String> {
-        let (image, file) = (image.to_owned(), self.config.logins.clone());
-        let login = tokio::task::spawn_blocking(move || login(&image, file.as_deref())).await;
+    async fn login(&self, reference: &str) -> Result<Option<DockerCredentials>, String> {
+        let (reference, file) = (reference.to_owned(), self.config.logins.clone());
+        let login = tokio::task::spawn_blocking(move || login(&reference, file.as_deref())).await;
         login.map_err(|error| format!("the login could not be read: {error}"))?
     }
 
     /// Gives what was pulled by its digest the image's name, by which it is found when the registry is away.
-    async fn name(&self, image: &str, identity: &str) {
-        let tag = with_tag(image);
-        let Some((repository, tag)) = tag.rsplit_once(':').filter(|_| !image.contains('@')) else { return };
+    async fn name(&self, image: &ImageName, identity: &ImageIdentity) {
+        let tag = with_tag(image.as_str());
+        let Some((repository, tag)) = tag.rsplit_once(':').filter(|_| !image.as_str().contains('@')) else { return };
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
-        if let Err(error) = self.docker.tag_image(identity, Some(options)).await {
-            tracing::debug!(image, %error, "the image has no name on this host");
+        if let Err(error) = self.docker.tag_image(identity.as_str(), Some(options)).await {
+            tracing::debug!(%image, %error, "the image has no name on this host");
         }
     }
 
-    fn missing(&self, image: &str, reason: &str) -> RunnerError {
+    fn missing(&self, image: &ImageName, reason: &str) -> RunnerError {
         RunnerError::ImageMissing(format!(
             "image `{image}` is not on host {host} and cannot be pulled ({reason}); \
              bring it there with `docker pull`, or from another host with `docker save {image} | ssh {host} docker load`",
@@ -132,38 +133,38 @@ impl DockerRunner {
 }
 
 /// Refuses an image with volumes besides what is mounted anyway: each is a directory of the host that a module could fill.
-fn without_volumes(image: &str, found: ImageInspect) -> Result<ImageInspect, RunnerError> {
+fn without_volumes(reference: &str, found: ImageInspect) -> Result<ImageInspect, RunnerError> {
     let volumes = found.config.as_ref().and_then(|config| config.volumes.as_ref());
     match volumes.into_iter().flatten().find(|path| !container::is_mounted(path)) {
         None => Ok(found),
         Some(path) => Err(RunnerError::Refused(format!(
             "image `{}` has the volume {path}, which a module could write without limit: build it without VOLUME {path}; \
              modules write to /sas/out and /tmp",
-            found.repo_tags.iter().flatten().next().map_or(image, String::as_str)
+            found.repo_tags.iter().flatten().next().map_or(reference, String::as_str)
         ))),
     }
 }
 
-pub(super) fn identity(image: &str, found: &ImageInspect) -> Result<String, RunnerError> {
+pub(super) fn identity(image: &ImageName, found: &ImageInspect) -> Result<ImageIdentity, RunnerError> {
     let mut digests = found.repo_digests.clone().unwrap_or_default();
     digests.sort();
     let own = own_digest(image, found);
-    let identity = own.or(digests.first()).or(found.id.as_ref());
-    identity.cloned().ok_or_else(|| RunnerError::Engine {
+    let text = own.or(digests.first()).or(found.id.as_ref()).ok_or_else(|| RunnerError::Engine {
         doing: "inspect an image",
         reason: format!("it says neither digest nor ID of `{image}`"),
-    })
+    })?;
+    identity_of(text)
 }
 
 /// The digest that an image has in the repository of this name; none where it never was there.
-fn own_digest<'a>(image: &str, found: &'a ImageInspect) -> Option<&'a String> {
-    let repository = repository(image);
+fn own_digest<'a>(image: &ImageName, found: &'a ImageInspect) -> Option<&'a String> {
+    let repository = repository(image.as_str());
     found.repo_digests.iter().flatten().find(|digest| digest.split('@').next() == Some(repository))
 }
 
 /// An image's name without tag and digest, short as the engine shows it.
-fn repository(image: &str) -> &str {
-    let name = image.split('@').next().unwrap_or(image);
+fn repository(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or(reference);
     let hub = name.strip_prefix("docker.io/").or(name.strip_prefix("index.docker.io/"));
     let name = hub.map_or(name, |name| name.strip_prefix("library/").unwrap_or(name));
     match name.rsplit_once(':') {
@@ -174,9 +175,9 @@ fn repository(image: &str) -> &str {
 }
 
 /// An image's name that stands for one image: the engine would pull all tags of a bare one.
-fn with_tag(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+fn with_tag(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
 #[cfg(test)]
@@ -207,7 +208,7 @@ mod tests {
             repo_digests: Some(digests.iter().map(|digest| (*digest).to_owned()).collect()),
             ..Default::default()
         };
-        let is = |digests: &[&str]| identity("b/x:1", &found(digests)).unwrap();
+        let is = |digests: &[&str]| identity(&"b/x:1".parse().unwrap(), &found(digests)).unwrap().to_string();
         assert_eq!(is(&[]), "sha256:id");
         assert_eq!(is(&["a/x@sha256:1", "b/x@sha256:2"]), "b/x@sha256:2");
         assert_eq!(is(&["a/x@sha256:1"]), "a/x@sha256:1");

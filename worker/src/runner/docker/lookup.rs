@@ -1,5 +1,7 @@
 //! Where an image is, without bringing it here: for reports to operators.
 
+use domain::id::{ImageIdentity, ImageName};
+
 use super::image::identity;
 use super::{DockerRunner, RunnerError};
 
@@ -7,7 +9,7 @@ use super::{DockerRunner, RunnerError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoundImage {
     /// On this host, with this identity.
-    Here(String),
+    Here(ImageIdentity),
     /// In its registry, which lets this host have it.
     InRegistry,
     /// Nowhere that this host knows; why, in words.
@@ -16,8 +18,8 @@ pub enum FoundImage {
 
 impl DockerRunner {
     /// Looks for an image on this host, then in its registry.
-    pub async fn look_for(&self, image: &str) -> Result<FoundImage, RunnerError> {
-        if let Some(found) = self.inspect(image).await? {
+    pub async fn look_for(&self, image: &ImageName) -> Result<FoundImage, RunnerError> {
+        if let Some(found) = self.inspect(image.as_str()).await? {
             return Ok(FoundImage::Here(identity(image, &found)?));
         }
         Ok(match self.ask_registry(image).await {

@@ -39,7 +39,7 @@ fn print(case: &FingerprintCase<'_>) -> Fingerprint {
     let ran = (0..).map(ModuleIndex).zip(case.images).filter(|(_, image)| !image.is_empty());
     let externals: Vec<String> = case.externals.iter().map(|name| (*name).to_owned()).collect();
     Definitions::of(&case.pipeline).fingerprint(
-        &ran.map(|(module, image)| (module, (*image).to_owned())).collect(),
+        &ran.map(|(module, image)| (module, image.parse().unwrap())).collect(),
         StarInputs {
             star: StarId::of_simulator(case.star),
             quarter: Quarter::try_from(case.quarter).unwrap(),

@@ -18,7 +18,7 @@ const VIEW: &str = "A.flag=true B X Y S";
 fn the_text_of_a_key_never_changes() {
     let (module, staging) = staged(MODULE, VIEW);
     let mut fields = Vec::new();
-    describe(&module, "sha256:feed", &staging, &mut |field| fields.push(field.to_owned()));
+    describe(&module, &"sha256:feed".parse().unwrap(), &staging, &mut |field| fields.push(field.to_owned()));
     let [a, b, s, y] = ['A', 'B', 'S', 'Y'].map(|name| hex::encode([name as u8; 32]));
     let expected: Vec<&str> = vec![
         "format",
@@ -106,7 +106,7 @@ fn the_text_of_a_key_never_changes() {
         "bool true",
     ];
     assert_eq!(fields, expected);
-    let key = key(&module, "sha256:feed", &staging);
+    let key = key(&module, &"sha256:feed".parse().unwrap(), &staging);
     assert_eq!(key.to_string(), "fd5f60a79ca2274d39ad81c8841ee9d02cb13a772f752823e19a7bc1a6fb1390");
     assert_eq!(format!("{:016x}", seed(&key)), key.to_string()[..16], "the seed is the key's first 64 bits");
 }
@@ -172,27 +172,28 @@ fn what_cannot_change_the_result_is_not_in_the_key() {
 #[test]
 fn a_product_counts_by_value_and_by_where_the_module_finds_it() {
     let (module, staging) = staged("inputs.mandatory = ['A']", "A");
-    let same = key(&module, "i", &staging);
+    let key = |staging: &Staging| key(&module, &"i".parse().unwrap(), staging);
+    let same = key(&staging);
     let mut other = staging.clone();
     other.staged[0].digest = Digest::from_bytes([1; 32]);
-    assert_ne!(key(&module, "i", &other), same, "its digest");
+    assert_ne!(key(&other), same, "its digest");
     let mut other = staging.clone();
     other.staged[0].source.origin = Origin::StarExternal;
-    assert_ne!(key(&module, "i", &other), same, "its group in the input file");
+    assert_ne!(key(&other), same, "its group in the input file");
     let mut other = staging.clone();
     other.staged[0].source.origin = Origin::Module(crate::id::ModuleIndex(200));
-    assert_eq!(key(&module, "i", &other), same, "not who made it");
+    assert_eq!(key(&other), same, "not who made it");
     let mut other = staging;
     other.absent.push((other.staged.remove(0).source, Absence::Lost));
-    let lost = key(&module, "i", &other);
+    let lost = key(&other);
     other.absent[0].1 = Absence::NotMade;
-    assert_eq!(key(&module, "i", &other), lost, "not why it is absent");
+    assert_eq!(key(&other), lost, "not why it is absent");
     assert_ne!(lost, same);
 }
 
 fn key_of(module: &str, seen: &str, image: &str) -> Key {
     let (module, staging) = staged(module, seen);
-    key(&module, image, &staging)
+    key(&module, &image.parse().unwrap(), &staging)
 }
 
 /// The module and its inputs; `A.n` is 4 and `B.value` is 1.5 wherever they are there.

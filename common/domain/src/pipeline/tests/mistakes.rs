@@ -150,7 +150,8 @@ fn resources_and_retries() {
     check(
         "[classes.none]\ncpus = 0\nmemory = '1GB'\n[classes.tiny]\ncpus = 1e300\nmemory = '1KB'\n[classes.'a b']\ncpus = 1\nmemory = '1GB'\n\
          [modules.A]\nimage = ' '\nclass = 'heavy'\ntime_limit = '0s'\nretry = { max_attempts = 0, retry_on = [0, 300] }\n\
-         environment = { SAS_STAR = 'x', HOME = '/', '' = 'y', 'A=B' = 'z' }\n[modules.B]\nimage = 'a'\nmemory = '2GB'\n",
+         environment = { SAS_STAR = 'x', HOME = '/', '' = 'y', 'A=B' = 'z' }\n[modules.B]\nimage = 'a'\nmemory = '2GB'\n\
+         [modules.C]\nimage = \"a\\nb\"\n",
         &[
             "classes: \"a b\" is not a valid class name: expected 1 to 64 letters, digits, `_` or `-`",
             "class none: cpus: 0.0 is not from 0.01 to 1024.0",
@@ -167,6 +168,7 @@ fn resources_and_retries() {
             "module A: environment: `HOME` belongs to the contract with the container",
             "module A: environment: `SAS_STAR` belongs to the contract with the container",
             "module B: memory: 1.9 GiB is not from 6.0 MiB to the 953.7 MiB of class default",
+            "module C: image: \"a\\nb\" is not a valid image name: expected printable characters, at least one",
         ],
     );
 }

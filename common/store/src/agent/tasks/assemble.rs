@@ -145,7 +145,8 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
     group.set_text("group", &module.group)?;
     let provenance = result.and_then(|result| result.provenance.as_deref());
     // Operators may have amended the image after the pipeline named it.
-    group.set_text("image", provenance.map_or(&module.image, |provenance| &provenance.image))?;
+    let image = provenance.map_or(&module.image, |provenance| &provenance.image);
+    group.set_text("image", image.as_str())?;
     if let Some(outcome) = &module.outcome {
         group.set_text("outcome", &outcome.state().to_string())?;
         group.set_text("reason", &outcome.to_string())?;
@@ -161,7 +162,7 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
     let inputs = group.create_group("inputs")?;
     let Some(provenance) = provenance else { return Ok(()) };
     group.set_text("key", &provenance.key.to_string())?;
-    group.set_text("image_identity", &provenance.image_identity)?;
+    group.set_text("image_identity", provenance.image_identity.as_str())?;
     group.set_text("host", &provenance.host)?;
     group.set_text("made_in_run", &provenance.run.to_string())?;
     group.set_text("made_from", &provenance.started.to_string())?;
