@@ -16,7 +16,7 @@ check:  ## format, lints, documentation, the rules of the tree
 	cargo fmt --all --check && \
 	cargo clippy --workspace --all-targets --quiet -- -D warnings && \
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet && \
-	cargo test --quiet -p sas-tests --test tree
+	cargo test --quiet --workspace --test tree
 
 test:  ## everything, on real RabbitMQ, Redis, Docker and HDF5
 	@deploy/test.sh
