@@ -1,4 +1,5 @@
-//! What goes to standard output: a table for people, or JSON with `-o json`. Notes and errors go to standard error.
+//! What goes to standard output: a table for people, JSON with `-o json`, rows for spreadsheets with `-o csv`. Notes and errors
+//! go to standard error.
 
 use std::io::Write;
 
@@ -11,9 +12,12 @@ use serde::Serialize;
 pub(crate) enum Format {
     /// Tables and lines.
     #[default]
-    Text,
+    #[value(alias = "text")]
+    Table,
     /// One JSON document; `run watch` and `local` print one per line of progress.
     Json,
+    /// The rows of a list, comma-separated, below the names of the columns.
+    Csv,
 }
 
 impl Format {
@@ -23,7 +27,15 @@ impl Format {
             Self::Json => {
                 line(&serde_json::to_string_pretty(answer).expect("answers have string keys and finite numbers"));
             }
-            Self::Text => line(text(answer).trim_end()),
+            Self::Table | Self::Csv => line(text(answer).trim_end()),
+        }
+    }
+
+    /// Prints a list: as JSON, as a table, or as its rows.
+    pub(crate) fn print_list<T: Serialize>(self, answer: &T, table: impl FnOnce(&T) -> Table) {
+        match self {
+            Self::Json | Self::Table => self.print(answer, |answer| table(answer).to_string()),
+            Self::Csv => line(rows(&table(answer)).trim_end()),
         }
     }
 }
@@ -31,6 +43,16 @@ impl Format {
 /// Prints a line; a reader that went away, as `head` does, is no error.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The cells of a table, comma-separated.
+fn rows(table: &Table) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in table.header().into_iter().chain(table.row_iter()) {
+        writer.write_record(row.cell_iter().map(comfy_table::Cell::content)).expect("memory takes all rows");
+    }
+    let bytes = writer.into_inner().expect("memory takes all rows");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A table with these headings, as wide as the terminal if it goes to one; rows are added with `add_row`.

@@ -131,13 +131,13 @@ impl Screen {
     fn new(format: Format) -> Self {
         match format {
             Format::Json => Self::Json(None),
-            Format::Text if std::io::stderr().is_terminal() => {
+            Format::Table | Format::Csv if std::io::stderr().is_terminal() => {
                 let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
                 let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} stars  {msg}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
                 Self::Bar(bar)
             }
-            Format::Text => Self::Lines(None),
+            Format::Table | Format::Csv => Self::Lines(None),
         }
     }
 

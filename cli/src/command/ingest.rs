@@ -85,7 +85,7 @@ impl Ingest {
         let store = spawn_blocking(move || make_store(&root)).await??;
         let TakenIn { stars, stopped } = take_in(&store, self.files, options).await?;
         let mut answer = IngestAnswer { stars, events: Vec::new() };
-        if format == Format::Text {
+        if format != Format::Json {
             format.print(&answer, |answer| describe(&answer.stars));
         }
         let mut published = Ok(());
@@ -96,8 +96,8 @@ impl Ingest {
         }
         match format {
             Format::Json => format.print(&answer, |_| String::new()),
-            Format::Text if answer.events.is_empty() => {}
-            Format::Text => format.print(&answer, |answer| published_lines(&answer.events)),
+            Format::Table | Format::Csv if answer.events.is_empty() => {}
+            Format::Table | Format::Csv => format.print(&answer, |answer| published_lines(&answer.events)),
         }
         published.context("the files are in the store: the same command publishes what is not published yet")?;
         stopped?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::TypedValueParser;
+use comfy_table::Table;
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
@@ -85,7 +86,7 @@ impl RunCommand {
         match self {
             Self::List { last } => {
                 let all = view::newest_runs(&context, last.map_or(usize::MAX, NonZeroUsize::get)).await?;
-                format.print(&all.runs, |runs| list(runs));
+                format.print_list(&all.runs, |runs| list(runs));
                 all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
             }
             Self::Show { run } => {
@@ -120,7 +121,7 @@ async fn named_or_newest(context: &Context, run: Option<RunId>) -> Result<RunId,
     }
 }
 
-fn list(runs: &[RunSummary]) -> String {
+fn list(runs: &[RunSummary]) -> Table {
     let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "STARS", "DONE", "IN FLIGHT", "ENDS", "ACCEPTED"]);
     for run in runs {
         table.add_row([
@@ -135,7 +136,7 @@ fn list(runs: &[RunSummary]) -> String {
             run.accepted.strftime("%F %T").to_string(),
         ]);
     }
-    table.to_string()
+    table
 }
 
 /// A run with its tasks by module and state.
