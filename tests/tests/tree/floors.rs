@@ -62,9 +62,12 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "worker",
         &[
-            ("what it works with", &["agent", "ledger", "removal", "run", "runner", "gate", "config"]),
+            (
+                "what it works with",
+                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "gate", "config"],
+            ),
             ("one task", &["claim", "report", "attempt"]),
-            ("one worker", &["shared", "slot", "service"]),
+            ("one worker", &["shared", "slot", "show", "service"]),
         ],
     ),
     (
