@@ -72,7 +72,7 @@ pub(crate) async fn what_modules_took_is_added_up(f: StateFixture) -> Result<()>
         f.admit(star).await?;
         f.settle(star).await?;
     }
-    let twice = Spent { tasks: 2, millis: 2 * 1234 };
+    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0 };
     assert_eq!(f.view().await?.spent, [(ModuleIndex(0), twice)].into());
     let late = Change { details: vec![(ModuleIndex(0), detail("late"))], ..f.admission_of(0) };
     assert_eq!(f.write(&[late]).await?, [Written::Lost]);
