@@ -15,6 +15,7 @@ pub mod queue;
 mod readers;
 pub mod run;
 pub mod view;
+pub mod worker;
 
 pub use context::{Connected, Context, Images, Installation};
 pub use error::{ErrorKind, OperateError};
