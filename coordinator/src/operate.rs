@@ -14,6 +14,7 @@ mod pipelines;
 pub mod queue;
 mod readers;
 pub mod run;
+pub mod star;
 pub mod view;
 pub mod worker;
 

@@ -104,7 +104,17 @@ pub fn name_of_generation(quarter: Quarter, generation: Generation) -> String {
     format!("{quarter}/generations/{generation}.h5")
 }
 
-/// The star file: the newest generation, what scientists open.
+/// What operators decided about which generation the star file shows.
+pub fn rollbacks(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("rollbacks")
+}
+
+/// Which generation the star file shows where that is not simply the newest, by what the choice rests on.
+pub fn choice(star: StarId, quarter: Quarter, newest: Generation, rollbacks: u64) -> PathBuf {
+    self::quarter(star, quarter).join("choices").join(format!("{newest}-{rollbacks}.json"))
+}
+
+/// The star file: what scientists open.
 pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join(format!("{star}.h5"))
 }

@@ -135,8 +135,12 @@ pub struct StarSummary {
     /// Why it ended so, where its tasks do not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<String>,
-    /// The newest star file, relative to the store's root.
+    /// The star file, relative to the store's root.
     pub file: Option<String>,
+    /// The generation that the star file shows, where there is one.
+    pub open: Option<Generation>,
+    /// The newest generation; the star file shows another one while this is not whole, or an operator wants it so.
+    pub newest: Option<Generation>,
     /// The generation that it settled with in this run.
     pub generation: Option<Generation>,
     /// Externals that it uses.
