@@ -1,6 +1,8 @@
 //! What this process counts. The parts of the coordinator count here; `/metrics` shows it.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 /// Counters of this process; clones count together.
 #[derive(Clone, Default)]
@@ -13,7 +15,16 @@ pub(crate) struct Counters {
     pub(crate) closed: Counter,
     pub(crate) leases_lost: Counter,
     pub(crate) nondeterministic: Counter,
+    /// Results that break no contract but are odd, as another unit than the data model's.
+    pub(crate) warned: Family<OfModule, Counter>,
     pub(crate) hooks_told: Counter,
     pub(crate) hooks_failed: Counter,
     pub(crate) hooks_dropped: Counter,
+}
+
+/// What is counted by module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OfModule {
+    pub(crate) pipeline: String,
+    pub(crate) module: String,
 }

@@ -75,6 +75,8 @@ fn counters(registry: &mut Registry, counters: &Counters) {
     ] {
         registry.register(name, help, counter.clone());
     }
+    let help = "Completions of results with warnings: another unit than the data model's, an extra column";
+    registry.register("warned_results", help, counters.warned.clone());
 }
 
 fn aside(registry: &mut Registry, (runs, events): (usize, usize)) {
