@@ -53,6 +53,7 @@ enum Command {
     /// One star: its tasks, and why they ended as they did.
     #[command(subcommand)]
     Star(command::star::StarCommand),
+    Export(command::export::Export),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -91,6 +92,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
+        Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,
     }
