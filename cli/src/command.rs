@@ -1,6 +1,7 @@
 //! The commands, a file each: arguments and what they do.
 
 pub(crate) mod event;
+pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod local;

@@ -56,6 +56,7 @@ enum Command {
     /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
+    Export(command::export::Export),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -95,6 +96,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
         Command::Worker(command) => command.run(site, format).await,
+        Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,
     }

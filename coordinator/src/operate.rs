@@ -8,6 +8,7 @@ pub mod announce;
 mod context;
 mod error;
 pub mod event;
+pub mod export;
 mod look_up;
 pub mod module;
 mod pipelines;

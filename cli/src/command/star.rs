@@ -14,6 +14,7 @@ use coordinator::operate::star::{
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
 use coordinator::operate::{self, OperateError};
 use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, RunId, StarId, WorkerName};
+use domain::outcome::Outcome;
 
 use crate::connect::Site;
 use crate::installation::Configured;
@@ -213,6 +214,18 @@ fn explain(star: &StarSummary) -> String {
         if !task.products.is_empty() {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
+        }
+        if let Some(Outcome::Succeeded(success)) = &task.outcome {
+            for (product, reason) in &success.not_made {
+                text += &format!("\n  not made   {product}: {reason}");
+            }
+            for warning in &success.warnings {
+                text += &format!("\n  warning    {warning}");
+            }
+            if success.more_warnings > 0 {
+                text +=
+                    &format!("\n  warning    {} more: all are in the provenance of the result", success.more_warnings);
+            }
         }
         for line in task.log_tail.lines() {
             text += &format!("\n  | {line}");

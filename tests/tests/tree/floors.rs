@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "domain",
         &[
-            ("what things are", &["id", "product"]),
+            ("what things are", &["id", "product", "unit"]),
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
