@@ -126,6 +126,14 @@ text_name!(
     is_line
 );
 
+impl WorkerName {
+    /// The host that it runs on: the name without its random part.
+    pub fn host(&self) -> &str {
+        let is_random = |part: &str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.0.rsplit_once('-').filter(|(_, part)| is_random(part)).map_or(&self.0, |(host, _)| host)
+    }
+}
+
 impl DatasetName {
     /// The name with its slashes as dots, for use in a file name; no dataset name contains a dot.
     pub fn in_file_name(&self) -> String {
