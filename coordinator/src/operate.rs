@@ -8,12 +8,15 @@ pub mod announce;
 mod context;
 mod error;
 pub mod event;
+pub mod failures;
 mod look_up;
 pub mod module;
 mod pipelines;
 pub mod queue;
 mod readers;
 pub mod run;
+pub mod selection;
+pub mod task;
 pub mod view;
 
 pub use context::{Connected, Context, Images, Installation};

@@ -4,6 +4,7 @@
 //! Every step may be repeated by anyone: until the last one is done the closing timer names the star again.
 
 mod end;
+mod failed;
 mod fingerprints;
 mod lines;
 
@@ -13,15 +14,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::error::chain;
 use domain::id::{Generation, ModuleIndex, RunId, StarIndex};
-use domain::run::Event;
+use domain::run::{Cell, Event, TaskState};
 use end::{assemble, keys, star_end};
+pub(crate) use failed::failed;
 use fingerprints::Fingerprints;
 use lines::Settled;
 pub(crate) use lines::write_lines;
 use services::state::{Admission, StarView};
 use store::agent::{Agent, AgentError, Assemble, GenerationInfo, RefusalKind};
 use store::course::Course;
-use store::runs::{SettledStar, StarEnd};
+use store::runs::{FailedTasks, SettledStar, StarEnd};
 use store::scratch::Scratch;
 use store::{Commit, Store, paths};
 use tokio::sync::mpsc;
@@ -149,9 +151,24 @@ impl Settler {
             Some(admission) => self.fingerprints.of(&self.running, &course, star, &view.star.row, admission).await?,
             None => None,
         };
+        let failed = self.failed(&course, star, &view).await?;
         let row = view.star.row.as_bytes().to_vec();
         let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
-        Ok(Some(Settled { course, row: view.star.row, line }))
+        Ok(Some(Settled { course, row: view.star.row, line, failed }))
+    }
+
+    /// What failed of a star; decisions are read only where images of its run were amended.
+    async fn failed(&self, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<FailedTasks, Trouble> {
+        let is_failed = |cell: Cell| matches!(cell.state, TaskState::Failed | TaskState::Errored);
+        if !view.star.row.cells().any(is_failed) {
+            return Ok(FailedTasks::default());
+        }
+        let (run, remembered) = (course.record.run, self.running.remembered.clone());
+        let look = move |store: &Store| {
+            let is_amended = remembered.orders(store, run)?.amended > 0;
+            if is_amended { store.decisions(run) } else { Ok(Vec::new()) }
+        };
+        Ok(failed(course, star, view, &self.running.services.store.ask(look).await?))
     }
 
     /// Makes the star's next generation; the number of the one that holds this end. `None` when the newest one is of newer

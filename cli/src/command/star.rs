@@ -1,13 +1,14 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::OperateError;
+use coordinator::operate::{OperateError, task};
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
 use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
 
 use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, table};
+use crate::selection::{Consent, carry_out};
 
 /// One star: its tasks, and why they ended as they did.
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,13 @@ pub(crate) enum StarCommand {
         /// Only this module.
         module: Option<ModuleName>,
     },
+    /// Cancel what has not ended of a star in one run; what runs is stopped. It need not have entered the run.
+    Cancel {
+        #[command(flatten)]
+        which: WhichStar,
+        #[command(flatten)]
+        consent: Consent,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -32,14 +40,23 @@ pub(crate) struct WhichStar {
     run: Option<RunId>,
 }
 
+impl WhichStar {
+    fn asked(&self) -> OneStar {
+        OneStar { star: self.star, run: self.run }
+    }
+}
+
 impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
-        let (Self::Show(WhichStar { star, run }) | Self::Explain { which: WhichStar { star, run }, .. }) = self;
-        let mut summary = view::star(&context, OneStar { star, run }).await?;
         match self {
-            Self::Show(_) => format.print(&summary, show),
-            Self::Explain { module, .. } => {
+            Self::Cancel { which, consent } => {
+                let plan = task::plan_star_cancel(&context, which.asked()).await?;
+                return carry_out(&context, plan, consent, format).await;
+            }
+            Self::Show(which) => format.print(&view::star(&context, which.asked()).await?, show),
+            Self::Explain { which, module } => {
+                let mut summary = view::star(&context, which.asked()).await?;
                 summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
                 if let (Some(module), true) = (module, summary.tasks.is_empty()) {
                     let reason = format!("{} has no module {module}", summary.pipeline);
