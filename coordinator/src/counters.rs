@@ -1,6 +1,9 @@
 //! What this process counts. The parts of the coordinator count here; `/metrics` shows it.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// Counters of this process; clones count together.
 #[derive(Clone, Default)]
@@ -16,4 +19,6 @@ pub(crate) struct Counters {
     pub(crate) hooks_told: Counter,
     pub(crate) hooks_failed: Counter,
     pub(crate) hooks_dropped: Counter,
+    /// Seconds that the last comparison of store and state took.
+    pub(crate) comparison: Gauge<f64, AtomicU64>,
 }

@@ -75,6 +75,8 @@ fn counters(registry: &mut Registry, counters: &Counters) {
     ] {
         registry.register(name, help, counter.clone());
     }
+    let help = "How long the last comparison of store and state took";
+    registry.register("comparison_seconds", help, counters.comparison.clone());
 }
 
 fn aside(registry: &mut Registry, (runs, events): (usize, usize)) {
