@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use coordinator::operate::Context;
 use coordinator::operate::OperateError;
 use coordinator::operate::run::RunDecided;
 use coordinator::operate::selection::{ShownState, TaskSelection};
 use coordinator::operate::task::{self, TaskPlan};
-use coordinator::operate::Context;
 use coordinator::star_list;
 use domain::id::{GroupName, ModuleName, RunId, StarId};
 use domain::outcome::FailurePattern;

@@ -151,24 +151,10 @@ impl Settler {
             Some(admission) => self.fingerprints.of(&self.running, &course, star, &view.star.row, admission).await?,
             None => None,
         };
-        let failed = self.failed(&course, star, &view).await?;
+        let failed = what_failed(&self.running, &course, star, &view).await?;
         let row = view.star.row.as_bytes().to_vec();
         let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
         Ok(Some(Settled { course, row: view.star.row, line, failed }))
-    }
-
-    /// What failed of a star; decisions are read only where images of its run were amended.
-    async fn failed(&self, course: &Arc<Course>, star: StarIndex, view: &StarView) -> Result<FailedTasks, Trouble> {
-        let is_failed = |cell: Cell| matches!(cell.state, TaskState::Failed | TaskState::Errored);
-        if !view.star.row.cells().any(is_failed) {
-            return Ok(FailedTasks::default());
-        }
-        let (run, remembered) = (course.record.run, self.running.remembered.clone());
-        let look = move |store: &Store| {
-            let is_amended = remembered.orders(store, run)?.amended > 0;
-            if is_amended { store.decisions(run) } else { Ok(Vec::new()) }
-        };
-        Ok(failed(course, star, view, &self.running.services.store.ask(look).await?))
     }
 
     /// Makes the star's next generation; the number of the one that holds this end. `None` when the newest one is of newer
@@ -235,6 +221,25 @@ impl Settler {
             }
         }
     }
+}
+
+/// What failed of a star; decisions are read only where images of its run were amended.
+async fn what_failed(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    star: StarIndex,
+    view: &StarView,
+) -> Result<FailedTasks, Trouble> {
+    let is_failed = |cell: Cell| matches!(cell.state, TaskState::Failed | TaskState::Errored);
+    if !view.star.row.cells().any(is_failed) {
+        return Ok(FailedTasks::default());
+    }
+    let (run, remembered) = (course.record.run, running.remembered.clone());
+    let look = move |store: &Store| {
+        let is_amended = remembered.orders(store, run)?.amended > 0;
+        if is_amended { store.decisions(run) } else { Ok(Vec::new()) }
+    };
+    Ok(failed(course, star, view, &running.services.store.ask(look).await?))
 }
 
 /// Whether a file of a later format is in the way.

@@ -1,8 +1,8 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::{OperateError, task};
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
+use coordinator::operate::{OperateError, task};
 use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
 
 use crate::connect::Site;

@@ -233,7 +233,11 @@ impl FoundFailures {
     /// How many are not listed, and why; nothing where all are.
     pub(super) fn words_of_not_listed(&self) -> Option<String> {
         let why = self.why_not.as_deref()?;
-        Some(if self.not_listed > 0 { format!("{} tasks that failed are not listed: {why}", self.not_listed) } else { why.to_owned() })
+        Some(if self.not_listed > 0 {
+            format!("{} tasks that failed are not listed: {why}", self.not_listed)
+        } else {
+            why.to_owned()
+        })
     }
 
     /// Leaves out what is not meant.

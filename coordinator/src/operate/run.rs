@@ -15,8 +15,8 @@ use store::runs::{Decided, Decision};
 
 pub use amend::{AmendImages, amend};
 pub use lever::{Lever, PullLever, pull};
-pub use retry::{RetryTasks, open_words, retry, words};
 pub(super) use retry::count_at_end;
+pub use retry::{RetryTasks, open_words, retry, words};
 pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 
 use super::OperateError;
@@ -44,7 +44,12 @@ pub(super) fn standing(store: &Store, run: RunId) -> Result<Standing, OperateErr
 }
 
 /// Refuses what cannot have any effect. Blocks on the disk.
-pub(super) fn require_sense(store: &Store, run: RunId, standing: &Standing, what: &Decided) -> Result<Sense, OperateError> {
+pub(super) fn require_sense(
+    store: &Store,
+    run: RunId,
+    standing: &Standing,
+    what: &Decided,
+) -> Result<Sense, OperateError> {
     let sense = standing.sense(what);
     match sense {
         Sense::Changes | Sense::Already => Ok(sense),

@@ -127,9 +127,8 @@ fn failed(
         let Some((alike, words)) = found.tasks.cluster_of(task) else { continue };
         let star = sought.course.stars.star(task.star)?;
         let module = sought.course.pipeline.module(alike.module).name.clone();
-        let is_it = |known: &FailureRecord| {
-            known.run == record.run && known.module == module && known.attempt == task.attempt
-        };
+        let is_it =
+            |known: &FailureRecord| known.run == record.run && known.module == module && known.attempt == task.attempt;
         let known = store.failures(star, record.quarter)?.into_iter().rfind(is_it);
         let last_line = known.map(|known| last_line(&known.log)).unwrap_or_else(|| words.clone());
         tasks.push(ListedTask {

@@ -216,7 +216,7 @@ impl SettledFiles {
             let batch = open(path)?;
             failed.extend(&batch.failed()?, |star| !newer.has(star));
             if at < oldest {
-                batch.each_star(|star| drop(newer.add(star)))?;
+                batch.each_star(|star| _ = newer.add(star))?;
             }
         }
         failed.not_looked_at = paths.len().saturating_sub(most) as u64;

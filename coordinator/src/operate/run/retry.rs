@@ -104,7 +104,11 @@ fn not_of(star: StarId, run: RunId) -> OperateError {
 }
 
 /// How many tasks of a run that ended a selection is about.
-pub(in crate::operate) fn count_at_end(store: &Store, record: &RunRecord, selection: &Selection) -> Result<u64, OperateError> {
+pub(in crate::operate) fn count_at_end(
+    store: &Store,
+    record: &RunRecord,
+    selection: &Selection,
+) -> Result<u64, OperateError> {
     if selection.stars.is_empty() {
         return Ok(store.run_end(record.run)?.map_or(0, |end| count_in(&end, selection)));
     }

@@ -99,7 +99,8 @@ pub async fn plan_cancel(context: &Context, mut selection: TaskSelection) -> Res
     let mut plan = exactly(run, PlannedVerb::Cancel, tasks.into_iter().map(|task| (task.star, task.module)));
     plan.notes.extend(note);
     if sought.stars.is_none() {
-        plan.notes.push("stars that enter later are not part of this; `sas module hold` keeps a module back".to_owned());
+        plan.notes
+            .push("stars that enter later are not part of this; `sas module hold` keeps a module back".to_owned());
     }
     plan.not_empty()
 }
@@ -249,7 +250,8 @@ async fn count_in_state(
     let Some(view) = state.run(run).await? else { return Ok(None) };
     let Some(stars) = &sought.stars else {
         let of = view.counts.iter().filter(|(module, _)| sought.modules.as_ref().is_none_or(|of| of.contains(module)));
-        let states = of.flat_map(|(_, states)| states).filter(|(state, _)| state.is_settled() && selection.wants(**state));
+        let states =
+            of.flat_map(|(_, states)| states).filter(|(state, _)| state.is_settled() && selection.wants(**state));
         return Ok(Some(states.map(|(_, count)| count).sum()));
     };
     let stars: Vec<_> = stars.iter().copied().collect();
