@@ -9,7 +9,7 @@ use domain::id::{Attempt, ClassName, RunId, StarIndex, Task};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use domain::run::Event;
 use services::queue::QueueName;
-use services::state::{Detail, Due, Phase, RunView};
+use services::state::{Detail, Due, Phase, RunView, RunningTask};
 use store::course::Course;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -159,10 +159,12 @@ impl Sweeper {
         self.after(&waits).await?;
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
-            for (task, attempt) in round {
-                tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, "lease lost");
+            for (task, held) in round {
+                let attempt = held.attempt;
+                let worker = held.worker.as_str();
+                tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, worker, "lease lost");
                 let event = Event::LeaseLost { module: task.module, attempt };
-                leases.add(task.star, Step { event, detail: Some(lease_lost(attempt)) });
+                leases.add(task.star, Step { event, detail: Some(lease_lost(held)) });
             }
             // A lease that lives again is no news; one that ran out is named again.
             leases.bring_in(&self.running, Race::Leave).await?;
@@ -219,22 +221,22 @@ impl Sweeper {
 }
 
 /// What is known of an attempt whose lease ran out.
-fn lease_lost(attempt: Attempt) -> Detail {
+fn lease_lost(held: RunningTask) -> Detail {
     let message = "its lease ran out: the worker died, or could not reach the state for as long".to_owned();
     let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Interrupted, message });
-    Detail { outcome, attempt, worker: None, started: None, millis: 0 }
+    Detail { outcome, attempt: held.attempt, worker: Some(held.worker), started: held.since, millis: 0 }
 }
 
 /// Splits leases so that each part has one of a star at most: a change rests on one lease.
-fn one_a_star(leases: &[(Task, Attempt)]) -> Vec<Vec<(Task, Attempt)>> {
-    let mut rounds: Vec<Vec<(Task, Attempt)>> = Vec::new();
+fn one_a_star(leases: &[(Task, RunningTask)]) -> Vec<Vec<(Task, RunningTask)>> {
+    let mut rounds: Vec<Vec<(Task, RunningTask)>> = Vec::new();
     let mut seen: BTreeMap<StarIndex, usize> = BTreeMap::new();
-    for &(task, attempt) in leases {
+    for (task, held) in leases {
         let round = seen.entry(task.star).or_default();
         if rounds.len() == *round {
             rounds.push(Vec::new());
         }
-        rounds[*round].push((task, attempt));
+        rounds[*round].push((*task, held.clone()));
         *round += 1;
     }
     rounds
@@ -248,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_part_has_one_lease_of_a_star() {
-        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, Attempt(1));
+        let held = RunningTask { attempt: Attempt(1), worker: "a-1".parse().unwrap(), since: None };
+        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, held.clone());
         let leases = [lease(0, 0), lease(1, 0), lease(0, 1), lease(0, 2), lease(1, 1)];
         let rounds = one_a_star(&leases);
         assert_eq!(rounds.len(), 3);

@@ -15,6 +15,7 @@ mod run;
 pub mod runner;
 mod service;
 mod shared;
+mod show;
 mod slot;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use services::state::Grant;
 use store::Store;
 
 use super::manifests::Manifests;
+use super::progress::AttemptProgress;
 use crate::agent::StoreAgent;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
@@ -52,6 +53,8 @@ pub(crate) struct Order {
     pub(crate) grant: Grant,
     /// When it was claimed.
     pub(crate) started: jiff::Timestamp,
+    /// How far it is.
+    pub(crate) progress: AttemptProgress,
 }
 
 impl Desk {

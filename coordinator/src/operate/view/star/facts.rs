@@ -49,9 +49,9 @@ impl StarFacts {
             task.started = detail.started;
             task.millis = detail.millis;
         }
-        for (module, worker) in view.running {
+        for (module, running) in view.running {
             let task = self.tasks.entry(module).or_default();
-            (task.running, task.worker) = (true, Some(worker));
+            (task.running, task.worker) = (true, Some(running.worker));
         }
         self.row = view.star.row;
         let Some(admission) = view.admission else { return false };
