@@ -1,5 +1,6 @@
 //! What failed in a run, and why: of settled stars from the store, of stars in flight from the state while it answers.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -264,7 +265,7 @@ impl FoundFailures {
         let mut of_cluster: BTreeMap<u32, Vec<&FailedTask>> = BTreeMap::new();
         tasks.iter().for_each(|task| of_cluster.entry(task.cluster).or_default().push(task));
         let mut largest: Vec<(u32, Vec<&FailedTask>)> = of_cluster.into_iter().collect();
-        largest.sort_by_key(|(cluster, tasks)| (std::cmp::Reverse(tasks.len()), *cluster));
+        largest.sort_by_key(|(cluster, tasks)| (Reverse(tasks.len()), &clusters[*cluster as usize].0));
         let groups_left_out = largest.len().saturating_sub(most) as u64;
         let group = |(cluster, tasks): (u32, Vec<&FailedTask>)| {
             let (alike, sample) = &clusters[cluster as usize];
