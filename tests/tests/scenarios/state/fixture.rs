@@ -64,8 +64,7 @@ pub(crate) fn admission() -> Admission {
 
 pub(crate) fn detail(worker: &str) -> Detail {
     let products = [("IDP_SAS_[FE_H]_SAPP".parse().expect("a valid product"), Digest::from_bytes([7; 32]))];
-    let success =
-        Success { key: Key::from_bytes([9; 32]), products: products.into(), reused: false, nondeterministic: false };
+    let success = Success::new(Key::from_bytes([9; 32]), products.into());
     Detail {
         outcome: Outcome::Succeeded(success),
         attempt: Attempt(1),
@@ -225,6 +224,12 @@ impl StateFixture {
 
     pub(crate) async fn wait_for_due_lease(&self) -> Result<()> {
         self.wait_until("a lease runs out", |due| !due.leases.is_empty()).await
+    }
+
+    /// Leases that ran out.
+    pub(crate) async fn lost(&self) -> Result<Vec<(Task, Attempt)>> {
+        let due = self.state.due(self.run, 10, SILENCE).await?;
+        Ok(due.leases.into_iter().map(|(task, held)| (task, held.attempt)).collect())
     }
 
     /// P1.
