@@ -5,7 +5,7 @@ use coordinator::operate::status::{self, Answer, Level, Light, Status};
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, Mark};
+use crate::output::Format;
 use crate::top;
 
 /// One screen: is it moving, is something red, where is it stuck, when is it done, who must act.
@@ -57,10 +57,10 @@ fn light(light: &Light) -> String {
 }
 
 /// A mark that needs no colour to be told apart.
-fn mark(level: Level) -> Mark {
+fn mark(level: Level) -> &'static str {
     match level {
-        Level::Well => Mark::Well,
-        Level::Attention => Mark::Attention,
-        Level::Bad => Mark::Bad,
+        Level::Well => "ok",
+        Level::Attention => "! ",
+        Level::Bad => "!!",
     }
 }

@@ -1,5 +1,6 @@
 //! The pages of `sas top`.
 
+use coordinator::operate::failures::FailureGroup;
 use coordinator::operate::status::{Level, Status};
 use coordinator::operate::view::RunSummary;
 use domain::run::TaskState;
@@ -11,17 +12,13 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, Tabs, Wrap};
 use strum::VariantArray;
 
 use super::{Page, Screen};
-use crate::words::done;
+use crate::words::{done, lasting};
 
 /// Draws the page that is chosen.
 pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
-    let [head, lights, body, foot] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(5),
-        Constraint::Min(3),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
+    let [head, lights, body, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(5), Constraint::Min(3), Constraint::Length(1)])
+            .areas(frame.area());
     let pages = Page::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
     let chosen = Page::VARIANTS.iter().position(|page| *page == screen.page);
     frame.render_widget(Tabs::new(pages).select(chosen).highlight_style(Modifier::REVERSED), head);
@@ -78,8 +75,8 @@ fn questions(status: &Status) -> Text<'_> {
 
 fn failures(status: &Status) -> Text<'_> {
     let mut text = Text::default();
-    for cluster in &status.failures {
-        text.push_line(Line::from(cluster.to_string()));
+    for group in &status.failures {
+        text.push_line(Line::from(group_words(group)));
     }
     for task in &status.hanging {
         let since = task.since.strftime("%F %TZ");
@@ -105,19 +102,18 @@ fn draw_runs(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect
             count(run, TaskState::Failed),
             count(run, TaskState::Errored),
             screen.pace.of(run.run).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
-            run.expected.to_string(),
+            to_go(run),
         ])
     });
-    let head = ["RUN", "PIPELINE", "PHASE", "STARS", "RUNNING", "QUEUED", "WAITING", "FAILED", "ERRORED", "TASKS/S", "TO GO"];
+    let head =
+        ["RUN", "PIPELINE", "PHASE", "STARS", "RUNNING", "QUEUED", "WAITING", "FAILED", "ERRORED", "TASKS/S", "TO GO"];
     let widths = [8, 14, 10, 15, 8, 8, 8, 7, 8, 8].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
 }
 
 fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
     let rows = status.workers.iter().skip(screen.scroll.into()).map(|worker| {
-        let slots = worker.slots.iter().map(|(class, count)| {
-            format!("{class} {}/{count}", worker.busy.get(class).copied().unwrap_or(0))
-        });
+        let slots = worker.slots.iter().map(|(class, slots)| format!("{class} {}/{}", slots.busy, slots.of));
         Row::new([
             worker.worker.to_string(),
             slots.collect::<Vec<_>>().join(", "),
@@ -131,6 +127,17 @@ fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: R
     let head = ["WORKER", "BUSY", "ENDED", "FAILED", "ERRORED", "LOST", "TAKES NOTHING, FOR"];
     let widths = [28, 30, 8, 8, 8, 6].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
+}
+
+fn group_words(group: &FailureGroup) -> String {
+    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
+}
+
+fn to_go(run: &RunSummary) -> String {
+    let expected = run.expected.as_ref();
+    let words = expected.and_then(|expected| expected.seconds.map(lasting).or_else(|| expected.unknown.clone()));
+    words.unwrap_or_default()
 }
 
 /// A mark that needs no colour to be told apart.

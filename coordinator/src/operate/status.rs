@@ -11,14 +11,16 @@ use domain::id::{ModuleName, RunId, StarId};
 use jiff::Timestamp;
 use serde::Serialize;
 use services::queue::Depth;
-use services::state::{OpenPlace, SharedState, WorkerInfo};
-use store::drains::Drained;
+use services::state::OpenPlace;
+use store::drains::DrainedHost;
 use store::holds::Held;
 use tokio::time::timeout;
 
-use super::failures::{self, FailureCluster};
+use super::failures::{self, FailureGroup, ListFailures};
+use super::selection::TaskSelection;
 use super::view::{self, RunPhase, RunSummary};
-use super::{Context, ErrorKind, Installation, OperateError, queue};
+use super::worker::{self, AllWorkers, WorkerSummary};
+use super::{Context, ErrorKind, OperateError, queue};
 
 /// How long a service has to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RUNS: usize = 50;
 /// How many running tasks of a run are looked at.
 const TASKS: u32 = 2_000;
-/// How many clusters of failures are named.
-const CLUSTERS: usize = 5;
+/// How many groups of failures are named.
+const GROUPS: usize = 5;
 
 /// How things stand.
 #[derive(Debug, Clone, Serialize)]
@@ -41,11 +43,11 @@ pub struct Status {
     /// Runs that go on, newest first.
     pub runs: Vec<RunSummary>,
     /// What failed most often in them.
-    pub failures: Vec<FailureCluster>,
+    pub failures: Vec<FailureGroup>,
     /// Tasks that run for far longer than their like.
     pub hanging: Vec<HangingTask>,
     /// Workers that live; none where the state does not answer.
-    pub workers: Vec<WorkerInfo>,
+    pub workers: Vec<WorkerSummary>,
 }
 
 /// The answer to a question.
@@ -127,55 +129,44 @@ struct Findings {
     runs: Vec<RunSummary>,
     damaged: Vec<String>,
     queues: Result<Vec<Depth>, OperateError>,
-    workers: Result<Vec<WorkerInfo>, OperateError>,
+    workers: Result<Vec<WorkerSummary>, OperateError>,
     store: Result<(), OperateError>,
     held: Vec<Held>,
-    drained: Vec<Drained>,
+    drained: Vec<DrainedHost>,
     hanging: Vec<HangingTask>,
-    failures: Vec<FailureCluster>,
+    failures: Vec<FailureGroup>,
 }
 
 /// How things stand now.
 pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let store = context.ask(|store| store.probe()).await;
-    let (held, drained) = context.ask(|store| Ok::<_, store::StoreError>((store.all_held()?, store.all_drained()?))).await?;
+    let held = context.ask(|store| store.all_held()).await?;
     let queues = soon("RabbitMQ", queue::list(&*context.installation)).await;
-    let state = soon("Redis", context.installation.state()).await;
-    let workers = match &state {
-        Ok(state) => soon("Redis", async { Ok(state.workers().await?) }).await,
-        Err(error) => Err(error.clone()),
+    let (workers, drained) = match soon("Redis", worker::list(context)).await {
+        Ok(AllWorkers { workers, drained }) => (Ok(workers), drained),
+        Err(error) => (Err(error), Vec::new()),
     };
     let all = view::newest_runs(context, RUNS).await?;
     let runs: Vec<RunSummary> = all.runs.into_iter().filter(|run| run.phase != RunPhase::Ended).collect();
     let (mut hanging, mut failures) = (Vec::new(), Vec::new());
     for run in &runs {
-        if let Ok(state) = &state {
-            hanging.extend(hanging_in(context, state, run).await.unwrap_or_default());
+        if workers.is_ok() {
+            hanging.extend(hanging_in(context, run).await.unwrap_or_default());
         }
-        failures.extend(failures::most_frequent(context, run.run, CLUSTERS).await.unwrap_or_default());
+        let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
+        let asked = ListFailures { selection, groups: GROUPS, stars: 1 };
+        failures.extend(failures::list(context, asked).await.map(|found| found.groups).unwrap_or_default());
     }
-    failures.sort_by_key(|cluster| std::cmp::Reverse(cluster.count));
-    failures.truncate(CLUSTERS);
-    let findings = Findings {
-        at: Timestamp::now(),
-        runs,
-        damaged: all.damaged,
-        queues,
-        workers,
-        store,
-        held,
-        drained,
-        hanging,
-        failures,
-    };
+    failures.sort_by_key(|group| std::cmp::Reverse(group.count));
+    failures.truncate(GROUPS);
+    let at = Timestamp::now();
+    let findings =
+        Findings { at, runs, damaged: all.damaged, queues, workers, store, held, drained, hanging, failures };
     Ok(findings.status())
 }
 
 /// What a service answers, if it does so soon.
-async fn soon<T>(
-    service: &str,
-    answer: impl Future<Output = Result<T, OperateError>>,
-) -> Result<T, OperateError> {
+async fn soon<T>(service: &str, answer: impl Future<Output = Result<T, OperateError>>) -> Result<T, OperateError> {
     match timeout(PATIENCE, answer).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -186,11 +177,8 @@ async fn soon<T>(
 }
 
 /// Running tasks of a run that take far longer than their like.
-async fn hanging_in(
-    context: &Context,
-    state: &SharedState,
-    run: &RunSummary,
-) -> Result<Vec<HangingTask>, OperateError> {
+async fn hanging_in(context: &Context, run: &RunSummary) -> Result<Vec<HangingTask>, OperateError> {
+    let state = context.installation.state().await?;
     let course = context.course(run.run).await?;
     let Some(view) = state.run(run.run).await? else { return Ok(Vec::new()) };
     let now = Timestamp::now();

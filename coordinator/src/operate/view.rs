@@ -57,6 +57,8 @@ pub struct RunSummary {
     pub accepted: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// When a task of it was settled last, while it goes on.
+    pub moved: Option<Timestamp>,
     /// How many stars it has.
     pub stars: u32,
     /// Stars that were not admitted yet.

@@ -178,7 +178,7 @@ impl State for RedisState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>);
+        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>, f64);
         let look = async {
             let known = self.known(run).await?;
             let classes = classes(&known);
@@ -186,9 +186,10 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold, spent): RunReply =
+            let (changing, counts, in_flight, running, ready, on_hold, spent, moved): RunReply =
                 self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
+                moved: wire::look::time(moved),
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
                 counts: wire::look::counts(&counts).map_err(|odd| odd.of(run))?,
                 in_flight,

@@ -54,6 +54,8 @@ pub struct RunView {
     pub ready: BTreeMap<ClassName, u64>,
     /// Tasks that are queued and not handed out, since their modules are held; they are not among the ready ones.
     pub on_hold: u64,
+    /// When a task of it was settled last; `None` where none was since the state began.
+    pub moved: Option<Timestamp>,
     /// What each module took so far; modules that did not run are left out. A state that was lost begins at nothing again.
     pub spent: BTreeMap<ModuleIndex, Spent>,
 }

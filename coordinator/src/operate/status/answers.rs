@@ -1,13 +1,14 @@
 //! From what was found to the five answers. Pure.
 
 use std::collections::BTreeSet;
+use std::iter::once;
 
 use domain::id::ClassName;
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::Depth;
 
-use super::{Answer, Findings, HangingTask, Level, Light, Question, Status};
+use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status};
 use crate::operate::view::{RunPhase, RunSummary};
 
 /// A task hangs when it runs for so many times as long as its like,
@@ -30,7 +31,15 @@ impl Findings {
         let lights = vec![self.queues_light(), self.workers_light(), self.store_light()];
         let answers = vec![self.moving(), self.red(&lights), self.stuck(), self.done(), self.act()];
         let workers = self.workers.unwrap_or_default();
-        Status { at: self.at, answers, lights, runs: self.runs, failures: self.failures, hanging: self.hanging, workers }
+        Status {
+            at: self.at,
+            answers,
+            lights,
+            runs: self.runs,
+            failures: self.failures,
+            hanging: self.hanging,
+            workers,
+        }
     }
 
     fn moving(&self) -> Answer {
@@ -50,7 +59,8 @@ impl Findings {
         if running == 0 {
             return answer(question, Level::Bad, &format!("no: no task runs; {last}"));
         }
-        let hosts: BTreeSet<&str> = workers.iter().filter(|worker| worker.running > 0).map(|worker| worker.host.as_str()).collect();
+        let hosts: BTreeSet<&str> =
+            workers.iter().filter(|worker| !worker.attempts.is_empty()).map(|worker| worker.host.as_str()).collect();
         let words = format!("{running} tasks run on {} hosts; {last}", hosts.len());
         if ended.is_some_and(|seconds| seconds > STILL) {
             return answer(question, Level::Attention, &format!("slowly: {words}"));
@@ -72,8 +82,8 @@ impl Findings {
             (0, 0) => "no task failed".to_owned(),
             (failed, errored) => format!("{failed} tasks failed, {errored} could not be run"),
         };
-        let clusters = self.failures.iter().map(|cluster| cluster.to_string());
-        lines(Question::Red, level, std::iter::once(first).chain(bad).chain(clusters).chain(self.damaged.iter().cloned()))
+        let groups = self.failures.iter().map(group_words);
+        lines(Question::Red, level, once(first).chain(bad).chain(groups).chain(self.damaged.iter().cloned()))
     }
 
     fn stuck(&self) -> Answer {
@@ -108,7 +118,7 @@ impl Findings {
         }
         let count = stuck.len();
         let first = format!("in {count} {}", if count == 1 { "place" } else { "places" });
-        lines(Question::Stuck, Level::Attention, std::iter::once(first).chain(stuck))
+        lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
     }
 
     fn done(&self) -> Answer {
@@ -116,7 +126,7 @@ impl Findings {
             return answer(Question::Done, Level::Well, "all is done");
         }
         let of_run = |run: &RunSummary| {
-            format!("run {} of {} {}: {}", short(run), run.pipeline, run.quarter, run.expected)
+            format!("run {} of {} {}: {}", short(run), run.pipeline, run.quarter, expected_words(run))
         };
         lines(Question::Done, Level::Well, self.runs.iter().map(of_run))
     }
@@ -144,12 +154,26 @@ impl Findings {
         }
         for held in &self.held {
             let (pipeline, module) = (&held.pipeline, &held.module);
-            act.push(format!("{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`", held.by, held.since.strftime("%F %TZ")));
+            act.push(format!(
+                "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
+                held.by,
+                held.since.strftime("%F %TZ")
+            ));
         }
         for drained in &self.drained {
-            act.push(format!("{} drains {} since {}: `sas worker resume {}`", drained.by, drained.host, drained.since.strftime("%F %TZ"), drained.host));
+            act.push(format!(
+                "{} drains {} since {}: `sas worker resume {}`",
+                drained.by,
+                drained.host,
+                drained.since.strftime("%F %TZ"),
+                drained.host
+            ));
         }
-        for (service, error) in [("RabbitMQ", self.queues.as_ref().err()), ("Redis", self.workers.as_ref().err()), ("the store", self.store.as_ref().err())] {
+        for (service, error) in [
+            ("RabbitMQ", self.queues.as_ref().err()),
+            ("Redis", self.workers.as_ref().err()),
+            ("the store", self.store.as_ref().err()),
+        ] {
             if error.is_some() {
                 act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
             }
@@ -160,7 +184,7 @@ impl Findings {
         let level = if self.hanging.is_empty() && self.failures.is_empty() { Level::Attention } else { Level::Bad };
         let count = act.len();
         let first = format!("{count} {} for a person", if count == 1 { "thing waits" } else { "things wait" });
-        lines(Question::Act, level, std::iter::once(first).chain(act))
+        lines(Question::Act, level, once(first).chain(act))
     }
 
     fn queues_light(&self) -> Light {
@@ -169,7 +193,8 @@ impl Findings {
             Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
             Ok(queues) => {
                 let acts = queue_acts(queues);
-                let ready: u64 = queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
+                let ready: u64 =
+                    queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
                 let level = if acts.is_empty() { Level::Well } else { Level::Bad };
                 let words = if acts.is_empty() { format!("{ready} ready tasks") } else { acts.join("; ") };
                 Light { name, level, words }
@@ -182,15 +207,18 @@ impl Findings {
         match &self.workers {
             Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
             Ok(workers) => {
-                let slots: u32 = workers.iter().flat_map(|worker| worker.slots.values()).sum();
-                let busy: u32 = workers.iter().map(|worker| worker.running).sum();
+                let slots = || workers.iter().flat_map(|worker| worker.slots.values());
+                let (busy, slots): (u32, u32) =
+                    (slots().map(|slot| slot.busy).sum(), slots().map(|slot| slot.of).sum());
                 let waiting = workers.iter().filter(|worker| worker.waits_for.is_some()).count();
                 let words = format!("{} workers, {busy} of {slots} slots busy", workers.len());
                 let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
                 match (workers.is_empty(), waiting) {
                     (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
                     (_, 0) => Light { name, level: Level::Well, words },
-                    (_, waiting) => Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") },
+                    (_, waiting) => {
+                        Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") }
+                    }
                 }
             }
         }
@@ -215,6 +243,23 @@ impl Findings {
     fn seconds_since(&self, then: Timestamp) -> f64 {
         self.at.duration_since(then).as_secs_f64().max(0.0)
     }
+}
+
+/// Failures that are alike, on a line.
+fn group_words(group: &FailureGroup) -> String {
+    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
+}
+
+/// How far a run is and how long it takes, on a line.
+fn expected_words(run: &RunSummary) -> String {
+    let Some(expected) = &run.expected else { return "that cannot be told now".to_owned() };
+    let to_go = match (expected.seconds, &expected.unknown) {
+        (Some(seconds), _) => format!("about {} to go", duration(seconds as f64)),
+        (None, Some(unknown)) => unknown.clone(),
+        (None, None) => "that cannot be told".to_owned(),
+    };
+    format!("{} of {} tasks are done; {to_go}", expected.tasks_done, expected.tasks)
 }
 
 /// What queues need of a person.

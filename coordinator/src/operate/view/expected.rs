@@ -174,6 +174,7 @@ mod tests {
         let counts = [a, b].map(|counts| counts.iter().copied().collect());
         let spent = spent.map(|(tasks, seconds)| Spent { tasks, millis: seconds * 1000, found: 0 });
         RunView {
+            moved: None,
             info,
             counts: (0..).map(ModuleIndex).zip(counts).collect(),
             in_flight: 10,

@@ -96,6 +96,7 @@ impl RunSummary {
             held: Vec::new(),
             on_hold: 0,
             expected: None,
+            moved: None,
             decisions: Vec::new(),
             modules: Vec::new(),
         }
@@ -114,6 +115,7 @@ impl RunSummary {
             held: held_in(&view).collect(),
             on_hold: view.on_hold,
             expected: Some(expected(&view, workers)),
+            moved: view.moved,
             unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
             ..Self::of(record, phase)
         };

@@ -51,7 +51,7 @@ pub(in crate::state::redis) fn lease(text: &str) -> Result<RunningTask, Odd> {
 }
 
 /// A time from milliseconds; 0 is none.
-fn time(millis: f64) -> Option<Timestamp> {
+pub(in crate::state::redis) fn time(millis: f64) -> Option<Timestamp> {
     if millis <= 0.0 { None } else { Timestamp::from_millisecond(millis as i64).ok() }
 }
 
