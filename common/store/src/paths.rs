@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use domain::id::{
-    Attempt, DatasetName, Epoch, EventId, Generation, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId,
+    Attempt, DatasetName, Epoch, EventId, Generation, HostName, Key, ModuleName, PipelineName, Quarter, RunId,
+    Sequence, StarId,
 };
 
 /// Says that the directory is a store, and of which format.
@@ -285,6 +286,16 @@ pub fn images(run: RunId) -> PathBuf {
 pub fn image(run: RunId, subject: &str) -> PathBuf {
     let hash = hex::encode(Sha256::digest(subject.as_bytes()));
     images(run).join(format!("{hash}.json"))
+}
+
+/// Decisions about draining hosts.
+pub fn drains() -> PathBuf {
+    PathBuf::from("control/drains")
+}
+
+/// Decisions about draining one host.
+pub fn drain(host: &HostName) -> PathBuf {
+    drains().join(host.as_str())
 }
 
 /// Whether a file that an admission names holds externals that are the same for all stars.

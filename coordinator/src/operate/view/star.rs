@@ -8,6 +8,7 @@ use std::sync::Arc;
 use domain::id::{Generation, RunId, StarId, StarIndex};
 use domain::run::Row;
 use facts::StarFacts;
+use jiff::Timestamp;
 use services::state::{Phase, StateError};
 use store::agent::{Agent, AgentError};
 use store::course::Course;
@@ -88,7 +89,17 @@ fn look(store: &Store, course: Arc<Course>, star: StarId) -> Result<(Seat, StarF
 async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Result<bool, OperateError> {
     let state = context.installation.state().await?;
     match state.star(seat.course.record.run, seat.index).await {
-        Ok(view) => Ok(facts.take_view(view)),
+        Ok(view) => {
+            let runs = !view.running.is_empty();
+            let is_in_flight = facts.take_view(view, Timestamp::now());
+            if runs {
+                let attempts = state.workers().await?.into_iter().flat_map(|worker| worker.attempts);
+                let (run, star) = (seat.course.record.run, seat.star);
+                let of_star = attempts.filter(|attempt| (attempt.run, attempt.star) == (run, star));
+                facts.take_attempts(&seat.course.pipeline, of_star);
+            }
+            Ok(is_in_flight)
+        }
         Err(StateError::NoRun(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
