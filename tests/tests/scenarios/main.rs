@@ -7,6 +7,7 @@ mod coordinator;
 mod damage;
 mod expressions;
 mod failures;
+mod generations;
 mod levers;
 mod pipeline_light;
 mod queue;
