@@ -57,6 +57,10 @@ enum Command {
     /// One star: its tasks, and why they ended as they did.
     #[command(subcommand)]
     Star(command::star::StarCommand),
+    /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
+    #[command(subcommand)]
+    Worker(command::worker::WorkerCommand),
+    Export(command::export::Export),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -96,6 +100,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Task(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
+        Command::Worker(command) => command.run(site, format).await,
+        Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,
     }

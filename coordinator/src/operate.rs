@@ -8,6 +8,7 @@ pub mod announce;
 mod context;
 mod error;
 pub mod event;
+pub mod export;
 pub mod failures;
 mod look_up;
 pub mod module;
@@ -16,8 +17,10 @@ pub mod queue;
 mod readers;
 pub mod run;
 pub mod selection;
+pub mod star;
 pub mod task;
 pub mod view;
+pub mod worker;
 
 pub use context::{Connected, Context, Images, Installation};
 pub use error::{ErrorKind, OperateError};

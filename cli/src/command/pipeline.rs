@@ -47,6 +47,8 @@ struct CheckedFile {
     version: Option<String>,
     modules: usize,
     mistakes: Vec<String>,
+    /// What is odd but allowed.
+    warnings: Vec<String>,
     #[serde(skip)]
     is_missing: bool,
 }
@@ -79,6 +81,11 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
         }
         table.to_string()
     });
+    for (checked, warning) in
+        answers.iter().flat_map(|checked| checked.warnings.iter().map(move |words| (checked, words)))
+    {
+        note(&format!("warning: {}: {warning}", checked.file.display()));
+    }
     for mistake in answers.iter().flat_map(|checked| &checked.mistakes) {
         note(mistake);
     }
@@ -97,14 +104,16 @@ fn check_one(file: &Path) -> CheckedFile {
         Ok(pipeline) => CheckedFile {
             file,
             pipeline: Some(pipeline.name.to_string()),
-            version: Some(pipeline.version),
             modules: pipeline.modules.len(),
             mistakes: Vec::new(),
+            warnings: pipeline.odd_units(),
+            version: Some(pipeline.version),
             is_missing: false,
         },
         Err(error) => {
             let mistakes = error.to_string().lines().map(str::to_owned).collect();
-            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, is_missing: error.is_missing() }
+            let is_missing = error.is_missing();
+            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, warnings: Vec::new(), is_missing }
         }
     }
 }

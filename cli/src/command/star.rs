@@ -1,9 +1,20 @@
-//! `sas star`: one star's tasks, and why they are as they are.
+//! `sas star`: one star's tasks, and why they are as they are; its generations, and what is in them.
+
+mod difference;
+mod generations;
+mod lineage;
+mod products;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use coordinator::operate::star::{
+    AskLineage, CompareGenerations, ExportStar, Exported, OneGeneration, OneQuarter, RollBack, export, roll_back,
+};
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use coordinator::operate::{OperateError, task};
-use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
+use coordinator::operate::{self, OperateError, task};
+use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, RunId, StarId, WorkerName};
+use domain::outcome::Outcome;
 
 use crate::connect::Site;
 use crate::installation::Configured;
@@ -29,6 +40,77 @@ pub(crate) enum StarCommand {
         #[command(flatten)]
         consent: Consent,
     },
+    /// What it ended with in each run, and which of these generations its star file shows.
+    Generations(WhichQuarter),
+    /// Make its star file show another generation, older or newer, until a later run settles it completely.
+    Rollback {
+        #[command(flatten)]
+        which: WhichQuarter,
+        /// The generation.
+        #[arg(long, value_name = "N")]
+        to: Generation,
+    },
+    /// The products of a generation: columns, units, scalar values; and why there are no others.
+    Products(WhichGeneration),
+    /// Two generations side by side: numbers that changed, products that came and went.
+    Diff {
+        #[command(flatten)]
+        which: WhichQuarter,
+        /// The generation before; what the star file shows unless given.
+        #[arg(long, value_name = "N")]
+        from: Option<Generation>,
+        /// The generation after; the newest unless given.
+        #[arg(long, value_name = "M")]
+        to: Option<Generation>,
+    },
+    /// What a product was made from, down to what ingestion delivered.
+    Lineage {
+        #[command(flatten)]
+        which: WhichGeneration,
+        /// The product.
+        product: ProductName,
+        /// As a graph for Graphviz.
+        #[arg(long)]
+        dot: bool,
+    },
+    /// Write a generation into one file that needs no store: large products are in it, not linked.
+    Export {
+        #[command(flatten)]
+        which: WhichGeneration,
+        /// The file to write; it must not be there.
+        #[arg(long, value_name = "FILE.h5")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichQuarter {
+    /// The star.
+    star: StarId,
+    /// The quarter of its data; the newest in which it has a generation unless given.
+    #[arg(long, value_name = "Q")]
+    quarter: Option<Quarter>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichGeneration {
+    #[command(flatten)]
+    place: WhichQuarter,
+    /// The generation; the one that the star file shows unless given.
+    #[arg(long, value_name = "N")]
+    generation: Option<Generation>,
+}
+
+impl From<WhichQuarter> for OneQuarter {
+    fn from(WhichQuarter { star, quarter }: WhichQuarter) -> Self {
+        Self { star, quarter }
+    }
+}
+
+impl From<WhichGeneration> for OneGeneration {
+    fn from(WhichGeneration { place: WhichQuarter { star, quarter }, generation }: WhichGeneration) -> Self {
+        Self { star, quarter, generation }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +146,31 @@ impl StarCommand {
                 }
                 format.print(&summary, explain);
             }
+            Self::Generations(which) => {
+                generations::print(format, &operate::star::generations(&context, which.into()).await?);
+            }
+            Self::Rollback { which: WhichQuarter { star, quarter }, to } => {
+                let done = roll_back(&context, RollBack { star, quarter, to }).await?;
+                format.print(&done, |done| format!("{}\n{}", done.file, done.effect));
+            }
+            Self::Products(which) => {
+                products::print(format, &operate::star::products(&context, which.into()).await?);
+            }
+            Self::Diff { which: WhichQuarter { star, quarter }, from, to } => {
+                let asked = CompareGenerations { star, quarter, from, to };
+                difference::print(format, &operate::star::difference(&context, asked).await?);
+            }
+            Self::Lineage { which, product, dot } => {
+                let found = operate::star::lineage(&context, AskLineage { which: which.into(), product }).await?;
+                format.print(&found, if dot { lineage::graph } else { lineage::tree });
+            }
+            Self::Export { which, to } => {
+                let done = export(&context, ExportStar { which: which.into(), to }).await?;
+                format.print(&done, |done| {
+                    let Exported { star, quarter, generation, file, bytes } = done;
+                    format!("{} ({bytes} bytes): generation {generation} of {star} {quarter}", file.display())
+                });
+            }
         }
         Ok(())
     }
@@ -75,7 +182,13 @@ fn head(star: &StarSummary) -> String {
         end = format!("{end} ({reason})");
     }
     let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
-    let file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
+    let mut file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
+    if let Some((open, newest)) = star.open.zip(star.newest) {
+        file += &match open == newest {
+            true => format!(", generation {open}, the newest"),
+            false => format!(", generation {open}; the newest is {newest}, see `sas star generations {}`", star.star),
+        };
+    }
     format!("{} {} in run {} of {}: {end}{generation}{file}", star.star, star.quarter, star.run, star.pipeline)
 }
 
@@ -117,6 +230,18 @@ fn explain(star: &StarSummary) -> String {
         if !task.products.is_empty() {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
+        }
+        if let Some(Outcome::Succeeded(success)) = &task.outcome {
+            for (product, reason) in &success.not_made {
+                text += &format!("\n  not made   {product}: {reason}");
+            }
+            for warning in &success.warnings {
+                text += &format!("\n  warning    {warning}");
+            }
+            if success.more_warnings > 0 {
+                text +=
+                    &format!("\n  warning    {} more: all are in the provenance of the result", success.more_warnings);
+            }
         }
         for line in task.log_tail.lines() {
             text += &format!("\n  | {line}");

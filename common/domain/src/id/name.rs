@@ -105,6 +105,17 @@ text_name!(
     is_line
 );
 text_name!(
+    /// A host that workers run on, as they are configured to call it.
+    HostName,
+    "host name",
+    "1 to 253 letters, digits, `.`, `_` or `-`, not beginning with `.`",
+    |text| {
+        (1..=253).contains(&text.len())
+            && !text.starts_with('.')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    }
+);
+text_name!(
     /// A worker: its host's name and a random part, so that no other has the same.
     WorkerName,
     "worker name",

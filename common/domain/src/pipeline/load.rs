@@ -78,6 +78,7 @@ fn read(text: &str, data_model: Option<&str>, mistakes: &mut Vec<String>) -> Opt
         name: name?,
         version: version?,
         trigger: trigger?,
+        strict_units: definition.strict_units,
         params: names.params,
         star_externals: names.star,
         shared_externals: names.shared,

@@ -2,9 +2,12 @@
 
 mod assemble;
 mod check;
+mod compare;
+mod export;
 mod import;
 mod pack;
 mod read;
+mod show;
 mod stage;
 
 use std::path::Path;
@@ -25,6 +28,7 @@ pub(super) fn perform(request: Request) -> Done<Value> {
     match request {
         Request::Manifest { file } => reply(read::manifest(&file)),
         Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<Done<Vec<_>>>()),
+        Request::Quantities { wants } => reply(read::quantities(&wants)),
         Request::Stage(stage) => reply(stage::stage(&stage)),
         Request::Check(check) => reply(Ok(check::check(&check))),
         Request::Pack(pack) => reply(pack::pack(&pack)),
@@ -32,6 +36,10 @@ pub(super) fn perform(request: Request) -> Done<Value> {
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),
         Request::Digest { at } => reply(read::digest(&at)),
+        Request::Show(order) => reply(show::show(&order)),
+        Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<Done<Vec<_>>>()),
+        Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<Done<Vec<_>>>()),
+        Request::Export(order) => reply(export::export(&order)),
     }
 }
 
