@@ -15,7 +15,7 @@ use store::course::Course;
 use store::paths;
 use store::runs::StarEnd;
 
-use super::fields::Fields;
+use super::choice::ProductColumns;
 use crate::operate::look_up::settled_line;
 use crate::operate::{Context, OperateError, Readers};
 
@@ -52,8 +52,13 @@ pub(super) enum ProductRow {
 }
 
 impl Origins {
-    pub(super) fn new(course: &Arc<Course>, fields: &Fields, condition: Option<&Expression>, of_run: bool) -> Self {
-        let asked = fields.products.iter().map(|of| (of.product.clone(), of.maker.clone()));
+    pub(super) fn new(
+        course: &Arc<Course>,
+        columns: &[ProductColumns],
+        condition: Option<&Expression>,
+        of_run: bool,
+    ) -> Self {
+        let asked = columns.iter().map(|of| (of.product.clone(), of.maker.clone()));
         let read = condition.into_iter().flat_map(Expression::reads).map(|read| {
             let maker = read.source.producer().map(|index| course.pipeline.module(index).name.clone());
             (read.source.product.clone(), maker)
