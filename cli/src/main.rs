@@ -53,6 +53,9 @@ enum Command {
     /// One star: its tasks, and why they ended as they did.
     #[command(subcommand)]
     Star(command::star::StarCommand),
+    /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
+    #[command(subcommand)]
+    Worker(command::worker::WorkerCommand),
     Export(command::export::Export),
     /// Queues of the message broker.
     #[command(subcommand)]
@@ -92,6 +95,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
+        Command::Worker(command) => command.run(site, format).await,
         Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,

@@ -18,6 +18,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
+use crate::drains;
 use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::runs::follow;
@@ -85,6 +86,7 @@ impl Sweeper {
     /// Everything, once.
     async fn full(&mut self) -> Result<(), Trouble> {
         self.running.look_at_epoch().await?;
+        drains::follow(&self.running).await?;
         if !self.running.services.store.ask(|store| store.nudges()).await?.is_empty() {
             self.running.wakes.comparison.notify_one();
         }
@@ -159,16 +161,21 @@ impl Sweeper {
         self.after(&waits).await?;
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
+            let mut blamed = Vec::new();
             for (task, held) in round {
                 let attempt = held.attempt;
                 let worker = held.worker.as_str();
                 tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, worker, "lease lost");
+                blamed.push((held.worker.host().to_owned(), course.module_in_logs(task.module).to_owned()));
                 let event = Event::LeaseLost { module: task.module, attempt };
                 leases.add(task.star, Step { event, detail: Some(lease_lost(held)) });
             }
             // A lease that lives again is no news; one that ran out is named again.
             leases.bring_in(&self.running, Race::Leave).await?;
             self.running.counters.leases_lost.inc_by(leases.changed.into());
+            if leases.changed > 0 {
+                blamed.iter().for_each(|(host, module)| self.running.counters.lost_on.count(host, module));
+            }
             self.after(&leases).await?;
         }
         Ok(())

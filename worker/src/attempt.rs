@@ -14,7 +14,6 @@ mod look;
 mod manifests;
 mod place;
 mod prefetch;
-mod progress;
 mod resolve;
 mod spec;
 mod stage;
@@ -27,7 +26,6 @@ use ending::Ending;
 use execute::execute;
 pub(crate) use manifests::Manifests;
 pub(crate) use prefetch::prefetch;
-pub(crate) use progress::AttemptProgress;
 use resolve::{Resolved, resolve};
 use tokio_util::sync::CancellationToken;
 

@@ -12,7 +12,7 @@ use services::state::{Lease, RunningAttempt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::AttemptProgress;
+use crate::progress::AttemptProgress;
 
 /// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
 const REPORTED: Duration = Duration::from_secs(600);

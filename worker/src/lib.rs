@@ -9,6 +9,7 @@ mod claim;
 pub mod config;
 mod gate;
 mod ledger;
+mod progress;
 mod removal;
 mod report;
 mod run;
@@ -17,6 +18,7 @@ mod service;
 mod shared;
 mod show;
 mod slot;
+mod tally;
 
 use std::sync::Arc;
 

@@ -28,8 +28,8 @@ use crate::report::publish_all;
 use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
-use crate::show::Tally;
 use crate::slot;
+use crate::tally::Tally;
 
 /// How long containers of attempts that are given back have to end, after the grace.
 const STOPPING: Duration = Duration::from_secs(20);

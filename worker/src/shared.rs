@@ -22,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::report::PendingReport;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
-use crate::show::Tally;
+use crate::tally::Tally;
 
 /// What all slots share.
 pub(crate) struct Worker {

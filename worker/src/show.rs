@@ -1,12 +1,10 @@
 //! What a worker shows of itself, and what it is told meanwhile: once in a while, and as soon as operators drain its host.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::id::ClassName;
-use domain::outcome::Outcome;
-use services::state::{AttemptCounts, MOST_SHOWN, StateError, WorkerInfo};
+use services::state::{MOST_SHOWN, StateError, WorkerInfo};
 use tokio::time::MissedTickBehavior;
 
 use crate::shared::Worker;
@@ -19,36 +17,6 @@ const SHOW: u64 = 3;
 
 /// How long it is shown at least after that.
 const SHOWN: Duration = Duration::from_secs(15);
-
-/// How a worker's attempts ended so far.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<AttemptCounts>);
-
-impl Tally {
-    pub(crate) fn ended(&self, outcome: &Outcome) {
-        let mut counts = self.lock();
-        counts.all += 1;
-        match outcome {
-            Outcome::Failed(_) => counts.failed += 1,
-            Outcome::Errored(_) => counts.errored += 1,
-            Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}
-        }
-    }
-
-    pub(crate) fn given_back(&self) {
-        let mut counts = self.lock();
-        (counts.all, counts.given_back) = (counts.all + 1, counts.given_back + 1);
-    }
-
-    pub(crate) fn lost(&self) {
-        let mut counts = self.lock();
-        (counts.all, counts.lost) = (counts.all + 1, counts.lost + 1);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AttemptCounts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Worker {
     /// Shows the worker, and stops and goes on taking tasks as operators say. Never returns.
@@ -95,7 +63,7 @@ impl Worker {
             running: u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
             seen: jiff::Timestamp::now(),
             began: Some(self.began),
-            ended: *self.tally.lock(),
+            ended: self.tally.counts(),
             drained: obstacles.is_drained(),
             waits_for: obstacles.words(),
             attempts: attempts.into_iter().map(|(_, attempt)| attempt).take(MOST_SHOWN).collect(),

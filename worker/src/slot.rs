@@ -14,10 +14,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::attempt::{AttemptProgress, Desk, Finish, Order, perform};
+use crate::attempt::{Desk, Finish, Order, perform};
 use crate::claim::Granted;
 use crate::gate::Obstacles;
 use crate::ledger::Subject;
+use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
 

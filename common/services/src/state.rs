@@ -124,10 +124,11 @@ impl Detail {
         }
     }
 
-    /// How long it took to make a result, in milliseconds; `None` where nothing ran, or nothing was made.
-    pub fn spent(&self) -> Option<u64> {
+    /// What it adds to what its module took; `None` where nothing was made.
+    pub fn spent(&self) -> Option<Spent> {
         match &self.outcome {
-            Outcome::Succeeded(success) => (!success.reused).then_some(self.millis),
+            Outcome::Succeeded(success) if success.reused => Some(Spent { found: 1, ..Spent::default() }),
+            Outcome::Succeeded(_) => Some(Spent { tasks: 1, millis: self.millis, found: 0 }),
             Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_) => None,
         }
     }

@@ -10,8 +10,8 @@ use services::state::Grant;
 use store::Store;
 
 use super::manifests::Manifests;
-use super::progress::AttemptProgress;
 use crate::agent::StoreAgent;
+use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
 

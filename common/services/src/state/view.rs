@@ -1,6 +1,7 @@
 //! What can be read of a run: one star, all of it in numbers, and the tasks that are open.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use domain::id::{Attempt, ClassName, ModuleIndex, Task, WorkerName};
 use domain::run::{Star, TaskState};
@@ -57,13 +58,23 @@ pub struct RunView {
     pub spent: BTreeMap<ModuleIndex, Spent>,
 }
 
-/// What attempts of a module took that made a result, by running and not by finding it.
+/// What attempts of a module took that made a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spent {
     /// How many there were.
     pub tasks: u64,
     /// How long they took in all, in milliseconds.
     pub millis: u64,
+    /// How many results beside these were found, so that nothing ran.
+    pub found: u64,
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.tasks += other.tasks;
+        self.millis += other.millis;
+        self.found += other.found;
+    }
 }
 
 /// A place where tasks are that are not settled, and not blocked by others.

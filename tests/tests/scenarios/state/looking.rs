@@ -4,6 +4,12 @@ use services::state::{OpenPlace, OpenTask, Spent};
 
 use super::*;
 
+/// Waits until what happens next is later, in milliseconds.
+async fn the_clock_goes_on() -> Result<()> {
+    let begun = std::time::Instant::now();
+    harness::wait_until(Duration::from_secs(1), "a few milliseconds", async || begun.elapsed().as_millis() > 3).await
+}
+
 pub(crate) async fn open_tasks_are_listed_by_place_the_oldest_first(f: StateFixture) -> Result<()> {
     let tasks = async |place, limit| -> Result<Vec<Task>> {
         let open = f.state.open_tasks(f.run, place, limit).await?;
@@ -11,7 +17,7 @@ pub(crate) async fn open_tasks_are_listed_by_place_the_oldest_first(f: StateFixt
     };
     for star in [3, 0, 2, 1] {
         f.admit(star).await?;
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        the_clock_goes_on().await?;
     }
     let in_order = [task(3, 0), task(0, 0), task(2, 0), task(1, 0)];
     assert_eq!(tasks(OpenPlace::Queued, 10).await?, in_order);
@@ -19,7 +25,7 @@ pub(crate) async fn open_tasks_are_listed_by_place_the_oldest_first(f: StateFixt
     assert!(tasks(OpenPlace::Queued, 0).await?.is_empty() && tasks(OpenPlace::Running, 0).await?.is_empty());
 
     f.granted(task(2, 0), 1).await?;
-    tokio::time::sleep(Duration::from_millis(3)).await;
+    the_clock_goes_on().await?;
     f.granted(task(0, 0), 1).await?;
     f.claim_briefly(task(1, 0), 1, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
@@ -66,7 +72,7 @@ pub(crate) async fn what_modules_took_is_added_up(f: StateFixture) -> Result<()>
         f.admit(star).await?;
         f.settle(star).await?;
     }
-    let twice = Spent { tasks: 2, millis: 2 * 1234 };
+    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0 };
     assert_eq!(f.view().await?.spent, [(ModuleIndex(0), twice)].into());
     let late = Change { details: vec![(ModuleIndex(0), detail("late"))], ..f.admission_of(0) };
     assert_eq!(f.write(&[late]).await?, [Written::Lost]);

@@ -146,9 +146,8 @@ impl Run {
         } else {
             self.tries.insert(star, change.after.tries.clone());
         }
-        for (module, millis) in change.details.iter().filter_map(|(module, detail)| Some((*module, detail.spent()?))) {
-            let spent = self.spent.entry(module).or_default();
-            (spent.tasks, spent.millis) = (spent.tasks + 1, spent.millis + millis);
+        for (module, spent) in change.details.iter().filter_map(|(module, detail)| Some((*module, detail.spent()?))) {
+            *self.spent.entry(module).or_default() += spent;
         }
         let is_fresh = change.after.row.is_fresh();
         if is_fresh || change.after.is_settled() && !change.close {

@@ -9,7 +9,9 @@ use look::lease;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::state::{Admission, Change, Claim, ClaimRequest, CursorMove, Due, Grant, Refusal, RunInfo, StateError};
+use crate::state::{
+    Admission, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
+};
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::run::{Row, Star, Tries};
 
@@ -41,10 +43,15 @@ struct ChangeJson {
     details: Vec<(ModuleIndex, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<String>,
-    spent: Vec<(ModuleIndex, u64)>,
+    /// Of each module: tasks, milliseconds, results that were found.
+    spent: Vec<(ModuleIndex, u64, u64, u64)>,
     close: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_lost: Option<ModuleIndex>,
+}
+
+fn spent(module: ModuleIndex, detail: &Detail) -> Option<(ModuleIndex, u64, u64, u64)> {
+    detail.spent().map(|Spent { tasks, millis, found }| (module, tasks, millis, found))
 }
 
 /// A batch of changes without their rows.
@@ -56,7 +63,7 @@ pub(super) fn batch(epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]
         wait: change.wait.iter().map(|&(module, delay)| (module, millis(delay))).collect(),
         details: change.details.iter().map(|(module, detail)| (*module, json(detail))).collect(),
         admission: change.admission.as_ref().map(json),
-        spent: change.details.iter().filter_map(|(module, detail)| Some((*module, detail.spent()?))).collect(),
+        spent: change.details.iter().filter_map(|(module, detail)| spent(*module, detail)).collect(),
         close: change.close,
         lease_lost: change.lease_lost,
     };

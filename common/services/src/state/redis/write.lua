@@ -35,10 +35,12 @@ local function count(module, state, by)
   counted[field] = (counted[field] or 0) + by
 end
 
--- What an attempt took, in milliseconds.
-local function spend(module, millis)
-  spent[module .. ':tasks'] = (spent[module .. ':tasks'] or 0) + 1
-  spent[module .. ':millis'] = (spent[module .. ':millis'] or 0) + millis
+-- What an attempt adds to what its module took.
+local function spend(module, what, by)
+  if by > 0 then
+    local field = module .. ':' .. what
+    spent[field] = (spent[field] or 0) + by
+  end
 end
 
 -- What a task leaves behind when its cell changes; each kind of entry exists in one state only.
@@ -80,7 +82,9 @@ local function apply(change, expected, after)
   end
   write_row(star, after)
   for _, took in ipairs(change.spent) do
-    spend(took[1], took[2])
+    spend(took[1], 'tasks', took[2])
+    spend(took[1], 'millis', took[3])
+    spend(took[1], 'found', took[4])
   end
   if change.tries ~= '' then
     redis.call('HSET', key('tries'), star, change.tries)

@@ -95,7 +95,7 @@ pub(in crate::state::redis) fn counts(fields: &BTreeMap<String, u64>) -> Result<
     Ok(counts)
 }
 
-/// What modules took, from `module:tasks` and `module:millis`.
+/// What modules took, from `module:tasks`, `module:millis` and `module:found`.
 pub(in crate::state::redis) fn spent(fields: &BTreeMap<String, u64>) -> Result<BTreeMap<ModuleIndex, Spent>, Odd> {
     let mut spent: BTreeMap<ModuleIndex, Spent> = BTreeMap::new();
     for (field, &number) in fields {
@@ -105,6 +105,7 @@ pub(in crate::state::redis) fn spent(fields: &BTreeMap<String, u64>) -> Result<B
         match what {
             "tasks" => of_module.tasks = number,
             "millis" => of_module.millis = number,
+            "found" => of_module.found = number,
             _ => return Err(odd()),
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct AttemptProgress {
 
 impl AttemptProgress {
     /// The attempt goes on to this.
-    pub(super) fn reaches(&self, phase: AttemptPhase) {
+    pub(crate) fn reaches(&self, phase: AttemptPhase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
