@@ -10,7 +10,7 @@ use domain::id::{Generation, ModuleName, ProductName, Quarter, RunId, StarId};
 use domain::outcome::{Outcome, Skip};
 use domain::product::{Origin, Source};
 use domain::run::Row;
-use store::agent::{Agent, AgentError, At, Manifest, ProductEntry, Quantity, RefusalKind};
+use store::agent::{Agent, AgentError, At, ColumnFacts, Manifest, ProductEntry, RefusalKind};
 use store::course::Course;
 use store::paths;
 use store::runs::StarEnd;
@@ -46,7 +46,7 @@ pub(super) struct StarRow {
 /// What is known of a product of a star.
 pub(super) enum ProductRow {
     /// It is there, with these scalar columns.
-    There(BTreeMap<String, Quantity>),
+    There(BTreeMap<String, ColumnFacts>),
     /// It is not, and why.
     Missing(String),
 }
@@ -165,8 +165,9 @@ async fn fill(
             }
         }
     }
-    for (name, columns) in names.into_iter().zip(agent.quantities(wants).await?) {
-        let scalars = columns.iter().map(|(column, quantity)| (column.clone(), quantity.value.clone())).collect();
+    for (name, columns) in names.into_iter().zip(agent.columns(wants).await?) {
+        let scalars =
+            columns.iter().filter_map(|(column, facts)| Some((column.clone(), facts.value.clone()?))).collect();
         row.scalars.insert(name.clone(), scalars);
         row.products.insert(name.clone(), ProductRow::There(columns));
     }

@@ -125,7 +125,13 @@ mod tests {
             (a.clone(), [(TaskState::Succeeded, 5), (TaskState::Failed, 2)].into()),
             (b.clone(), [(TaskState::UpstreamFailed, 2), (TaskState::Superseded, 3)].into()),
         ];
-        let end = RunEnd { ended: jiff::Timestamp::UNIX_EPOCH, decisions: 0, counts: counts.into(), stars: [].into() };
+        let end = RunEnd {
+            ended: jiff::Timestamp::UNIX_EPOCH,
+            decisions: 0,
+            counts: counts.into(),
+            stars: [].into(),
+            remarks: Default::default(),
+        };
         let of = |module: Option<&ModuleName>, state| Selection { module: module.cloned(), star: None, state };
         for (selection, expected) in [
             (of(None, None), 4),

@@ -1,5 +1,6 @@
 //! What is asked only to look: open tasks, what modules took, who is drained.
 
+use domain::outcome::Remarks;
 use services::state::{OpenPlace, OpenTask, Spent};
 
 use super::*;
@@ -72,7 +73,7 @@ pub(crate) async fn what_modules_took_is_added_up(f: StateFixture) -> Result<()>
         f.admit(star).await?;
         f.settle(star).await?;
     }
-    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0 };
+    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0, remarks: Remarks { warned: 2, unmade: 0 } };
     assert_eq!(f.view().await?.spent, [(ModuleIndex(0), twice)].into());
     let late = Change { details: vec![(ModuleIndex(0), detail("late"))], ..f.admission_of(0) };
     assert_eq!(f.write(&[late]).await?, [Written::Lost]);
