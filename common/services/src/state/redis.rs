@@ -14,7 +14,7 @@
 //! | `on_hold` | sorted set | `star:module` of held modules by time, in place of `outbox` and `published` |
 //! | `waits`, `leases`, `closing` | sorted set | `star:module`, or star, by the time when they are due |
 //! | `lease` | hash | `star:module` → attempt, nonce, when it was claimed, worker |
-//! | `spent` | hash | `module:tasks`, `module:millis`, `module:found` → results that were made, how long that took, and results that were found |
+//! | `spent` | hash | `module:tasks`, `module:millis`, `module:found`, `module:warned`, `module:unmade` → results that were made, how long that took, results that were found, those with warnings, those without a product that must be answered |
 //!
 //! Beside them `sas:epoch`, `sas:runs` and `sas:{workers}:…`. Ids of stars are not here: the store's list is sorted and
 //! read at random, which saves 16 bytes a star. Everything that must happen together is one script (`redis/*.lua`); times

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use domain::id::{Attempt, ClassName, ModuleIndex, Task, WorkerName};
+use domain::outcome::Remarks;
 use domain::run::{Star, TaskState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct Spent {
     pub millis: u64,
     /// How many results beside these were found, so that nothing ran.
     pub found: u64,
+    /// How many of either gave cause for remarks; one that is made again counts again.
+    #[serde(default)]
+    pub remarks: Remarks,
 }
 
 impl AddAssign for Spent {
@@ -76,6 +80,8 @@ impl AddAssign for Spent {
         self.tasks += other.tasks;
         self.millis += other.millis;
         self.found += other.found;
+        self.remarks.warned += other.remarks.warned;
+        self.remarks.unmade += other.remarks.unmade;
     }
 }
 

@@ -83,9 +83,9 @@ local function apply(change, expected, after)
   end
   write_row(star, after)
   for _, took in ipairs(change.spent) do
-    spend(took[1], 'tasks', took[2])
-    spend(took[1], 'millis', took[3])
-    spend(took[1], 'found', took[4])
+    for at, what in ipairs({'tasks', 'millis', 'found', 'warned', 'unmade'}) do
+      spend(took[1], what, took[2][at])
+    end
   end
   if change.tries ~= '' then
     redis.call('HSET', key('tries'), star, change.tries)
