@@ -77,6 +77,7 @@ impl Screen {
     }
 
     /// Follows what was typed; whether that was the end.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other keys do nothing")]
     fn ends(&mut self, event: &Event) -> bool {
         let Event::Key(key) = event else { return false };
         if key.kind == KeyEventKind::Release {
@@ -92,7 +93,7 @@ impl Screen {
             KeyCode::Char(digit @ '1'..='4') => self.turn_to(pages[digit as usize - '1' as usize]),
             KeyCode::Down | KeyCode::Char('j') => self.scroll = self.scroll.saturating_add(1),
             KeyCode::Up | KeyCode::Char('k') => self.scroll = self.scroll.saturating_sub(1),
-            _ => {}
+            _other => {}
         }
         false
     }
