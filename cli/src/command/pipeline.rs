@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use coordinator::operate::OperateError;
-use domain::pipeline::draw;
+use domain::pipeline::{Mistake, draw};
+use domain::text::shown;
 use serde::Serialize;
-use services::definition::load_file;
+use services::definition::{LoadError, load_file};
 
 use crate::output::{Format, line, note, table};
 
@@ -46,7 +47,7 @@ struct CheckedFile {
     pipeline: Option<String>,
     version: Option<String>,
     modules: usize,
-    mistakes: Vec<String>,
+    mistakes: Vec<Mistake>,
     #[serde(skip)]
     is_missing: bool,
 }
@@ -70,17 +71,20 @@ impl PipelineCommand {
 
 fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
     let answers: Vec<CheckedFile> = files.iter().map(|file| check_one(file)).collect();
-    output.print(&answers, |answers| {
+    output.print_list(&answers, |answers| {
         let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES"]);
         for checked in answers {
             let name = [checked.pipeline.as_deref().unwrap_or("-"), checked.version.as_deref().unwrap_or("")].join(" ");
             let counts = [checked.modules.to_string(), checked.mistakes.len().to_string()];
             table.add_row([checked.file.display().to_string(), name].into_iter().chain(counts));
         }
-        table.to_string()
+        table
     });
-    for mistake in answers.iter().flat_map(|checked| &checked.mistakes) {
-        note(mistake);
+    for CheckedFile { file, mistakes, .. } in &answers {
+        for Mistake { place, message } in mistakes {
+            let place = place.map(|place| format!("{place}:")).unwrap_or_default();
+            note(&format!("{}:{place} {message}", shown(&file.display().to_string())));
+        }
     }
     let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
     let missing = answers.iter().filter(|checked| checked.is_missing).count();
@@ -103,8 +107,12 @@ fn check_one(file: &Path) -> CheckedFile {
             is_missing: false,
         },
         Err(error) => {
-            let mistakes = error.to_string().lines().map(str::to_owned).collect();
-            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, is_missing: error.is_missing() }
+            let is_missing = error.is_missing();
+            let mistakes = match error {
+                LoadError::Mistakes(found) => found.mistakes,
+                LoadError::Read { .. } => vec![Mistake { place: None, message: error.to_string() }],
+            };
+            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, is_missing }
         }
     }
 }

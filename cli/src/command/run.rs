@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::TypedValueParser;
-use comfy_table::Table;
+use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{EventId, ModuleName, RunId};
 use domain::run::TaskState;
+use domain::text::{moment, shown};
 use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 use crate::progress;
 use crate::words::{done, unserved};
 
@@ -34,13 +35,13 @@ pub(crate) enum RunCommand {
     },
     /// One run: its stars, and its tasks by module and state.
     Show {
-        /// The run; the newest unless given.
-        run: Option<RunId>,
+        /// The run: its id, the first digits of it, or `newest`; the newest unless given.
+        run: Option<CalledRun>,
     },
     /// Show how a run stands until it ends. Ends with 8 when tasks failed or inputs were missing, 7 after the timeout.
     Watch {
-        /// The run; the newest unless given.
-        run: Option<RunId>,
+        /// The run: its id, the first digits of it, or `newest`; the newest unless given.
+        run: Option<CalledRun>,
         /// The run that this event starts, as `event publish` and `ingest --publish` name it; waits until a coordinator
         /// accepted it.
         #[arg(long, conflicts_with = "run")]
@@ -52,23 +53,23 @@ pub(crate) enum RunCommand {
     Start(start::StartArguments),
     /// Let no star enter and no task be claimed until `resume`; what runs goes on to its end.
     Pause {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// Let a paused run go on where it was.
     Resume {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// End a run: what has not ended ends as cancelled, what runs is stopped. Results stay.
     Cancel {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// Set a run's weight in the choice of the next star: twice the weight, twice the stars in flight.
     Priority {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
         /// 1 or more; runs begin with 1.
         #[arg(value_parser = clap::value_parser!(u32).range(1..).try_map(NonZeroU32::try_from))]
         weight: NonZeroU32,
@@ -87,11 +88,12 @@ impl RunCommand {
             Self::List { last } => {
                 let all = view::newest_runs(&context, last.map_or(usize::MAX, NonZeroUsize::get)).await?;
                 format.print_list(&all.runs, |runs| list(runs));
+                note_stored_only(&all.runs);
                 all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
             }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;
-                format.print(&view::run(&context, run).await?, show);
+                format.print_page(&view::known_run(&context, run).await?, page);
             }
             Self::Watch { run, event, timeout } => {
                 let run = match event {
@@ -103,48 +105,65 @@ impl RunCommand {
                 return progress::require_complete(&end, None);
             }
             Self::Start(asked) => return start::start(&context, asked, format).await,
-            Self::Pause { run } => lever::pull(&context, run, Lever::Pause, format).await?,
-            Self::Resume { run } => lever::pull(&context, run, Lever::Resume, format).await?,
-            Self::Cancel { run } => lever::pull(&context, run, Lever::Cancel, format).await?,
-            Self::Priority { run, weight } => lever::pull(&context, run, Lever::Priority { weight }, format).await?,
-            Self::Retry(asked) => lever::print(&run::retry(&context, asked.into()).await?, format),
-            Self::Amend(asked) => lever::print(&run::amend(&context, asked.request()?).await?, format),
+            Self::Pause { run } => lever::pull(&context, &run, Lever::Pause, format).await?,
+            Self::Resume { run } => lever::pull(&context, &run, Lever::Resume, format).await?,
+            Self::Cancel { run } => lever::pull(&context, &run, Lever::Cancel, format).await?,
+            Self::Priority { run, weight } => lever::pull(&context, &run, Lever::Priority { weight }, format).await?,
+            Self::Retry(asked) => {
+                let asked = asked.request(&context).await?;
+                lever::print(&run::retry(&context, asked).await?, format);
+            }
+            Self::Amend(asked) => {
+                let asked = asked.request(&context).await?;
+                lever::print(&run::amend(&context, asked).await?, format);
+            }
         }
         Ok(())
     }
 }
 
-async fn named_or_newest(context: &Context, run: Option<RunId>) -> Result<RunId, OperateError> {
-    match run {
-        Some(run) => Ok(run),
-        None => view::newest_run(context).await,
-    }
+async fn named_or_newest(context: &Context, run: Option<CalledRun>) -> Result<RunId, OperateError> {
+    find_run(context, &run.unwrap_or(CalledRun::Newest)).await
 }
 
 fn list(runs: &[RunSummary]) -> Table {
-    let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "STARS", "DONE", "IN FLIGHT", "ENDS", "ACCEPTED"]);
+    let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "ACCEPTED", "STARS", "DONE", "IN FLIGHT", "ENDS"]);
+    table.short_ids(0);
     for run in runs {
         table.add_row([
             run.run.to_string(),
             format!("{} {}", run.pipeline, run.version),
             run.quarter.to_string(),
             run.phase.to_string(),
+            moment(run.accepted),
             run.stars.to_string(),
             done(run).to_string(),
             run.in_flight.to_string(),
             ends(run),
-            run.accepted.strftime("%F %T").to_string(),
         ]);
     }
     table
 }
 
+/// That the state was not asked, once for all.
+fn note_stored_only(runs: &[RunSummary]) {
+    let stored: Vec<&RunSummary> = runs.iter().filter(|run| run.stored_only.is_some()).collect();
+    let Some((first, others)) = stored.split_first() else { return };
+    let more = if others.is_empty() { String::new() } else { format!("; {} more runs likewise", others.len()) };
+    note(&format!("run {}: {}{more}", first.run, first.stored_only.as_deref().unwrap_or_default()));
+}
+
 /// A run with its tasks by module and state.
 pub(crate) fn show(run: &RunSummary) -> String {
+    let (head, tasks) = page(run);
+    format!("{head}\n\n{tasks}")
+}
+
+/// What is to be said of a run, and the table of its tasks below it.
+fn page(run: &RunSummary) -> (String, Table) {
     let states: Vec<TaskState> =
         TaskState::VARIANTS.iter().copied().filter(|state| run.tasks.get(state).is_some_and(|n| *n > 0)).collect();
-    let mut tasks = table::<0>([]);
-    tasks.set_header(
+    let mut tasks = Table::new(
         std::iter::once("MODULE".to_owned()).chain(states.iter().map(|state| state.to_string().to_uppercase())),
     );
     for module in &run.modules {
@@ -155,6 +174,8 @@ pub(crate) fn show(run: &RunSummary) -> String {
     let head = format!("run {} of {} {}, {}{only}, {}", run.run, run.pipeline, run.version, run.quarter, run.phase);
     let in_between = if run.phase == RunPhase::Ended {
         ends(run)
+    } else if let Some(reason) = &run.stored_only {
+        [ends(run), reason.clone()].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("\n")
     } else {
         let held: Vec<&str> = run.held.iter().map(ModuleName::as_str).collect();
         let held = match held.as_slice() {
@@ -165,7 +186,7 @@ pub(crate) fn show(run: &RunSummary) -> String {
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();
-    format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
+    (format!("{head}\n{} of {} stars done: {in_between}\n{decided}", done(run), run.stars), tasks)
 }
 
 /// A line about a decision.
@@ -181,7 +202,7 @@ fn decided(decision: &Decision) -> String {
             images.iter().map(image).collect::<Vec<_>>().join(", ")
         }
     };
-    format!("{} {}: {what}\n", decision.at.strftime("%F %T UTC"), decision.by)
+    format!("{} {}: {what}\n", moment(decision.at), shown(&decision.by))
 }
 
 fn ends(run: &RunSummary) -> String {

@@ -1,13 +1,15 @@
 //! `sas star`: one star's tasks, and why they are as they are.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::OperateError;
-use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use domain::id::{Attempt, ModuleName, RunId, StarId, WorkerName};
+use coordinator::operate::called::{CalledRun, CalledStar, find_star};
+use coordinator::operate::view::{self, StarSummary, TaskSummary};
+use coordinator::operate::{ErrorKind, OperateError};
+use domain::id::{Attempt, ModuleName, WorkerName};
+use domain::text::{did_you_mean, moment, shown};
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, table};
+use crate::output::{Format, Table, table};
 
 /// One star: its tasks, and why they ended as they did.
 #[derive(Debug, Subcommand)]
@@ -25,25 +27,24 @@ pub(crate) enum StarCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichStar {
-    /// The star.
-    star: StarId,
-    /// In this run; in the newest that has the star unless given.
+    /// The star, or the first digits of its UUID.
+    star: CalledStar,
+    /// In this run, named by its id, the first digits of it, or `newest`; in the newest that has the star unless given.
     #[arg(long)]
-    run: Option<RunId>,
+    run: Option<CalledRun>,
 }
 
 impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
-        let (Self::Show(WhichStar { star, run }) | Self::Explain { which: WhichStar { star, run }, .. }) = self;
-        let mut summary = view::star(&context, OneStar { star, run }).await?;
+        let (Self::Show(WhichStar { star, run }) | Self::Explain { which: WhichStar { star, run }, .. }) = &self;
+        let one = find_star(&context, star, run.as_ref()).await?;
+        let mut summary = view::star(&context, one).await?;
         match self {
-            Self::Show(_) => format.print(&summary, show),
+            Self::Show(_) => format.print_page(&summary, show),
             Self::Explain { module, .. } => {
-                summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
-                if let (Some(module), true) = (module, summary.tasks.is_empty()) {
-                    let reason = format!("{} has no module {module}", summary.pipeline);
-                    return Err(OperateError::not_found(reason).into());
+                if let Some(module) = module {
+                    keep_only(&mut summary, &module)?;
                 }
                 format.print(&summary, explain);
             }
@@ -52,21 +53,42 @@ impl StarCommand {
     }
 }
 
-fn head(star: &StarSummary) -> String {
-    let mut end = star.end.map_or_else(|| "in flight".to_owned(), |end| end.to_string());
-    if let Some(reason) = &star.end_reason {
-        end = format!("{end} ({reason})");
+/// Leaves one module; an error where nothing is known of it.
+fn keep_only(star: &mut StarSummary, module: &ModuleName) -> Result<(), OperateError> {
+    if !star.tasks.iter().any(|task| task.module == *module) {
+        let meant = did_you_mean(module.as_str(), star.tasks.iter().map(|task| task.module.as_str()));
+        return Err(match &star.stored_only {
+            Some(reason) => OperateError::new(
+                ErrorKind::OutOfReach,
+                format!("how module {module} ended is not on record{meant}; {reason}"),
+            ),
+            None => OperateError::not_found(format!("{} has no module {module}{meant}", star.pipeline)),
+        });
     }
+    star.tasks.retain(|task| task.module == *module);
+    Ok(())
+}
+
+fn head(star: &StarSummary) -> String {
+    let going_on = if star.stored_only.is_some() { "not settled" } else { "in flight" };
+    let mut end = star.end.map_or_else(|| going_on.to_owned(), |end| end.to_string());
+    if let Some(reason) = &star.end_reason {
+        end = format!("{end} ({})", shown(reason));
+    }
+    let stored_only = star.stored_only.as_deref().map(|reason| format!("\n{}", shown(reason))).unwrap_or_default();
     let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
     let file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
-    format!("{} {} in run {} of {}: {end}{generation}{file}", star.star, star.quarter, star.run, star.pipeline)
+    format!(
+        "{} {} in run {} of {}: {end}{generation}{file}{stored_only}",
+        star.star, star.quarter, star.run, star.pipeline
+    )
 }
 
 fn state(task: &TaskSummary) -> String {
     if task.running { "running".to_owned() } else { task.state.to_string() }
 }
 
-fn show(star: &StarSummary) -> String {
+fn show(star: &StarSummary) -> (String, Table) {
     let mut table = table(["MODULE", "STATE", "TRY", "SECONDS", "WHY"]);
     for task in &star.tasks {
         let (attempt, seconds) = match task.attempt {
@@ -75,16 +97,17 @@ fn show(star: &StarSummary) -> String {
         };
         table.add_row([task.module.to_string(), state(task), attempt, seconds, task.reason.clone()]);
     }
-    format!("{}\n\n{table}", head(star))
+    (head(star), table)
 }
 
 fn explain(star: &StarSummary) -> String {
     let mut text = head(star);
     for task in &star.tasks {
-        text += &match task.reason.strip_prefix(&task.state.to_string()) {
+        let reason = shown(&task.reason);
+        text += &match reason.strip_prefix(&task.state.to_string()) {
             // A reason that begins with the state says it already.
-            Some(_) => format!("\n\n{} {}", task.module, task.reason),
-            None => format!("\n\n{} {}: {}", task.module, state(task), task.reason),
+            Some(_) => format!("\n\n{} {reason}", task.module),
+            None => format!("\n\n{} {}: {reason}", task.module, state(task)),
         };
         if !task.waits_for.is_empty() {
             let names: Vec<_> = task.waits_for.iter().map(ToString::to_string).collect();
@@ -95,14 +118,14 @@ fn explain(star: &StarSummary) -> String {
             text += &format!("\n  attempt    {} on {worker}, {:.1} s", task.attempt, task.millis as f64 / 1e3);
         }
         if let Some(started) = task.started {
-            text += &format!("\n  began      {}", started.strftime("%F %T UTC"));
+            text += &format!("\n  began      {}", moment(started));
         }
         if !task.products.is_empty() {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
         }
         for line in task.log_tail.lines() {
-            text += &format!("\n  | {line}");
+            text += &format!("\n  | {}", shown(line));
         }
     }
     text

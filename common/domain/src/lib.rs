@@ -11,3 +11,4 @@ pub mod outcome;
 pub mod pipeline;
 pub mod product;
 pub mod run;
+pub mod text;

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "domain",
         &[
-            ("what things are", &["id", "product"]),
+            ("what things are", &["id", "product", "text"]),
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
@@ -46,7 +46,11 @@ const FLOORS: &[(&str, &[Floor])] = &[
     ),
     (
         "services",
-        &[("what is outside", &["queue", "state"]), ("how a service starts", &["config", "telemetry", "service"])],
+        &[
+            ("where it is", &["address"]),
+            ("what is outside", &["queue", "state"]),
+            ("how a service starts", &["config", "telemetry", "service"]),
+        ],
     ),
     (
         "coordinator",

@@ -41,6 +41,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
     State, StateError, WorkerInfo, Written,
 };
+use crate::address::Address;
 use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
@@ -53,7 +54,7 @@ const WORKERS: &str = "sas:{workers}:names";
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:port/database`.
-    pub url: String,
+    pub url: Address,
 }
 
 /// The state in Redis.

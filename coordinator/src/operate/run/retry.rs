@@ -8,6 +8,7 @@ use store::runs::{Decided, RunEnd, RunRecord, Selection, SettledStar};
 
 use super::{RunDecided, require_sense, standing, write};
 use crate::operate::look_up::{pipeline_of, record, settled_line};
+use crate::operate::pipelines::module_of;
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// Which tasks are run again.
@@ -64,11 +65,8 @@ fn require_known(store: &Store, record: &RunRecord, selection: &Selection) -> Re
         let reason = format!("tasks that are {state} have not ended: only those that have can be tried again");
         return Err(OperateError::new(ErrorKind::Invalid, reason));
     }
-    if let Some(module) = &selection.module
-        && pipeline_of(store, record)?.index_of(module).is_none()
-    {
-        let reason = format!("{} {} has no module {module}", record.pipeline, record.version);
-        return Err(OperateError::not_found(reason));
+    if let Some(module) = &selection.module {
+        module_of(&pipeline_of(store, record)?, module)?;
     }
     if let Some(star) = selection.star
         && store.stars(record.run)?.position(star)?.is_none()
