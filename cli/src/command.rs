@@ -9,3 +9,4 @@ pub(crate) mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod star;
+pub(crate) mod worker;

@@ -63,6 +63,9 @@ enum Command {
     /// One star: its tasks, and why they ended as they did.
     #[command(subcommand)]
     Star(command::star::StarCommand),
+    /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
+    #[command(subcommand)]
+    Worker(command::worker::WorkerCommand),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -132,6 +135,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
+        Command::Worker(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,
         Command::Completions { shell } => {

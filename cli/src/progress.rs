@@ -13,7 +13,7 @@ use store::runs::StarEnd;
 
 use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
-use crate::words::{done, unserved};
+use crate::words::{done, lasting, unserved};
 
 /// How often the state is asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -28,6 +28,8 @@ struct Snapshot {
     run: RunId,
     stars: u32,
     stars_done: u32,
+    tasks_done: u64,
+    tasks_all: u64,
     in_flight: u32,
     /// Tasks by state; `running` are queued ones that a worker has.
     tasks: BTreeMap<String, u64>,
@@ -39,9 +41,12 @@ struct Snapshot {
     unserved: Vec<ClassName>,
     /// Settled tasks a second, since the watch began.
     rate: f64,
-    /// Seconds until the last star is done, at the pace since the watch began.
+    /// Seconds to go, by what tasks took so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     eta_seconds: Option<u64>,
+    /// Why nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_unknown: Option<String>,
 }
 
 /// Shows how a run stands until it ends; returns how.
@@ -53,13 +58,27 @@ pub(crate) async fn watch(
 ) -> anyhow::Result<RunSummary> {
     let begin = Instant::now();
     let (mut screen, mut pace) = (Screen::new(format), Pace::default());
+    let (mut was_seen, mut is_away) = (false, false);
     loop {
-        match view::run(context, run).await {
+        let looked = view::run(context, run).await;
+        if looked.is_ok() {
+            was_seen = true;
+            if std::mem::take(&mut is_away) {
+                screen.say("it answers again; the watch goes on");
+            }
+        }
+        match looked {
             Ok(summary) if summary.phase == RunPhase::Ended => {
                 screen.close();
                 return Ok(summary);
             }
             Ok(summary) => screen.show(&pace.snapshot(&summary, begin.elapsed())),
+            // What was seen once goes on whether or not it can be looked at.
+            Err(error) if error.kind == ErrorKind::OutOfReach && was_seen => {
+                if !std::mem::replace(&mut is_away, true) {
+                    screen.say(&format!("waiting until it answers again: {error}"));
+                }
+            }
             // Its event may still be on the way.
             Err(error) if error.kind == ErrorKind::NotFound && begin.elapsed() < PATIENCE => {}
             Err(error) => return Err(error.into()),
@@ -90,16 +109,15 @@ pub(crate) fn require_complete(run: &RunSummary, store: Option<&str>) -> anyhow:
 /// Where a run stood when the watch began.
 #[derive(Default)]
 struct Pace {
-    first: Option<(u64, u32)>,
+    first: Option<u64>,
 }
 
 impl Pace {
     fn snapshot(&mut self, run: &RunSummary, elapsed: Duration) -> Snapshot {
         let settled: u64 = run.tasks.iter().filter(|(state, _)| state.is_settled()).map(|(_, count)| count).sum();
-        let stars_done = done(run);
-        let (settled_before, done_before) = *self.first.get_or_insert((settled, stars_done));
+        let settled_before = *self.first.get_or_insert(settled);
         let seconds = elapsed.as_secs_f64().max(1e-3);
-        let star_rate = f64::from(stars_done.saturating_sub(done_before)) / seconds;
+        let expected = run.expected.clone().unwrap_or_default();
         let mut tasks: BTreeMap<String, u64> = run.tasks.iter().map(|(state, n)| (state.to_string(), *n)).collect();
         if let Some(queued) = tasks.get_mut("queued") {
             *queued = queued.saturating_sub(run.running.into());
@@ -109,13 +127,16 @@ impl Pace {
         Snapshot {
             run: run.run,
             stars: run.stars,
-            stars_done,
+            stars_done: done(run),
+            tasks_done: expected.tasks_done,
+            tasks_all: expected.tasks,
             in_flight: run.in_flight,
             tasks,
             paused: run.phase == RunPhase::Paused,
             unserved: run.unserved.clone(),
             rate: settled.saturating_sub(settled_before) as f64 / seconds,
-            eta_seconds: (star_rate > 0.0).then(|| (f64::from(run.stars - stars_done) / star_rate) as u64),
+            eta_seconds: expected.seconds,
+            eta_unknown: expected.unknown,
         }
     }
 }
@@ -133,7 +154,7 @@ impl Screen {
             Format::Json => Self::Json(None),
             Format::Table | Format::Csv if std::io::stderr().is_terminal() => {
                 let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} stars  {msg}");
+                let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} tasks  {msg}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
                 Self::Bar(bar)
             }
@@ -144,13 +165,13 @@ impl Screen {
     fn show(&mut self, snapshot: &Snapshot) {
         match self {
             Self::Bar(bar) => {
-                bar.set_length(snapshot.stars.into());
-                bar.set_position(snapshot.stars_done.into());
-                bar.set_message(describe_tasks(snapshot));
+                bar.set_length(snapshot.tasks_all);
+                bar.set_position(snapshot.tasks_done);
+                bar.set_message(describe(snapshot));
             }
             Self::Lines(last) if last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
                 *last = Some(Instant::now());
-                note(&format!("{}/{} stars  {}", snapshot.stars_done, snapshot.stars, describe_tasks(snapshot)));
+                note(&format!("{}/{} tasks  {}", snapshot.tasks_done, snapshot.tasks_all, describe(snapshot)));
             }
             Self::Lines(_) => {}
             Self::Json(last) => {
@@ -163,6 +184,14 @@ impl Screen {
         }
     }
 
+    /// Says something beside the progress.
+    fn say(&self, words: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| note(words)),
+            Self::Lines(_) | Self::Json(_) => note(words),
+        }
+    }
+
     fn close(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
@@ -170,16 +199,14 @@ impl Screen {
     }
 }
 
-/// Counts of tasks by state, the rate and the time to go, on one line.
-fn describe_tasks(snapshot: &Snapshot) -> String {
-    let mut parts: Vec<String> = snapshot.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
+/// Stars, counts of tasks by state, the rate and the time to go, on one line.
+fn describe(snapshot: &Snapshot) -> String {
+    let mut parts = vec![format!("{}/{} stars", snapshot.stars_done, snapshot.stars)];
+    parts.extend(snapshot.tasks.iter().map(|(state, count)| format!("{count} {state}")));
     parts.push(format!("{:.1} tasks/s", snapshot.rate));
-    parts.extend(
-        snapshot
-            .eta_seconds
-            .map(|seconds| format!("{} to go", humantime::format_duration(Duration::from_secs(seconds)))),
-    );
-    parts.extend(snapshot.paused.then(|| "paused".to_owned()));
-    parts.extend(unserved(&snapshot.unserved));
+    parts.extend(snapshot.eta_seconds.map(|seconds| format!("{} to go", lasting(seconds))));
+    parts.extend(snapshot.eta_unknown.clone());
+    // Where that is why nobody can tell, it is said already.
+    parts.extend(unserved(&snapshot.unserved).filter(|words| snapshot.eta_unknown.as_ref() != Some(words)));
     parts.join(", ")
 }

@@ -2,6 +2,7 @@
 
 use coordinator::operate::view::{RunPhase, RunSummary};
 use domain::id::ClassName;
+use jiff::Timestamp;
 
 /// Stars that are closed.
 pub(crate) fn done(run: &RunSummary) -> u32 {
@@ -12,4 +13,35 @@ pub(crate) fn done(run: &RunSummary) -> u32 {
 pub(crate) fn unserved(classes: &[ClassName]) -> Option<String> {
     let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
     (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
+}
+
+/// How long ago something was, in its two largest units.
+pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
+    lasting(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
+}
+
+/// So many seconds in their two largest units: `3h 5m`.
+pub(crate) fn lasting(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let first = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, length) in units.iter().skip(first).take(2) {
+        if rest >= *length || parts.is_empty() {
+            parts.push(format!("{}{unit}", rest / length));
+        }
+        rest %= length;
+    }
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        let told = [0, 59, 60, 61, 3_600, 3_700, 90_061].map(lasting);
+        assert_eq!(told, ["0s", "59s", "1m", "1m 1s", "1h", "1h 1m", "1d 1h"]);
+    }
 }

@@ -140,7 +140,7 @@ async fn demand(
     views: &BTreeMap<RunId, RunView>,
 ) -> Result<Demand, Trouble> {
     let mut wanted = BTreeMap::new();
-    for worker in services.state.workers().await? {
+    for worker in services.state.workers().await?.into_iter().filter(|worker| !worker.drained) {
         for (class, slots) in worker.slots {
             *wanted.entry(class).or_default() += u64::from(slots) * u64::from(config.ready_per_slot);
         }

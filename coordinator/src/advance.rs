@@ -161,8 +161,8 @@ async fn withdraw(
     Ok(stars.iter().filter_map(change).collect())
 }
 
-/// What is fixed of stars that enter, from file names alone: their externals at the horizon, their newest generation of
-/// the quarter before.
+/// What is fixed of stars that enter, from file names alone: their externals at the horizon, the generation of the quarter
+/// before that scientists see.
 pub(crate) async fn admissions(
     store: &Store,
     course: &Arc<Course>,
@@ -173,7 +173,7 @@ pub(crate) async fn admissions(
         let record = &course.record;
         let admission = |star| {
             let previous = match record.quarter.previous() {
-                Some(quarter) => store.latest_generation(star, quarter)?,
+                Some(quarter) => store.open_generation(star, quarter)?,
                 None => None,
             };
             Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous })

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use domain::id::{ClassName, RunId, Sequence};
 use domain::pipeline::Pipeline;
@@ -30,8 +31,12 @@ pub(crate) async fn recover(
     let mut outage = Outage::of("comparisons of store and state");
     let mut still = BTreeSet::new();
     while !shutdown.is_cancelled() {
+        let began = Instant::now();
         match compare(&running, &pipelines, &mut still).await {
-            Ok(()) => outage.over(),
+            Ok(()) => {
+                running.counters.comparison.set(began.elapsed().as_secs_f64());
+                outage.over();
+            }
             Err(trouble) => {
                 outage.wait(&trouble).await;
                 continue;

@@ -164,6 +164,11 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     {
         running.counters.nondeterministic.inc();
     }
+    match outcome {
+        Outcome::Failed(_) => running.counters.failed_on.count(completion.worker.host(), definition.name.as_str()),
+        Outcome::Errored(_) => running.counters.errored_on.count(completion.worker.host(), definition.name.as_str()),
+        Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}
+    }
     let event = Event::Ended { module, attempt, verdict: verdict(&course.pipeline, definition, attempt, outcome) };
     news.add(star, Step { event, detail: Detail::of(completion) });
     if let Outcome::Errored(error) = outcome

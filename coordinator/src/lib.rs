@@ -13,6 +13,7 @@ mod completions;
 pub mod config;
 mod counters;
 mod deliveries;
+mod drains;
 mod events;
 pub mod hooks;
 mod http;

@@ -45,6 +45,7 @@ struct OfClass {
 pub(crate) async fn text(running: &Coordinator) -> Result<String, Trouble> {
     let mut registry = Registry::with_prefix("sas");
     counters(&mut registry, &running.counters);
+    on_hosts(&mut registry, &running.counters);
     aside(&mut registry, running.aside.count());
     let mut views = Vec::new();
     for info in running.services.state.runs().await? {
@@ -74,6 +75,19 @@ fn counters(registry: &mut Registry, counters: &Counters) {
         ("hooks_dropped", "Moments that no hook was told, for too many waited", &counters.hooks_dropped),
     ] {
         registry.register(name, help, counter.clone());
+    }
+    let help = "How long the last comparison of store and state took";
+    registry.register("comparison_seconds", help, counters.comparison.clone());
+}
+
+/// Attempts that did not end well, by host: on one whose numbers stand out, look there.
+fn on_hosts(registry: &mut Registry, counters: &Counters) {
+    for (name, help, on) in [
+        ("attempts_failed", "Attempts that ended by the module's fault", &counters.failed_on),
+        ("attempts_errored", "Attempts that ended by the platform's fault", &counters.errored_on),
+        ("attempts_lost", "Attempts whose lease ran out", &counters.lost_on),
+    ] {
+        registry.register(name, help, on.family.clone());
     }
 }
 
@@ -138,15 +152,18 @@ async fn queues(registry: &mut Registry, services: &Services, views: &[RunView])
 async fn workers(registry: &mut Registry, services: &Services) -> Result<(), Trouble> {
     let slots = Family::<OfClass, Gauge>::default();
     let workers = services.state.workers().await?;
-    for worker in &workers {
+    for worker in workers.iter().filter(|worker| !worker.drained) {
         for (class, count) in &worker.slots {
             slots.get_or_create(&OfClass { class: class.to_string() }).inc_by((*count).into());
         }
     }
     let live: Gauge = Gauge::default();
     live.set(gauge(workers.len() as u64));
+    let drained: Gauge = Gauge::default();
+    drained.set(gauge(workers.iter().filter(|worker| worker.drained).count() as u64));
     registry.register("workers", "Workers that live", live);
-    registry.register("slots", "Slots of workers that live", slots);
+    registry.register("workers_drained", "Workers that live on hosts that operators drain", drained);
+    registry.register("slots", "Slots of workers that live and are not drained", slots);
     Ok(())
 }
 

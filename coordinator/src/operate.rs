@@ -15,7 +15,9 @@ mod pipelines;
 pub mod queue;
 mod readers;
 pub mod run;
+pub mod star;
 pub mod view;
+pub mod worker;
 
 pub use context::{Connected, Context, Images, Installation};
 pub use error::{ErrorKind, OperateError};

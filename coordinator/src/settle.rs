@@ -3,27 +3,30 @@
 //!
 //! Every step may be repeated by anyone: until the last one is done the closing timer names the star again.
 
+mod choice;
 mod end;
 mod fingerprints;
+mod generation;
 mod lines;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub(crate) use choice::StarQuarter;
 use domain::error::chain;
-use domain::id::{Generation, ModuleIndex, RunId, StarIndex};
+use domain::id::{ModuleIndex, RunId, StarIndex};
 use domain::run::Event;
-use end::{assemble, keys, star_end};
+use end::{keys, star_end};
 use fingerprints::Fingerprints;
 use lines::Settled;
 pub(crate) use lines::write_lines;
-use services::state::{Admission, StarView};
-use store::agent::{Agent, AgentError, Assemble, GenerationInfo, RefusalKind};
+use services::state::StarView;
+use store::agent::{Agent, AgentError, Assemble, Manifest, RefusalKind, Show};
 use store::course::Course;
 use store::runs::{SettledStar, StarEnd};
 use store::scratch::Scratch;
-use store::{Commit, Store, paths};
+use store::{Store, paths};
 use tokio::sync::mpsc;
 
 use crate::advance::dispatch::publish;
@@ -43,8 +46,10 @@ const MOST_REFUSALS: u32 = 5;
 pub trait StarFiles: Send {
     /// Builds a star file at `assemble.dest`.
     async fn build(&mut self, assemble: Assemble) -> Result<(), AgentError>;
-    /// What a generation says of how it came to be.
-    async fn generation(&mut self, file: &Path) -> Result<Option<GenerationInfo>, AgentError>;
+    /// What a generation holds.
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError>;
+    /// Copies a generation for the star file's place.
+    async fn show(&mut self, show: Show) -> Result<(), AgentError>;
 }
 
 #[async_trait]
@@ -53,8 +58,12 @@ impl StarFiles for Agent {
         self.assemble(assemble).await.map(drop)
     }
 
-    async fn generation(&mut self, file: &Path) -> Result<Option<GenerationInfo>, AgentError> {
-        Ok(self.manifest(file).await?.generation.map(|info| *info))
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
+        Agent::manifest(self, file).await
+    }
+
+    async fn show(&mut self, show: Show) -> Result<(), AgentError> {
+        Agent::show(self, show).await
     }
 }
 
@@ -109,29 +118,31 @@ impl Settler {
         }
         let (mut end, mut reason) = (star_end(&view), None);
         let generation = match (end, &view.admission) {
-            // The star file stays as the last whole run left it: half a run would hide products.
-            (StarEnd::Cancelled | StarEnd::Superseded, _) => None,
+            // The newer run makes the next generation. Who was cancelled before it entered has nothing to show.
+            (StarEnd::Superseded, _) | (StarEnd::Cancelled, None) => None,
             // Closed by somebody else meanwhile, or restored by somebody who died over it: its line is on record, and nothing is
             // known of its tasks here any more.
             (_, None) => {
                 self.running.services.state.closed(run, star, &view.star.row).await?;
                 return Ok(None);
             }
-            // So it does after a run that was limited to a group.
+            // The star file stays as the last whole run left it: a group alone would hide the products of others.
             (_, Some(_)) if course.record.only_group.is_some() => None,
             (_, Some(admission)) => match self.build(&course, star, &view, admission).await {
                 Ok(Some(generation)) => Some(generation),
+                Ok(None) if end == StarEnd::Cancelled => None,
                 Ok(None) => {
                     end = StarEnd::Superseded;
                     None
                 }
                 Err(Trouble::Agent(error)) => {
-                    if make_again(&self.running, &course, star, &view).await? {
+                    let is_over = end == StarEnd::Cancelled;
+                    if !is_over && make_again(&self.running, &course, star, &view).await? {
                         return Ok(None);
                     }
                     self.running.services.store.ask(|store| store.probe()).await?;
                     let refusals = self.running.closings.refused(run, star);
-                    if refusals == LOOK_AGAIN && !is_newer(&error) {
+                    if refusals == LOOK_AGAIN && !is_over && !is_newer(&error) {
                         return do_again(&self.running, &course, star).await.map(|()| None);
                     }
                     if refusals < MOST_REFUSALS {
@@ -139,7 +150,9 @@ impl Settler {
                     }
                     tracing::error!(%run, star = %course.star_in_logs(star), error = chain(&error), "the star ends without a star file");
                     reason = Some(format!("its star file cannot be built: {}", chain(&error)));
-                    end = StarEnd::Failed;
+                    if !is_over {
+                        end = StarEnd::Failed;
+                    }
                     None
                 }
                 Err(trouble) => return Err(trouble),
@@ -152,71 +165,6 @@ impl Settler {
         let row = view.star.row.as_bytes().to_vec();
         let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
         Ok(Some(Settled { course, row: view.star.row, line }))
-    }
-
-    /// Makes the star's next generation; the number of the one that holds this end. `None` when the newest one is of newer
-    /// data already, as after a retry of an older run: the star file does not go back.
-    async fn build(
-        &mut self,
-        course: &Arc<Course>,
-        star: StarIndex,
-        view: &StarView,
-        admission: &Admission,
-    ) -> Result<Option<Generation>, Trouble> {
-        let record = &course.record;
-        let (quarter, run) = (course.record.quarter, course.record.run);
-        let (names, store) = (course.clone(), self.running.services.store.clone());
-        let newest = store.ask(move |store| {
-            let name = names.stars.star(star)?;
-            Ok((name, store.latest_generation(name, quarter)?))
-        });
-        let (name, mut newest) = newest.await?;
-        let mut order = assemble(course, name, view, admission);
-        order.store = store.root().to_owned();
-        loop {
-            if let Some(number) = newest {
-                let file = store.at(paths::generation(name, quarter, number));
-                // One that cannot be read is not this end; the next one does not need it.
-                let info = match self.files.generation(&file).await {
-                    Ok(info) => info,
-                    // The star file does not go back to what an older version made.
-                    Err(error) if is_newer(&error) => return Err(error.into()),
-                    Err(AgentError::Refused(_)) => None,
-                    Err(error) => return Err(error.into()),
-                };
-                let is_this = |info: &GenerationInfo| {
-                    info.run == run && info.row == order.generation.row && info.ends == order.generation.ends
-                };
-                if info.as_ref().is_some_and(is_this) {
-                    store.ask(move |store| store.refresh_star_file(name, quarter)).await?;
-                    return Ok(Some(number));
-                }
-                if info.is_some_and(|info| info.pipeline == record.pipeline && info.horizon > record.horizon) {
-                    return Ok(None);
-                }
-            }
-            let number = newest.unwrap_or_default().next();
-            let dest = self.scratch.path().join(format!("{}.h5", uuid::Uuid::new_v4()));
-            order.dest.clone_from(&dest);
-            order.generation.number = number;
-            let built = self.files.build(order.clone()).await;
-            let file = dest.clone();
-            let commit = match built {
-                Ok(()) => {
-                    let committed = store.ask(move |store| store.commit_generation(name, quarter, number, &file));
-                    committed.await.map_err(Trouble::from)
-                }
-                Err(error) => Err(error.into()),
-            };
-            // Its content has its final name by now, or is of no use.
-            let _ = tokio::fs::remove_file(&dest).await;
-            match commit? {
-                Commit::Created => return Ok(Some(number)),
-                Commit::Exists => {
-                    newest = store.ask(move |store| store.latest_generation(name, quarter)).await?;
-                }
-            }
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use domain::id::{Attempt, ClassName, RunId, StarIndex, Task};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use domain::run::Event;
 use services::queue::QueueName;
-use services::state::{Detail, Due, Phase, RunView};
+use services::state::{Detail, Due, Phase, RunView, RunningTask};
 use store::course::Course;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
+use crate::drains;
 use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::runs::follow;
@@ -85,6 +86,7 @@ impl Sweeper {
     /// Everything, once.
     async fn full(&mut self) -> Result<(), Trouble> {
         self.running.look_at_epoch().await?;
+        drains::follow(&self.running).await?;
         if !self.running.services.store.ask(|store| store.nudges()).await?.is_empty() {
             self.running.wakes.comparison.notify_one();
         }
@@ -159,14 +161,21 @@ impl Sweeper {
         self.after(&waits).await?;
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
-            for (task, attempt) in round {
-                tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, "lease lost");
+            let mut blamed = Vec::new();
+            for (task, held) in round {
+                let attempt = held.attempt;
+                let worker = held.worker.as_str();
+                tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, worker, "lease lost");
+                blamed.push((held.worker.host().to_owned(), course.module_in_logs(task.module).to_owned()));
                 let event = Event::LeaseLost { module: task.module, attempt };
-                leases.add(task.star, Step { event, detail: Some(lease_lost(attempt)) });
+                leases.add(task.star, Step { event, detail: Some(lease_lost(held)) });
             }
             // A lease that lives again is no news; one that ran out is named again.
             leases.bring_in(&self.running, Race::Leave).await?;
             self.running.counters.leases_lost.inc_by(leases.changed.into());
+            if leases.changed > 0 {
+                blamed.iter().for_each(|(host, module)| self.running.counters.lost_on.count(host, module));
+            }
             self.after(&leases).await?;
         }
         Ok(())
@@ -219,22 +228,22 @@ impl Sweeper {
 }
 
 /// What is known of an attempt whose lease ran out.
-fn lease_lost(attempt: Attempt) -> Detail {
+fn lease_lost(held: RunningTask) -> Detail {
     let message = "its lease ran out: the worker died, or could not reach the state for as long".to_owned();
     let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Interrupted, message });
-    Detail { outcome, attempt, worker: None, started: None, millis: 0 }
+    Detail { outcome, attempt: held.attempt, worker: Some(held.worker), started: held.since, millis: 0 }
 }
 
 /// Splits leases so that each part has one of a star at most: a change rests on one lease.
-fn one_a_star(leases: &[(Task, Attempt)]) -> Vec<Vec<(Task, Attempt)>> {
-    let mut rounds: Vec<Vec<(Task, Attempt)>> = Vec::new();
+fn one_a_star(leases: &[(Task, RunningTask)]) -> Vec<Vec<(Task, RunningTask)>> {
+    let mut rounds: Vec<Vec<(Task, RunningTask)>> = Vec::new();
     let mut seen: BTreeMap<StarIndex, usize> = BTreeMap::new();
-    for &(task, attempt) in leases {
+    for (task, held) in leases {
         let round = seen.entry(task.star).or_default();
         if rounds.len() == *round {
             rounds.push(Vec::new());
         }
-        rounds[*round].push((task, attempt));
+        rounds[*round].push((*task, held.clone()));
         *round += 1;
     }
     rounds
@@ -248,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_part_has_one_lease_of_a_star() {
-        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, Attempt(1));
+        let held = RunningTask { attempt: Attempt(1), worker: "a-1".parse().unwrap(), since: None };
+        let lease = |star, module| (Task { star: StarIndex(star), module: ModuleIndex(module) }, held.clone());
         let leases = [lease(0, 0), lease(1, 0), lease(0, 1), lease(0, 2), lease(1, 1)];
         let rounds = one_a_star(&leases);
         assert_eq!(rounds.len(), 3);

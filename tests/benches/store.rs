@@ -4,11 +4,12 @@
 //! Times are of this machine at this moment; compare the columns. Needs half a gigabyte below the temporary directory.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use coordinator::CoordinatorParts;
+use coordinator::config::{CoordinatorConfig, HttpConfig};
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
 use domain::id::{EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
@@ -19,6 +20,8 @@ use services::state::memory::MemoryState;
 use store::Store;
 use store::runs::{RunEnd, RunRecord, SettledStar, StarEnd};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const MODULES: u8 = 34;
 const ENDED: u64 = 500;
@@ -67,7 +70,8 @@ async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
     let operator = operate::Context::new(store.clone(), Arc::new(connected), "bench");
     let index = store.stars(site.run)?.position(site.star)?.context("its star")?;
     let mut figures = vec![
-        ("sas run list", median(async || view::runs(&operator).await.map(drop)).await?),
+        ("sas run list, the newest 50", median(async || view::newest_runs(&operator, 50).await.map(drop)).await?),
+        ("sas run list --all", median(async || view::runs(&operator).await.map(drop)).await?),
         ("sas run show", median(async || view::run(&operator, site.run).await.map(drop)).await?),
     ];
     let asked = OneStar { star: site.star, run: None };
@@ -75,7 +79,7 @@ async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
     figures.push(("sas star show (the newest run that has it)", shown));
     figures
         .push(("  of that, its row and keys", median(async || store.settled_star(site.run, index).map(drop)).await?));
-    figures.push(("what a pass of the comparison asks of the store", median(async || compare(store)).await?));
+    figures.push(("a pass of the coordinator's comparison", comparison(store).await?));
     let started = Instant::now();
     let mut ends = 0_u32;
     store.each_settled_row(site.run, |row| ends += u32::from(row.end.is_some()))?;
@@ -84,13 +88,35 @@ async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
     Ok(figures)
 }
 
-/// What the coordinator's comparison reads where nothing happened.
-fn compare(store: &Store) -> Result<(), store::StoreError> {
-    black_box((store.has_run_index(), store.undisposed_events()?, store.nudges()?));
-    for run in store.open_runs()? {
-        black_box(store.decision_files(run)?);
+/// The median of what a coordinator of this store says that its comparisons took.
+async fn comparison(store: &Store) -> Result<Duration> {
+    let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string();
+    let every = Duration::from_millis(50);
+    let parts = CoordinatorParts {
+        store: store.clone(),
+        queue: Arc::new(MemoryQueue::new()),
+        state: Arc::new(MemoryState::new()),
+        pipelines: Vec::new(),
+        config: CoordinatorConfig { compare: every, ..CoordinatorConfig::default() },
+        http: HttpConfig { listen: address.clone() },
+        agent: None,
+    };
+    let shutdown = CancellationToken::new();
+    let working = tokio::spawn(coordinator::run(parts, shutdown.clone()));
+    let mut times = Vec::new();
+    while times.len() < TIMES {
+        tokio::time::sleep(every * 2).await;
+        let Ok(metrics) = harness::ask(&address, "/metrics").await else { continue };
+        let line = metrics.lines().find_map(|line| line.strip_prefix("sas_comparison_seconds "));
+        let seconds: f64 = line.context("the coordinator says how long it took")?.parse()?;
+        if seconds > 0.0 {
+            times.push(Duration::from_secs_f64(seconds));
+        }
     }
-    Ok(())
+    shutdown.cancel();
+    working.await??;
+    times.sort();
+    Ok(times[TIMES / 2])
 }
 
 async fn median<E>(question: impl AsyncFn() -> Result<(), E>) -> Result<Duration, E> {

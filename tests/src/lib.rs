@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod compose;
 mod cut;
+mod http;
 mod images;
 pub mod light;
 mod programs;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use cut::Cut;
+pub use http::ask;
 pub use images::{Variant, base_image};
 pub use programs::program;
 pub use registry::{Registry, TinyImage};

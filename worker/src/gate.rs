@@ -1,5 +1,5 @@
 //! Whether a worker may take tasks: a host that fails alone, or that cannot reach the state, stops claiming and asks again
-//! until everything that an attempt needs answers.
+//! until everything that an attempt needs answers; one that operators drain stops until they resume it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,10 +22,38 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long one probe may take.
 const PROBE: Duration = Duration::from_secs(20);
 
-/// Open: tasks may be taken.
+/// What keeps a worker from taking tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Obstacles {
+    /// What does not answer, in words.
+    trouble: Option<String>,
+    /// Whether operators drain the host.
+    drained: bool,
+}
+
+impl Obstacles {
+    /// Whether there are none: tasks may be taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.trouble.is_none() && !self.drained
+    }
+
+    /// Whether operators drain the host.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// What the worker waits for, in words; `None` where there are no obstacles.
+    pub(crate) fn words(&self) -> Option<String> {
+        let drained = self.drained.then_some("drained");
+        let words: Vec<&str> = drained.into_iter().chain(self.trouble.as_deref()).collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+}
+
+/// Open where it has no obstacles.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    open: watch::Sender<bool>,
+    obstacles: watch::Sender<Obstacles>,
     /// Attempts in a row that failed for this host's trouble.
     failures: AtomicU32,
     /// Times that it closed since an attempt last went well.
@@ -34,19 +62,38 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self { open: watch::Sender::new(true), failures: AtomicU32::new(0), closed: AtomicU32::new(0) }
+        Self { obstacles: watch::Sender::default(), failures: AtomicU32::new(0), closed: AtomicU32::new(0) }
     }
 
     /// Whether tasks may be taken, and a way to wait for a change of it.
-    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
-        self.open.subscribe()
+    pub(crate) fn watch(&self) -> watch::Receiver<Obstacles> {
+        self.obstacles.subscribe()
     }
 
     /// Takes no more tasks until a probe goes well.
     pub(crate) fn close(&self, reason: &str) {
-        if self.open.send_replace(false) {
+        let mut is_news = false;
+        self.obstacles.send_modify(|obstacles| {
+            is_news = obstacles.trouble.is_none();
+            obstacles.trouble = Some(reason.to_owned());
+        });
+        if is_news {
             self.closed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(reason, "no more tasks are taken until this host's services answer");
+        }
+    }
+
+    /// Takes no more tasks, or takes them again, as operators said.
+    pub(crate) fn drain(&self, is_drained: bool) {
+        let is_news = self.obstacles.send_if_modified(|obstacles| {
+            let is_news = obstacles.drained != is_drained;
+            obstacles.drained = is_drained;
+            is_news
+        });
+        match (is_news, is_drained) {
+            (true, true) => tracing::info!("operators drain this host: no more tasks are taken until they resume it"),
+            (true, false) => tracing::info!("operators resumed this host"),
+            (false, _) => {}
         }
     }
 
@@ -74,25 +121,28 @@ impl Gate {
         }
     }
 
-    /// Opens the gate whenever it is closed and everything answers. Never returns.
+    /// Takes trouble out of the way whenever everything answers again. Never returns.
     pub(crate) async fn tend(&self, state: &SharedState, runner: &SharedRunner, store: &Store, free: ByteSize) {
         let mut watch = self.watch();
         loop {
             // The sender lives as long as this does.
-            let _ = watch.wait_for(|open| !open).await;
+            let _ = watch.wait_for(|obstacles| obstacles.trouble.is_some()).await;
             let doublings = self.closed.load(Ordering::Relaxed).saturating_sub(1).min(6);
             let mut pause = Duration::from_secs(1 << doublings).min(LONGEST);
             loop {
                 tokio::time::sleep(pause).await;
                 match tokio::time::timeout(PROBE, probe(state, runner, store, free)).await {
                     Ok(Ok(())) => break,
-                    Ok(Err(reason)) => tracing::warn!(reason, "still no tasks are taken"),
+                    Ok(Err(reason)) => {
+                        tracing::warn!(reason, "still no tasks are taken");
+                        self.obstacles.send_modify(|obstacles| obstacles.trouble = Some(reason));
+                    }
                     Err(_) => tracing::warn!("still no tasks are taken: a probe got no answer"),
                 }
                 pause = (pause * 2).min(LONGEST);
             }
             self.failures.store(0, Ordering::Relaxed);
-            self.open.send_replace(true);
+            self.obstacles.send_modify(|obstacles| obstacles.trouble = None);
             tracing::info!("tasks are taken again");
         }
     }
@@ -146,11 +196,22 @@ mod tests {
         let store = errored(PlatformErrorKind::Store);
         for outcome in [&store, &store, &failed, &store, &store] {
             gate.learn(outcome);
-            assert!(*gate.watch().borrow(), "a module that runs shows that the host is well");
+            assert!(gate.watch().borrow().is_open(), "a module that runs shows that the host is well");
         }
         gate.learn(&errored(PlatformErrorKind::InputLost));
-        assert!(*gate.watch().borrow());
+        assert!(gate.watch().borrow().is_open());
         gate.learn(&errored(PlatformErrorKind::Engine));
-        assert!(!*gate.watch().borrow());
+        assert!(!gate.watch().borrow().is_open());
+    }
+
+    #[test]
+    fn a_drained_host_waits_for_operators_and_says_so() {
+        let gate = Gate::new();
+        gate.drain(true);
+        assert_eq!(gate.watch().borrow().words().as_deref(), Some("drained"));
+        gate.close("the engine does not answer");
+        gate.drain(false);
+        assert!(!gate.watch().borrow().is_open(), "operators cannot resume what does not answer");
+        assert_eq!(gate.watch().borrow().words().as_deref(), Some("the engine does not answer"));
     }
 }

@@ -1,4 +1,4 @@
-//! The claims that a worker holds: what the heartbeat renews and a sweep must leave alone.
+//! The claims that a worker holds: what the heartbeat renews, what a sweep must leave alone, what the worker shows.
 //!
 //! One that was reported is renewed until its completion has settled it: coordinators may be away for longer than a lease, and
 //! what ran for hours must not run again for that. A lock around a map, never held across an await.
@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::id::Nonce;
-use services::state::Lease;
+use domain::id::{ClassName, ModuleName, Nonce, StarId};
+use services::state::{Lease, RunningAttempt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::progress::AttemptProgress;
 
 /// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
 const REPORTED: Duration = Duration::from_secs(600);
@@ -25,10 +27,23 @@ pub(crate) struct Ledger(Mutex<BTreeMap<Nonce, Entry>>);
 #[derive(Debug)]
 struct Entry {
     lease: Lease,
+    /// What it is about, where that is known.
+    subject: Option<Subject>,
     /// Stops the attempt.
     cancel: CancellationToken,
     /// When its completion was confirmed by the broker.
     reported: Option<Instant>,
+}
+
+/// What a claim is about, for people.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) star: StarId,
+    pub(crate) module: ModuleName,
+    pub(crate) class: ClassName,
+    /// When it was claimed.
+    pub(crate) since: jiff::Timestamp,
+    pub(crate) progress: AttemptProgress,
 }
 
 /// A claim that is held until this is dropped.
@@ -40,9 +55,14 @@ pub(crate) struct HeldClaim {
 
 impl Ledger {
     /// Notes a claim; `cancel` stops its attempt when the claim is lost.
-    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> HeldClaim {
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        lease: Lease,
+        subject: Option<Subject>,
+        cancel: CancellationToken,
+    ) -> HeldClaim {
         let nonce = lease.nonce;
-        self.lock().insert(nonce, Entry { lease, cancel, reported: None });
+        self.lock().insert(nonce, Entry { lease, subject, cancel, reported: None });
         HeldClaim { ledger: Arc::clone(self), nonce }
     }
 
@@ -61,6 +81,28 @@ impl Ledger {
     /// How many attempts run or are about to be reported.
     pub(crate) fn len(&self) -> usize {
         self.lock().values().filter(|entry| entry.reported.is_none()).count()
+    }
+
+    /// The attempts that run, or are about to be reported, oldest first, each with its class.
+    pub(crate) fn attempts(&self) -> Vec<(ClassName, RunningAttempt)> {
+        let held = self.lock();
+        let running = held.values().filter(|entry| entry.reported.is_none());
+        let known = running.filter_map(|Entry { lease, subject, .. }| {
+            let Subject { star, module, class, since, progress } = subject.as_ref()?;
+            let attempt = RunningAttempt {
+                run: lease.run,
+                star: *star,
+                module: module.clone(),
+                attempt: lease.attempt,
+                since: *since,
+                phase: progress.phase(),
+                last_line: progress.last_line.text(),
+            };
+            Some((class.clone(), attempt))
+        });
+        let mut attempts: Vec<_> = known.collect();
+        attempts.sort_by_key(|(_, attempt)| attempt.since);
+        attempts
     }
 
     /// Stops an attempt whose claim is lost, and forgets one that was reported. True when an attempt is stopped.
@@ -122,7 +164,7 @@ mod tests {
     fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
         let ledger = Arc::new(Ledger::default());
         let (lease, cancel) = (lease(), CancellationToken::new());
-        ledger.hold(lease.clone(), cancel.clone()).reported();
+        ledger.hold(lease.clone(), None, cancel.clone()).reported();
         assert_eq!((ledger.len(), ledger.leases()), (0, vec![lease.clone()]));
         assert!(!ledger.lose(&lease) && !cancel.is_cancelled());
         assert!(ledger.leases().is_empty());
@@ -132,7 +174,7 @@ mod tests {
     fn a_claim_that_is_dropped_or_lost_is_not_renewed() {
         let ledger = Arc::new(Ledger::default());
         let (lease, cancel) = (lease(), CancellationToken::new());
-        let held = ledger.hold(lease.clone(), cancel.clone());
+        let held = ledger.hold(lease.clone(), None, cancel.clone());
         assert!(ledger.lose(&lease) && cancel.is_cancelled());
         drop(held);
         assert!(ledger.leases().is_empty());
@@ -142,7 +184,7 @@ mod tests {
     fn no_more_than_so_many_reported_claims_are_renewed() {
         let ledger = Arc::new(Ledger::default());
         for _ in 0..=MOST_REPORTED {
-            ledger.hold(lease(), CancellationToken::new()).reported();
+            ledger.hold(lease(), None, CancellationToken::new()).reported();
         }
         assert_eq!(ledger.leases().len(), MOST_REPORTED);
     }

@@ -9,13 +9,16 @@ mod claim;
 pub mod config;
 mod gate;
 mod ledger;
+mod progress;
 mod removal;
 mod report;
 mod run;
 pub mod runner;
 mod service;
 mod shared;
+mod show;
 mod slot;
+mod tally;
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use log::BoundedLog;
+pub use log::{BoundedLog, LastLine};
 use tokio_util::sync::CancellationToken;
 
 /// How long a program has after SIGTERM before it is killed.
@@ -61,6 +61,8 @@ pub struct Spec {
     pub limits: Limits,
     /// What it is for.
     pub labels: Labels,
+    /// Where the newest line of its log is shown while it runs.
+    pub last_line: LastLine,
 }
 
 /// What a program may use.

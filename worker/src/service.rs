@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use backon::{ExponentialBuilder, Retryable};
 use domain::id::{ClassName, WorkerName};
 use services::queue::{QueueError, SharedQueue};
-use services::state::{SharedState, WorkerInfo};
+use services::state::SharedState;
 use store::Store;
 use store::agent::Agent;
 use store::presence::{self, SignOfLife};
@@ -29,6 +29,7 @@ use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::slot;
+use crate::tally::Tally;
 
 /// How long containers of attempts that are given back have to end, after the grace.
 const STOPPING: Duration = Duration::from_secs(20);
@@ -75,6 +76,8 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         gate: Gate::new(),
         claims,
         ledger: Arc::default(),
+        tally: Tally::default(),
+        began: jiff::Timestamp::now(),
         give_back: CancellationToken::new(),
         queue: queue.clone(),
         state,
@@ -129,6 +132,7 @@ impl Worker {
         tokio::select! {
             result = work => result,
             () = self.heartbeat() => Ok(()),
+            () = self.show() => Ok(()),
             () = self.sweep() => Ok(()),
             () = self.gate.tend(&self.state, &self.runner, &self.store, self.config.free) => Ok(()),
             () = self.give_back_late(&stop) => {
@@ -147,18 +151,14 @@ impl Worker {
         tokio::time::sleep(STOPPING).await;
     }
 
-    /// Renews all leases in one call, stops attempts whose lease is lost, and shows the worker. Never returns.
+    /// Renews all leases in one call, and stops attempts whose lease is lost. Never returns.
     async fn heartbeat(&self) {
         let every = self.config.lease / 3;
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let beat = async {
-                self.renew().await?;
-                self.state.show_worker(&self.info(), every * 3).await
-            };
-            match tokio::time::timeout(every, beat).await {
+            match tokio::time::timeout(every, self.renew()).await {
                 Ok(Ok(())) => {}
                 // What runs goes on: the lease lives again unless somebody acted upon its end.
                 Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
@@ -180,15 +180,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    fn info(&self) -> WorkerInfo {
-        WorkerInfo {
-            worker: self.name.clone(),
-            slots: self.slots.clone(),
-            running: u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
-            seen: jiff::Timestamp::now(),
-        }
     }
 
     /// Removes what dead workers left on this host (W2). Never returns.

@@ -22,6 +22,7 @@ use crate::ledger::Ledger;
 use crate::report::PendingReport;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
+use crate::tally::Tally;
 
 /// What all slots share.
 pub(crate) struct Worker {
@@ -30,6 +31,9 @@ pub(crate) struct Worker {
     pub(crate) gate: Gate,
     pub(crate) claims: Claims,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) tally: Tally,
+    /// When it began.
+    pub(crate) began: jiff::Timestamp,
     /// Stops every attempt; they are given back.
     pub(crate) give_back: CancellationToken,
     pub(crate) state: SharedState,

@@ -16,6 +16,9 @@ use tracing::Instrument;
 
 use crate::attempt::{Desk, Finish, Order, perform};
 use crate::claim::Granted;
+use crate::gate::Obstacles;
+use crate::ledger::Subject;
+use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
 
@@ -72,7 +75,7 @@ impl Slots {
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut gate = self.worker.gate.watch();
         // The gate lives as long as the worker.
-        let _ = gate.wait_for(|open| *open).await;
+        let _ = gate.wait_for(Obstacles::is_open).await;
         // No more than can be taken at once: what waits here is missing elsewhere.
         let most = self.idle.len();
         let prefetch = u16::try_from(most).unwrap_or(u16::MAX);
@@ -88,7 +91,7 @@ impl Slots {
         loop {
             tokio::select! {
                 biased;
-                _ = gate.wait_for(|open| !open) => return Ok(()),
+                _ = gate.wait_for(|obstacles| !obstacles.is_open()) => return Ok(()),
                 Some(done) = self.busy.join_next(), if !self.busy.is_empty() => {
                     self.reclaim(done);
                     if self.idle.len() > 2 * most {
@@ -140,13 +143,20 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
     let started = jiff::Timestamp::now();
     let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce };
     let cancel = worker.give_back.child_token();
-    let held = worker.ledger.hold(lease, cancel.clone());
+    let progress = AttemptProgress::default();
+    let subject = work.as_ref().ok().map(|(run, star)| {
+        let module = run.course.pipeline.module(message.task.module);
+        let (name, class, progress) = (module.name.clone(), module.class.clone(), progress.clone());
+        Subject { star: *star, module: name, class, since: started, progress }
+    });
+    let held = worker.ledger.hold(lease, subject, cancel.clone());
     let outcome = match work {
         Ok((run, star)) => {
             if run.is_new() {
                 worker.prefetch(&run);
             }
-            let order = Order { run, star, task: message.task, attempt: message.attempt, nonce, grant, started };
+            let order =
+                Order { run, star, task: message.task, attempt: message.attempt, nonce, grant, started, progress };
             let span = tracing::info_span!(
                 "attempt",
                 run = %message.run,
@@ -161,11 +171,15 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
     let result = match outcome {
         Some(outcome) => {
             worker.gate.learn(&outcome);
+            worker.tally.ended(&outcome);
             Report::Ended(outcome)
         }
-        None if worker.give_back.is_cancelled() => Report::GivenBack,
+        None if worker.give_back.is_cancelled() => {
+            worker.tally.given_back();
+            Report::GivenBack
+        }
         // The claim is lost: whoever has it now reports.
-        None => return,
+        None => return worker.tally.lost(),
     };
     let completion = Completion {
         v: WIRE_VERSION,
@@ -184,6 +198,7 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.
 async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Option<Outcome> {
+    tracing::info!("begins");
     let Finish { outcome, key, log } = perform(desk, order, cancel).await;
     let millis = millis_since(order.started);
     let Some(outcome) = outcome else {

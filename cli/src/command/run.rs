@@ -27,11 +27,14 @@ use crate::words::{done, unserved};
 /// Runs: one pipeline over the stars of one event.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
-    /// All runs, newest first.
+    /// The newest runs, newest first.
     List {
-        /// Only so many of the newest; older ones are not read, which is faster where there are thousands.
-        #[arg(long, value_name = "N")]
-        last: Option<NonZeroUsize>,
+        /// How many; older ones are not read.
+        #[arg(long, value_name = "N", default_value = "50")]
+        last: NonZeroUsize,
+        /// All there are.
+        #[arg(long, conflicts_with = "last")]
+        all: bool,
     },
     /// One run: its stars, and its tasks by module and state.
     Show {
@@ -85,11 +88,18 @@ impl RunCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::List { last } => {
-                let all = view::newest_runs(&context, last.map_or(usize::MAX, NonZeroUsize::get)).await?;
-                format.print_list(&all.runs, |runs| list(runs));
-                note_stored_only(&all.runs);
-                all.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
+            Self::List { last, all } => {
+                let most = if all { usize::MAX } else { last.get() };
+                // One more tells whether there are older ones.
+                let mut found = view::newest_runs(&context, most.saturating_add(1)).await?;
+                let has_older = found.runs.len() > most;
+                found.runs.truncate(most);
+                format.print_list(&found.runs, |runs| list(runs));
+                note_stored_only(&found.runs);
+                found.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
+                if has_older {
+                    note(&format!("the newest {most}; `--last N` shows so many, `--all` every run"));
+                }
             }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;

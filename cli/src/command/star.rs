@@ -1,10 +1,20 @@
-//! `sas star`: one star's tasks, and why they are as they are.
+//! `sas star`: one star's tasks, and why they are as they are; its generations, and what is in them.
+
+mod difference;
+mod generations;
+mod lineage;
+mod products;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use coordinator::operate::called::{CalledRun, CalledStar, find_star};
+use coordinator::operate::star::{
+    AskLineage, CompareGenerations, ExportStar, Exported, OneGeneration, OneQuarter, RollBack, export, roll_back,
+};
 use coordinator::operate::view::{self, StarSummary, TaskSummary};
-use coordinator::operate::{ErrorKind, OperateError};
-use domain::id::{Attempt, ModuleName, WorkerName};
+use coordinator::operate::{self, ErrorKind, OperateError};
+use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, StarId, WorkerName};
 use domain::text::{did_you_mean, moment, shown};
 
 use crate::connect::Site;
@@ -23,6 +33,77 @@ pub(crate) enum StarCommand {
         /// Only this module.
         module: Option<ModuleName>,
     },
+    /// What it ended with in each run, and which of these generations its star file shows.
+    Generations(WhichQuarter),
+    /// Make its star file show another generation, older or newer, until a later run settles it completely.
+    Rollback {
+        #[command(flatten)]
+        which: WhichQuarter,
+        /// The generation.
+        #[arg(long, value_name = "N")]
+        to: Generation,
+    },
+    /// The products of a generation: columns, units, scalar values; and why there are no others.
+    Products(WhichGeneration),
+    /// Two generations side by side: numbers that changed, products that came and went.
+    Diff {
+        #[command(flatten)]
+        which: WhichQuarter,
+        /// The generation before; what the star file shows unless given.
+        #[arg(long, value_name = "N")]
+        from: Option<Generation>,
+        /// The generation after; the newest unless given.
+        #[arg(long, value_name = "M")]
+        to: Option<Generation>,
+    },
+    /// What a product was made from, down to what ingestion delivered.
+    Lineage {
+        #[command(flatten)]
+        which: WhichGeneration,
+        /// The product.
+        product: ProductName,
+        /// As a graph for Graphviz.
+        #[arg(long)]
+        dot: bool,
+    },
+    /// Write a generation into one file that needs no store: large products are in it, not linked.
+    Export {
+        #[command(flatten)]
+        which: WhichGeneration,
+        /// The file to write; it must not be there.
+        #[arg(long, value_name = "FILE.h5")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichQuarter {
+    /// The star.
+    star: StarId,
+    /// The quarter of its data; the newest in which it has a generation unless given.
+    #[arg(long, value_name = "Q")]
+    quarter: Option<Quarter>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichGeneration {
+    #[command(flatten)]
+    place: WhichQuarter,
+    /// The generation; the one that the star file shows unless given.
+    #[arg(long, value_name = "N")]
+    generation: Option<Generation>,
+}
+
+impl From<WhichQuarter> for OneQuarter {
+    fn from(WhichQuarter { star, quarter }: WhichQuarter) -> Self {
+        Self { star, quarter }
+    }
+}
+
+impl From<WhichGeneration> for OneGeneration {
+    fn from(WhichGeneration { place: WhichQuarter { star, quarter }, generation }: WhichGeneration) -> Self {
+        Self { star, quarter, generation }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -37,16 +118,43 @@ pub(crate) struct WhichStar {
 impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
-        let (Self::Show(WhichStar { star, run }) | Self::Explain { which: WhichStar { star, run }, .. }) = &self;
-        let one = find_star(&context, star, run.as_ref()).await?;
-        let mut summary = view::star(&context, one).await?;
         match self {
-            Self::Show(_) => format.print_page(&summary, show),
-            Self::Explain { module, .. } => {
+            Self::Show(WhichStar { star, run }) => {
+                let one = find_star(&context, &star, run.as_ref()).await?;
+                format.print_page(&view::star(&context, one).await?, show);
+            }
+            Self::Explain { which: WhichStar { star, run }, module } => {
+                let one = find_star(&context, &star, run.as_ref()).await?;
+                let mut summary = view::star(&context, one).await?;
                 if let Some(module) = module {
                     keep_only(&mut summary, &module)?;
                 }
                 format.print(&summary, explain);
+            }
+            Self::Generations(which) => {
+                generations::print(format, &operate::star::generations(&context, which.into()).await?);
+            }
+            Self::Rollback { which: WhichQuarter { star, quarter }, to } => {
+                let done = roll_back(&context, RollBack { star, quarter, to }).await?;
+                format.print(&done, |done| format!("{}\n{}", done.file, done.effect));
+            }
+            Self::Products(which) => {
+                products::print(format, &operate::star::products(&context, which.into()).await?);
+            }
+            Self::Diff { which: WhichQuarter { star, quarter }, from, to } => {
+                let asked = CompareGenerations { star, quarter, from, to };
+                difference::print(format, &operate::star::difference(&context, asked).await?);
+            }
+            Self::Lineage { which, product, dot } => {
+                let found = operate::star::lineage(&context, AskLineage { which: which.into(), product }).await?;
+                format.print(&found, if dot { lineage::graph } else { lineage::tree });
+            }
+            Self::Export { which, to } => {
+                let done = export(&context, ExportStar { which: which.into(), to }).await?;
+                format.print(&done, |done| {
+                    let Exported { star, quarter, generation, file, bytes } = done;
+                    format!("{} ({bytes} bytes): generation {generation} of {star} {quarter}", file.display())
+                });
             }
         }
         Ok(())
@@ -77,7 +185,13 @@ fn head(star: &StarSummary) -> String {
     }
     let stored_only = star.stored_only.as_deref().map(|reason| format!("\n{}", shown(reason))).unwrap_or_default();
     let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
-    let file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
+    let mut file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
+    if let Some((open, newest)) = star.open.zip(star.newest) {
+        file += &match open == newest {
+            true => format!(", generation {open}, the newest"),
+            false => format!(", generation {open}; the newest is {newest}, see `sas star generations {}`", star.star),
+        };
+    }
     format!(
         "{} {} in run {} of {}: {end}{generation}{file}{stored_only}",
         star.star, star.quarter, star.run, star.pipeline

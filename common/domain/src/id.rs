@@ -12,7 +12,8 @@ use std::str::FromStr;
 
 pub use hash::{Digest, Fingerprint, Key};
 pub use name::{
-    ClassName, DatasetName, GroupName, ImageIdentity, ImageName, ModuleName, PipelineName, ProductName, WorkerName,
+    ClassName, DatasetName, GroupName, HostName, ImageIdentity, ImageName, ModuleName, PipelineName, ProductName,
+    WorkerName,
 };
 pub use number::{Attempt, Epoch, Generation, Sequence};
 pub use position::{ModuleIndex, StarIndex, Task};

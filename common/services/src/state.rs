@@ -19,8 +19,10 @@
 mod claim;
 pub mod memory;
 pub mod redis;
+mod view;
+mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use async_trait::async_trait;
 pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use view::{Counts, OpenPlace, OpenTask, RunView, RunningTask, Spent, StarView};
+pub use workers::{AttemptCounts, AttemptPhase, MOST_SHOWN, RunningAttempt, WorkerInfo};
 
 use domain::id::{
     Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, Sequence, StarIndex,
@@ -35,7 +39,7 @@ use domain::id::{
 };
 use domain::message::Completion;
 use domain::outcome::Outcome;
-use domain::run::{Row, Star, TaskState};
+use domain::run::{Row, Star};
 
 /// How long whoever was told to close a star has for it before [`State::due`] names the star again.
 pub const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
@@ -119,6 +123,15 @@ impl Detail {
             domain::message::Report::GivenBack => None,
         }
     }
+
+    /// What it adds to what its module took; `None` where nothing was made.
+    pub fn spent(&self) -> Option<Spent> {
+        match &self.outcome {
+            Outcome::Succeeded(success) if success.reused => Some(Spent { found: 1, ..Spent::default() }),
+            Outcome::Succeeded(_) => Some(Spent { tasks: 1, millis: self.millis, found: 0 }),
+            Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_) => None,
+        }
+    }
 }
 
 /// What was fixed when a star was admitted, so that every task of it, on any host, sees the same data.
@@ -189,58 +202,12 @@ pub struct Ready {
 /// Timers of a run that went off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Leases that ran out, with the attempt that they were on.
-    pub leases: Vec<(Task, Attempt)>,
+    /// Leases that ran out: on which attempt, and who had it since when.
+    pub leases: Vec<(Task, RunningTask)>,
     /// Waits that are over.
     pub waits: Vec<Task>,
     /// Stars that are to be closed.
     pub closing: Vec<StarIndex>,
-}
-
-/// A worker that shows itself from time to time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerInfo {
-    /// Its name, unique to the process.
-    pub worker: WorkerName,
-    /// Its slots per class.
-    pub slots: BTreeMap<ClassName, u32>,
-    /// How many attempts it runs now.
-    pub running: u32,
-    /// When it last showed itself.
-    pub seen: Timestamp,
-}
-
-/// Everything about one star of a run in flight, for reading.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StarView {
-    /// Its tasks.
-    pub star: Star,
-    /// What is known of them.
-    pub details: BTreeMap<ModuleIndex, Detail>,
-    /// What was fixed at admission.
-    pub admission: Option<Admission>,
-    /// Tasks with a live lease, and the worker that holds it.
-    pub running: BTreeMap<ModuleIndex, WorkerName>,
-}
-
-/// How many tasks of each module are in each state; states with none are left out.
-pub type Counts = BTreeMap<ModuleIndex, BTreeMap<TaskState, u64>>;
-
-/// How a run stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunView {
-    /// The run.
-    pub info: RunInfo,
-    /// Tasks by module and state; equal to what the rows say (P1).
-    pub counts: Counts,
-    /// Stars that are admitted and not closed.
-    pub in_flight: u32,
-    /// Attempts with a live lease.
-    pub running: u32,
-    /// Tasks that are published or about to be and not claimed, by class.
-    pub ready: BTreeMap<ClassName, u64>,
-    /// Tasks that are queued and not handed out, since their modules are held; they are not among the ready ones.
-    pub on_hold: u64,
 }
 
 /// What an adapter could not do.
@@ -361,6 +328,14 @@ pub trait State: Send + Sync {
     async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError>;
     /// Workers that live.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
+    /// Tells workers which hosts are drained, and that no others are.
+    async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError>;
+    /// The hosts that are drained; `None` where nobody told since the state began.
+    async fn drained(&self) -> Result<Option<BTreeSet<String>>, StateError>;
+
+    /// Tasks of a run that are in this place, at most `limit`: those that are there for longest first, of waiting ones those
+    /// that are due first. What runs is looked through whole: that is as long as there are slots.
+    async fn open_tasks(&self, run: RunId, place: OpenPlace, limit: u32) -> Result<Vec<OpenTask>, StateError>;
     /// The first stars that are admitted and not closed, in their order.
     async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError>;
 }

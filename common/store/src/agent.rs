@@ -175,6 +175,26 @@ impl Agent {
         self.ask(Request::Digest { at }).await
     }
 
+    /// Copies a generation for the star file's place.
+    pub async fn show(&mut self, show: Show) -> Result<(), AgentError> {
+        self.ask(Request::Show(show)).await
+    }
+
+    /// All columns of each of these products, as [`Agent::scalars`] names them.
+    pub async fn columns(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, ColumnFacts>>, AgentError> {
+        self.ask(Request::Columns { wants }).await
+    }
+
+    /// The columns that differ between each of these products, before and after.
+    pub async fn compare(&mut self, pairs: Vec<[At; 2]>) -> Result<Vec<BTreeMap<String, ColumnChange>>, AgentError> {
+        self.ask(Request::Compare { pairs }).await
+    }
+
+    /// Copies a generation with everything that it links to.
+    pub async fn export(&mut self, export: Export) -> Result<(), AgentError> {
+        self.ask(Request::Export(export)).await
+    }
+
     /// Ends the child, if one runs; the next request starts another.
     pub fn end(&mut self) {
         self.running = None;

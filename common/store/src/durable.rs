@@ -33,10 +33,15 @@ pub fn commit_file(from: &Path, to: &Path) -> Result<Commit, StoreError> {
     if to.exists() {
         return exists(to);
     }
-    let file = File::open(from).map_err(|source| io_error("open", from, source))?;
-    file.set_permissions(Permissions::from_mode(0o444)).map_err(|source| io_error("protect", from, source))?;
-    file.sync_all().map_err(|source| io_error("sync", from, source))?;
+    seal(from)?;
     link(from, to)
+}
+
+/// Makes a prepared file read-only, and syncs it.
+pub fn seal(path: &Path) -> Result<(), StoreError> {
+    let file = File::open(path).map_err(|source| io_error("open", path, source))?;
+    file.set_permissions(Permissions::from_mode(0o444)).map_err(|source| io_error("protect", path, source))?;
+    file.sync_all().map_err(|source| io_error("sync", path, source))
 }
 
 /// Makes `to` another name of `from`, in place of what `to` was: readers see the old file or the new one.

@@ -7,6 +7,7 @@ pub mod agent;
 mod ask;
 pub mod course;
 pub mod digest;
+pub mod drains;
 pub mod durable;
 mod epochs;
 pub mod events;

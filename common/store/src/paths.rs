@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use domain::id::{
-    Attempt, DatasetName, Epoch, EventId, Generation, Key, ModuleName, PipelineName, Quarter, RunId, Sequence, StarId,
+    Attempt, DatasetName, Epoch, EventId, Generation, HostName, Key, ModuleName, PipelineName, Quarter, RunId,
+    Sequence, StarId,
 };
 
 /// Says that the directory is a store, and of which format.
@@ -103,7 +104,17 @@ pub fn name_of_generation(quarter: Quarter, generation: Generation) -> String {
     format!("{quarter}/generations/{generation}.h5")
 }
 
-/// The star file: the newest generation, what scientists open.
+/// What operators decided about which generation the star file shows.
+pub fn rollbacks(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("rollbacks")
+}
+
+/// Which generation the star file shows where that is not simply the newest, by what the choice rests on.
+pub fn choice(star: StarId, quarter: Quarter, newest: Generation, rollbacks: u64) -> PathBuf {
+    self::quarter(star, quarter).join("choices").join(format!("{newest}-{rollbacks}.json"))
+}
+
+/// The star file: what scientists open.
 pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join(format!("{star}.h5"))
 }
@@ -275,6 +286,16 @@ pub fn images(run: RunId) -> PathBuf {
 pub fn image(run: RunId, subject: &str) -> PathBuf {
     let hash = hex::encode(Sha256::digest(subject.as_bytes()));
     images(run).join(format!("{hash}.json"))
+}
+
+/// Decisions about draining hosts.
+pub fn drains() -> PathBuf {
+    PathBuf::from("control/drains")
+}
+
+/// Decisions about draining one host.
+pub fn drain(host: &HostName) -> PathBuf {
+    drains().join(host.as_str())
 }
 
 /// Whether a file that an admission names holds externals that are the same for all stars.

@@ -307,7 +307,7 @@ fn failures_of_a_star_are_listed_in_time() {
 }
 
 #[test]
-fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
+fn each_generation_is_made_once_and_the_star_file_is_another_name_or_a_copy_with_a_record() {
     let (dir, store) = store();
     let mut numbers = together(8, |thread| {
         let built = dir.path().join(format!("built-{thread}"));
@@ -324,8 +324,18 @@ fn whoever_makes_a_generation_the_star_file_ends_as_the_newest() {
     });
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=8).map(Generation).collect::<Vec<_>>());
-    let star_file = std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
-    assert_eq!(star_file, "8");
+    let star_file = || std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
+    store.show_newest(star(1), quarter(), Generation(8)).unwrap();
+    assert_eq!(
+        (star_file(), store.open_generation(star(1), quarter()).unwrap()),
+        ("8".to_owned(), Some(Generation(8)))
+    );
+    let basis = store.choice_basis(star(1), quarter()).unwrap().unwrap();
+    let copy = dir.path().join("copy");
+    std::fs::write(&copy, "7, but 8 is newer").unwrap();
+    store.show_copy(star(1), quarter(), (basis, Generation(7)), &copy).unwrap();
+    assert_eq!(store.open_generation(star(1), quarter()).unwrap(), Some(Generation(7)));
+    assert_eq!(star_file(), "7, but 8 is newer");
     for number in 1..=8 {
         let generation =
             std::fs::read_to_string(store.at(paths::generation(star(1), quarter(), Generation(number)))).unwrap();

@@ -152,8 +152,15 @@ mod tests {
             held: vec![ModuleIndex(1), ModuleIndex(2)],
             amended: 0,
         };
-        let view =
-            RunView { info, counts: Counts::new(), in_flight: 30, running: 0, ready: BTreeMap::new(), on_hold: 21 };
+        let view = RunView {
+            info,
+            counts: Counts::new(),
+            in_flight: 30,
+            running: 0,
+            ready: BTreeMap::new(),
+            on_hold: 21,
+            spent: BTreeMap::new(),
+        };
         let wanted = BTreeMap::from([(class("default"), 8), (class("heavy"), 2)]);
         assert_eq!(in_the_way(&view, &wanted), 30 - 11, "a star may wait for both");
         let free = RunView { info: RunInfo { held: Vec::new(), ..view.info.clone() }, on_hold: 0, ..view };

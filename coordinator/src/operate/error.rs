@@ -9,6 +9,8 @@ use services::state::StateError;
 use store::StoreError;
 use store::agent::AgentError;
 
+use crate::trouble::Trouble;
+
 /// What kind of no it is: exit codes and HTTP statuses follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +94,18 @@ impl From<QueueError> for OperateError {
 impl From<AgentError> for OperateError {
     fn from(error: AgentError) -> Self {
         Self::of(ErrorKind::Failed, &error)
+    }
+}
+
+impl From<Trouble> for OperateError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Queue(error) => error.into(),
+            Trouble::State(error) => error.into(),
+            Trouble::Store(error) => error.into(),
+            Trouble::Agent(error) => error.into(),
+            Trouble::Contended { .. } | Trouble::Foreign { .. } => Self::of(ErrorKind::Failed, &trouble),
+        }
     }
 }
 

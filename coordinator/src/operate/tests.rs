@@ -17,7 +17,8 @@ use store::runs::{RunEnd, RunRecord, Selection, StarEnd};
 use super::module::OneModule;
 use super::run::{AmendImages, Lever, PullLever, RetryTasks, StartRun};
 use super::view::{OneStar, RunPhase};
-use super::{Context, ErrorKind, Images, Installation, OperateError, module, queue, run, view};
+use super::worker::OneHost;
+use super::{Context, ErrorKind, Images, Installation, OperateError, module, queue, run, view, worker};
 
 /// A → B.
 const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1']\n\
@@ -271,4 +272,19 @@ async fn no_more_readers_than_agreed_are_out_at_once() {
     assert!(third.await.is_ok());
     let folders = std::fs::read_dir(place.context.store.at("scratch")).unwrap().count();
     assert_eq!(folders, 2, "an agent that was given back is lent again");
+}
+
+#[tokio::test]
+async fn a_host_is_drained_and_resumed_though_nothing_answers() {
+    let place = Place::new();
+    let host = || OneHost { host: "host-a".parse().unwrap() };
+    let drained = worker::drain(&place.context, host()).await.unwrap();
+    assert_eq!(drained.number, Some(1));
+    assert!(drained.effect.contains("as soon as the state answers"), "{}", drained.effect);
+    assert_eq!(worker::drain(&place.context, host()).await.unwrap().number, None);
+    let known = place.context.store.drained_hosts().unwrap();
+    assert_eq!((known.len(), known[0].host.as_str(), known[0].by.as_str()), (1, "host-a", "tester"));
+    assert_eq!(worker::resume(&place.context, host()).await.unwrap().number, Some(2));
+    assert!(place.context.store.drained_hosts().unwrap().is_empty());
+    assert_eq!(worker::list(&place.context).await.unwrap_err().kind, ErrorKind::OutOfReach);
 }

@@ -2,6 +2,7 @@
 //!
 //! Reads only. Everything here serializes as the command line and the API show it.
 
+mod expected;
 mod run;
 mod star;
 mod stored;
@@ -14,6 +15,7 @@ use domain::id::{
 };
 use domain::outcome::Outcome;
 use domain::run::TaskState;
+pub use expected::Expected;
 use jiff::Timestamp;
 pub use run::{known_run, newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,9 @@ pub struct RunSummary {
     pub held: Vec<ModuleName>,
     /// Tasks that are queued and not handed out for that.
     pub on_hold: u64,
+    /// How far it is, and when it may be done; while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
     /// What operators decided about it, oldest first; of one run alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
@@ -139,8 +144,12 @@ pub struct StarSummary {
     /// That the state could not be asked, with the reason: only tasks whose end is on record are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_only: Option<String>,
-    /// The newest star file, relative to the store's root.
+    /// The star file, relative to the store's root.
     pub file: Option<String>,
+    /// The generation that the star file shows, where there is one.
+    pub open: Option<Generation>,
+    /// The newest generation; the star file shows another one while this is not whole, or an operator wants it so.
+    pub newest: Option<Generation>,
     /// The generation that it settled with in this run.
     pub generation: Option<Generation>,
     /// Externals that it uses.
@@ -172,9 +181,12 @@ pub struct TaskSummary {
     pub worker: Option<WorkerName>,
     /// When the newest attempt began.
     pub started: Option<Timestamp>,
-    /// How long it took, in milliseconds.
+    /// When the next try of a task that waits is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// How long it took, or has run until now, in milliseconds.
     pub millis: u64,
-    /// The last lines of its log, where it failed.
+    /// The last lines of its log, where it failed; the newest line, while it runs.
     pub log_tail: String,
     /// Products that it made.
     pub products: Vec<ProductName>,

@@ -1,6 +1,6 @@
 //! How a star ended, and what is on record of it: in words of its row and of what is known of its tasks. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use domain::id::{Generation, Key, ModuleIndex, StarId};
@@ -56,6 +56,9 @@ pub(super) fn assemble(course: &Course, star: StarId, view: &StarView, admission
             previous: admission.previous,
             row: view.star.row.as_bytes().to_vec(),
             ends: ends(&modules),
+            status: None,
+            lost: BTreeSet::new(),
+            last_complete: None,
         },
         modules,
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{Generation, RunId, StarId, StarIndex};
 use domain::run::{Row, TaskState};
+use store::agent::GenerationStatus;
 use store::paths;
 use store::runs::{RunRecord, SettledStar, StarEnd};
 
@@ -70,13 +71,19 @@ impl World {
             ensure!(superseded, "a star without a star file");
             return Ok(());
         };
-        let file = self.store.at(paths::generation(star, record.quarter, generation));
-        let info = files::read_generation(&file)?;
-        ensure!(info.run == record.run && info.row == line.row, "S2: the generation is of another end");
-        let newest = self.store.latest_generation(star, record.quarter)?.unwrap_or_default();
-        let newest = files::read_generation(&self.store.at(paths::generation(star, record.quarter, newest)))?;
+        let read = |number| files::read_generation(&self.store.at(paths::generation(star, record.quarter, number)));
+        let this = read(generation)?;
+        ensure!(this.info()?.run == record.run && this.info()?.row == line.row, "S2: the generation is of another end");
+        let (mut wanted, mut newest) = (None, Generation::default());
+        for number in self.store.generations(star, record.quarter)? {
+            let is_complete = read(number)?.manifest.status() == Some(GenerationStatus::Complete);
+            wanted = if is_complete { Some(number) } else { wanted };
+            newest = number;
+        }
         let shown = files::read_generation(&self.store.at(paths::star_file(star, record.quarter)))?;
-        ensure!(shown.number == newest.number, "S2: the star file is not the newest generation");
+        let (open, wanted) = (shown.info()?.number, wanted.unwrap_or(newest));
+        ensure!(open == wanted, "S2: the star file shows generation {open}, not {wanted}, of {newest}");
+        ensure!(shown.newest()? == newest, "S2: the star file does not know the newest generation");
         Ok(())
     }
 }

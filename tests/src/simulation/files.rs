@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use coordinator::StarFiles;
 use domain::expression::Scalar;
-use domain::id::{Digest, ProductName, Sequence, StarId};
+use domain::id::{Digest, Generation, ProductName, Sequence, StarId};
 use domain::message::to_json;
 use domain::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 use store::agent::{
-    AgentError, Assemble, FileKind, GenerationInfo, MANIFEST_FORMAT, Manifest, ProductEntry, Refusal, RefusalKind,
+    AgentError, Assemble, FileKind, GenerationInfo, MANIFEST_FORMAT, Manifest, ProductEntry, Refusal, RefusalKind, Show,
 };
 use store::{Store, paths};
 
@@ -110,7 +110,7 @@ pub(super) fn deliver(store: &Store, scripts: &[Arc<Script>], stars: &[StarId]) 
     Ok(())
 }
 
-/// Star files of JSON: what a generation says of itself.
+/// Star files of JSON.
 pub(super) struct JsonFiles {
     pub(super) store: Store,
     pub(super) faults: Arc<Faults>,
@@ -131,16 +131,53 @@ impl StarFiles for JsonFiles {
                 return Err(AgentError::Refused(Refusal { kind: RefusalKind::Missing, message }));
             }
         }
-        std::fs::write(&assemble.dest, to_json(&assemble.generation)).expect("the scratch directory is writable");
+        let mut file =
+            StarFileOfJson { manifest: Committed::new(FileKind::Generation, assemble.star).manifest, newest: None };
+        let products = assemble.products().map(|product| (product.clone(), entry(Digest::from_bytes([0; 32]))));
+        file.manifest.products = products.collect();
+        file.manifest.generation = Some(Box::new(assemble.generation));
+        file.manifest.modules = assemble.modules;
+        std::fs::write(&assemble.dest, to_json(&file)).expect("the scratch directory is writable");
         Ok(())
     }
 
-    async fn generation(&mut self, file: &Path) -> Result<Option<GenerationInfo>, AgentError> {
-        Ok(read_generation(file).ok())
+    async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
+        Ok(read::<StarFileOfJson>(file)?.manifest)
+    }
+
+    async fn show(&mut self, show: Show) -> Result<(), AgentError> {
+        tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(50))).await;
+        if self.faults.happens(0.03) {
+            return Err(AgentError::Died { status: "simulated".to_owned(), request: "show".to_owned() });
+        }
+        let (mut shown, newest): (StarFileOfJson, StarFileOfJson) = (read(&show.open)?, read(&show.newest)?);
+        shown.newest = newest.manifest.generation.map(|info| info.number);
+        std::fs::write(&show.dest, to_json(&shown)).expect("the scratch directory is writable");
+        Ok(())
     }
 }
 
-/// What a generation says of itself.
-pub(super) fn read_generation(file: &Path) -> Result<GenerationInfo> {
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+/// A generation, or the star file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StarFileOfJson {
+    pub(super) manifest: Manifest,
+    /// In the star file, where it shows another one: the newest generation.
+    newest: Option<Generation>,
+}
+
+impl StarFileOfJson {
+    /// What it says of its own generation.
+    pub(super) fn info(&self) -> Result<&GenerationInfo> {
+        self.manifest.generation.as_deref().context("it is a generation")
+    }
+
+    /// The newest generation, as it says.
+    pub(super) fn newest(&self) -> Result<Generation> {
+        Ok(self.newest.unwrap_or(self.info()?.number))
+    }
+}
+
+/// Reads a generation, or the star file.
+pub(super) fn read_generation(file: &Path) -> Result<StarFileOfJson> {
+    Ok(read(file)?)
 }

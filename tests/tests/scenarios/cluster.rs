@@ -1,6 +1,8 @@
 //! The cluster as operators run it: our programs as processes, on a real RabbitMQ, a real Redis and, where it matters, a
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
+mod drained;
+
 use domain::id::Attempt;
 use std::fs;
 use std::path::{Path, PathBuf};

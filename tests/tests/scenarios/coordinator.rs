@@ -8,19 +8,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use domain::id::StarId;
 use harness::simulation::{Script, World};
-use harness::{RabbitMq, Redis};
+use harness::{RabbitMq, Redis, ask};
 use serde_json::json;
 use services::queue::QueueName;
 use services::queue::amqp::AmqpQueue;
 use services::state::redis::RedisState;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 async fn world(seed: u64, scripts: Vec<Script>) -> Result<World> {
     let broker = AmqpQueue::connect(&RabbitMq::shared()?.vhost()?, "test").await?;
@@ -187,14 +185,4 @@ async fn webhook() -> Result<(Arc<Mutex<Vec<serde_json::Value>>>, String)> {
     let address = format!("http://{}/hook", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, Router::new().route("/hook", post(answer))).into_future());
     Ok((posts, address))
-}
-
-pub(crate) async fn ask(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    ensure!(!answer.is_empty(), "nothing was answered");
-    Ok(answer)
 }

@@ -15,7 +15,7 @@ use services::state::redis::{RedisConfig, RedisState};
 use store::paths;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::coordinator::ask;
+use harness::ask;
 
 /// Stars of each run: enough to keep it busy while its files are spoilt.
 const STARS: u64 = 60;

@@ -184,12 +184,12 @@ fn check_alternatives(file: &StarFile, kind: &str, quarter: u16) {
     };
     let better = has_spectroscopy && quarter > 3;
     assert_eq!(read("MSAP3_01", "PREVIOUS", "IDP_SAS_TEFF_SAPP"), better, "{kind} in quarter {quarter}");
-    assert_eq!(read("MSAP3_01", "EXTERNALS", "IDP_PFU_TEFF_SAPP"), !better, "{kind} in quarter {quarter}");
+    assert_eq!(read("MSAP3_01", "/EXTERNALS", "IDP_PFU_TEFF_SAPP"), !better, "{kind} in quarter {quarter}");
     assert_eq!(read("MSAP1_07", "PREVIOUS", "DP3_SAS_NU_MAX"), better, "{kind} in quarter {quarter}");
     if has_spectroscopy {
-        assert!(read("MSAP5_12", "SAS-PIP-MSAP2/SAS-PIP-MSAP2_03", "IDP_SAS_TEFF_SAPP"));
-        assert!(!read("MSAP5_12", "EXTERNALS", "IDP_PFU_TEFF_SAPP"));
-        assert!(read("MSAP5_14", "PDP", "PDP_WP12_MOD_EVOL") || kind == "mixed");
+        assert!(read("MSAP5_12", "/SAS-PIP-MSAP2_03_1", "IDP_SAS_TEFF_SAPP"));
+        assert!(!read("MSAP5_12", "/EXTERNALS", "IDP_PFU_TEFF_SAPP"));
+        assert!(read("MSAP5_14", "/EXTERNALS", "PDP_WP12_MOD_EVOL") || kind == "mixed");
     }
 }
 

@@ -10,7 +10,7 @@ use harness::{Registry, TinyImage, wait_until};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
-use worker::runner::{Labels, Limits, Program, Runner, RunnerError, Spec};
+use worker::runner::{Labels, LastLine, Limits, Program, Runner, RunnerError, Spec};
 
 /// A worker's runner, with the login that it finds.
 struct Host {
@@ -58,6 +58,7 @@ impl Host {
                 tmp: 1 << 20,
             },
             labels: Labels { module: "M".to_owned(), nonce: uuid(), ..Labels::default() },
+            last_line: LastLine::default(),
         };
         Ok(self.runner.run(&spec, &CancellationToken::new()).await?.log)
     }

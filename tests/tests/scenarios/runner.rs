@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
 use worker::runner::process::ProcessRunner;
-use worker::runner::{Ended, Exit, Labels, Limits, Program, Runner, Spec};
+use worker::runner::{Ended, Exit, Labels, LastLine, Limits, Program, Runner, Spec};
 
 /// A store's scratch directory with one attempt in it.
 struct RunnerBench {
@@ -75,6 +75,7 @@ impl RunnerBench {
                 tmp: 64 << 20,
             },
             labels: Labels { module: "M".to_owned(), nonce: uuid::Uuid::new_v4().to_string(), ..Labels::default() },
+            last_line: LastLine::default(),
         };
         let presence = SignOfLife::show(&own).unwrap();
         Self { dir, runner, spec, _presence: presence }

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod leases;
+mod looking;
 mod redis_only;
 mod timers;
 
@@ -14,6 +15,7 @@ use fixture::{
     DEFAULT, EPOCH, HEAVY, LEASE, MODULES, SILENCE, STARS, StateFixture, admission, class, detail, run_info, task,
 };
 use leases::*;
+use looking::*;
 use services::state::{
     Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, SharedState, StateError,
     WorkerInfo, Written,
@@ -72,6 +74,9 @@ on_both_adapters!(
     runs_are_listed_with_what_changed,
     workers_show_themselves_and_expire,
     stars_in_flight_are_listed_in_order,
+    open_tasks_are_listed_by_place_the_oldest_first,
+    what_modules_took_is_added_up,
+    drained_hosts_are_told_whole,
 );
 
 async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: StateFixture) -> Result<()> {
@@ -271,7 +276,7 @@ async fn attempts_are_told_apart_beyond_the_tag(f: StateFixture) -> Result<()> {
     assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?, ready);
     f.claim_briefly(task(0, 0), 17, Nonce::random()).await?;
     f.wait_for_due_lease().await?;
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases, [(task(0, 0), Attempt(17))]);
+    assert_eq!(f.lost().await?, [(task(0, 0), Attempt(17))]);
     Ok(())
 }
 
@@ -289,11 +294,10 @@ async fn runs_are_listed_with_what_changed(f: StateFixture) -> Result<()> {
 }
 
 async fn workers_show_themselves_and_expire(f: StateFixture) -> Result<()> {
-    let worker = |name: &str, running| WorkerInfo {
-        worker: name.parse().expect("a worker name"),
-        slots: [(class(DEFAULT), 2)].into(),
-        running,
-        seen: "2026-01-01T00:00:00Z".parse().expect("a valid time"),
+    let seen = "2026-01-01T00:00:00Z".parse()?;
+    let worker = |name: &str, running| {
+        let info = WorkerInfo::new(name.parse().expect("a worker name"), [(class(DEFAULT), 2)].into(), seen);
+        WorkerInfo { running, ..info }
     };
     let names = async || -> Result<Vec<String>> {
         Ok(f.state.workers().await?.into_iter().map(|worker| worker.worker.to_string()).collect())

@@ -38,7 +38,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         "store",
         &[
             ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch"]),
-            ("one subject each", &["epochs", "sequence", "nudges", "holds", "failures", "externals", "generations"]),
+            (
+                "one subject each",
+                &["epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
+            ),
             ("events and their runs", &["events", "runs", "course"]),
             ("what HDF5 is asked", &["agent"]),
             ("what brings data in", &["ingest", "migration"]),
@@ -58,7 +61,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("what is kept in mind", &["trouble", "counters", "closings", "standing", "aside"]),
             ("what is configured", &["hooks", "config"]),
             ("a coordinator at work", &["running", "deliveries"]),
-            ("what happens to stars and runs", &["advance", "runs", "settle"]),
+            ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),
             ("its loops", &["events", "comparison", "completions", "admission", "timers"]),
             ("what others see", &["metrics", "http", "operate"]),
         ],
@@ -66,9 +69,12 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "worker",
         &[
-            ("what it works with", &["agent", "ledger", "removal", "run", "runner", "gate", "config"]),
+            (
+                "what it works with",
+                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "gate", "config"],
+            ),
             ("one task", &["claim", "report", "attempt"]),
-            ("one worker", &["shared", "slot", "service"]),
+            ("one worker", &["shared", "slot", "show", "service"]),
         ],
     ),
     (

@@ -11,6 +11,7 @@ use store::Store;
 
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
+use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
 
@@ -52,6 +53,8 @@ pub(crate) struct Order {
     pub(crate) grant: Grant,
     /// When it was claimed.
     pub(crate) started: jiff::Timestamp,
+    /// How far it is.
+    pub(crate) progress: AttemptProgress,
 }
 
 impl Desk {

@@ -1,6 +1,7 @@
 //! Execute: stage → run → judge → check → commit. Everything that an attempt writes and runs.
 
 use domain::outcome::Success;
+use services::state::AttemptPhase;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Order};
@@ -20,7 +21,9 @@ pub(super) async fn execute(
 ) -> Result<Success, Ending> {
     let made = stage::stage(desk, order, plan, cancel).await?;
     let spec = spec(desk, order, plan, &made);
+    order.progress.reaches(AttemptPhase::Running);
     let ended = run(desk, &spec, cancel).await?;
+    order.progress.reaches(AttemptPhase::Committing);
     log.clone_from(&ended.log);
     judge::end(order, &spec, &ended)?;
     let checked = judge::check(desk, order, &made.output, &ended).await?;

@@ -37,6 +37,7 @@ pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec
             attempt: order.attempt,
             nonce: order.nonce.to_string(),
         },
+        last_line: order.progress.last_line.clone(),
     }
 }
 

@@ -142,7 +142,7 @@ impl DockerRunner {
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let mut output = attached.map_err(|error| engine("attach to a container", &error))?.output.fuse();
         let started = Instant::now();
-        let mut log = BoundedLog::default();
+        let mut log = BoundedLog::shown_by(spec.last_line.clone());
         match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => {}
             // The command is not in the image, or cannot be executed: what a shell calls 127.

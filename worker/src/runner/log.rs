@@ -1,8 +1,12 @@
-//! A program's log in bounded memory: its beginning, its end, and how much is missing between them.
+//! A program's log in bounded memory: its beginning, its end, and how much is missing between them; and its newest line,
+//! for whoever asks while it is written.
 //!
 //! `\r` ends a line, as `\n` does. Of a line that is written over and over, as bars of progress are, the last state is kept.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::text::shown;
 
 /// Bytes kept of the beginning.
 const HEAD: usize = 16 << 10;
@@ -12,6 +16,33 @@ const TAIL: usize = 48 << 10;
 
 /// Bytes of a line that are held back, for it may be written over.
 const LINE: usize = 4 << 10;
+
+/// Bytes among which the newest line is looked for.
+const NEWEST: usize = 1 << 10;
+
+/// Most characters that are shown of the newest line.
+const SHOWN: usize = 200;
+
+/// The newest line of a log that is being written; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct LastLine(Arc<Mutex<Vec<u8>>>);
+
+impl LastLine {
+    fn push(&self, bytes: &[u8]) {
+        let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        end.extend_from_slice(&bytes[bytes.len().saturating_sub(NEWEST)..]);
+        let excess = end.len().saturating_sub(NEWEST);
+        end.drain(..excess);
+    }
+
+    /// The newest line that is not blank, as far as it is written; control characters are escaped. Empty where there is none.
+    pub fn text(&self) -> String {
+        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let end = String::from_utf8_lossy(&end);
+        let line = end.rsplit(['\n', '\r']).map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        shown(&line.chars().take(SHOWN).collect::<String>()).into_owned()
+    }
+}
 
 /// Collects a log of any length.
 #[derive(Debug, Clone, Default)]
@@ -25,9 +56,15 @@ pub struct BoundedLog {
     cut: u64,
     stream: Option<u8>,
     in_line: bool,
+    last_line: LastLine,
 }
 
 impl BoundedLog {
+    /// A log whose newest line is shown there.
+    pub fn shown_by(last_line: LastLine) -> Self {
+        Self { last_line, ..Self::default() }
+    }
+
     /// Adds what one of several streams wrote next; where another one was in the middle of a line, a new line begins.
     pub fn push_of(&mut self, stream: u8, bytes: &[u8]) {
         if self.stream.replace(stream).is_some_and(|last| last != stream) && self.in_line {
@@ -38,6 +75,7 @@ impl BoundedLog {
 
     /// Adds what was written next.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.last_line.push(bytes);
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
             self.in_line = piece.last() != Some(&b'\n');
             match piece {
@@ -120,6 +158,23 @@ mod tests {
         assert_eq!(logged(&[b"the reason\n", bar.as_bytes()]), "the reason\n50000 of 50000");
         assert_eq!(logged(&[b"the reason\n", bar.as_bytes(), b"\rdone\n"]), "the reason\n50000 of 50000\ndone\n");
         assert_eq!(logged(&[b"1%\r2%", b"\r", b"\nend\r\n\r\n"]), "2%\nend\n\n");
+    }
+
+    #[test]
+    fn the_newest_line_is_shown_while_it_is_written() {
+        let last = LastLine::default();
+        let mut log = BoundedLog::shown_by(last.clone());
+        assert_eq!(last.text(), "");
+        let mut check = |written: &[u8], shown: &str| {
+            log.push(written);
+            assert_eq!(last.text(), shown);
+        };
+        check(b"step 1\n", "step 1");
+        check(b"step 2 o", "step 2 o");
+        check(b"f 3\n\n  \n", "step 2 of 3");
+        check(b"10 %\r20 %\r", "20 %");
+        check(b"\x1b[31mred\n", "\\u{1b}[31mred");
+        check(&[b'x'; 5000], &"x".repeat(SHOWN));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Runner for ProcessRunner {
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
         let started = Instant::now();
         let (child, log) = spawn(spec).map_err(|error| engine("start the program", &error))?;
-        let mut log = Log { pipe: log, kept: BoundedLog::default() };
+        let mut log = Log { pipe: log, kept: BoundedLog::shown_by(spec.last_line.clone()) };
         let exit = {
             let ended = end(child, spec, cancel);
             tokio::pin!(ended);

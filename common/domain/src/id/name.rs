@@ -105,6 +105,17 @@ text_name!(
     is_line
 );
 text_name!(
+    /// A host that workers run on, as they are configured to call it.
+    HostName,
+    "host name",
+    "1 to 253 letters, digits, `.`, `_` or `-`, not beginning with `.`",
+    |text| {
+        (1..=253).contains(&text.len())
+            && !text.starts_with('.')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    }
+);
+text_name!(
     /// A worker: its host's name and a random part, so that no other has the same.
     WorkerName,
     "worker name",
@@ -125,6 +136,14 @@ text_name!(
     "printable characters, at least one",
     is_line
 );
+
+impl WorkerName {
+    /// The host that it runs on: the name without its random part.
+    pub fn host(&self) -> &str {
+        let is_random = |part: &str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.0.rsplit_once('-').filter(|(_, part)| is_random(part)).map_or(&self.0, |(host, _)| host)
+    }
+}
 
 impl DatasetName {
     /// The name with its slashes as dots, for use in a file name; no dataset name contains a dot.

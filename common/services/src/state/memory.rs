@@ -4,17 +4,18 @@
 
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use run::Run;
+use jiff::Timestamp;
+use run::{Moment, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, RunView, StarView, State,
-    StateError, WorkerInfo, Written,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, Refusal, RunInfo, RunView,
+    StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
@@ -31,6 +32,7 @@ struct Core {
     runs: BTreeMap<RunId, Run>,
     /// Workers, and until when they are shown.
     workers: BTreeMap<WorkerName, (WorkerInfo, Instant)>,
+    drained: Option<BTreeSet<String>>,
 }
 
 impl MemoryState {
@@ -101,7 +103,7 @@ impl State for MemoryState {
     }
 
     async fn hold(&self, run: RunId, modules: &[ModuleIndex]) -> Result<(), StateError> {
-        self.lock().run_mut(run)?.hold(modules);
+        self.lock().run_mut(run)?.hold(modules, Instant::now());
         Ok(())
     }
 
@@ -117,7 +119,7 @@ impl State for MemoryState {
     }
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
-        self.lock().run(run)?.star(star, Instant::now())
+        self.lock().run(run)?.star(star, now())
     }
 
     async fn write(
@@ -174,7 +176,7 @@ impl State for MemoryState {
     }
 
     async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
-        Ok(self.lock().run_mut(run)?.due(limit, silence, Instant::now()))
+        Ok(self.lock().run_mut(run)?.due(limit, silence, now()))
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
@@ -195,7 +197,24 @@ impl State for MemoryState {
         Ok(core.workers.values().map(|(worker, _)| worker.clone()).collect())
     }
 
+    async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {
+        self.lock().drained = Some(hosts.clone());
+        Ok(())
+    }
+
+    async fn drained(&self) -> Result<Option<BTreeSet<String>>, StateError> {
+        Ok(self.lock().drained.clone())
+    }
+
+    async fn open_tasks(&self, run: RunId, place: OpenPlace, limit: u32) -> Result<Vec<OpenTask>, StateError> {
+        Ok(self.lock().run(run)?.open_tasks(place, limit, now()))
+    }
+
     async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {
         Ok(self.lock().run(run)?.in_flight(limit))
     }
+}
+
+fn now() -> Moment {
+    Moment { instant: Instant::now(), wall: Timestamp::now() }
 }

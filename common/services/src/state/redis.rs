@@ -13,7 +13,8 @@
 //! | `outbox:<class>`, `published:<class>` | sorted set | `star:module` by time |
 //! | `on_hold` | sorted set | `star:module` of held modules by time, in place of `outbox` and `published` |
 //! | `waits`, `leases`, `closing` | sorted set | `star:module`, or star, by the time when they are due |
-//! | `lease` | hash | `star:module` → attempt, nonce, worker |
+//! | `lease` | hash | `star:module` → attempt, nonce, when it was claimed, worker |
+//! | `spent` | hash | `module:tasks`, `module:millis`, `module:found` → results that were made, how long that took, and results that were found |
 //!
 //! Beside them `sas:epoch`, `sas:runs` and `sas:{workers}:…`. Ids of stars are not here: the store's list is sorted and
 //! read at random, which saves 16 bytes a star. Everything that must happen together is one script (`redis/*.lua`); times
@@ -25,8 +26,9 @@ mod asking;
 mod link;
 mod scripts;
 mod wire;
+mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,8 +40,8 @@ use serde::{Deserialize, Serialize};
 use wire::Odd;
 
 use super::{
-    CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, StarView,
-    State, StateError, WorkerInfo, Written,
+    CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunInfo,
+    RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use crate::address::Address;
 use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -47,7 +49,6 @@ use domain::run::{Row, Star};
 
 const EPOCH: &str = "sas:epoch";
 const RUNS: &str = "sas:runs";
-const WORKERS: &str = "sas:{workers}:names";
 
 /// Where Redis is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +76,6 @@ impl RedisState {
 
 fn key(run: RunId, name: &str) -> String {
     format!("sas:{{{run}}}:{name}")
-}
-
-fn worker_key(worker: &str) -> String {
-    format!("sas:{{workers}}:info:{worker}")
 }
 
 fn on(run: RunId, script: &Script) -> ScriptInvocation<'_> {
@@ -182,7 +179,7 @@ impl State for RedisState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64);
+        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>);
         let look = async {
             let known = self.known(run).await?;
             let classes = classes(&known);
@@ -190,15 +187,16 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold): RunReply =
+            let (changing, counts, in_flight, running, ready, on_hold, spent): RunReply =
                 self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
-                counts: wire::counts(&counts).map_err(|odd| odd.of(run))?,
+                counts: wire::look::counts(&counts).map_err(|odd| odd.of(run))?,
                 in_flight,
                 running,
                 ready: classes.into_iter().cloned().zip(ready).collect(),
                 on_hold,
+                spent: wire::look::spent(&spent).map_err(|odd| odd.of(run))?,
             })
         };
         match look.await {
@@ -245,10 +243,10 @@ impl State for RedisState {
     }
 
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
-        type StarReply = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>);
-        let (row, tries, known, running): StarReply =
+        type StarReply = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>, Vec<(u8, f64)>);
+        let (row, tries, known, running, due): StarReply =
             self.run_script(run, Epoch::default(), on(run, &scripts::STAR).arg(star.0)).await?;
-        wire::star_view(row, &tries, &known, &running).map_err(|odd| odd.of(run))
+        wire::look::star_view(row, &tries, &known, &running, &due).map_err(|odd| odd.of(run))
     }
 
     async fn write(
@@ -342,41 +340,34 @@ impl State for RedisState {
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
-        let mut set = redis::cmd("SET");
-        set.arg(worker_key(worker.worker.as_str())).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
-        self.command::<()>(&set).await?;
-        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(worker.worker.as_str())).await?;
-        Ok(())
+        self.show(worker, lives).await
     }
 
     async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError> {
-        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker.as_str()))).await?;
-        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker.as_str())).await?;
-        Ok(())
+        self.forget_shown(worker).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
-        let mut names: Vec<String> = self.command(redis::cmd("SMEMBERS").arg(WORKERS)).await?;
-        if names.is_empty() {
-            return Ok(Vec::new());
+        self.shown().await
+    }
+
+    async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {
+        self.drain(hosts).await
+    }
+
+    async fn drained(&self) -> Result<Option<BTreeSet<String>>, StateError> {
+        self.drained_hosts().await
+    }
+
+    async fn open_tasks(&self, run: RunId, place: OpenPlace, limit: u32) -> Result<Vec<OpenTask>, StateError> {
+        let known = self.known(run).await?;
+        let mut call = on(run, &scripts::TASKS);
+        call.arg(place.to_string()).arg(limit);
+        for class in classes(&known) {
+            call.arg(class.as_str());
         }
-        names.sort_unstable();
-        let keys: Vec<String> = names.iter().map(|name| worker_key(name)).collect();
-        let found: Vec<Option<Vec<u8>>> = self.command(redis::cmd("MGET").arg(&keys)).await?;
-        let mut workers = Vec::new();
-        let mut gone = Vec::new();
-        for (name, json) in names.iter().zip(&found) {
-            match json {
-                // One that cannot be read is written anew when the worker shows itself again.
-                Some(json) => workers.extend(wire::from_json("worker", json).ok()),
-                None => gone.push(name),
-            }
-        }
-        if !gone.is_empty() {
-            // One that shows itself at this moment enters its name again next time.
-            self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(&gone)).await?;
-        }
-        Ok(workers)
+        let found: Vec<wire::look::OpenReply> = self.run_script(run, Epoch::default(), &call).await?;
+        wire::look::open_tasks(place, found, limit).map_err(|odd| odd.of(run))
     }
 
     async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {

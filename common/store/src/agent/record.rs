@@ -2,7 +2,7 @@
 //!
 //! Pure data, written as JSON and kept for ever: fields are added with a default, and never change their meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -186,6 +186,58 @@ pub struct GenerationInfo {
     /// What its modules ended with, as [`ends`] sums it up, for the same reason: other results may have the same row.
     #[serde(default)]
     pub ends: String,
+    /// How whole it is; files of older versions do not say it, and [`Manifest::status`] does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<GenerationStatus>,
+    /// Products that the star file had when this was built, of the same pipeline, and this has not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost: BTreeSet<ProductName>,
+    /// The last complete generation when this was built: itself, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_complete: Option<Generation>,
+}
+
+/// How whole a generation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum GenerationStatus {
+    /// Every module did what its contract says, and no product is missing that the star file had before.
+    Complete,
+    /// Every module did what its contract says, and yet the star file had products before that this has not.
+    Smaller,
+    /// Externals were not delivered.
+    Incomplete,
+    /// Tasks were lost to failures.
+    Failed,
+    /// The run was cancelled.
+    Cancelled,
+}
+
+impl GenerationStatus {
+    /// How whole these ends of modules are; `lost` as in [`GenerationInfo::lost`].
+    pub fn of(modules: &[ModuleEntry], lost: &BTreeSet<ProductName>) -> Self {
+        let any = |wanted: &[TaskState]| modules.iter().any(|entry| wanted.contains(&entry.state));
+        if any(&[TaskState::Cancelled, TaskState::Superseded]) {
+            Self::Cancelled
+        } else if any(&[TaskState::Failed, TaskState::Errored, TaskState::UpstreamFailed]) {
+            Self::Failed
+        } else if modules.iter().any(ModuleEntry::is_lost) {
+            Self::Incomplete
+        } else if !lost.is_empty() {
+            Self::Smaller
+        } else {
+            Self::Complete
+        }
+    }
+}
+
+impl Manifest {
+    /// How whole a generation is; `None` of other files.
+    pub fn status(&self) -> Option<GenerationStatus> {
+        let info = self.generation.as_ref()?;
+        Some(info.status.unwrap_or_else(|| GenerationStatus::of(&self.modules, &info.lost)))
+    }
 }
 
 /// What a star ended with in one module.
@@ -209,6 +261,13 @@ pub struct ModuleEntry {
     pub millis: u64,
     /// The image as the pipeline names it.
     pub image: ImageName,
+}
+
+impl ModuleEntry {
+    /// Whether the star is not whole for it: its task was lost, or an external was not delivered.
+    pub fn is_lost(&self) -> bool {
+        self.state.is_lost() || matches!(self.outcome, Some(Outcome::Skipped(Skip::MissingExternal { .. })))
+    }
 }
 
 /// A hash of what modules ended with: keys of results, reasons of all other ends. Not of who ran them when, nor of any text
@@ -291,7 +350,7 @@ mod tests {
         let missing = |product: &str| end(Outcome::Skipped(Skip::MissingExternal { product: product.to_owned() }));
         let lost = |lost: &str| end(Outcome::UpstreamFailed { lost: lost.to_owned() });
         let all = [not_made("X"), not_made("Y"), missing("X"), missing("Y"), lost("X"), lost("Y")];
-        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        let different: BTreeSet<&String> = all.iter().collect();
         assert_eq!(different.len(), all.len());
     }
 

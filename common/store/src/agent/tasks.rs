@@ -2,9 +2,12 @@
 
 mod assemble;
 mod check;
+mod compare;
+mod export;
 mod import;
 mod pack;
 mod read;
+mod show;
 mod stage;
 
 use std::path::Path;
@@ -32,6 +35,10 @@ pub(super) fn perform(request: Request) -> Done<Value> {
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),
         Request::Digest { at } => reply(read::digest(&at)),
+        Request::Show(order) => reply(show::show(&order)),
+        Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<Done<Vec<_>>>()),
+        Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<Done<Vec<_>>>()),
+        Request::Export(order) => reply(export::export(&order)),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Files: opened for reading, or made; and how the library is set up before the first.
 
+use std::ffi::c_uint;
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 
 use hdf5_sys::h5f::{
-    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
+    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate,
+    H5Fflush, H5Fopen,
 };
 use hdf5_sys::h5o::H5Oopen;
 use hdf5_sys::h5p::{H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fclose_degree, H5Pset_libver_bounds};
@@ -22,11 +24,20 @@ pub(crate) struct File {
 impl File {
     /// Opens a file for reading.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        Self::open_as(path, H5F_ACC_RDONLY)
+    }
+
+    /// Opens a file that is in the making, for reading and writing.
+    pub(crate) fn open_to_change(path: &Path) -> Result<Self> {
+        Self::open_as(path, H5F_ACC_RDWR)
+    }
+
+    fn open_as(path: &Path, flags: c_uint) -> Result<Self> {
         initialise();
         let access = access_list()?;
         let c_path = c_path(path)?;
         // SAFETY: a NUL-terminated path and a live property list.
-        let id = unsafe { H5Fopen(c_path.as_ptr(), H5F_ACC_RDONLY, access.0) };
+        let id = unsafe { H5Fopen(c_path.as_ptr(), flags, access.0) };
         Ok(Self { id: Some(handle(id, || format!("open `{}`", path.display()))?) })
     }
 

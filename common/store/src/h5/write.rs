@@ -16,7 +16,7 @@ use hdf5_sys::h5t::{
     H5Tset_strpad,
 };
 
-use super::{Attributed, Dataset, Group, Id, LinkKind, OF_SCALES, Object, Result, c_string, check, handle};
+use super::{Attributed, Group, Id, LinkKind, OF_SCALES, Object, Result, c_string, check, handle};
 
 impl Group {
     /// Makes a subgroup.
@@ -74,6 +74,11 @@ impl Group {
         forget_scales(&self.open(to)?)
     }
 
+    /// Removes an attribute, if it is there.
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
+        forget(self, name)
+    }
+
     /// Writes a text attribute.
     pub(crate) fn set_text(&self, name: &str, text: &str) -> Result<()> {
         let text = without_nul(text);
@@ -117,7 +122,7 @@ impl Group {
 
 fn forget_scales(object: &Object) -> Result<()> {
     match object {
-        Object::Dataset(dataset) => OF_SCALES.iter().try_for_each(|name| dataset.forget(name)),
+        Object::Dataset(dataset) => OF_SCALES.iter().try_for_each(|name| forget(dataset, name)),
         Object::Group(group) => group
             .links(u64::MAX)?
             .iter()
@@ -127,19 +132,17 @@ fn forget_scales(object: &Object) -> Result<()> {
     }
 }
 
-impl Dataset {
-    /// Removes an attribute, if it is there.
-    fn forget(&self, name: &str) -> Result<()> {
-        let c_name = c_string(name)?;
-        let doing = || format!("remove attribute {name:?}");
-        // SAFETY: plain calls on a live handle and a NUL-terminated name.
-        unsafe {
-            if check(H5Aexists(self.id(), c_name.as_ptr()), doing)? > 0 {
-                check(H5Adelete(self.id(), c_name.as_ptr()), doing)?;
-            }
+/// Removes an attribute, if it is there.
+fn forget(of: &impl Attributed, name: &str) -> Result<()> {
+    let c_name = c_string(name)?;
+    let doing = || format!("remove attribute {name:?}");
+    // SAFETY: plain calls on a live handle and a NUL-terminated name.
+    unsafe {
+        if check(H5Aexists(of.id(), c_name.as_ptr()), doing)? > 0 {
+            check(H5Adelete(of.id(), c_name.as_ptr()), doing)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Text as C has it: a NUL inside becomes U+FFFD.

@@ -20,7 +20,7 @@ use domain::id::{RunId, StarId, StarIndex};
 use walk::{Head, Line, Lines, read_singles};
 
 /// How many single entries there may be before they are made one file.
-const SINGLES: u64 = 64;
+const SINGLES: u64 = 16;
 
 /// Files of all runs that are kept: the newest, and the one before it for whoever reads it now, or if the newest is damaged.
 const KEPT: usize = 2;

@@ -1,6 +1,6 @@
 //! From externals to a star file: staging, packing, committing and assembling, read back by h5py.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use domain::id::{Attempt, EventId, Generation, Key, RunId, Sequence};
@@ -8,8 +8,8 @@ use domain::outcome::{Outcome, Skip, Success};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
-    Assemble, At, Check, GenerationInfo, InputRecord, InputSource, Manifest, ModuleEntry, OutputLimits, Pack,
-    Provenance, Scalar, Stage, StageItem,
+    Assemble, At, Check, Export, GenerationInfo, GenerationStatus, InputRecord, InputSource, Manifest, ModuleEntry,
+    OutputLimits, Pack, Provenance, Scalar, Show, Stage, StageItem,
 };
 use store::ingest::IngestScope;
 use store::{Commit, durable, paths};
@@ -140,6 +140,9 @@ fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Succes
             previous: None,
             row: vec![0x30, 0x60],
             ends: String::new(),
+            status: Some(GenerationStatus::Complete),
+            lost: BTreeSet::new(),
+            last_complete: Some(generation),
         },
     }
 }
@@ -196,6 +199,7 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let committed = format!("Q003/products/MSAP3_04-{}.h5", key());
     assert_eq!((large.file.as_ref(), large.module.as_ref().unwrap().as_str()), (Some(&committed), "MSAP3_04"));
 
+    bench.store.show_newest(star(), quarter(3), Generation(1)).unwrap();
     let generation = bench.store.at(paths::generation(star(), quarter(3), Generation(1)));
     let star_file = bench.store.at(paths::star_file(star(), quarter(3)));
     assert!(star_file.symlink_metadata().unwrap().is_file(), "scientists copy it with any tool");
@@ -206,15 +210,69 @@ with h5py.File("{dir}/history.h5", "w") as f:
         assert_eq!(bench.agent.manifest(file).await.unwrap(), manifest);
     }
 
-    // A later generation replaces the star file; a second name for the same file would not do.
+    // A later generation that is not whole leaves the star file what it was, and is named in it.
     let next = bench.private("next.h5");
-    let assemble = self::star_file(&bench, &next, Generation(2), success);
+    let mut assemble = self::star_file(&bench, &next, Generation(2), success);
+    assemble.modules[1].state = TaskState::Failed;
+    assemble.generation.lost = [name("IDP_SAS_[X] ")].into();
+    (assemble.generation.status, assemble.generation.last_complete) =
+        (Some(GenerationStatus::Failed), Some(Generation(1)));
     bench.agent.assemble(assemble).await.unwrap();
     bench.store.commit_generation(star(), quarter(3), Generation(2), &next).unwrap();
-    assert_eq!(bench.agent.manifest(&star_file).await.unwrap().generation.unwrap().number, Generation(2));
+    let newest = bench.store.at(paths::generation(star(), quarter(3), Generation(2)));
+    let dest = bench.private("copy.h5");
+    let show = Show {
+        open: generation.clone(),
+        newest: newest.clone(),
+        last_complete: Some(Generation(1)),
+        rollback: None,
+        dest: dest.clone(),
+    };
+    bench.agent.show(show).await.unwrap();
+    let basis = bench.store.choice_basis(star(), quarter(3)).unwrap().unwrap();
+    bench.store.show_copy(star(), quarter(3), (basis, Generation(1)), &dest).unwrap();
+    std::fs::remove_file(&dest).unwrap();
+    let of = |file: &Path| {
+        let text = r#"
+a = h5py.File("{file}").attrs
+print(json.dumps([a["STATUS"], int(a["GENERATION"]), int(a["LAST_COMPLETE"]), int(a["NEWEST_GENERATION"]),
+    a["NEWEST_STATUS"], list(a["LOST_MODULES"]), list(a["NEWEST_LOST_MODULES"]), list(a["NEWEST_LOST_PRODUCTS"])]))
+"#;
+        let seen = bench.python(&text.replace("{file}", &file.display().to_string()));
+        serde_json::from_str::<serde_json::Value>(&seen).unwrap()
+    };
+    let lost = serde_json::json!(["MSAP5_12"]);
+    let product = serde_json::json!(["IDP_SAS_[X] "]);
+    assert_eq!(of(&generation), serde_json::json!(["complete", 1, 1, 1, "complete", [], [], []]));
+    assert_eq!(of(&newest), serde_json::json!(["failed", 2, 1, 2, "failed", lost, lost, product]));
+    assert_eq!(of(&star_file), serde_json::json!(["complete", 1, 1, 2, "failed", [], lost, product]));
+    let seen = bench.python(&READ.replace("{file}", &star_file.display().to_string()));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), expected(), "its links lead where they did");
+    assert_eq!(bench.agent.manifest(&star_file).await.unwrap(), manifest);
     assert_eq!(bench.agent.manifest(&generation).await.unwrap(), manifest, "a generation never changes");
     let left = std::fs::read_dir(bench.store.at("scratch")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), ["test"], "no half-made names are left");
+
+    // One file of everything, which opens where there is no store.
+    let dest = bench.private("export.h5");
+    let export = Export {
+        store: bench.store.root().to_owned(),
+        star: star(),
+        generation,
+        reads: vec![],
+        attributes: BTreeMap::from([("EXPORTED_FROM".to_owned(), "here".to_owned())]),
+        dest: dest.clone(),
+    };
+    bench.agent.export(export).await.unwrap();
+    let moved = bench.path("moved.h5");
+    std::fs::rename(&dest, &moved).unwrap();
+    let elsewhere = bench.path("gone");
+    std::fs::rename(bench.store.root(), &elsewhere).unwrap();
+    let seen = bench.python(&READ.replace("{file}", &moved.display().to_string()));
+    let mut expected = expected();
+    expected["links"] = serde_json::json!(["HardLink", "HardLink"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), expected);
+    std::fs::rename(&elsewhere, bench.store.root()).unwrap();
 }
 
 /// Reads a star file from another working directory, as scientists do.
@@ -250,7 +308,7 @@ fn expected() -> serde_json::Value {
         "null": "no peaks",
         "run": "SAS-PIP-MSAP3_04_1", "outputs": ["IDP_SAS_[X] ", "LARGE", "N"], "state": "succeeded",
         "key": key().to_string(),
-        "inputs": {"EXTERNALS": ["flag"], "SAS-PIP-MSAP3/SAS-PIP-MSAP3_03": ["trailing product "]},
+        "inputs": {"/EXTERNALS": ["flag"], "/PRODUCTS": ["trailing product "]},
         "digests": {"flag": 64, "trailing product ": 64, "IDP_SAS_TEFF_SAPP@previous": 6},
         "skipped": ["SAS-PIP-MSAP5_12_1", "skipped", "skipped (condition): P.X.flag = false", 0, 0],
     })

@@ -9,6 +9,7 @@ use services::state::{Phase, RunView, WorkerInfo};
 use store::runs::{RunEnd, RunRecord};
 use store::{Store, StoreError};
 
+use super::expected::expected;
 use super::{AllRuns, ModuleSummary, RunPhase, RunSummary, stored};
 use crate::operate::look_up::{self, end_of};
 use crate::operate::{Context, ErrorKind, OperateError};
@@ -98,7 +99,7 @@ async fn summary(
     let run = record.run;
     let state = context.installation.state().await?;
     if let Some(view) = state.run(run).await? {
-        let workers = if view.info.phase == Phase::Active { state.workers().await? } else { Vec::new() };
+        let workers = state.workers().await?;
         return Ok(RunSummary::in_flight(record, view, &workers));
     }
     // It may have ended in between.
@@ -131,6 +132,7 @@ impl RunSummary {
             unserved: Vec::new(),
             held: Vec::new(),
             on_hold: 0,
+            expected: None,
             decisions: Vec::new(),
             modules: Vec::new(),
         }
@@ -148,6 +150,7 @@ impl RunSummary {
             running: view.running,
             held: held_in(&view).collect(),
             on_hold: view.on_hold,
+            expected: Some(expected(&view, workers)),
             unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
             ..Self::of(record, phase)
         };
@@ -171,7 +174,9 @@ impl RunSummary {
 
 /// Classes of tasks that are not settled, or may come with the first star, and that no worker serves.
 fn unserved(view: &RunView, workers: &[WorkerInfo]) -> Vec<ClassName> {
-    let is_served = |class: &ClassName| workers.iter().any(|worker| worker.slots.get(class).is_some_and(|n| *n > 0));
+    let serves =
+        |worker: &WorkerInfo, class: &ClassName| !worker.drained && worker.slots.get(class).is_some_and(|n| *n > 0);
+    let is_served = |class: &ClassName| workers.iter().any(|worker| serves(worker, class));
     let is_to_come = |module: ModuleIndex| {
         let states = view.counts.get(&module);
         view.info.cursor == 0 || states.into_iter().flatten().any(|(state, count)| *count > 0 && !state.is_settled())

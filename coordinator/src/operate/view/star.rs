@@ -8,6 +8,7 @@ use std::sync::Arc;
 use domain::id::{Generation, RunId, StarId, StarIndex};
 use domain::run::Row;
 use facts::StarFacts;
+use jiff::Timestamp;
 use services::state::{Phase, StateError};
 use store::agent::{Agent, AgentError};
 use store::course::Course;
@@ -24,8 +25,10 @@ struct Seat {
     course: Arc<Course>,
     index: StarIndex,
     star: StarId,
-    /// The newest star file, relative to the store's root, where there is one.
+    /// The star file, relative to the store's root, where there is one.
     file: Option<String>,
+    /// The generation that it shows, and the newest.
+    shown: Option<(Generation, Generation)>,
 }
 
 /// A star in one run; without a run in the newest that has it.
@@ -51,7 +54,7 @@ pub async fn star(context: &Context, asked: OneStar) -> Result<StarSummary, Oper
     }
     // Of what goes on nothing is known.
     let is_known = |module| stored_only.is_none() || facts.row.cell(module).state.is_settled();
-    let Seat { course, star, file, .. } = seat;
+    let Seat { course, star, file, shown, .. } = seat;
     let pipeline = &course.pipeline;
     Ok(StarSummary {
         star,
@@ -62,6 +65,8 @@ pub async fn star(context: &Context, asked: OneStar) -> Result<StarSummary, Oper
         end: facts.end,
         end_reason: facts.end_reason.clone(),
         file,
+        open: shown.map(|(open, _)| open),
+        newest: shown.map(|(_, newest)| newest),
         generation: facts.generation,
         tasks: pipeline
             .indexed()
@@ -91,7 +96,9 @@ fn look(store: &Store, course: Arc<Course>, star: StarId) -> Result<(Seat, StarF
     let facts = StarFacts { row: Row::fresh(pipeline.modules.len()), held, is_paused, ..StarFacts::default() };
     let file = paths::star_file(star, record.quarter);
     let file = store.at(&file).exists().then(|| file.display().to_string());
-    Ok((Seat { course, index, star, file }, facts, standing.is_over))
+    let open = store.open_generation(star, record.quarter)?;
+    let shown = open.zip(store.latest_generation(star, record.quarter)?);
+    Ok((Seat { course, index, star, file, shown }, facts, standing.is_over))
 }
 
 /// What the state tells of a star.
@@ -111,7 +118,17 @@ async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Re
         Err(error) => return Ok(Told::Nothing(error.message)),
     };
     match state.star(seat.course.record.run, seat.index).await {
-        Ok(view) => Ok(if facts.take_view(view) { Told::InFlight } else { Told::NotInFlight }),
+        Ok(view) => {
+            let runs = !view.running.is_empty();
+            let is_in_flight = facts.take_view(view, Timestamp::now());
+            if runs {
+                let attempts = state.workers().await?.into_iter().flat_map(|worker| worker.attempts);
+                let (run, star) = (seat.course.record.run, seat.star);
+                let of_star = attempts.filter(|attempt| (attempt.run, attempt.star) == (run, star));
+                facts.take_attempts(&seat.course.pipeline, of_star);
+            }
+            Ok(if is_in_flight { Told::InFlight } else { Told::NotInFlight })
+        }
         Err(StateError::NoRun(_)) => Ok(Told::Nothing("Redis does not have the run".to_owned())),
         Err(error @ StateError::Unreachable(_)) => Ok(Told::Nothing(error.to_string())),
         Err(error) => Err(error.into()),

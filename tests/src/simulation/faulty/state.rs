@@ -1,5 +1,6 @@
 //! A state that sometimes does not answer, before or after it did what it was asked to.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use async_trait::async_trait;
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, RunView, SharedState, StarView, State,
-    StateError, WorkerInfo, Written,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunInfo, RunView,
+    SharedState, StarView, State, StateError, WorkerInfo, Written,
 };
 
 use crate::simulation::Faults;
@@ -117,5 +118,8 @@ delegate! {
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
     forget_worker(worker: &WorkerName) -> ();
     workers() -> Vec<WorkerInfo>;
+    set_drained(hosts: &BTreeSet<String>) -> ();
+    drained() -> Option<BTreeSet<String>>;
+    open_tasks(run: RunId, place: OpenPlace, limit: u32) -> Vec<OpenTask>;
     in_flight(run: RunId, limit: u32) -> Vec<StarIndex>;
 }

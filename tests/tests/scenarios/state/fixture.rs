@@ -227,6 +227,12 @@ impl StateFixture {
         self.wait_until("a lease runs out", |due| !due.leases.is_empty()).await
     }
 
+    /// Leases that ran out.
+    pub(crate) async fn lost(&self) -> Result<Vec<(Task, Attempt)>> {
+        let due = self.state.due(self.run, 10, SILENCE).await?;
+        Ok(due.leases.into_iter().map(|(task, held)| (task, held.attempt)).collect())
+    }
+
     /// P1.
     pub(crate) async fn counts_equal_rows(&self) -> Result<()> {
         let stars: Vec<StarIndex> = (0..STARS).map(StarIndex).collect();

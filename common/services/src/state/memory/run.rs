@@ -2,14 +2,17 @@
 //!
 //! No lock and no clock; the adapter above has both.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod look;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use look::Moment;
 use tokio::time::Instant;
 
 use crate::state::{
-    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, Counts, CursorMove, Detail, Due, Grant, Lease, Phase,
-    Ready, Refusal, RunInfo, RunView, StarView, StateError, Written,
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Lease, Phase, Ready,
+    Refusal, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -25,11 +28,12 @@ pub(super) struct Run {
     /// Since when; `None` is longer than any age.
     outbox: BTreeMap<Task, Option<Instant>>,
     published: BTreeMap<Task, Instant>,
-    /// Queued tasks of held modules.
-    on_hold: BTreeSet<Task>,
+    /// Queued tasks of held modules, and since when.
+    on_hold: BTreeMap<Task, Instant>,
     waits: BTreeMap<Task, Instant>,
     leases: BTreeMap<Task, LeaseHolder>,
     closing: BTreeMap<StarIndex, Instant>,
+    spent: BTreeMap<ModuleIndex, Spent>,
     /// The longest lease that was granted.
     lease: Duration,
     /// When timers were last asked for.
@@ -48,6 +52,7 @@ struct LeaseHolder {
     attempt: Attempt,
     nonce: Nonce,
     worker: WorkerName,
+    since: Instant,
     until: Instant,
 }
 
@@ -62,37 +67,18 @@ impl Run {
             in_flight: BTreeMap::new(),
             outbox: BTreeMap::new(),
             published: BTreeMap::new(),
-            on_hold: BTreeSet::new(),
+            on_hold: BTreeMap::new(),
             waits: BTreeMap::new(),
             leases: BTreeMap::new(),
             closing: BTreeMap::new(),
+            spent: BTreeMap::new(),
             lease: Duration::ZERO,
             swept: None,
             mercy: None,
         }
     }
 
-    pub(super) fn view(&self, now: Instant) -> RunView {
-        let mut counts = Counts::new();
-        for (&(module, state), &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
-            counts.entry(module).or_default().insert(state, count);
-        }
-        let mut ready: BTreeMap<ClassName, u64> =
-            self.info.modules.iter().map(|(_, class)| (class.clone(), 0)).collect();
-        for task in self.outbox.keys().chain(self.published.keys()) {
-            *ready.entry(self.class(task.module).clone()).or_default() += 1;
-        }
-        RunView {
-            info: self.info.clone(),
-            counts,
-            in_flight: count(self.in_flight.len()),
-            running: count(self.leases.values().filter(|held| held.until > now).count()),
-            ready,
-            on_hold: self.on_hold.len() as u64,
-        }
-    }
-
-    pub(super) fn hold(&mut self, modules: &[ModuleIndex]) {
+    pub(super) fn hold(&mut self, modules: &[ModuleIndex], now: Instant) {
         self.info.held = modules.to_vec();
         self.info.held.sort_unstable();
         let is_held = |task: &Task| modules.contains(&task.module);
@@ -100,10 +86,10 @@ impl Run {
         let aside: Vec<Task> = ready.copied().filter(is_held).collect();
         self.published.retain(|task, _| !is_held(task));
         self.outbox.retain(|task, _| !is_held(task));
-        let released = self.on_hold.iter().copied().filter(|task| !is_held(task));
+        let released = self.on_hold.keys().copied().filter(|task| !is_held(task));
         self.outbox.extend(released.map(|task| (task, None)));
-        self.on_hold.retain(is_held);
-        self.on_hold.extend(aside);
+        self.on_hold.retain(|task, _| is_held(task));
+        self.on_hold.extend(aside.into_iter().map(|task| (task, now)));
     }
 
     pub(super) fn set_phase(&mut self, phase: Phase, weight: u32) {
@@ -122,17 +108,6 @@ impl Run {
         let row = Row::from_bytes(bytes)
             .map_err(|error| StateError::Damaged { run: self.info.run, reason: error.to_string() })?;
         Ok(Star { row, tries: self.tries.get(&star).cloned().unwrap_or_default() })
-    }
-
-    pub(super) fn star(&self, star: StarIndex, now: Instant) -> Result<StarView, StateError> {
-        let held = self.leases.iter().filter(|(task, held)| task.star == star && held.until > now);
-        let in_flight = self.in_flight.get(&star);
-        Ok(StarView {
-            star: self.load(star)?,
-            details: in_flight.map(|known| known.details.clone()).unwrap_or_default(),
-            admission: in_flight.and_then(|known| known.admission.clone()),
-            running: held.map(|(task, held)| (task.module, held.worker.clone())).collect(),
-        })
     }
 
     pub(super) fn write(&mut self, cursor: Option<CursorMove>, changes: &[Change], now: Instant) -> Vec<Written> {
@@ -171,6 +146,9 @@ impl Run {
         } else {
             self.tries.insert(star, change.after.tries.clone());
         }
+        for (module, spent) in change.details.iter().filter_map(|(module, detail)| Some((*module, detail.spent()?))) {
+            *self.spent.entry(module).or_default() += spent;
+        }
         let is_fresh = change.after.row.is_fresh();
         if is_fresh || change.after.is_settled() && !change.close {
             self.in_flight.remove(&star);
@@ -188,7 +166,7 @@ impl Run {
         for &(module, _) in &change.queue {
             self.published.remove(&Task { star, module });
             if self.info.held.contains(&module) {
-                self.on_hold.insert(Task { star, module });
+                self.on_hold.insert(Task { star, module }, now);
             } else {
                 self.outbox.insert(Task { star, module }, Some(now));
             }
@@ -275,6 +253,7 @@ impl Run {
             attempt: request.attempt,
             nonce: request.nonce,
             worker: request.worker.clone(),
+            since: now,
             until: now + request.lease,
         };
         self.leases.insert(task, held);
@@ -304,7 +283,8 @@ impl Run {
         }
     }
 
-    pub(super) fn due(&mut self, limit: u32, silence: Duration, now: Instant) -> Due {
+    pub(super) fn due(&mut self, limit: u32, silence: Duration, moment: Moment) -> Due {
+        let now = moment.instant;
         let limit = limit as usize;
         if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {
             self.mercy = Some(now + self.lease + 2 * silence);
@@ -312,7 +292,11 @@ impl Run {
         self.swept = Some(now);
         let leases = if self.mercy.is_some_and(|until| now < until) { 0 } else { limit };
         let due = Due {
-            leases: first(self.leases.iter().map(|(&task, held)| (held.until, (task, held.attempt))), leases, now),
+            leases: first(
+                self.leases.iter().map(|(&task, held)| (held.until, (task, held.running(moment)))),
+                leases,
+                now,
+            ),
             waits: first(self.waits.iter().map(|(&task, &at)| (at, task)), limit, now),
             closing: first(self.closing.iter().map(|(&star, &at)| (at, star)), limit, now),
         };
@@ -320,10 +304,6 @@ impl Run {
             self.closing.insert(star, now + CLOSING_PATIENCE);
         }
         due
-    }
-
-    pub(super) fn in_flight(&self, limit: u32) -> Vec<StarIndex> {
-        self.in_flight.keys().take(limit as usize).copied().collect()
     }
 
     /// The row of a star; `None` when the run has no such star.

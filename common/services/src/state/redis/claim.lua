@@ -36,7 +36,7 @@ local class = class_of(module)
 redis.call('ZREM', key('outbox:' .. class), task)
 redis.call('ZREM', key('published:' .. class), task)
 redis.call('ZADD', key('leases'), now + tonumber(ARGV[7]), task)
-redis.call('HSET', key('lease'), task, attempt .. ' ' .. ARGV[5] .. ' ' .. ARGV[6])
+redis.call('HSET', key('lease'), task, attempt .. ' ' .. ARGV[5] .. ' @' .. now .. ' ' .. ARGV[6])
 
 if tonumber(ARGV[7]) > tonumber(info[7] or 0) then
   redis.call('HSET', INFO, 'lease', ARGV[7])

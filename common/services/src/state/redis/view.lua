@@ -1,5 +1,5 @@
 -- How a run stands. ARGV: its classes. Answers with what of `info` changes, the counts, stars in flight, live leases, the
--- number of ready tasks of each class, and how many are on hold.
+-- number of ready tasks of each class, how many are on hold, and what modules took.
 
 local info = redis.call('HMGET', INFO, 'phase', 'weight', 'cursor', 'held', 'amended')
 if not info[1] then
@@ -17,4 +17,5 @@ return {
   redis.call('ZCOUNT', key('leases'), '(' .. clock(), '+inf'),
   ready,
   redis.call('ZCARD', key('on_hold')),
+  redis.call('HGETALL', key('spent')),
 }

@@ -1,16 +1,19 @@
 //! What scripts take and answer: changes as JSON, tries, leases and tasks as short texts. No connection here.
 
+pub(super) mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use look::lease;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimRequest, Counts, CursorMove, Due, Grant, Refusal, RunInfo, StarView, StateError,
+    Admission, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
 };
-use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task, WorkerName};
-use domain::run::{Row, Star, TaskState, Tries};
+use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
+use domain::run::{Row, Star, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +43,15 @@ struct ChangeJson {
     details: Vec<(ModuleIndex, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<String>,
+    /// Of each module: tasks, milliseconds, results that were found.
+    spent: Vec<(ModuleIndex, u64, u64, u64)>,
     close: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_lost: Option<ModuleIndex>,
+}
+
+fn spent(module: ModuleIndex, detail: &Detail) -> Option<(ModuleIndex, u64, u64, u64)> {
+    detail.spent().map(|Spent { tasks, millis, found }| (module, tasks, millis, found))
 }
 
 /// A batch of changes without their rows.
@@ -54,6 +63,7 @@ pub(super) fn batch(epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]
         wait: change.wait.iter().map(|&(module, delay)| (module, millis(delay))).collect(),
         details: change.details.iter().map(|(module, detail)| (*module, json(detail))).collect(),
         admission: change.admission.as_ref().map(json),
+        spent: change.details.iter().filter_map(|(module, detail)| spent(*module, detail)).collect(),
         close: change.close,
         lease_lost: change.lease_lost,
     };
@@ -129,27 +139,6 @@ pub(super) fn star(row: Vec<u8>, tries: &[u8]) -> Result<Star, Odd> {
     Ok(Star { row, tries })
 }
 
-/// A star in flight from its row, its tries, what is known of its tasks, and leases that live.
-pub(super) fn star_view(
-    row: Vec<u8>,
-    tries: &[u8],
-    known: &BTreeMap<String, Vec<u8>>,
-    running: &[(u8, String)],
-) -> Result<StarView, Odd> {
-    let mut view =
-        StarView { star: star(row, tries)?, details: BTreeMap::new(), admission: None, running: BTreeMap::new() };
-    for (field, value) in known {
-        match field.parse() {
-            Ok(module) => _ = view.details.insert(ModuleIndex(module), from_json("detail", value)?),
-            Err(_) => view.admission = Some(from_json("admission", value)?),
-        }
-    }
-    for (module, text) in running {
-        view.running.insert(ModuleIndex(*module), lease(text)?.1);
-    }
-    Ok(view)
-}
-
 /// A task from `star:module`.
 pub(super) fn task(text: &str) -> Result<Task, Odd> {
     let parse = || {
@@ -164,19 +153,9 @@ pub(super) fn task_text(task: Task) -> String {
     format!("{}:{}", task.star.0, task.module.0)
 }
 
-/// Attempt and worker of a lease, `attempt nonce worker`.
-pub(super) fn lease(text: &str) -> Result<(Attempt, WorkerName), Odd> {
-    let parse = || {
-        let mut parts = text.splitn(3, ' ');
-        let attempt = parts.next()?.parse().ok()?;
-        Some((attempt, parts.nth(1)?.parse().ok()?))
-    };
-    parse().ok_or_else(|| Odd(format!("lease {text:?}")))
-}
-
 /// Timers that went off: pairs of task and lease, tasks, stars.
 pub(super) fn due(leases: &[(String, String)], waits: &[String], closing: &[u32]) -> Result<Due, Odd> {
-    let lost = |(task_of, lease_of): &(String, String)| Ok((task(task_of)?, lease(lease_of)?.0));
+    let lost = |(task_of, lease_of): &(String, String)| Ok((task(task_of)?, lease(lease_of)?));
     Ok(Due {
         leases: leases.iter().map(lost).collect::<Result<_, Odd>>()?,
         waits: waits.iter().map(|text| task(text)).collect::<Result<_, Odd>>()?,
@@ -212,20 +191,6 @@ pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Clai
         grant.upstream.insert(module, from_json("detail", &json)?);
     }
     Ok(Claim::Granted(Box::new(grant)))
-}
-
-/// Counts from their `module:state` fields; none is left out.
-pub(super) fn counts(fields: &BTreeMap<String, u64>) -> Result<Counts, Odd> {
-    let mut counts = Counts::new();
-    for (field, &count) in fields.iter().filter(|(_, count)| **count > 0) {
-        let parse = || {
-            let (module, state) = field.split_once(':')?;
-            Some((ModuleIndex(module.parse().ok()?), TaskState::from_repr(state.parse().ok()?)?))
-        };
-        let (module, state) = parse().ok_or_else(|| Odd(format!("count {field:?}")))?;
-        counts.entry(module).or_default().insert(state, count);
-    }
-    Ok(counts)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
--- Writes a batch of changes: row, counts, tries, details, timers, outbox and admission cursor together.
+-- Writes a batch of changes: row, counts, tries, details, timers, outbox, times and admission cursor together.
 --
 -- ARGV[1] is JSON: epoch, cursor (from, to), changes; ARGV[2], ARGV[3], ... are the expected row and the row after it of
 -- each change. Counts follow from those bytes alone, so they equal the rows (P1). Answers 1 or 0 for each change.
@@ -13,7 +13,7 @@ if tonumber(info[1]) ~= batch.epoch then
 end
 local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
 local cursor = tonumber(info[4])
-local classes, counted = {}, {}
+local classes, counted, spent = {}, {}, {}
 
 local function class_key(kind, module)
   classes[module] = classes[module] or class_of(module)
@@ -33,6 +33,14 @@ end
 local function count(module, state, by)
   local field = module .. ':' .. state
   counted[field] = (counted[field] or 0) + by
+end
+
+-- What an attempt adds to what its module took.
+local function spend(module, what, by)
+  if by > 0 then
+    local field = module .. ':' .. what
+    spent[field] = (spent[field] or 0) + by
+  end
 end
 
 -- What a task leaves behind when its cell changes; each kind of entry exists in one state only.
@@ -73,6 +81,11 @@ local function apply(change, expected, after)
     end
   end
   write_row(star, after)
+  for _, took in ipairs(change.spent) do
+    spend(took[1], 'tasks', took[2])
+    spend(took[1], 'millis', took[3])
+    spend(took[1], 'found', took[4])
+  end
   if change.tries ~= '' then
     redis.call('HSET', key('tries'), star, change.tries)
   else
@@ -125,5 +138,8 @@ for field, by in pairs(counted) do
   if by ~= 0 then
     redis.call('HINCRBY', key('counts'), field, by)
   end
+end
+for field, by in pairs(spent) do
+  redis.call('HINCRBY', key('spent'), field, string.format('%.0f', by))
 end
 return written

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::pack::json;
 use super::read::{Rooted, manifest};
+use super::show::say_standing;
 use super::{Done, damaged, open, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
@@ -37,6 +38,7 @@ pub(super) fn assemble(star: &Assemble) -> Done<Manifest> {
         modules: star.modules.clone(),
     };
     set_root(&root, manifest.star, manifest.quarter, manifest.observed).map_err(&failed)?;
+    say_standing(&root, &manifest, &manifest, star.generation.last_complete, None).map_err(&failed)?;
     root.create_text("MANIFEST", &json(&manifest)).map_err(&failed)?;
     drop(root);
     file.close().map_err(&failed)?;
@@ -72,12 +74,45 @@ impl Built<'_> {
         let failed = unwritable(&self.star.dest);
         let to = root.create_group("PRODUCTS").map_err(&failed)?;
         for module in &self.star.modules {
-            let GenerationInfo { number, pipeline, .. } = &self.star.generation;
-            let group = root.create_group(&format!("{pipeline}-{}_{number}", module.module)).map_err(&failed)?;
+            let group = root.create_group(&self.group_of(&module.module)).map_err(&failed)?;
             let result = self.add_result(module, &to)?;
-            describe(&group, module, result.as_ref(), pipeline.as_str()).map_err(&failed)?;
+            describe(&group, module, result.as_ref()).map_err(&failed)?;
+            if let Some(provenance) = result.as_ref().and_then(|result| result.provenance.as_deref()) {
+                self.describe_inputs(&group, provenance).map_err(&failed)?;
+            }
         }
         Ok(())
+    }
+
+    /// The group of a module.
+    fn group_of(&self, module: &ModuleName) -> String {
+        let GenerationInfo { number, pipeline, .. } = &self.star.generation;
+        format!("{pipeline}-{module}_{number}")
+    }
+
+    fn has(&self, module: &ModuleName) -> bool {
+        self.star.modules.iter().any(|entry| entry.module == *module)
+    }
+
+    /// Writes the products that a module read by the groups where they are, or where it says how they were made; those of
+    /// the quarter before are not in this file.
+    fn describe_inputs(&self, group: &Group, provenance: &Provenance) -> Result<(), H5Error> {
+        let mut sources: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for input in provenance.inputs.iter().filter(|input| input.digest.is_some()) {
+            let source = match &input.source {
+                InputSource::External | InputSource::Shared => "/EXTERNALS".to_owned(),
+                InputSource::Previous => "PREVIOUS".to_owned(),
+                InputSource::Module { module, .. } if self.has(module) => format!("/{}", self.group_of(module)),
+                // A result of another version of the pipeline, in which that module had another name.
+                InputSource::Module { .. } => "/PRODUCTS".to_owned(),
+            };
+            let products = sources.entry(source).or_default();
+            if !products.contains(&input.product.as_str()) {
+                products.push(input.product.as_str());
+            }
+        }
+        let Some(inputs) = group.subgroup("inputs")? else { return Ok(()) };
+        sources.iter().try_for_each(|(source, products)| inputs.set_texts(source, products))
     }
 
     /// Adds what a module made, if it succeeded; returns the manifest of its committed file.
@@ -137,7 +172,7 @@ impl Built<'_> {
 }
 
 /// Writes what is on record of a module: how it ended, what it read and what it made.
-fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipeline: &str) -> Result<(), H5Error> {
+fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>) -> Result<(), H5Error> {
     let empty = BTreeMap::new();
     let outputs: Vec<&str> = result.map_or(&empty, |result| &result.products).keys().map(ProductName::as_str).collect();
     group.set_texts("outputs", &outputs)?;
@@ -159,7 +194,7 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
         group.set_text("started", &started.to_string())?;
         group.set_int("milliseconds", i64::try_from(module.millis).unwrap_or(i64::MAX))?;
     }
-    let inputs = group.create_group("inputs")?;
+    group.create_group("inputs")?;
     let Some(provenance) = provenance else { return Ok(()) };
     group.set_text("key", &provenance.key.to_string())?;
     group.set_text("image_identity", provenance.image_identity.as_str())?;
@@ -168,9 +203,6 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
     group.set_text("made_from", &provenance.started.to_string())?;
     group.set_text("made_until", &provenance.ended.to_string())?;
     group.set_texts("warnings", &provenance.warnings)?;
-    for (source, products) in by_source(provenance, pipeline) {
-        inputs.set_texts(&source, &products)?;
-    }
     let digests = group.create_group("digests")?;
     for input in &provenance.inputs {
         let name = match input.source {
@@ -183,27 +215,4 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>, pipe
         }
     }
     Ok(())
-}
-
-/// The products that a module read, by where they came from, as the documents spell it.
-fn by_source(provenance: &Provenance, pipeline: &str) -> BTreeMap<String, Vec<String>> {
-    let mut sources: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for input in provenance.inputs.iter().filter(|input| input.digest.is_some()) {
-        let source = match &input.source {
-            InputSource::External => "EXTERNALS".to_owned(),
-            InputSource::Shared => "PDP".to_owned(),
-            InputSource::Previous => "PREVIOUS".to_owned(),
-            InputSource::Module { group, module } => qualified(pipeline, group, module),
-        };
-        let products = sources.entry(source).or_default();
-        let name = input.product.to_string();
-        if !products.contains(&name) {
-            products.push(name);
-        }
-    }
-    sources
-}
-
-fn qualified(pipeline: &str, group: &str, module: &ModuleName) -> String {
-    format!("{pipeline}-{group}/{pipeline}-{module}")
 }

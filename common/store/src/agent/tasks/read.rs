@@ -76,9 +76,10 @@ pub(super) fn digest(at: &At) -> Done<ProductEntry> {
     Walk::new(delivered()).product(&parent, name, &at.path).map(|walked| entry(&walked)).map_err(problem(file))
 }
 
-type Visit<'a> = &'a mut dyn FnMut(&str, &Dataset) -> Result<(), H5Error>;
+pub(super) type Visit<'a> = &'a mut dyn FnMut(&str, &Dataset) -> Result<(), H5Error>;
 
-fn each_column(at: &At, visit: Visit<'_>) -> Done<()> {
+/// Shows every column of a product, nested ones with slashes in their names.
+pub(super) fn each_column(at: &At, visit: Visit<'_>) -> Done<()> {
     let root = open(&at.file)?.into_root(&at.file)?;
     let (parent, name) = parent_of(root.group, &at.path, &at.file)?;
     let walked = match parent.open(name).map_err(damaged(&at.file))? {

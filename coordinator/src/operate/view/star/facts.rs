@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{Attempt, Generation, ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
+use domain::pipeline::Pipeline;
 use domain::run::{Cell, Row};
 use jiff::Timestamp;
-use services::state::StarView;
+use services::state::{RunningAttempt, StarView};
 use store::agent::Manifest;
 use store::failures::FailureRecord;
 use store::runs::{SettledStar, StarEnd};
@@ -33,12 +34,16 @@ pub(super) struct TaskFacts {
     pub(super) worker: Option<WorkerName>,
     pub(super) running: bool,
     pub(super) started: Option<Timestamp>,
+    /// When the next try is due.
+    pub(super) due: Option<Timestamp>,
     pub(super) millis: u64,
+    /// The newest line of the log, while it runs.
+    pub(super) last_line: String,
 }
 
 impl StarFacts {
     /// Takes what the state says; whether the star is in flight, so that the state says everything.
-    pub(super) fn take_view(&mut self, view: StarView) -> bool {
+    pub(super) fn take_view(&mut self, view: StarView, now: Timestamp) -> bool {
         for module in (0..=u8::MAX).map(ModuleIndex).take(view.star.row.as_bytes().len()) {
             self.tasks.entry(module).or_default().attempt = view.star.attempt(module);
         }
@@ -49,14 +54,29 @@ impl StarFacts {
             task.started = detail.started;
             task.millis = detail.millis;
         }
-        for (module, worker) in view.running {
+        for (module, running) in view.running {
             let task = self.tasks.entry(module).or_default();
-            (task.running, task.worker) = (true, Some(worker));
+            (task.running, task.worker, task.started) = (true, Some(running.worker), running.since);
+            let so_far = running.since.map_or(0, |since| now.duration_since(since).as_millis());
+            task.millis = u64::try_from(so_far).unwrap_or(0);
+        }
+        for (module, due) in view.due {
+            self.tasks.entry(module).or_default().due = Some(due);
         }
         self.row = view.star.row;
         let Some(admission) = view.admission else { return false };
         self.externals = admission.externals;
         true
+    }
+
+    /// Takes the newest lines of what runs, as workers show them.
+    pub(super) fn take_attempts(&mut self, pipeline: &Pipeline, shown: impl Iterator<Item = RunningAttempt>) {
+        for attempt in shown {
+            let task = pipeline.index_of(&attempt.module).and_then(|module| self.tasks.get_mut(&module));
+            if let Some(task) = task.filter(|task| task.running && task.attempt == attempt.attempt) {
+                task.last_line = attempt.last_line;
+            }
+        }
     }
 
     /// Takes what the settled batches say of a star that is closed; whether that can be read.
@@ -78,7 +98,9 @@ impl StarFacts {
             worker: Some(failure.worker),
             running: false,
             started: Some(failure.started),
+            due: None,
             millis: failure.millis,
+            last_line: String::new(),
         };
         self.tasks.insert(module, task);
     }
@@ -103,7 +125,9 @@ impl StarFacts {
                 worker: entry.worker,
                 running: false,
                 started: entry.started,
+                due: None,
                 millis: entry.millis,
+                last_line: String::new(),
             };
             self.tasks.insert(module, task);
         }

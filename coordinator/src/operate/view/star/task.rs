@@ -4,6 +4,7 @@ use domain::id::{ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
+use jiff::Timestamp;
 
 use super::facts::{StarFacts, TaskFacts};
 use crate::operate::view::TaskSummary;
@@ -40,8 +41,10 @@ impl StarFacts {
             attempt: known.attempt,
             worker: known.worker.clone(),
             started: known.started,
+            due: known.due.filter(|_| state == TaskState::Waiting),
             millis: known.millis,
             log_tail: match &outcome {
+                _ if known.running => known.last_line.clone(),
                 Some(Outcome::Failed(failure)) => failure.log_tail.clone(),
                 Some(
                     Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_),
@@ -75,7 +78,8 @@ impl StarFacts {
             }
             TaskState::Queued if known.running => {
                 let worker = known.worker.as_ref().map(WorkerName::as_str).unwrap_or("a worker");
-                format!("attempt {} runs on {worker}{before}", known.attempt)
+                let since = known.started.map(|at| format!(" since {}", time(at))).unwrap_or_default();
+                format!("attempt {} runs on {worker}{since}{before}", known.attempt)
             }
             TaskState::Queued if self.held.contains(&module) => {
                 format!("attempt {} waits until operators release {}{before}", known.attempt, definition.name)
@@ -86,7 +90,10 @@ impl StarFacts {
             TaskState::Queued => {
                 format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)
             }
-            TaskState::Waiting => format!("waits before attempt {}{before}", known.attempt.next()),
+            TaskState::Waiting => {
+                let due = known.due.map(|at| format!(", due {}", time(at))).unwrap_or_default();
+                format!("waits before attempt {}{due}{before}", known.attempt.next())
+            }
             TaskState::Cancelled => "an operator cancelled the run".to_owned(),
             TaskState::Superseded => "a newer run took the star over".to_owned(),
             state @ (TaskState::Succeeded
@@ -98,6 +105,10 @@ impl StarFacts {
             }
         }
     }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
 }
 
 #[cfg(test)]
@@ -132,7 +143,15 @@ mod tests {
         check(TaskState::Queued, hold, ["attempt 2 waits until operators release A", below]);
         let run = |star: &mut StarFacts| star.tasks.values_mut().for_each(|task| task.running = true);
         check(TaskState::Queued, run, ["attempt 2 runs on a worker", below]);
+        let known = |star: &mut StarFacts| {
+            for task in star.tasks.values_mut() {
+                (task.started, task.due, task.running) =
+                    (Some(Timestamp::UNIX_EPOCH), Some(Timestamp::UNIX_EPOCH), true);
+            }
+        };
+        check(TaskState::Queued, known, ["attempt 2 runs on a worker since 1970-01-01 00:00:00 UTC", below]);
         check(TaskState::Waiting, |_| (), ["waits before attempt 3", below]);
+        check(TaskState::Waiting, known, ["waits before attempt 3, due 1970-01-01 00:00:00 UTC", below]);
         check(TaskState::Cancelled, |_| (), ["an operator cancelled the run", "waits for "]);
         check(TaskState::Blocked, |_| (), ["the star did not enter the run yet"; 2]);
         // What was found out about a try before does not explain the state after it.

@@ -1,0 +1,217 @@
+//! What a product was made from, down to what ingestion delivered.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use domain::error::chain;
+use domain::id::{Digest, Generation, ImageIdentity, ImageName, Key, ModuleName, ProductName, Quarter, RunId, StarId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::agent::{InputRecord, Provenance};
+use store::paths;
+
+use super::{Found, OneGeneration};
+use crate::operate::{Context, OperateError};
+
+/// How many results are looked at.
+const MOST: usize = 300;
+
+/// A product to trace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskLineage {
+    /// In which generation.
+    pub which: OneGeneration,
+    /// The product.
+    pub product: ProductName,
+}
+
+/// Where a product came from.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lineage {
+    /// The star.
+    pub star: StarId,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// The generation.
+    pub generation: Generation,
+    /// The product.
+    pub product: LineageNode,
+    /// How many results were not looked at, for there are too many.
+    pub left_out: usize,
+}
+
+/// A product, and where it came from.
+#[derive(Debug, Clone, Serialize)]
+pub struct LineageNode {
+    /// The product.
+    pub product: ProductName,
+    /// The digest of its value; none where it was absent.
+    pub digest: Option<Digest>,
+    /// The file that it lies in, relative to the star's folder, or `shared/…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where it came from.
+    #[serde(flatten)]
+    pub origin: LineageOrigin,
+}
+
+/// Where a product came from.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "origin", rename_all = "snake_case")]
+pub enum LineageOrigin {
+    /// A module made it.
+    Made {
+        /// The module.
+        module: ModuleName,
+        /// The image as the pipeline names it.
+        image: ImageName,
+        /// What the name stood for.
+        image_identity: ImageIdentity,
+        /// The key of the result.
+        key: Key,
+        /// The run that it was made in.
+        run: RunId,
+        /// When the module ended.
+        made: Timestamp,
+        /// What the module read, and what was absent of it.
+        inputs: Vec<LineageNode>,
+    },
+    /// A module made it in a result that stands in this tree before.
+    Above {
+        /// The module.
+        module: ModuleName,
+        /// The key of the result.
+        key: Key,
+    },
+    /// Ingestion delivered it.
+    Delivered {
+        /// The dataset, slashes as dots.
+        dataset: String,
+        /// The version of the dataset.
+        sequence: u64,
+    },
+    /// It was not there.
+    Absent {
+        /// Why not.
+        why: String,
+    },
+    /// Nobody can tell, or this was not looked at.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Where a product of a generation came from.
+pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, OperateError> {
+    let AskLineage { which, product } = asked;
+    let found = Found::find(context, which.place()).await?;
+    let mut agent = context.readers.lend().await?;
+    let (generation, manifest) = found.read(context, &mut agent, which.generation).await?;
+    let Some(entry) = manifest.products.get(&product).or_else(|| manifest.externals.get(&product)) else {
+        return Err(OperateError::not_found(format!(
+            "generation {generation} of {} has no {product}; `sas star products` lists what it has, and why it has no more",
+            found.star
+        )));
+    };
+    let mut results = Results::default();
+    let mut files: VecDeque<String> = entry.file.clone().into_iter().collect();
+    while let Some(name) = files.pop_front() {
+        if !is_result(&name) || !results.seen.insert(name.clone()) {
+            continue;
+        }
+        if results.known.len() >= MOST {
+            results.left_out += 1;
+            continue;
+        }
+        let known = match paths::of_star(found.star, &name) {
+            Some(path) => match agent.manifest(&context.store.at(path)).await {
+                Ok(manifest) => manifest.provenance.ok_or_else(|| "it says nothing of how it was made".to_owned()),
+                Err(error) => Err(chain(&error)),
+            },
+            None => Err(format!("{name:?} is not the name of a file of the star")),
+        };
+        if let Ok(provenance) = &known {
+            files.extend(provenance.inputs.iter().filter_map(|input| input.file.clone()));
+        }
+        results.known.insert(name, known);
+    }
+    let mut shown = BTreeSet::new();
+    let input = (product, Some(entry.digest), entry.file.clone());
+    Ok(Lineage {
+        star: found.star,
+        quarter: found.quarter,
+        generation,
+        product: results.node(input, &mut shown),
+        left_out: results.left_out,
+    })
+}
+
+fn is_result(file: &str) -> bool {
+    file.contains("/products/")
+}
+
+/// What is on record of the results that led to a product, by file.
+#[derive(Default)]
+struct Results {
+    known: BTreeMap<String, Result<Box<Provenance>, String>>,
+    seen: BTreeSet<String>,
+    left_out: usize,
+}
+
+impl Results {
+    /// A product with everything below it; `shown` are the results whose inputs stand in the tree already.
+    fn node(
+        &self,
+        (product, digest, file): (ProductName, Option<Digest>, Option<String>),
+        shown: &mut BTreeSet<String>,
+    ) -> LineageNode {
+        let origin = match &file {
+            None => LineageOrigin::Unknown { why: "it is not on record where it lay".to_owned() },
+            Some(name) if is_result(name) => self.result(name, shown),
+            Some(name) => delivered(name),
+        };
+        LineageNode { product, digest, file, origin }
+    }
+
+    fn result(&self, name: &str, shown: &mut BTreeSet<String>) -> LineageOrigin {
+        let provenance = match self.known.get(name) {
+            Some(Ok(provenance)) => provenance,
+            Some(Err(why)) => return LineageOrigin::Unknown { why: why.clone() },
+            None => return LineageOrigin::Unknown { why: format!("more than {MOST} results lead to it") },
+        };
+        let (module, key) = (provenance.module.clone(), provenance.key);
+        if !shown.insert(name.to_owned()) {
+            return LineageOrigin::Above { module, key };
+        }
+        LineageOrigin::Made {
+            module,
+            key,
+            image: provenance.image.clone(),
+            image_identity: provenance.image_identity.clone(),
+            run: provenance.run,
+            made: provenance.ended,
+            inputs: provenance.inputs.iter().map(|input| self.input(input, shown)).collect(),
+        }
+    }
+
+    fn input(&self, input: &InputRecord, shown: &mut BTreeSet<String>) -> LineageNode {
+        let product = input.product.clone();
+        match &input.absent {
+            Some(why) => {
+                let origin = LineageOrigin::Absent { why: why.clone() };
+                LineageNode { product, digest: None, file: None, origin }
+            }
+            None => self.node((product, input.digest, input.file.clone()), shown),
+        }
+    }
+}
+
+/// What a file of ingestion is called says what it is.
+fn delivered(file: &str) -> LineageOrigin {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    match paths::parse_external_name(name) {
+        Some((dataset, sequence)) => LineageOrigin::Delivered { dataset: dataset.to_owned(), sequence: sequence.0 },
+        None => LineageOrigin::Unknown { why: "its file is neither a result nor a delivery".to_owned() },
+    }
+}

@@ -1,0 +1,135 @@
+//! The products of a generation: what they hold, and why there are no others.
+
+use std::collections::BTreeMap;
+
+use domain::id::{Generation, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
+use domain::outcome::Outcome;
+use domain::pipeline::Pipeline;
+use domain::run::TaskState;
+use serde::Serialize;
+use store::agent::{At, ColumnFacts, GenerationStatus, Manifest, ModuleEntry};
+use store::paths;
+
+use super::{Found, OneGeneration};
+use crate::operate::{Context, ErrorKind, OperateError};
+
+/// What a generation of a star holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct StarProducts {
+    /// The star.
+    pub star: StarId,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// The generation.
+    pub generation: Generation,
+    /// How whole it is.
+    pub status: Option<GenerationStatus>,
+    /// The run that made it.
+    pub run: Option<RunId>,
+    /// The run's pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Its products, by name.
+    pub products: Vec<ProductSummary>,
+    /// Products that modules of the pipeline could have made and did not.
+    pub missing: Vec<NoProduct>,
+}
+
+/// A product of a star.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProductSummary {
+    /// The product.
+    pub product: ProductName,
+    /// The module that made it.
+    pub module: Option<ModuleName>,
+    /// Bytes of its values.
+    pub bytes: u64,
+    /// Why it has no values, where its module says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_produced: Option<String>,
+    /// Its columns; those of groups in it have slashes in their names.
+    pub columns: BTreeMap<String, ColumnFacts>,
+}
+
+/// A product that there is not.
+#[derive(Debug, Clone, Serialize)]
+pub struct NoProduct {
+    /// The product; none where what the module makes is not known any more.
+    pub product: Option<ProductName>,
+    /// The module that would have made it.
+    pub module: ModuleName,
+    /// How the module ended.
+    pub state: TaskState,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a generation of a star holds.
+pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarProducts, OperateError> {
+    let found = Found::find(context, asked.place()).await?;
+    let mut agent = context.readers.lend().await?;
+    let (generation, manifest) = found.read(context, &mut agent, asked.generation).await?;
+    let file = context.store.at(paths::generation(found.star, found.quarter, generation));
+    let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
+    let wants = made.clone().map(|(name, _)| At { file: file.clone(), path: format!("/PRODUCTS/{name}") }).collect();
+    let names: Vec<ProductName> = made.map(|(name, _)| name.clone()).collect();
+    let mut columns: BTreeMap<ProductName, BTreeMap<String, ColumnFacts>> =
+        names.into_iter().zip(agent.columns(wants).await?).collect();
+    let run = manifest.generation.as_ref().map(|info| info.run);
+    let missing = missing(&manifest, pipeline(context, run).await?.as_ref());
+    let status = manifest.status();
+    let products = manifest.products.into_iter().map(|(product, entry)| ProductSummary {
+        columns: columns.remove(&product).unwrap_or_default(),
+        module: entry.module,
+        bytes: entry.bytes,
+        not_produced: entry.not_produced,
+        product,
+    });
+    Ok(StarProducts {
+        star: found.star,
+        quarter: found.quarter,
+        generation,
+        status,
+        run,
+        products: products.collect(),
+        missing,
+        pipeline: manifest.generation.map(|info| info.pipeline),
+    })
+}
+
+/// The pipeline as the run had it; `None` when the run is not in the store any more.
+async fn pipeline(context: &Context, run: Option<RunId>) -> Result<Option<Pipeline>, OperateError> {
+    let Some(run) = run else { return Ok(None) };
+    match context.course(run).await {
+        Ok(course) => Ok(Some(course.pipeline.clone())),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn missing(manifest: &Manifest, pipeline: Option<&Pipeline>) -> Vec<NoProduct> {
+    let mut missing = Vec::new();
+    for entry in &manifest.modules {
+        let reason = reason(entry);
+        let none =
+            |product| NoProduct { product, module: entry.module.clone(), state: entry.state, reason: reason.clone() };
+        let definition =
+            pipeline.and_then(|pipeline| pipeline.index_of(&entry.module).map(|index| pipeline.module(index)));
+        match definition {
+            Some(module) => {
+                let absent = module.outputs.products().filter(|product| !manifest.products.contains_key(*product));
+                missing.extend(absent.map(|product| none(Some(product.clone()))));
+            }
+            None if entry.state != TaskState::Succeeded => missing.push(none(None)),
+            None => {}
+        }
+    }
+    missing
+}
+
+fn reason(entry: &ModuleEntry) -> String {
+    match &entry.outcome {
+        Some(Outcome::Succeeded(_)) => "its module succeeded without it, as it may".to_owned(),
+        Some(outcome) => outcome.to_string(),
+        None => entry.state.to_string().replace('_', " "),
+    }
+}

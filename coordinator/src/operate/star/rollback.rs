@@ -1,0 +1,74 @@
+//! Pointing a star file at another generation: a decision on record, then the star file.
+
+use domain::id::{Generation, Quarter, StarId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::generations::Rollback;
+use store::{Store, paths};
+
+use super::{Found, OneQuarter};
+use crate::operate::{Context, OperateError};
+
+/// What a star file is to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollBack {
+    /// The star.
+    pub star: StarId,
+    /// The quarter; the newest in which it has a generation unless given.
+    #[serde(default)]
+    pub quarter: Option<Quarter>,
+    /// The generation.
+    pub to: Generation,
+}
+
+/// What was decided about a star file.
+#[derive(Debug, Clone, Serialize)]
+pub struct RolledBack {
+    /// The star.
+    pub star: StarId,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// The star file, relative to the store's root.
+    pub file: String,
+    /// The decision's number; none when it was so already.
+    pub number: Option<u64>,
+    /// The decision.
+    pub decision: Option<Rollback>,
+    /// What comes of it, in words.
+    pub effect: String,
+}
+
+/// Makes the star file show this generation, older or newer, until a later complete one settles or something else is decided.
+pub async fn roll_back(context: &Context, asked: RollBack) -> Result<RolledBack, OperateError> {
+    let RollBack { star, quarter, to } = asked;
+    let found = Found::find(context, OneQuarter { star, quarter }).await?;
+    let mut agent = context.readers.lend().await?;
+    // What cannot be read cannot be shown.
+    found.read(context, &mut agent, Some(to)).await?;
+    let place = found.place(context);
+    let view = place.look(&mut **agent).await?;
+    let choice = view.map(|view| view.choice).ok_or_else(|| OperateError::not_found("its generations are gone"))?;
+    let (quarter, from, newest) = (found.quarter, choice.open, choice.newest);
+    let decided = if from == to {
+        None
+    } else {
+        let decision = Rollback { at: Timestamp::now(), by: context.operator.clone(), from, to, newest };
+        let kept = decision.clone();
+        let write = move |store: &Store| store.decide_rollback(star, quarter, &kept);
+        Some((context.ask(write).await?, decision))
+    };
+    // Also where nothing was decided: whoever decided it may have died before the star file followed.
+    let scratch = agent.options().writable.clone();
+    place.show(&mut **agent, &scratch, None).await?;
+    let (number, decision) = decided.unzip();
+    let effect = match decision {
+        Some(_) => format!(
+            "the star file shows generation {to}, and no longer {from}, until a run after generation {newest} settles the star \
+             completely, or something else is decided"
+        ),
+        None => format!("nothing was decided: the star file shows generation {to} already"),
+    };
+    let file = paths::star_file(star, quarter).display().to_string();
+    Ok(RolledBack { star, quarter, file, number, decision, effect })
+}

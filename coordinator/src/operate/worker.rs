@@ -1,0 +1,187 @@
+//! Workers and their hosts: what each does, which of them stand out, and draining a host from anywhere.
+
+mod odd;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::id::{ClassName, HostName, WorkerName};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use services::state::{AttemptCounts, RunningAttempt, WorkerInfo};
+use store::drains::{Drain, DrainDecision, DrainedHost};
+
+use super::{Context, ErrorKind, OperateError};
+use odd::{Median, median, oddities};
+
+/// The workers that live, and the hosts that are drained.
+#[derive(Debug, Clone, Serialize)]
+pub struct AllWorkers {
+    /// By host and name.
+    pub workers: Vec<WorkerSummary>,
+    /// By name; also those where no worker lives now.
+    pub drained: Vec<DrainedHost>,
+}
+
+/// A worker as it showed itself last.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkerSummary {
+    /// Its host.
+    pub host: String,
+    /// Its name.
+    pub worker: WorkerName,
+    /// The version of its program; empty where it is too old to say.
+    pub version: String,
+    /// Its slots by class.
+    pub slots: BTreeMap<ClassName, WorkerSlots>,
+    /// When it last showed itself.
+    pub seen: Timestamp,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// How the attempts ended that it ran.
+    pub ended: AttemptCounts,
+    /// The share that went wrong on the median worker.
+    pub median: Median,
+    /// What of this stands out beside other workers, in words.
+    pub odd: Vec<String>,
+    /// Whether operators drain its host.
+    pub drained: bool,
+    /// Why it takes no tasks now; `None` while it does.
+    pub waits_for: Option<String>,
+    /// What it runs now, oldest first.
+    pub attempts: Vec<RunningAttempt>,
+}
+
+/// Slots of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WorkerSlots {
+    /// How many run something.
+    pub busy: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneHost {
+    /// The host, as its workers call it.
+    pub host: HostName,
+}
+
+/// What was decided about a host, and what comes of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct HostDecided {
+    /// The host.
+    pub host: HostName,
+    /// The decision's number; none when it was so already.
+    pub number: Option<u64>,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Option<DrainDecision>,
+    /// What comes of it, in words.
+    pub effect: String,
+}
+
+/// The workers that live.
+pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
+    let state = context.installation.state().await?;
+    let (mut workers, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
+    workers.sort_by(|a, b| (host_of(a), &a.worker).cmp(&(host_of(b), &b.worker)));
+    let median = median(&workers);
+    let summary = |worker: WorkerInfo| WorkerSummary {
+        host: host_of(&worker).to_owned(),
+        slots: slots(&worker),
+        odd: oddities(&worker, median),
+        median,
+        worker: worker.worker,
+        version: worker.version,
+        seen: worker.seen,
+        began: worker.began,
+        ended: worker.ended,
+        drained: worker.drained,
+        waits_for: worker.waits_for,
+        attempts: worker.attempts,
+    };
+    Ok(AllWorkers { workers: workers.into_iter().map(summary).collect(), drained })
+}
+
+/// Lets a host's workers end what runs and take nothing new, until it is resumed.
+pub async fn drain(context: &Context, which: OneHost) -> Result<HostDecided, OperateError> {
+    decide(context, which.host, Drain::Drain).await
+}
+
+/// Lets a drained host's workers take tasks again.
+pub async fn resume(context: &Context, which: OneHost) -> Result<HostDecided, OperateError> {
+    decide(context, which.host, Drain::Resume).await
+}
+
+async fn decide(context: &Context, host: HostName, what: Drain) -> Result<HostDecided, OperateError> {
+    let hosts = Hosts::known(context).await?;
+    let drained = context.ask(|store| store.drained_hosts()).await?;
+    let is_drained = drained.iter().any(|drained| drained.host == host);
+    if is_drained == (what == Drain::Drain) {
+        if !is_drained && hosts.lacks(&host) {
+            return Err(OperateError::not_found(format!("no worker runs on host {host} now; {}", hosts.words())));
+        }
+        let effect = "nothing was decided: it is so already".to_owned();
+        return Ok(HostDecided { host, number: None, decision: None, effect });
+    }
+    let decision = DrainDecision { at: Timestamp::now(), by: context.operator.clone(), what };
+    let (name, written) = (host.clone(), decision.clone());
+    let number = context.ask(move |store| store.decide_drain(&name, &written)).await?;
+    let effect = effect(&host, what, &hosts);
+    Ok(HostDecided { host, number: Some(number), decision: Some(decision), effect })
+}
+
+/// The hosts of workers that live; `None` where the state does not answer.
+struct Hosts(Option<BTreeSet<String>>);
+
+impl Hosts {
+    async fn known(context: &Context) -> Result<Self, OperateError> {
+        let look = async {
+            let workers = context.installation.state().await?.workers().await?;
+            Ok::<_, OperateError>(workers.iter().map(|worker| host_of(worker).to_owned()).collect())
+        };
+        match look.await {
+            Ok(hosts) => Ok(Self(Some(hosts))),
+            // The decision is followed when the state answers again.
+            Err(error) if error.kind == ErrorKind::OutOfReach => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lacks(&self, host: &HostName) -> bool {
+        self.0.as_ref().is_some_and(|hosts| !hosts.contains(host.as_str()))
+    }
+
+    fn words(&self) -> String {
+        let names: Vec<&str> = self.0.iter().flatten().map(String::as_str).collect();
+        if names.is_empty() { "no worker lives".to_owned() } else { format!("workers run on {}", names.join(", ")) }
+    }
+}
+
+fn effect(host: &HostName, what: Drain, hosts: &Hosts) -> String {
+    let follows = match what {
+        Drain::Drain => {
+            "its workers end what runs, take nothing new and stay up, until `sas worker resume`; `sas worker list` shows them \
+             as drained"
+        }
+        Drain::Resume => "its workers take tasks again",
+    };
+    match &hosts.0 {
+        None => format!("{follows}: as soon as the state answers, which it does not now"),
+        Some(_) if hosts.lacks(host) => {
+            format!("note that no worker runs on {host} now ({}): it holds for those that start there", hosts.words())
+        }
+        Some(_) => follows.to_owned(),
+    }
+}
+
+fn host_of(worker: &WorkerInfo) -> &str {
+    if worker.host.is_empty() { worker.worker.host() } else { &worker.host }
+}
+
+fn slots(worker: &WorkerInfo) -> BTreeMap<ClassName, WorkerSlots> {
+    let busy = |class: &ClassName| worker.busy.get(class).copied().unwrap_or(0);
+    worker.slots.iter().map(|(class, of)| (class.clone(), WorkerSlots { busy: busy(class), of: *of })).collect()
+}
