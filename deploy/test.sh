@@ -16,7 +16,7 @@ logs=$(mktemp -d)
 trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$logs"' EXIT
 deploy/images/build.sh light services >"$logs/images" 2>&1 &
 images=$!
-(cd deploy/modules && /usr/bin/python3 -m unittest -q) >"$logs/modules" 2>&1 &
+(cd deploy/python && /usr/bin/python3 -m unittest -q && cd ../modules && /usr/bin/python3 -m unittest -q) >"$logs/modules" 2>&1 &
 modules=$!
 cargo build --workspace --all-targets --quiet
 wait "$images" || { cat "$logs/images" >&2; exit 1; }

@@ -1,6 +1,7 @@
 //! The commands, a file each: arguments and what they do.
 
 pub(crate) mod event;
+pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod local;
@@ -9,4 +10,5 @@ pub(crate) mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod star;
+pub(crate) mod task;
 pub(crate) mod worker;

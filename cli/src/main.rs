@@ -7,6 +7,7 @@ mod exit;
 mod installation;
 mod output;
 mod progress;
+mod selection;
 mod words;
 
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ enum Command {
     /// Runs: one pipeline over the stars of one event.
     #[command(subcommand)]
     Run(command::run::RunCommand),
+    /// Tasks: one module for one star in one run.
+    #[command(subcommand)]
+    Task(command::task::TaskCommand),
     /// Modules of a pipeline: hold them back, in all of its runs, and release them.
     #[command(subcommand)]
     Module(command::module::ModuleCommand),
@@ -66,6 +70,7 @@ enum Command {
     /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
+    Export(command::export::Export),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -133,9 +138,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ingest(command) => command.run(site, format).await,
         Command::Event(command) => command.run(site, format).await,
         Command::Run(command) => command.run(site, format).await,
+        Command::Task(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
         Command::Worker(command) => command.run(site, format).await,
+        Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Local(command) => command.run(site, format).await,
         Command::Completions { shell } => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::id::{ModuleIndex, RunId, Task};
 use domain::message::{Completion, Report, parse_completion};
-use domain::outcome::{Outcome, PlatformErrorKind};
+use domain::outcome::{Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use services::queue::{Consumer, Delivery, QueueName};
 use services::state::{Detail, StateError};
@@ -23,6 +23,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::verdict::verdict;
 use crate::advance::{News, Race};
+use crate::counters::OfModule;
 use crate::deliveries::{Receipts, acknowledge, bury, consume};
 use crate::running::{Coordinator, Services};
 use crate::settle::gone;
@@ -159,10 +160,8 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
         }
         Report::Ended(outcome) => outcome,
     };
-    if let Outcome::Succeeded(success) = outcome
-        && success.nondeterministic
-    {
-        running.counters.nondeterministic.inc();
+    if let Outcome::Succeeded(success) = outcome {
+        note(running, &course, module, success);
     }
     match outcome {
         Outcome::Failed(_) => running.counters.failed_on.count(completion.worker.host(), definition.name.as_str()),
@@ -202,6 +201,20 @@ async fn lost_upstream(
     let made = |producer: &ModuleIndex| view.star.row.cell(*producer).state == TaskState::Succeeded;
     let upstream = course.pipeline.module(module).upstream.iter().copied().filter(made).collect();
     gone(&services.store, course, star, &view, upstream).await
+}
+
+/// Counts what is odd about a result; the first warning of a module is in the log.
+fn note(running: &Coordinator, course: &Course, module: ModuleIndex, success: &Success) {
+    if success.nondeterministic {
+        running.counters.nondeterministic.inc();
+    }
+    if let Some(warning) = success.warnings.first() {
+        let (pipeline, name) = (course.record.pipeline.to_string(), course.pipeline.module(module).name.to_string());
+        let counter = running.counters.warned.get_or_create_owned(&OfModule { pipeline, module: name });
+        if counter.inc() == 0 {
+            tracing::warn!(run = %course.record.run, module = course.module_in_logs(module), warning, "a result is odd; more like it are counted in /metrics");
+        }
+    }
 }
 
 /// Publishes what decided batches made ready, then acknowledges their completions.

@@ -26,6 +26,8 @@ pub(crate) struct Counters {
     pub(crate) errored_on: OnHosts,
     pub(crate) lost_on: OnHosts,
     pub(crate) nondeterministic: Counter,
+    /// Results that break no contract but are odd, as another unit than the data model's.
+    pub(crate) warned: Family<OfModule, Counter>,
     pub(crate) hooks_told: Counter,
     pub(crate) hooks_failed: Counter,
     pub(crate) hooks_dropped: Counter,
@@ -60,6 +62,13 @@ impl OnHosts {
         drop(known);
         self.family.get_or_create(&OfHost { host, module }).inc();
     }
+}
+
+/// What is counted by module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OfModule {
+    pub(crate) pipeline: String,
+    pub(crate) module: String,
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ fn counters(registry: &mut Registry, counters: &Counters) {
     ] {
         registry.register(name, help, counter.clone());
     }
+    let help = "Completions of results with warnings: another unit than the data model's, an extra column";
+    registry.register("warned_results", help, counters.warned.clone());
     let help = "How long the last comparison of store and state took";
     registry.register("comparison_seconds", help, counters.comparison.clone());
 }

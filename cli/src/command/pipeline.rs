@@ -48,6 +48,8 @@ struct CheckedFile {
     version: Option<String>,
     modules: usize,
     mistakes: Vec<Mistake>,
+    /// What is odd but allowed.
+    warnings: Vec<String>,
     #[serde(skip)]
     is_missing: bool,
 }
@@ -80,10 +82,12 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
         }
         table
     });
-    for CheckedFile { file, mistakes, .. } in &answers {
+    for CheckedFile { file, mistakes, warnings, .. } in &answers {
+        let file = shown(&file.display().to_string()).into_owned();
+        warnings.iter().for_each(|warning| note(&format!("warning: {file}: {warning}")));
         for Mistake { place, message } in mistakes {
             let place = place.map(|place| format!("{place}:")).unwrap_or_default();
-            note(&format!("{}:{place} {message}", shown(&file.display().to_string())));
+            note(&format!("{file}:{place} {message}"));
         }
     }
     let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
@@ -101,9 +105,10 @@ fn check_one(file: &Path) -> CheckedFile {
         Ok(pipeline) => CheckedFile {
             file,
             pipeline: Some(pipeline.name.to_string()),
-            version: Some(pipeline.version),
             modules: pipeline.modules.len(),
             mistakes: Vec::new(),
+            warnings: pipeline.odd_units(),
+            version: Some(pipeline.version),
             is_missing: false,
         },
         Err(error) => {
@@ -112,7 +117,7 @@ fn check_one(file: &Path) -> CheckedFile {
                 LoadError::Mistakes(found) => found.mistakes,
                 LoadError::Read { .. } => vec![Mistake { place: None, message: error.to_string() }],
             };
-            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, is_missing }
+            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, warnings: Vec::new(), is_missing }
         }
     }
 }

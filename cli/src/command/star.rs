@@ -12,14 +12,16 @@ use coordinator::operate::called::{CalledRun, CalledStar, find_star};
 use coordinator::operate::star::{
     AskLineage, CompareGenerations, ExportStar, Exported, OneGeneration, OneQuarter, RollBack, export, roll_back,
 };
-use coordinator::operate::view::{self, StarSummary, TaskSummary};
-use coordinator::operate::{self, ErrorKind, OperateError};
+use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
+use coordinator::operate::{self, Context, ErrorKind, OperateError, task};
 use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, StarId, WorkerName};
+use domain::outcome::Outcome;
 use domain::text::{did_you_mean, moment, shown};
 
 use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, Table, table};
+use crate::selection::{Consent, carry_out};
 
 /// One star: its tasks, and why they ended as they did.
 #[derive(Debug, Subcommand)]
@@ -32,6 +34,13 @@ pub(crate) enum StarCommand {
         which: WhichStar,
         /// Only this module.
         module: Option<ModuleName>,
+    },
+    /// Cancel what has not ended of a star in one run; what runs is stopped. It need not have entered the run.
+    Cancel {
+        #[command(flatten)]
+        which: WhichStar,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// What it ended with in each run, and which of these generations its star file shows.
     Generations(WhichQuarter),
@@ -115,17 +124,25 @@ pub(crate) struct WhichStar {
     run: Option<CalledRun>,
 }
 
+impl WhichStar {
+    async fn find(&self, context: &Context) -> Result<OneStar, OperateError> {
+        find_star(context, &self.star, self.run.as_ref()).await
+    }
+}
+
 impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::Show(WhichStar { star, run }) => {
-                let one = find_star(&context, &star, run.as_ref()).await?;
-                format.print_page(&view::star(&context, one).await?, show);
+            Self::Cancel { which, consent } => {
+                let plan = task::plan_star_cancel(&context, which.find(&context).await?).await?;
+                return carry_out(&context, plan, consent, format).await;
             }
-            Self::Explain { which: WhichStar { star, run }, module } => {
-                let one = find_star(&context, &star, run.as_ref()).await?;
-                let mut summary = view::star(&context, one).await?;
+            Self::Show(which) => {
+                format.print_page(&view::star(&context, which.find(&context).await?).await?, show);
+            }
+            Self::Explain { which, module } => {
+                let mut summary = view::star(&context, which.find(&context).await?).await?;
                 if let Some(module) = module {
                     keep_only(&mut summary, &module)?;
                 }
@@ -237,6 +254,18 @@ fn explain(star: &StarSummary) -> String {
         if !task.products.is_empty() {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
+        }
+        if let Some(Outcome::Succeeded(success)) = &task.outcome {
+            for (product, reason) in &success.not_made {
+                text += &format!("\n  not made   {product}: {reason}");
+            }
+            for warning in &success.warnings {
+                text += &format!("\n  warning    {warning}");
+            }
+            if success.more_warnings > 0 {
+                text +=
+                    &format!("\n  warning    {} more: all are in the provenance of the result", success.more_warnings);
+            }
         }
         for line in task.log_tail.lines() {
             text += &format!("\n  | {}", shown(line));

@@ -12,3 +12,4 @@ pub mod pipeline;
 pub mod product;
 pub mod run;
 pub mod text;
+pub mod unit;

@@ -3,9 +3,12 @@
 //! Pure data. A module's mistake, the platform's trouble and a skip are different variants: nothing is ever blamed on
 //! the wrong one.
 
+mod alike;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use alike::{FailureFingerprint, FailurePattern, FailureReason, FailureWords, NoReason};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, GroupName, Key, ProductName};
@@ -37,6 +40,16 @@ pub struct Success {
     pub key: Key,
     /// The products that it made, each with the digest of its value; declared ones that are missing were not made.
     pub products: BTreeMap<ProductName, Digest>,
+    /// The module's reasons for products that it answered by `NOT_PRODUCED`; a declared product that is neither here nor among
+    /// the products was not made without a word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_made: BTreeMap<ProductName, String>,
+    /// What is odd about the output but allowed, as another unit or an extra column: the first [`WARNINGS`], units first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How many warnings there are besides; all are in the result's provenance.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_warnings: u64,
     /// True when the key was in the store before, so that no container ran.
     #[serde(default)]
     pub reused: bool,
@@ -45,6 +58,12 @@ pub struct Success {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nondeterministic: bool,
 }
+
+/// Warnings that a success carries at most, for messages and rows stay small.
+pub const WARNINGS: usize = 8;
+
+/// Characters of a warning, or of a reason, that a success carries at most.
+const LONGEST: usize = 300;
 
 /// Why a module was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +114,9 @@ pub struct Failure {
 }
 
 /// The kinds of a module's mistakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
@@ -133,7 +154,9 @@ pub struct PlatformError {
 }
 
 /// The kinds of platform trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PlatformErrorKind {
@@ -149,6 +172,54 @@ pub enum PlatformErrorKind {
     InputLost,
     /// The worker stopped, its lease ran out, or somebody killed the program, before the attempt ended.
     Interrupted,
+}
+
+impl Success {
+    /// A result with these products, fresh from its container, about which there is nothing to say.
+    pub fn new(key: Key, products: BTreeMap<ProductName, Digest>) -> Self {
+        Self {
+            key,
+            products,
+            not_made: BTreeMap::new(),
+            warnings: Vec::new(),
+            more_warnings: 0,
+            reused: false,
+            nondeterministic: false,
+        }
+    }
+
+    /// The same with what is odd about it.
+    #[must_use]
+    pub fn with_warnings(mut self, all: &[String]) -> Self {
+        self.warnings = all.iter().take(WARNINGS).map(|warning| shortened(warning)).collect();
+        self.more_warnings = (all.len() - self.warnings.len()) as u64;
+        self
+    }
+
+    /// The same with the module's reason for a product that it did not make.
+    #[must_use]
+    pub fn without(mut self, product: ProductName, reason: &str) -> Self {
+        self.not_made.insert(product, shortened(reason));
+        self
+    }
+
+    /// How many warnings there are.
+    pub fn all_warnings(&self) -> u64 {
+        self.warnings.len() as u64 + self.more_warnings
+    }
+}
+
+/// One line of bounded length.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Outcome {
@@ -167,13 +238,28 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Succeeded(success) if success.reused => write!(f, "succeeded (was in the store)"),
-            Self::Succeeded(_) => write!(f, "succeeded"),
+            Self::Succeeded(success) => success.fmt(f),
             Self::Skipped(skip) => skip.fmt(f),
             Self::UpstreamFailed { lost } => write!(f, "upstream failed: {lost}"),
             Self::Failed(failure) => write!(f, "failed ({}): {}", failure.kind, failure.message),
             Self::Errored(error) => write!(f, "errored ({}): {}", error.kind, error.message),
         }
+    }
+}
+
+impl fmt::Display for Success {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.reused { "succeeded (was in the store)" } else { "succeeded" })?;
+        match self.all_warnings() {
+            0 => {}
+            1 => f.write_str(", 1 warning")?,
+            several => write!(f, ", {several} warnings")?,
+        }
+        for (at, (product, reason)) in self.not_made.iter().enumerate() {
+            let before = if at == 0 { "; not made: " } else { ", " };
+            write!(f, "{before}{product} ({reason})")?;
+        }
+        Ok(())
     }
 }
 
@@ -187,5 +273,22 @@ impl fmt::Display for Skip {
             Self::Disabled => write!(f, "skipped (disabled)"),
             Self::NotOfGroup { group } => write!(f, "skipped (not of group {group})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_says_what_is_odd_about_it_and_stays_small() {
+        let key = Key::from_bytes([1; 32]);
+        let plain: Success = serde_json::from_str(&format!(r#"{{"key":"{key}","products":{{}}}}"#)).unwrap();
+        assert_eq!((&plain, plain.to_string().as_str()), (&Success::new(key, BTreeMap::new()), "succeeded"));
+        let many: Vec<String> = (0..100).map(|_| "wide ".repeat(1_000)).collect();
+        let odd = plain.with_warnings(&many).without("X".parse().unwrap(), "too\nfaint");
+        assert_eq!(odd.to_string(), "succeeded, 100 warnings; not made: X (too faint)");
+        assert!(odd.warnings.len() == WARNINGS && odd.warnings[0].chars().count() == LONGEST + 1);
+        assert!(serde_json::to_string(&odd).unwrap().len() < 4_000);
     }
 }

@@ -23,8 +23,9 @@ use crate::expression::Expression;
 use crate::id::{
     Attempt, ClassName, DatasetName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName,
 };
-use crate::product::{DataModel, Source};
+use crate::product::{Column, DataModel, Source};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
+use crate::unit;
 
 /// A pipeline that passed all checks.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Pipeline {
     pub version: String,
     /// The dataset whose events start it.
     pub trigger: DatasetName,
+    /// Whether another unit than the data model's is a violation, and not only a warning.
+    pub strict_units: bool,
     /// Parameters that expressions see as `params.x`.
     pub params: BTreeMap<String, Value>,
     /// Externals that ingestion delivers per star.
@@ -191,6 +194,17 @@ impl Pipeline {
         let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
         let doubled = 1_u64.checked_shl(attempt.0.saturating_sub(1)).unwrap_or(u64::MAX);
         module.memory.saturating_mul(doubled).min(most)
+    }
+
+    /// Units of the data model that are not spelled as astropy reads them, a line each with product and column.
+    pub fn odd_units(&self) -> Vec<String> {
+        let columns =
+            self.model.products.iter().flat_map(|(name, product)| product.columns.iter().map(move |at| (name, at)));
+        let odd = |(name, (column, facts)): (&ProductName, (&String, &Column))| {
+            let why = unit::oddity(facts.unit.as_deref()?)?;
+            Some(format!("product {name}: column {column:?}: {why}"))
+        };
+        columns.filter_map(odd).collect()
     }
 
     /// The groups of its modules, sorted.

@@ -56,12 +56,15 @@ pub struct Column {
     pub kind: ColumnKind,
     /// Number of dimensions.
     pub ndim: u32,
-    /// Its unit.
+    /// Its unit, as [`crate::unit`] has it; empty: it must have none. Without a word here any will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// Whether it may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+    /// What it is, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc: Option<String>,
 }
 
 /// Kinds of values.

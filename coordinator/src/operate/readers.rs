@@ -41,6 +41,12 @@ impl Readers {
         Self(pool.build().expect("a runtime is named"))
     }
 
+    /// A pool of its own with at most `most` agents of the same kind, for a question that keeps many busy.
+    pub(super) fn another(&self, most: usize) -> Self {
+        let Hiring { store, program } = self.0.manager();
+        Self::new(store, program.clone(), most)
+    }
+
     /// An agent for one question. It goes back when it is dropped.
     pub(super) async fn lend(&self) -> Result<Object<Hiring>, OperateError> {
         self.0.get().await.map_err(|error| match error {

@@ -79,5 +79,6 @@ fn entry(view: &StarView, index: ModuleIndex, module: &Module) -> ModuleEntry {
         started: detail.and_then(|detail| detail.started),
         millis: detail.map_or(0, |detail| detail.millis),
         image: module.image.clone(),
+        declares: module.outputs.products().cloned().collect(),
     }
 }

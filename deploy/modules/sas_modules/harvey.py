@@ -23,8 +23,8 @@ class Background:
     unit: dict
 
 
-NAMES = (("White noise level", "ppm²/µHz"), ("Instrumental amplitude", "ppm²/µHz"), ("Instrumental frequency", "µHz"),
-         ("Harvey amplitude", "ppm²/µHz"), ("Harvey frequency 1", "µHz"), ("Harvey frequency 2", "µHz"))
+NAMES = (("White noise level", "ppm2 / uHz"), ("Instrumental amplitude", "ppm2 / uHz"), ("Instrumental frequency", "uHz"),
+         ("Harvey amplitude", "ppm2 / uHz"), ("Harvey frequency 1", "uHz"), ("Harvey frequency 2", "uHz"))
 
 
 def density(frequency, parameters):

@@ -90,11 +90,11 @@ def identify(frequency, weight, dnu, teff=None):
 
 def put(outputs, peaks, level):
     """Writes the four products of first guesses; `level` is the background density at each peak."""
-    outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS", "mode frequency", peaks.frequency, "µHz")
-    outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS", "mode frequency uncertainty", peaks.error, "µHz")
+    outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS", "mode frequency", peaks.frequency, "uHz")
+    outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS", "mode frequency uncertainty", peaks.error, "uHz")
     outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS_METADATA", "angular degree", peaks.degree)
     outputs.put("IDP_SAS_FREQUENCIES_FIRST_GUESS_METADATA", "p mode radial order", peaks.order)
-    outputs.put("IDP_SAS_OSC_MODE_HEIGHTS_FIRST_GUESS", "mode height", peaks.height * level, "ppm²/µHz")
-    outputs.put("IDP_SAS_OSC_MODE_HEIGHTS_FIRST_GUESS", "mode height uncertainty", 0.5 * peaks.height * level, "ppm²/µHz")
-    outputs.put("IDP_SAS_OSC_MODE_WIDTHS_FIRST_GUESS", "mode width", peaks.width, "µHz")
-    outputs.put("IDP_SAS_OSC_MODE_WIDTHS_FIRST_GUESS", "mode width uncertainty", 0.5 * peaks.width, "µHz")
+    outputs.put("IDP_SAS_OSC_MODE_HEIGHTS_FIRST_GUESS", "mode height", peaks.height * level, "ppm2 / uHz")
+    outputs.put("IDP_SAS_OSC_MODE_HEIGHTS_FIRST_GUESS", "mode height uncertainty", 0.5 * peaks.height * level, "ppm2 / uHz")
+    outputs.put("IDP_SAS_OSC_MODE_WIDTHS_FIRST_GUESS", "mode width", peaks.width, "uHz")
+    outputs.put("IDP_SAS_OSC_MODE_WIDTHS_FIRST_GUESS", "mode width uncertainty", 0.5 * peaks.width, "uHz")

@@ -27,8 +27,8 @@ def run(inputs, outputs):
     order = order[np.argsort(raw.time[order], kind="stable")]
     time, flux, segment = raw.time[order], flux[order], raw.segment[order]
     if periods is not None:
-        outputs.put("ADP_SAS_LC_NT", "time", time, "BJD")
-        outputs.put("ADP_SAS_LC_NT", "flux", 1.0 + 1e-6 * flux, "normalized")
+        outputs.put("ADP_SAS_LC_NT", "time", time, "d")
+        outputs.put("ADP_SAS_LC_NT", "flux", 1.0 + 1e-6 * flux, "")
         outputs.put("ADP_SAS_LC_NT_METADATA", "adjustable_parameters/Plist used", periods)
         outputs.put("ADP_SAS_LC_NT_METADATA", "xtransit", in_transit[order].astype(float))
 
@@ -40,18 +40,18 @@ def run(inputs, outputs):
     frequency, power = spectrum.density(filled)
 
     there = filled.there
-    outputs.put("IDP_SAS_VARLC", "time", filled.time[there], "BJD")
-    outputs.put("IDP_SAS_VARLC", "flux", 1.0 + 1e-6 * filled.flux[there], "normalized")
+    outputs.put("IDP_SAS_VARLC", "time", filled.time[there], "d")
+    outputs.put("IDP_SAS_VARLC", "flux", 1.0 + 1e-6 * filled.flux[there], "")
     metadata = "IDP_SAS_VARLC_METADATA"
     outputs.put(metadata, "Kadacs flags", np.stack([was_gap[there]], axis=1).astype(float))
     outputs.put(metadata, "cadence", step * lightcurve.SECONDS_PER_DAY, "s")
     outputs.put(metadata, "dutyCycle", filled.duty_cycle)
     outputs.put(metadata, "ntransit", int(in_transit[keep].sum()))
     outputs.put(metadata, "nflare", int(np.sum(flag & 1)))
-    outputs.put("IDP_SAS_VARPSD", "frequency", frequency, "µHz")
-    outputs.put("IDP_SAS_VARPSD", "power", power, "ppm²/µHz")
-    outputs.put("IDP_SAS_VARPSD_METADATA", "Nyquist", frequency[-1], "µHz")
-    outputs.put("IDP_SAS_VARPSD_METADATA", "df", frequency[0], "µHz")
+    outputs.put("IDP_SAS_VARPSD", "frequency", frequency, "uHz")
+    outputs.put("IDP_SAS_VARPSD", "power", power, "ppm2 / uHz")
+    outputs.put("IDP_SAS_VARPSD_METADATA", "Nyquist", frequency[-1], "uHz")
+    outputs.put("IDP_SAS_VARPSD_METADATA", "df", frequency[0], "uHz")
     outputs.put("IDP_SAS_VARPSD_METADATA", "dutyCycle", filled.duty_cycle)
     print(f"{grid.there.sum()} cells of {step * 86400:.2f} s over {filled.span:.1f} d, duty cycle {filled.duty_cycle:.3f}, "
           f"{int(in_transit[keep].sum())} points in transit")

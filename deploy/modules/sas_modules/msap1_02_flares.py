@@ -26,10 +26,10 @@ def run(inputs, outputs):
     for first, last in flares:
         flag[good[first:last]] |= FLARE
     outputs.put("IDP_SAS_FLARES_FLAG", "merged_flag", flag)
-    outputs.put("IDP_SAS_FLARES_FLAG", "time", raw.time, "BJD")
+    outputs.put("IDP_SAS_FLARES_FLAG", "time", raw.time, "d")
     if flares:
-        outputs.put("ADP_SAS_FLARES", "start", np.array([time[first] for first, _ in flares]), "BJD")
-        outputs.put("ADP_SAS_FLARES", "end", np.array([time[last - 1] for _, last in flares]), "BJD")
+        outputs.put("ADP_SAS_FLARES", "start", np.array([time[first] for first, _ in flares]), "d")
+        outputs.put("ADP_SAS_FLARES", "end", np.array([time[last - 1] for _, last in flares]), "d")
         outputs.put("ADP_SAS_FLARES", "peak", np.array([flux[first:last].max() for first, last in flares]), "ppm")
     print(f"{len(flares)} flares, {int(np.sum(~raw.usable))} unusable points of {flag.size}")
 

@@ -42,12 +42,12 @@ def run(inputs, outputs):
     frequency, power = spectrum.density(filtered)
 
     there = filtered.there
-    outputs.put("IDP_SAS_AARLC", "time", filtered.time[there], "BJD")
-    outputs.put("IDP_SAS_AARLC", "flux", 1.0 + 1e-6 * filtered.flux[there], "normalized")
-    outputs.put("IDP_SAS_AARLC_METADATA", "adjustable_t_long", width * SECONDS_PER_DAY, "sec")
-    outputs.put("IDP_SAS_AARLC_METADATA", "xlong", 1.0 + 1e-6 * trend[there], "normalized")
-    outputs.put("IDP_SAS_AARPSD", "frequency", frequency, "µHz")
-    outputs.put("IDP_SAS_AARPSD", "power", power, "ppm²/µHz")
+    outputs.put("IDP_SAS_AARLC", "time", filtered.time[there], "d")
+    outputs.put("IDP_SAS_AARLC", "flux", 1.0 + 1e-6 * filtered.flux[there], "")
+    outputs.put("IDP_SAS_AARLC_METADATA", "adjustable_t_long", width * SECONDS_PER_DAY, "s")
+    outputs.put("IDP_SAS_AARLC_METADATA", "xlong", 1.0 + 1e-6 * trend[there], "")
+    outputs.put("IDP_SAS_AARPSD", "frequency", frequency, "uHz")
+    outputs.put("IDP_SAS_AARPSD", "power", power, "ppm2 / uHz")
     metadata = "IDP_SAS_AARPSD_METADATA"
     outputs.put(metadata, "NT", int(there.sum()))
     outputs.put(metadata, "Nyquist", frequency[-1])

@@ -25,8 +25,8 @@ def run(inputs, outputs):
 
     grid, error = binned(time, flux, step * cadence)
     there = grid.there
-    outputs.put("IDP_SAS_VARLC_BINNED", "bins", grid.time[there], "BJD")
-    outputs.put("IDP_SAS_VARLC_BINNED", "med_flux", 1.0 + 1e-6 * grid.flux[there], "normalized")
+    outputs.put("IDP_SAS_VARLC_BINNED", "bins", grid.time[there], "d")
+    outputs.put("IDP_SAS_VARLC_BINNED", "med_flux", 1.0 + 1e-6 * grid.flux[there], "")
     outputs.put("IDP_SAS_VARLC_BINNED", "err_flux", 1e-6 * error[there])
     outputs.put("IDP_SAS_VARLC_BINNED_METADATA", "cadence", grid.step * SECONDS_PER_DAY)
     outputs.put("IDP_SAS_VARLC_BINNED_METADATA", "step", int(step))
@@ -34,12 +34,12 @@ def run(inputs, outputs):
     slowest = min(0.5 * grid.span, SLOWEST)
     # A Gaussian mean with this width has lost half of its amplitude at the period `slowest`.
     trend = lightcurve.smooth(grid, slowest * np.sqrt(np.log(2.0) / 2.0) / np.pi)
-    outputs.put("IDP_SAS_VARLC_FILT_BINNED", "time", grid.time[there], "BJD")
-    outputs.put("IDP_SAS_VARLC_FILT_BINNED", "flux", 1.0 + 1e-6 * (grid.flux - trend)[there], "normalized")
+    outputs.put("IDP_SAS_VARLC_FILT_BINNED", "time", grid.time[there], "d")
+    outputs.put("IDP_SAS_VARLC_FILT_BINNED", "flux", 1.0 + 1e-6 * (grid.flux - trend)[there], "")
 
     frequency, power = spectrum.density(grid)
-    outputs.put("IDP_SAS_VARPSD_BINNED", "frequency", frequency, "µHz")
-    outputs.put("IDP_SAS_VARPSD_BINNED", "powerdensity", power, "ppm²/µHz")
+    outputs.put("IDP_SAS_VARPSD_BINNED", "frequency", frequency, "uHz")
+    outputs.put("IDP_SAS_VARPSD_BINNED", "powerdensity", power, "ppm2 / uHz")
     metadata = "IDP_SAS_VARPSD_BINNED_METADATA"
     outputs.put(metadata, "NT", int(there.sum()))
     outputs.put(metadata, "Nyquist", frequency[-1])

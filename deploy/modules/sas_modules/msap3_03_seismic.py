@@ -117,13 +117,13 @@ def _measure(inputs, evidence):
 def _put(outputs, evidence, measured):
     """The products of a detection."""
     put = outputs.put
-    put("DP3_SAS_NU_MAX", "value", measured.numax, "µHz")
-    put("DP3_SAS_NU_MAX", "error", measured.numax_error, "µHz")
-    put("DP3_SAS_NU_MAX_METADATA", "MSAP3_01 numax", np.array([evidence.trial[np.argmax(evidence.power)]]), "µHz")
-    put("DP3_SAS_NU_MAX_METADATA", "MSAP3_02 numax", np.array([evidence.trial[np.argmax(evidence.pattern)]]), "µHz")
-    put("DP3_SAS_DELTA_NU_AV", "value", measured.dnu, "µHz")
-    put("DP3_SAS_DELTA_NU_AV", "error", measured.dnu_error, "µHz")
-    put("DP3_SAS_DELTA_NU_AV_METADATA", "MSAP3_02 dnu", np.array([evidence.dnu[measured.best]]), "µHz")
+    put("DP3_SAS_NU_MAX", "value", measured.numax, "uHz")
+    put("DP3_SAS_NU_MAX", "error", measured.numax_error, "uHz")
+    put("DP3_SAS_NU_MAX_METADATA", "MSAP3_01 numax", np.array([evidence.trial[np.argmax(evidence.power)]]), "uHz")
+    put("DP3_SAS_NU_MAX_METADATA", "MSAP3_02 numax", np.array([evidence.trial[np.argmax(evidence.pattern)]]), "uHz")
+    put("DP3_SAS_DELTA_NU_AV", "value", measured.dnu, "uHz")
+    put("DP3_SAS_DELTA_NU_AV", "error", measured.dnu_error, "uHz")
+    put("DP3_SAS_DELTA_NU_AV_METADATA", "MSAP3_02 dnu", np.array([evidence.dnu[measured.best]]), "uHz")
     harvey.put(outputs, "IDP_SAS_BACKGROUND_FIT", harvey.fit(measured.bins, measured.numax))
     if measured.peaks.frequency.size:
         modes.put(outputs, measured.peaks, measured.level)
@@ -192,7 +192,7 @@ def _report(outputs, evidence, found, bagging):
         if len(separate) == 3:
             break
     multi = "IDP_SAS_MULTIDETECTION_METRICS"
-    outputs.put(multi, "numax", evidence.trial[separate], "µHz")
-    outputs.put(multi, "dnu", evidence.dnu[separate], "µHz")
+    outputs.put(multi, "numax", evidence.trial[separate], "uHz")
+    outputs.put(multi, "dnu", evidence.dnu[separate], "uHz")
     outputs.put(multi, "score", evidence.score[separate])
     outputs.put(multi, "detected", evidence.detected[separate].astype(np.int64))

@@ -49,15 +49,15 @@ def run(inputs, outputs):
     print(f"{count} modes from {place.min():.1f} to {place.max():.1f} µHz, median error {np.median(sigma[:count]):.3f} µHz")
 
     place_error, relative_height, relative_width = sigma[:count], sigma[count : 2 * count], sigma[2 * count :]
-    _median(outputs, "DP3_SAS_OSC_FREQ", place[order], place_error[order], "µHz")
+    _median(outputs, "DP3_SAS_OSC_FREQ", place[order], place_error[order], "uHz")
     block = covariance[:count, :count][np.ix_(order, order)]
-    outputs.put("DP3_SAS_OSC_FREQ_COVMAT", "DP3_SAS_OSC_FREQ_COVMAT", block, "µHz²")
+    outputs.put("DP3_SAS_OSC_FREQ_COVMAT", "DP3_SAS_OSC_FREQ_COVMAT", block, "uHz2")
     outputs.put("DP3_SAS_OSC_FREQ_METADATA", "angular degrees", degree[order].astype(np.int64))
     every = np.concatenate((order, order + count, order + 2 * count))
     outputs.put("IDP_SAS_COVMAT_ALL_PARAMETERS", "IDP_SAS_COVMAT_ALL_PARAMETERS", covariance[np.ix_(every, every)])
-    _median(outputs, "ADP_SAS_MODE_HEIGHTS", height[order], (height * relative_height)[order], "ppm²/µHz")
-    _median(outputs, "ADP_SAS_MODE_WIDTHS", width[order], (width * relative_width)[order], "µHz")
-    for product, unit in (("IDP_SAS_SPLITTINGS", "µHz"), ("IDP_SAS_INCLINATION_ANGLE_PEAKBAGGING", "radians")):
+    _median(outputs, "ADP_SAS_MODE_HEIGHTS", height[order], (height * relative_height)[order], "ppm2 / uHz")
+    _median(outputs, "ADP_SAS_MODE_WIDTHS", width[order], (width * relative_width)[order], "uHz")
+    for product, unit in (("IDP_SAS_SPLITTINGS", "uHz"), ("IDP_SAS_INCLINATION_ANGLE_PEAKBAGGING", "rad")):
         outputs.put(product, "median", np.nan, unit)
         outputs.put(product, "uncertainty", np.full(2, np.nan), unit)
     quality = "IDP_SAS_SEISMIC_QUALITY_METADATA"

@@ -41,16 +41,16 @@ def run(inputs, outputs):
     filtered = _grid(inputs, "IDP_SAS_VARLC_FILT_BINNED", "time", "flux", step)
     for product, grid in (("IDP_SAS_ACF_TIMESERIES", plain), ("IDP_SAS_ACF_FILT_TIMESERIES", filtered)):
         lag, acf = autocorrelation(grid)
-        outputs.put(product, "time_lag", lag * SECONDS_PER_DAY, "sec")
+        outputs.put(product, "time_lag", lag * SECONDS_PER_DAY, "s")
         outputs.put(product, "acf", acf)
     # Without the white noise, which answers at no other lag than 0.
     signal = float(np.nanstd(filtered.flux) * np.sqrt(max(acf[1], 0.0))) if acf.size > 1 else 0.0
     found = find(lag, acf, filtered.span, signal)
     product = "IDP_SAS_PROT_TIMESERIES"
     value, error = (np.nan, np.nan) if found is None else (found.period, found.error)
-    outputs.put(product, "values", np.array([value * SECONDS_PER_DAY]), "sec")
-    outputs.put(product, "lower_uncertainty", np.array([error * SECONDS_PER_DAY]), "sec")
-    outputs.put(product, "upper_uncertainty", np.array([error * SECONDS_PER_DAY]), "sec")
+    outputs.put(product, "values", np.array([value * SECONDS_PER_DAY]), "s")
+    outputs.put(product, "lower_uncertainty", np.array([error * SECONDS_PER_DAY]), "s")
+    outputs.put(product, "upper_uncertainty", np.array([error * SECONDS_PER_DAY]), "s")
     outputs.put(product, "H_ACF", np.array([np.nan if found is None else found.height]))
     outputs.put(product, "G_ACF", np.array([np.nan if found is None else found.contrast]))
     outputs.put(product, "peak_sequential_number", np.array([0.0 if found is None else float(found.number)]))

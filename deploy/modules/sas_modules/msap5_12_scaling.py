@@ -44,15 +44,15 @@ def mass_and_radius(numax, dnu, teff):
 
 def _put(outputs, product, samples, value, name, symbol):
     low, median, high = np.percentile(samples, (16, 50, 84))
-    unit = f"{symbol}⊙"
+    unit = f"{symbol}sun"
     outputs.put(product, "data/median", median, unit)
     outputs.put(product, "data/mean", samples.mean(), unit)
     outputs.put(product, "data/std", samples.std(), unit)
     outputs.put(product, "data/err_minus", median - low, unit)
     outputs.put(product, "data/err_plus", high - median, unit)
-    outputs.put(product, "data/quant_16", low)
-    outputs.put(product, "data/quant_84", high)
-    outputs.put(product, "data/samples", samples)
+    outputs.put(product, "data/quant_16", low, unit)
+    outputs.put(product, "data/quant_84", high, unit)
+    outputs.put(product, "data/samples", samples, unit)
     outputs.put(product, "value", value, unit)
     outputs.put(product, "info/description", f"{name} from the scaling relations")
     outputs.put(product, "info/latex_name", f"${symbol}$")

@@ -152,7 +152,7 @@ def _write(path, star_id, quarter, star, case, data):
         file.create_group("PRODUCTS")
         put = file.create_group("EXTERNALS").create_dataset
         _column(put, "DP1_LC_MERGED/time", time, "d")
-        _column(put, "DP1_LC_MERGED/flux", flux, "normalized")
+        _column(put, "DP1_LC_MERGED/flux", flux, "")
         _column(put, "DP1_LC_MERGED/quarter", np.full(time.size, quarter, np.int32))
         _column(put, "DP1_LC_MERGED_FLAGS/flag", group)
         _column(put, "IDP_EAS_QC_TARGET_TCE_DETECTION/flag", np.bool_(star.planet is not None))
@@ -164,7 +164,7 @@ def _write(path, star_id, quarter, star, case, data):
             _column(put, f"{kit}/Relative_flux_curve/flux", model)
         for product, value, error, unit in (
             ("IDP_PFU_TEFF_SAPP", float(star.teff), 80.0, "K"),
-            ("IDP_PFU_LOGG_SAPP", float(star.logg), 0.2, "dex"),
+            ("IDP_PFU_LOGG_SAPP", float(star.logg), 0.2, "dex(cm / s2)"),
             ("IDP_PFU_FE_H_SAPP", 0.0, 0.1, "dex"),
             ("IDP_PFU_RADIUS_CLASSICAL", float(star.radius), 0.1 * float(star.radius), "Rsun"),
         ):

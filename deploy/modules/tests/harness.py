@@ -215,4 +215,6 @@ def check(module, model, written):
                 data = group[column]
                 if KINDS.get(data.dtype.kind) != rule["type"] or data.ndim != rule["ndim"]:
                     broken.append(f"{name}.{column} is {data.dtype} with {data.ndim} dimensions")
+                if data.attrs.get("unit", "") != rule.get("unit", data.attrs.get("unit", "")):
+                    broken.append(f"{name}.{column} has unit {data.attrs.get('unit', '')!r}, expected {rule['unit']!r}")
     return broken

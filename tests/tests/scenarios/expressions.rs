@@ -53,9 +53,9 @@ fn both_readings_of_the_contract_say_the_same_of_every_condition() {
 
 /// The project's answer, in light's words.
 fn project(case: &Case) -> Value {
-    let columns = COLUMNS
-        .iter()
-        .map(|(_, path, kind)| ((*path).to_owned(), Column { kind: *kind, ndim: 0, unit: None, optional: false }));
+    let columns = COLUMNS.iter().map(|(_, path, kind)| {
+        ((*path).to_owned(), Column { kind: *kind, ndim: 0, unit: None, optional: false, doc: None })
+    });
     let product = ProductModel { columns: columns.collect() };
     let model = DataModel { products: PRODUCTS.iter().map(|name| (name.parse().unwrap(), product.clone())).collect() };
     let scope = Scope {

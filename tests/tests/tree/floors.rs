@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "domain",
         &[
-            ("what things are", &["id", "product", "text"]),
+            ("what things are", &["id", "product", "text", "unit"]),
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
@@ -82,7 +82,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             ("what is said", &["words", "output", "exit"]),
             ("what it speaks to", &["connect", "installation", "embedded"]),
-            ("what is typed", &["progress", "command"]),
+            ("what is typed", &["selection", "progress", "command"]),
         ],
     ),
     (

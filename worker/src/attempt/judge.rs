@@ -143,6 +143,7 @@ fn request(desk: &Desk, order: &Order, output: &Path) -> Check {
         aliases: aliases.map(|(alias, name)| (alias.clone(), name.clone())).collect(),
         model: known.collect(),
         conditional,
+        strict_units: order.run.course.pipeline.strict_units,
         scalars_of: read.into_iter().collect(),
         limits: OutputLimits { bytes: desk.bounds.output, ..OutputLimits::default() },
     }

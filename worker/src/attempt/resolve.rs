@@ -1,6 +1,7 @@
 //! Resolve: look → decide → identify → key → found. What an attempt comes to before anything is written or run; what
 //! stands in the way of that is an answer, too, and the caller's to mend.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::contract::{self, Judgement, Staging, View};
@@ -76,11 +77,17 @@ async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, E
     }
 }
 
-/// A committed result as completions report it; what the module answered by `NOT_PRODUCED` was not made.
+/// A committed result as completions report it: what was made, what was not with the module's reason, and what is odd.
 pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
-    let made = manifest.products.iter().filter(|(_, entry)| entry.not_produced.is_none());
-    let products = made.map(|(name, entry)| (name.clone(), entry.digest)).collect();
-    Success { key, products, reused, nondeterministic: false }
+    let mut success = Success { reused, ..Success::new(key, BTreeMap::new()) };
+    for (name, entry) in &manifest.products {
+        match &entry.not_produced {
+            None => drop(success.products.insert(name.clone(), entry.digest)),
+            Some(reason) => success = success.without(name.clone(), reason),
+        }
+    }
+    let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
+    success.with_warnings(warnings)
 }
 
 /// Where the result with this key is, relative to the store.

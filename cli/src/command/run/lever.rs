@@ -61,7 +61,13 @@ pub(super) fn print(answer: &RunDecided, format: Format) {
 impl RetryArguments {
     pub(super) async fn request(self, context: &Context) -> Result<RetryTasks, OperateError> {
         let Self { run, module, star, state } = self;
-        Ok(RetryTasks { run: find_run(context, &run).await?, selection: Selection { module, star, state } })
+        let selection = Selection {
+            modules: module.into_iter().collect(),
+            stars: star.into_iter().collect(),
+            states: state.into_iter().collect(),
+            tasks: None,
+        };
+        Ok(RetryTasks { run: find_run(context, &run).await?, selection })
     }
 }
 

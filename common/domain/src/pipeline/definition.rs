@@ -24,6 +24,7 @@ pub(super) struct Definition {
     pub(super) version: Option<String>,
     pub(super) data_model: Option<String>,
     pub(super) trigger: Option<String>,
+    pub(super) strict_units: bool,
     pub(super) params: BTreeMap<String, Value>,
     pub(super) externals: Externals,
     pub(super) aliases: BTreeMap<String, String>,

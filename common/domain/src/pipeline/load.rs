@@ -88,6 +88,7 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
         name: name?,
         version: version?,
         trigger: trigger?,
+        strict_units: definition.strict_units,
         params: names.params,
         star_externals: names.star,
         shared_externals: names.shared,

@@ -33,6 +33,16 @@ pub struct ProductEntry {
     pub module: Option<ModuleName>,
 }
 
+impl ProductEntry {
+    /// Whether a star file links to it instead of holding a copy.
+    pub fn is_linked(&self) -> bool {
+        self.bytes > COPIED
+    }
+}
+
+/// Products of more bytes are linked in star files, not copied.
+const COPIED: u64 = 1 << 20;
+
 /// What one of our files holds (`/MANIFEST`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -261,6 +271,9 @@ pub struct ModuleEntry {
     pub millis: u64,
     /// The image as the pipeline names it.
     pub image: ImageName,
+    /// The products that its contract declares: whoever misses one finds here whose end explains it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declares: Vec<ProductName>,
 }
 
 impl ModuleEntry {
@@ -320,6 +333,7 @@ mod tests {
             started: None,
             millis: 0,
             image: "i".parse().unwrap(),
+            declares: Vec::new(),
         };
         ends(&[entry])
     }

@@ -29,6 +29,11 @@ pub(super) enum Request {
         /// Products by file and path.
         wants: Vec<At>,
     },
+    /// → `Vec<BTreeMap<String, Quantity>>`
+    Quantities {
+        /// Products by file and path.
+        wants: Vec<At>,
+    },
     /// → `()`
     Stage(Stage),
     /// → `Checked`
@@ -77,6 +82,7 @@ impl Request {
             Self::Export(export) => export.reads.clone(),
             Self::Manifest { .. }
             | Self::Scalars { .. }
+            | Self::Quantities { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
             | Self::Show(_)
@@ -131,6 +137,16 @@ pub struct At {
     pub path: String,
 }
 
+/// A scalar column's value with the unit that is written beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quantity {
+    /// The value.
+    pub value: Scalar,
+    /// Its unit, empty where none is written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+}
+
 /// Builds a module's `input.h5` of links.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
@@ -180,6 +196,9 @@ pub struct Check {
     pub aliases: BTreeMap<ProductName, ProductName>,
     /// Known columns of these products.
     pub model: BTreeMap<ProductName, ProductModel>,
+    /// Whether another unit than the model's breaks the contract.
+    #[serde(default)]
+    pub strict_units: bool,
     /// Products whose scalar columns the caller wants.
     pub scalars_of: Vec<ProductName>,
     /// How large it may be.

@@ -58,6 +58,7 @@ with h5py.File("{dir}/fast.h5", "w") as f:
         conditional: vec![],
         aliases: Default::default(),
         model: Default::default(),
+        strict_units: false,
         scalars_of: vec![],
         limits: OutputLimits::default(),
     };

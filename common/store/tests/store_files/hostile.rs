@@ -53,6 +53,7 @@ fn check(output: PathBuf) -> Check {
         conditional: vec![],
         aliases: Default::default(),
         model: Default::default(),
+        strict_units: false,
         scalars_of: vec![],
         limits: OutputLimits { objects: 1000, ..OutputLimits::default() },
     }

@@ -20,6 +20,7 @@ fn contract(bench: &Bench) -> Check {
         ndim,
         unit: (!unit.is_empty()).then(|| unit.to_owned()),
         optional,
+        doc: None,
     };
     let columns = BTreeMap::from([
         ("value".to_owned(), column(ColumnKind::Float, 0, "µHz", false)),
@@ -36,6 +37,7 @@ fn contract(bench: &Bench) -> Check {
         conditional: vec![name("C")],
         aliases: BTreeMap::new(),
         model: BTreeMap::from([(name("X"), ProductModel { columns })]),
+        strict_units: false,
         scalars_of: vec![name("X"), name("C")],
         limits: OutputLimits::default(),
     }
@@ -43,6 +45,10 @@ fn contract(bench: &Bench) -> Check {
 
 /// Writes an output that keeps the contract, with `change` made to it, and checks it.
 async fn check(change: &str) -> Checked {
+    check_as(change, false).await
+}
+
+async fn check_as(change: &str, strict_units: bool) -> Checked {
     let mut bench = Bench::new();
     let text = r#"
 f = h5py.File("{dir}/output.h5", "w")
@@ -52,7 +58,7 @@ x["n"] = 7; x["ok"] = True; x["set/list"] = np.arange(3.0); x["label"] = "a b"
 f["PRODUCTS/N/value"] = 1.0
 "#;
     bench.python(&format!("{text}{change}\nf.close()"));
-    let contract = contract(&bench);
+    let contract = Check { strict_units, ..contract(&bench) };
     bench.agent.check(contract).await.unwrap()
 }
 
@@ -116,11 +122,15 @@ async fn columns_that_break_the_data_model_are_named_with_what_was_expected_and_
 }
 
 #[tokio::test]
-async fn extra_columns_and_other_units_are_warnings() {
-    let checked = accepted(r#"x["value"].attrs["unit"] = "mHz"; x["more"] = 1"#).await;
-    assert_eq!(checked.warnings.len(), 2, "{:?}", checked.warnings);
-    assert!(checked.warnings[0].contains("mHz") && checked.warnings[0].contains("µHz"), "{:?}", checked.warnings);
-    assert!(checked.warnings[1].contains("\"more\""), "{:?}", checked.warnings);
+async fn other_units_and_extra_columns_are_warnings() {
+    let change = r#"x["more"] = 1; x["value"].attrs["unit"] = "mHz""#;
+    let unit = r#"/PRODUCTS/X: column "value" has unit "mHz", expected unit "µHz""#;
+    let extra = r#"/PRODUCTS/X: column "more" is not in the data model"#;
+    assert_eq!(accepted(change).await.warnings, [unit, extra]);
+    let violation = check_as(change, true).await.violation.unwrap();
+    assert_eq!((violation.kind, violation.message.as_str()), (OutputViolates, unit));
+    let none = r#"del x["value"].attrs["unit"]"#;
+    assert_eq!(accepted(none).await.warnings, [r#"/PRODUCTS/X: column "value" has no unit, expected unit "µHz""#]);
 }
 
 #[tokio::test]

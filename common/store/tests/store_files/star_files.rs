@@ -73,6 +73,7 @@ async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest 
         conditional: vec![],
         aliases: BTreeMap::new(),
         model: BTreeMap::new(),
+        strict_units: false,
         scalars_of: vec![],
         limits: OutputLimits::default(),
     };
@@ -111,6 +112,7 @@ fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
         started: Some(Timestamp::UNIX_EPOCH),
         millis: 12,
         image: "sas/msap3_04:2.1".parse().unwrap(),
+        declares: Vec::new(),
     }
 }
 
@@ -184,7 +186,7 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let external = bench.agent.manifest(&external).await.unwrap();
     let result = commit_result(&mut bench, inputs(&external)).await;
     let products = result.products.iter().map(|(name, entry)| (name.clone(), entry.digest)).collect();
-    let success = Success { key: key(), products, reused: false, nondeterministic: false };
+    let success = Success::new(key(), products);
 
     let built = bench.private("star.h5");
     let assemble = star_file(&bench, &built, Generation(1), success.clone());

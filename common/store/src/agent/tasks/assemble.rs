@@ -14,9 +14,6 @@ use crate::paths;
 use domain::id::{ModuleName, ProductName};
 use domain::outcome::Outcome;
 
-/// Products of more bytes are linked, not copied.
-const COPIED: u64 = 1 << 20;
-
 /// Writes the file; returns its manifest.
 pub(super) fn assemble(star: &Assemble) -> Done<Manifest> {
     let failed = unwritable(&star.dest);
@@ -141,7 +138,7 @@ impl Built<'_> {
         to: &Group,
     ) -> Done<()> {
         let product = product.as_str();
-        if entry.bytes > COPIED {
+        if entry.is_linked() {
             let (file, path) = (self.link(name), format!("/{below}/{product}"));
             return to.link_external(product, &file, &path).map_err(unwritable(&self.star.dest));
         }

@@ -16,10 +16,12 @@ use domain::product::{Column as Expected, ColumnKind, ProductModel};
 /// Names that a message lists at most.
 const LISTED: usize = 8;
 
-/// Checks an output; the first violation ends it.
+/// Checks an output; the first violation ends it. Warnings about units come before those about extra columns.
 pub(super) fn check(check: &Check) -> Checked {
     let mut checked = Checked::default();
-    checked.violation = examine(check, &mut checked).err();
+    let mut extra = Vec::new();
+    checked.violation = examine(check, &mut checked, &mut extra).err();
+    checked.warnings.extend(extra);
     checked
 }
 
@@ -29,10 +31,10 @@ fn violation(kind: FailureKind, message: String) -> Violation {
     Violation { kind, message }
 }
 
-fn examine(check: &Check, checked: &mut Checked) -> Examined<()> {
+fn examine(check: &Check, checked: &mut Checked, extra: &mut Vec<String>) -> Examined<()> {
     let must: Vec<&ProductName> = check.mandatory.iter().chain(&check.nullable).collect();
     if let Some(file) = open(check, &must)? {
-        products(check, &file, checked)?;
+        products(check, &file, checked, extra)?;
     }
     for name in &must {
         if !checked.products.contains_key(*name) {
@@ -72,7 +74,7 @@ fn unreadable(path: &Path, error: &H5Error) -> String {
     format!("output.h5: {error}").replace(&format!("`{shown}`"), "it")
 }
 
-fn products(check: &Check, file: &File, checked: &mut Checked) -> Examined<()> {
+fn products(check: &Check, file: &File, checked: &mut Checked, extra: &mut Vec<String>) -> Examined<()> {
     let broken = |error: H5Error| violation(FailureKind::OutputCorrupt, format!("output.h5: {error}"));
     let root = file.root().map_err(broken)?;
     for (name, kind) in root.links(check.limits.objects).map_err(broken)? {
@@ -112,7 +114,8 @@ fn products(check: &Check, file: &File, checked: &mut Checked) -> Examined<()> {
             return Err(violation(FailureKind::OutputCorrupt, message));
         }
         let walked = walk.product(&group, &name, &path).map_err(of_problem)?;
-        accept(check, product, walked, checked)?;
+        accept(check, product, &walked, checked)?;
+        warn_of_extra(check, product, &walked, extra);
     }
     Ok(())
 }
@@ -126,7 +129,7 @@ fn of_problem(problem: Problem) -> Violation {
 }
 
 /// Takes a product that could be read.
-fn accept(check: &Check, name: &ProductName, walked: Walked, checked: &mut Checked) -> Examined<()> {
+fn accept(check: &Check, name: &ProductName, walked: &Walked, checked: &mut Checked) -> Examined<()> {
     if let Some(reason) = &walked.not_produced {
         if check.mandatory.contains(name) {
             let message = format!("/PRODUCTS/{name} is answered by NOT_PRODUCED ({reason}), but it is mandatory");
@@ -138,19 +141,25 @@ fn accept(check: &Check, name: &ProductName, walked: Walked, checked: &mut Check
         return Err(violation(FailureKind::OutputMissing, message));
     } else if let Some(model) = check.model.get(name).filter(|model| !model.columns.is_empty()) {
         // The documents name products without a word on their columns: nothing is odd in them.
-        compare(name, model, &walked, &mut checked.warnings)?;
+        compare(name, model, walked, check.strict_units, &mut checked.warnings)?;
     }
     if check.scalars_of.contains(name) {
         let scalars = walked.columns.iter();
         let scalars = scalars.filter_map(|(column, facts)| Some((column.clone(), facts.scalar.clone()?))).collect();
         checked.scalars.insert(name.clone(), scalars);
     }
-    checked.products.insert(name.clone(), entry(&walked));
+    checked.products.insert(name.clone(), entry(walked));
     Ok(())
 }
 
-/// Compares the columns of a product with the data model.
-fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: &mut Vec<String>) -> Examined<()> {
+/// Compares the columns of a product with the data model; of units the first that is wrong is a violation where they are strict.
+fn compare(
+    name: &ProductName,
+    model: &ProductModel,
+    walked: &Walked,
+    strict_units: bool,
+    warnings: &mut Vec<String>,
+) -> Examined<()> {
     for (column, expected) in &model.columns {
         let Some(found) = walked.columns.get(column) else {
             if expected.optional {
@@ -164,17 +173,31 @@ fn compare(name: &ProductName, model: &ProductModel, walked: &Walked, warnings: 
             let message = format!("/PRODUCTS/{name}: column {column:?} is {found}, expected {expected}");
             return Err(violation(FailureKind::OutputViolates, message));
         }
-        if let Some(unit) = &expected.unit
-            && found.unit.as_ref() != Some(unit)
-        {
-            let found = found.unit.as_ref().map_or("no unit".to_owned(), |unit| format!("unit {unit:?}"));
-            warnings.push(format!("/PRODUCTS/{name}: column {column:?} has {found}, expected {unit:?}"));
+        let (unit, found) = (expected.unit.as_deref(), found.unit.as_deref().unwrap_or_default());
+        if unit.is_some_and(|unit| unit != found) {
+            let message =
+                format!("/PRODUCTS/{name}: column {column:?} has {}, expected {}", of(found), of(unit.unwrap_or("")));
+            if strict_units {
+                return Err(violation(FailureKind::OutputViolates, message));
+            }
+            warnings.push(message);
         }
     }
+    Ok(())
+}
+
+/// A unit in words; a column without one is of the empty unit.
+fn of(unit: &str) -> String {
+    if unit.is_empty() { "no unit".to_owned() } else { format!("unit {unit:?}") }
+}
+
+/// Columns that the data model does not know, of a product whose columns it knows.
+fn warn_of_extra(check: &Check, name: &ProductName, walked: &Walked, warnings: &mut Vec<String>) {
+    let known = check.model.get(name).filter(|model| !model.columns.is_empty() && walked.not_produced.is_none());
+    let Some(model) = known else { return };
     for column in walked.columns.keys().filter(|column| !model.columns.contains_key(*column)) {
         warnings.push(format!("/PRODUCTS/{name}: column {column:?} is not in the data model"));
     }
-    Ok(())
 }
 
 /// Kind and rank as expected, and a value: one without any, as HDF5's null space has it, is no scalar.

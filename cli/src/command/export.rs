@@ -1,0 +1,135 @@
+//! `sas export`: a table of stars for scientists.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable};
+use domain::id::{ProductName, RunId, StarId};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::connect::Site;
+use crate::exit::usage;
+use crate::installation::Configured;
+use crate::output::{Format, note, table};
+
+/// Write a table: a row per star, columns by product with units, and for what is missing the reason.
+///
+/// The end of the file's name says its form: .csv, .ecsv, .vot or .parquet; units and descriptions of columns are in all but CSV,
+/// which has units behind the names. `PRODUCT.why` says why something of a product is missing for a star.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file to write: .csv, .ecsv, .vot or .parquet.
+    #[arg(long, value_name = "FILE")]
+    table: PathBuf,
+    /// What the stars ended with in this run; unless given, what scientists open of the stars of the newest run.
+    #[arg(long)]
+    run: Option<RunId>,
+    /// Only these stars.
+    #[arg(long, value_name = "STAR", num_args = 1..)]
+    star: Vec<StarId>,
+    /// Only the stars in this file, one a line; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    stars_from: Option<PathBuf>,
+    /// All scalar columns of these products.
+    #[arg(long, value_name = "PRODUCT", value_delimiter = ',')]
+    products: Vec<ProductName>,
+    /// These columns, each PRODUCT.column. Without products and columns: all scalar columns of the data model.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Only stars for which this holds, as in a pipeline file: `P.DP3_SAS_NU_MAX.value > 2000.0 && made("DP4_SAS_PROT")`.
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
+}
+
+impl Export {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let Some(form) = TableFormat::of_file(&self.table) else {
+            let reason =
+                format!("--table {}: the name must end in .csv, .ecsv, .vot or .parquet", self.table.display());
+            return Err(usage(reason).into());
+        };
+        let context = Configured::load(site)?.context()?;
+        let mut stars = self.star;
+        if let Some(file) = &self.stars_from {
+            stars.extend(stars_from(file)?);
+        }
+        let request = TableRequest {
+            run: self.run,
+            stars: (!stars.is_empty() || self.stars_from.is_some()).then_some(stars),
+            products: self.products,
+            columns: self.columns,
+            condition: self.condition,
+        };
+        // A table that is not whole never has the name of one.
+        let part = part(&self.table);
+        let file = File::create(&part).with_context(|| format!("failed to make `{}`", part.display()))?;
+        let mut out = BufWriter::new(file);
+        let bar = bar();
+        let mut progress = |done, of| {
+            bar.set_length(of);
+            bar.set_position(done);
+        };
+        let written = export::table(&context, request, form, &mut out, &mut progress).await;
+        bar.finish_and_clear();
+        let whole = written.map_err(anyhow::Error::from).and_then(|written| {
+            out.flush()?;
+            std::fs::rename(&part, &self.table)?;
+            Ok(written)
+        });
+        if whole.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        let written = whole?;
+        if let Some(why) = &written.undecided_for {
+            note(&format!("{} stars are left out, for the condition could not be decided: {why}", written.undecided));
+        }
+        format.print(&written, |written| words(&self.table, written));
+        Ok(())
+    }
+}
+
+fn words(file: &Path, written: &WrittenTable) -> String {
+    let WrittenTable { run, rows, left_out, columns, missing, .. } = written;
+    let left_out =
+        if *left_out > 0 { format!(", {left_out} stars are left out by the condition") } else { String::new() };
+    let head = format!("{}: {rows} stars, {columns} columns, run {run}{left_out}", file.display());
+    if missing.is_empty() {
+        return head;
+    }
+    let mut list = table(["PRODUCT", "MISSING IN", "WHY"]);
+    for (product, count) in missing {
+        list.add_row([product.to_string(), count.to_string(), format!("column {product}.why")]);
+    }
+    format!("{head}\n\n{list}")
+}
+
+/// The name of a file that is not whole.
+fn part(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} stars");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+}
+
+/// Stars in a file, one a line; what follows `#` is a remark.
+fn stars_from(file: &Path) -> anyhow::Result<Vec<StarId>> {
+    let text =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.with_context(|| format!("failed to read `{}`", file.display()))?;
+    let lines = text.lines().zip(1..).map(|(line, number)| (line.split('#').next().unwrap_or_default().trim(), number));
+    let star = |(line, number): (&str, u32)| {
+        line.parse().map_err(|error| usage(format!("{}, line {number}: {error}", file.display())).into())
+    };
+    lines.filter(|(line, _)| !line.is_empty()).map(star).collect()
+}
