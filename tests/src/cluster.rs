@@ -52,8 +52,8 @@ impl Cluster {
         let environment = BTreeMap::from([
             ("SAS_CONFIG", config.display().to_string()),
             ("SAS_STORE_ROOT", store.display().to_string()),
-            ("SAS_QUEUE_URL", RabbitMq::shared()?.vhost()?.url),
-            ("SAS_STATE_URL", Redis::shared()?.database()?.url),
+            ("SAS_QUEUE_URL", RabbitMq::shared()?.vhost()?.url.secret().to_owned()),
+            ("SAS_STATE_URL", Redis::shared()?.database()?.url.secret().to_owned()),
             ("PYTHONPATH", light::modules().display().to_string()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ]);

@@ -43,6 +43,7 @@ use super::{
     CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunInfo,
     RunView, StarView, State, StateError, WorkerInfo, Written,
 };
+use crate::address::Address;
 use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 
@@ -54,7 +55,7 @@ const RUNS: &str = "sas:runs";
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:port/database`.
-    pub url: String,
+    pub url: Address,
 }
 
 /// The state in Redis.
