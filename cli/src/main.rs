@@ -7,6 +7,8 @@ mod exit;
 mod installation;
 mod output;
 mod progress;
+mod selection;
+mod top;
 mod words;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ struct Cli {
 enum Command {
     /// Prepare an installation, or look whether it is well: store, queues, services, pipelines, images.
     Init(command::init::Init),
+    Status(command::status::StatusCommand),
+    Top(command::status::TopCommand),
     /// Check and draw pipeline definitions.
     #[command(subcommand)]
     Pipeline(command::pipeline::PipelineCommand),
@@ -47,6 +51,9 @@ enum Command {
     /// Runs: one pipeline over the stars of one event.
     #[command(subcommand)]
     Run(command::run::RunCommand),
+    /// Tasks: one module for one star in one run.
+    #[command(subcommand)]
+    Task(command::task::TaskCommand),
     /// Modules of a pipeline: hold them back, in all of its runs, and release them.
     #[command(subcommand)]
     Module(command::module::ModuleCommand),
@@ -56,7 +63,7 @@ enum Command {
     /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
-    Export(command::export::Export),
+    Export(command::export::ExportTable),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -89,10 +96,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let (site, format) = (&cli.site, cli.output);
     match cli.command {
         Command::Init(command) => command.run(site, format).await,
+        Command::Status(command) => command.run(site, format).await,
+        Command::Top(command) => command.run(site).await,
         Command::Pipeline(command) => command.run(format),
         Command::Ingest(command) => command.run(site, format).await,
         Command::Event(command) => command.run(site, format).await,
         Command::Run(command) => command.run(site, format).await,
+        Command::Task(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
         Command::Worker(command) => command.run(site, format).await,

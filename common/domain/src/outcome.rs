@@ -3,9 +3,12 @@
 //! Pure data. A module's mistake, the platform's trouble and a skip are different variants: nothing is ever blamed on
 //! the wrong one.
 
+mod alike;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use alike::{FailureFingerprint, FailurePattern, FailureReason, FailureWords, NoReason};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, GroupName, Key, ProductName};
@@ -54,6 +57,17 @@ pub struct Success {
     /// not deterministic. The first result counts, and is what this reports.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nondeterministic: bool,
+}
+
+/// How many results of a module gave cause for remarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Remarks {
+    /// Results with warnings: another unit, an extra column.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warned: u64,
+    /// Results without a product that must be answered, each with the module's reason.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unmade: u64,
 }
 
 /// Warnings that a success carries at most, for messages and rows stay small.
@@ -111,7 +125,9 @@ pub struct Failure {
 }
 
 /// The kinds of a module's mistakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
@@ -149,7 +165,9 @@ pub struct PlatformError {
 }
 
 /// The kinds of platform trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PlatformErrorKind {
@@ -194,6 +212,11 @@ impl Success {
     pub fn without(mut self, product: ProductName, reason: &str) -> Self {
         self.not_made.insert(product, shortened(reason));
         self
+    }
+
+    /// What it counts as.
+    pub fn remarks(&self) -> Remarks {
+        Remarks { warned: (self.all_warnings() > 0).into(), unmade: (!self.not_made.is_empty()).into() }
     }
 
     /// How many warnings there are.

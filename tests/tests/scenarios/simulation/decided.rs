@@ -74,6 +74,28 @@ async fn a_cancelled_run_ends_with_every_star_on_record() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancelled_rerun_adds_its_generations_and_star_files_stay_what_they_were() -> Result<()> {
+    let world = World::start(6, vec![Script::random(6, "ONE", 6)]).await?;
+    world.faults.set_level(1.0);
+    let working = world.coordinator();
+    let first = world.publish("1", &stars(60)).await?;
+    let first = world.runs_of(&first).await?;
+    world.wait_for_end(&first).await?;
+    assert_eq!(world.check_star_files(first[0])?, 0);
+    let again = world.publish("2", &stars(60)).await?;
+    let run = world.runs_of(&again).await?[0];
+    settled(&world, run, 5).await?;
+    decide(&world, run, Decided::Cancel)?;
+    world.wait_for_end(&[run]).await?;
+    let end = world.store.run_end(run)?.context("it ended")?;
+    assert_eq!(end.stars.values().sum::<u64>(), 60, "E1");
+    assert!(world.check_star_files(run)? > 0, "cancelled stars have a newer generation that is not shown");
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
     let world = World::start(7, vec![Script::random(7, "ONE", 6)]).await?;
     let working = world.coordinator();
@@ -86,7 +108,7 @@ async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
     decide(
         &world,
         run,
-        Decided::Retry { selection: Selection { state: Some(TaskState::Failed), ..Selection::default() } },
+        Decided::Retry { selection: Selection { states: [TaskState::Failed].into(), ..Selection::default() } },
     )?;
     harness::wait_until(Duration::from_secs(600), "it ended again", async || {
         world.store.run_end(run).is_ok_and(|end| end.is_some_and(|end| end.decisions == 1))
@@ -111,7 +133,7 @@ async fn other_results_of_an_amended_image_are_another_generation() -> Result<()
     world.wait_for_end(&[run]).await?;
     let before = world.store.settled(run)?;
     decide(&world, run, world.script("ONE")?.amend())?;
-    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    let selection = Selection { states: [TaskState::Succeeded].into(), ..Selection::default() };
     decide(&world, run, Decided::Retry { selection })?;
     harness::wait_until(Duration::from_secs(600), "it ended again", async || {
         world.store.run_end(run).is_ok_and(|end| end.is_some_and(|end| end.decisions == 2))
@@ -135,7 +157,7 @@ async fn a_retry_of_many_stars_is_bounded_by_what_may_be_in_flight() -> Result<(
     let event = world.publish("1", &stars(300)).await?;
     let run = world.runs_of(&event).await?[0];
     settled(&world, run, 200).await?;
-    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    let selection = Selection { states: [TaskState::Succeeded].into(), ..Selection::default() };
     decide(&world, run, Decided::Retry { selection })?;
     let mut most = 0;
     harness::wait_until(Duration::from_secs(3600), "the run ended", async || {
