@@ -70,7 +70,7 @@ fn remarks(found: &RunFailures) -> Vec<String> {
 
 fn list(groups: &[FailureGroup]) -> Table {
     let mut table =
-        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "STARS", "ONE OF THEM"]);
+        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "ONE OF THEM", "STARS"]);
     let time = |at: Timestamp| at.strftime("%FT%TZ").to_string();
     for group in groups {
         table.add_row([
@@ -82,8 +82,8 @@ fn list(groups: &[FailureGroup]) -> Table {
             time(group.first),
             time(group.last),
             group.fingerprint.to_string(),
-            stars(group),
             group.sample.clone(),
+            stars(group),
         ]);
     }
     table
