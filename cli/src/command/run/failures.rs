@@ -74,7 +74,7 @@ fn remarks(found: &RunFailures) -> Vec<String> {
 
 fn list(groups: &[FailureGroup]) -> Table {
     let mut table =
-        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "STARS", "ONE OF THEM"]);
+        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "ONE OF THEM", "STARS"]);
     for group in groups {
         table.add_row([
             group.count.to_string(),
@@ -85,8 +85,8 @@ fn list(groups: &[FailureGroup]) -> Table {
             moment(group.first),
             moment(group.last),
             group.fingerprint.to_string(),
-            stars(group),
             group.sample.clone(),
+            stars(group),
         ]);
     }
     table

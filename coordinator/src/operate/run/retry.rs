@@ -67,7 +67,7 @@ pub fn words(selection: &Selection) -> String {
     let modules = of(selection.modules.iter().map(ToString::to_string).collect());
     let stars = of(selection.stars.iter().map(ToString::to_string).collect());
     match &selection.tasks {
-        Some(tasks) => format!("{} tasks that were selected", tasks.values().map(BTreeSet::len).sum::<usize>()),
+        Some(tasks) => format!("{} selected tasks", tasks.values().map(BTreeSet::len).sum::<usize>()),
         None => format!("{state} tasks{modules}{stars}"),
     }
 }

@@ -173,7 +173,10 @@ impl TaskPlan {
 
     fn not_empty(self) -> Result<Self, OperateError> {
         if self.count == Some(0) {
-            let tasks = self.tasks.trim_start_matches("0 ");
+            let tasks = match self.selection.tasks {
+                Some(_) => "task that is meant",
+                None => &self.tasks,
+            };
             let reason = format!("run {} has no {tasks}: nothing to {}", self.run, self.verb);
             return Err(OperateError::new(ErrorKind::AlreadySo, reason));
         }
