@@ -8,6 +8,7 @@ mod installation;
 mod output;
 mod progress;
 mod selection;
+mod top;
 mod words;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Prepare an installation, or look whether it is well: store, queues, services, pipelines, images.
     Init(command::init::Init),
+    Status(command::status::StatusCommand),
+    Top(command::status::TopCommand),
     /// Check and draw pipeline definitions.
     #[command(subcommand)]
     Pipeline(command::pipeline::PipelineCommand),
@@ -60,7 +63,7 @@ enum Command {
     /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
-    Export(command::export::Export),
+    Export(command::export::ExportTable),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -93,6 +96,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let (site, format) = (&cli.site, cli.output);
     match cli.command {
         Command::Init(command) => command.run(site, format).await,
+        Command::Status(command) => command.run(site, format).await,
+        Command::Top(command) => command.run(site).await,
         Command::Pipeline(command) => command.run(format),
         Command::Ingest(command) => command.run(site, format).await,
         Command::Event(command) => command.run(site, format).await,

@@ -85,6 +85,7 @@ impl Place {
             decisions: 0,
             counts: counts.map(|(module, state)| (module.parse().unwrap(), states(state))).into(),
             stars: [(StarEnd::Failed, 2)].into(),
+            remarks: Default::default(),
         };
         self.context.store.end_run(run, &end).unwrap();
     }

@@ -16,4 +16,5 @@ mod replaced;
 mod runner;
 mod simulation;
 mod state;
+mod tables;
 mod worker;

@@ -31,11 +31,6 @@ pub(super) enum Request {
         /// Products by file and path.
         wants: Vec<At>,
     },
-    /// → `Vec<BTreeMap<String, Quantity>>`
-    Quantities {
-        /// Products by file and path.
-        wants: Vec<At>,
-    },
     /// → `()`
     Stage(Stage),
     /// → `Checked`
@@ -84,7 +79,6 @@ impl Request {
             Self::Export(export) => export.reads.clone(),
             Self::Manifest { .. }
             | Self::Scalars { .. }
-            | Self::Quantities { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
             | Self::Show(_)
@@ -137,16 +131,6 @@ pub struct At {
     pub file: PathBuf,
     /// Where in it, for example `/PRODUCTS/DP3_SAS_NU_MAX`.
     pub path: String,
-}
-
-/// A scalar column's value with the unit that is written beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantity {
-    /// The value.
-    pub value: Scalar,
-    /// Its unit, empty where none is written.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub unit: String,
 }
 
 /// Builds a module's `input.h5` of links.

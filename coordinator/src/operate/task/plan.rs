@@ -204,6 +204,7 @@ fn of_failures(sought: &SoughtTasks, found: &FoundFailures) -> Result<TaskPlan, 
         named.push((sought.course.stars.star(task.star)?, module));
     }
     let mut plan = exactly(sought.run(), PlannedVerb::Retry, named.into_iter());
+    plan.notes.push("stars that are done enter anew: what else of them was lost runs again, too".to_owned());
     plan.notes.extend(found.words_of_not_listed());
     Ok(plan)
 }
