@@ -48,7 +48,7 @@ export SAS_CONFIG=$cluster/sas.toml
 # The first call makes the store. The event waits in its queue until a coordinator comes.
 runs() { { ls "$store/runs" 2>/dev/null || true; } | wc -l; }
 before=$(runs)
-"$bin/sas" ingest --publish --pipeline "$pipeline" "$input"/*.h5
+"$bin/sas" ingest --init --publish --pipeline "$pipeline" "$input"/*.h5
 
 "$bin/sas-coordinator" >"$cluster/coordinator.log" 2>&1 & pids+=($!)
 for n in 1 2; do

@@ -1,26 +1,32 @@
 //! From configuration to the parts that a command talks to, each only where it is needed.
 
-use domain::id::WorkerName;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use coordinator::config::CoordinatorConfig;
+use coordinator::config::{CoordinatorConfig, HttpConfig};
+use domain::id::{ClassName, WorkerName};
 use serde::Deserialize;
-use services::config::{StoreConfig, load, local_queue, local_state};
+use serde::de::DeserializeOwned;
+use services::config::{LogConfig, StoreConfig, environment, load, local_queue, local_state, strange_sections};
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{QueueError, SharedQueue};
 use services::state::redis::{RedisConfig, RedisState};
 use services::state::{SharedState, StateError};
 use store::Store;
 use store::migration::{BroughtForward, bring_forward};
-use worker::config::{RunnerKind, WorkerConfig};
-use worker::connect_runner;
-use worker::runner::docker::{DockerConfig, DockerRunner, Owner};
-use worker::runner::{RunnerError, SharedRunner};
+use tokio::time::timeout;
+use worker::config::WorkerConfig;
+use worker::runner::docker::DockerConfig;
 
 use crate::exit::usage;
+use crate::output::note;
+
+/// How long Redis may take to answer the first time.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which installation a command is about.
 #[derive(Debug, Args)]
@@ -28,43 +34,70 @@ pub(crate) struct Site {
     /// Configuration file; without it the environment (`SAS_…`) and defaults serve.
     #[arg(long, global = true, env = "SAS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Root of the store, instead of `[store] root` in the configuration. `init`, `ingest` and `local` make one where there
-    /// is none.
+    /// Root of the store, instead of `[store] root` in the configuration. Where there is none, only `init`, `ingest --init` and
+    /// `local` make one.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 }
 
 /// What the commands read of the configuration.
+pub(crate) struct Config {
+    store: Option<StoreConfig>,
+    queue: AmqpConfig,
+    state: RedisConfig,
+    coordinator: Section<CoordinatorConfig>,
+    worker: Section<WorkerConfig>,
+    docker: Section<DockerConfig>,
+    /// What is wrong with sections that this command may never read.
+    odd: Vec<String>,
+}
+
+/// A section that few commands read: what is wrong with it stops no others.
+type Section<T> = Result<T, String>;
+
+/// What every command reads.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Config {
+struct Needed {
     store: Option<StoreConfig>,
     #[serde(default = "local_queue")]
     queue: AmqpConfig,
     #[serde(default = "local_state")]
     state: RedisConfig,
-    #[serde(default)]
-    coordinator: CoordinatorConfig,
-    #[serde(default)]
-    worker: WorkerConfig,
-    #[serde(default)]
-    docker: DockerConfig,
 }
 
 impl Config {
-    /// Reads the file, if there is one, the environment, and what the command line says instead.
+    /// Reads the file, if there is one, the environment, and what the command line says instead. What is wrong with sections
+    /// of other programs is said.
     pub(crate) fn load(site: &Site) -> anyhow::Result<Self> {
-        let sections = ["store", "queue", "state", "coordinator", "worker", "docker"];
-        let mut config: Self = load(site.config.as_deref(), std::env::vars(), &sections)?;
-        if let Some(root) = site.store.clone() {
-            config.store = Some(StoreConfig { root });
-        }
+        let config = Self::read(site)?;
+        config.odd.iter().for_each(|odd| note(&format!("warning: {odd}")));
         Ok(config)
     }
 
+    /// The same without a word.
+    pub(crate) fn read(site: &Site) -> anyhow::Result<Self> {
+        let needed: Needed = load(site.config.as_deref(), environment(None), &["store", "queue", "state"])?;
+        let mut odd = strange_sections(site.config.as_deref())?;
+        let coordinator = section(site, "coordinator", &mut odd);
+        let worker = section(site, "worker", &mut odd);
+        let docker = section(site, "docker", &mut odd);
+        // No command reads these.
+        _ = section::<HttpConfig>(site, "http", &mut odd);
+        _ = section::<LogConfig>(site, "log", &mut odd);
+        _ = section::<BTreeMap<ClassName, u32>>(site, "slots", &mut odd);
+        let store = site.store.clone().map(|root| StoreConfig { root }).or(needed.store);
+        Ok(Self { store, queue: needed.queue, state: needed.state, coordinator, worker, docker, odd })
+    }
+
+    /// What is wrong with sections that few commands read.
+    pub(crate) fn odd(&self) -> &[String] {
+        &self.odd
+    }
+
     /// Files, or patterns of files, of the pipelines that events start.
-    pub(crate) fn pipelines(&self) -> &[String] {
-        &self.coordinator.pipelines
+    pub(crate) fn pipelines(&self) -> anyhow::Result<&[String]> {
+        Ok(&sound(&self.coordinator)?.pipelines)
     }
 
     /// The store, which must be there.
@@ -82,30 +115,14 @@ impl Config {
         Ok(bring_forward(self.root()?)?)
     }
 
-    /// The store, made when it is not there.
-    pub(crate) fn store_or_new(&self) -> anyhow::Result<Store> {
-        make_store(self.root()?)
+    /// How workers of this host are configured.
+    pub(crate) fn worker(&self) -> anyhow::Result<&WorkerConfig> {
+        sound(&self.worker)
     }
 
-    /// How modules are run on this host.
-    pub(crate) fn runner_kind(&self) -> RunnerKind {
-        self.worker.runner
-    }
-
-    /// The container engine of this host.
-    pub(crate) async fn docker(&self, store: &Store) -> Result<DockerRunner, RunnerError> {
-        let owner = Owner {
-            worker: here(),
-            host: self.worker.host(),
-            store: store.root().to_owned(),
-            scratch: store.at(store::paths::scratch()),
-        };
-        DockerRunner::connect(self.docker.clone(), owner).await
-    }
-
-    /// What runs modules on this host, as workers are told to.
-    pub(crate) async fn runner(&self, store: &Store) -> Result<SharedRunner, RunnerError> {
-        connect_runner(&self.worker, &self.docker, store, &here()).await
+    /// How they run containers.
+    pub(crate) fn docker(&self) -> anyhow::Result<&DockerConfig> {
+        sound(&self.docker)
     }
 
     /// Where RabbitMQ is.
@@ -118,9 +135,15 @@ impl Config {
         Ok(Arc::new(AmqpQueue::connect(&self.queue, "sas").await?))
     }
 
-    /// Redis.
+    /// Redis; whoever sits at the terminal does not wait long for one that is dead.
     pub(crate) async fn state(&self) -> Result<SharedState, StateError> {
-        Ok(Arc::new(RedisState::connect(&self.state).await?))
+        match timeout(PATIENCE, RedisState::connect(&self.state)).await {
+            Ok(connected) => Ok(Arc::new(connected?)),
+            Err(_) => {
+                let reason = format!("Redis at {}: no answer for {} s", self.state.url, PATIENCE.as_secs());
+                Err(StateError::Unreachable(reason))
+            }
+        }
     }
 
     /// Where the store is.
@@ -129,6 +152,17 @@ impl Config {
             usage("no store: name it with --store, `[store] root` in the configuration, or SAS_STORE_ROOT").into()
         })
     }
+}
+
+/// A section of the file and the environment.
+fn section<T: DeserializeOwned + Default>(site: &Site, name: &str, odd: &mut Vec<String>) -> Section<T> {
+    let read = load::<BTreeMap<String, T>>(site.config.as_deref(), environment(None), &[name]);
+    let section = read.map(|mut read| read.remove(name).unwrap_or_default());
+    section.map_err(|error| error.to_string()).inspect_err(|reason| odd.push(reason.clone()))
+}
+
+fn sound<T>(section: &Section<T>) -> anyhow::Result<&T> {
+    section.as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))
 }
 
 /// What may be in a directory that becomes a store: what an interrupted start left, and what file systems put there.
@@ -153,6 +187,6 @@ pub(crate) fn make_store(root: &Path) -> anyhow::Result<Store> {
 }
 
 /// What this process is called where workers are named.
-fn here() -> WorkerName {
+pub(crate) fn here() -> WorkerName {
     format!("sas-{}", std::process::id()).parse().expect("a number is printable")
 }

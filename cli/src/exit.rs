@@ -1,9 +1,12 @@
 //! How the program ends: one code per kind of end, so that scripts can branch on it.
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 use coordinator::operate::{ErrorKind, OperateError};
+use domain::pipeline::{Mistake, Mistakes};
+use serde::Serialize;
 use services::definition::LoadError;
 use store::StoreError;
 
@@ -17,22 +20,77 @@ pub(crate) fn usage(message: impl Into<String>) -> OperateError {
     OperateError::new(ErrorKind::Invalid, message)
 }
 
-/// The code for an error: the first cause that has one of its own decides.
-pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(error.chain().find_map(code_of).unwrap_or(1))
+/// Why a command did not do what it was asked to, or not all of it, as `-o json` says it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorAnswer {
+    /// What kind of no it is.
+    pub(crate) kind: String,
+    /// The exit code.
+    code: u8,
+    /// Why, in words, with all causes.
+    pub(crate) message: String,
+    /// Where a pipeline file is wrong: every mistake of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mistakes: Vec<Mistake>,
 }
 
-fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
-    if cause.is::<Incomplete>() {
-        return Some(8);
+impl ErrorAnswer {
+    /// The first cause that has a kind of its own decides.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let kind = error.chain().find_map(end_of).unwrap_or(End::Kind(ErrorKind::Failed));
+        let mistakes = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>());
+        Self {
+            kind: kind.to_string(),
+            code: kind.code(),
+            message: format!("{error:#}"),
+            mistakes: mistakes.map(|mistakes| mistakes.mistakes.clone()).unwrap_or_default(),
+        }
     }
-    kind_of(cause).map(|kind| match kind {
-        ErrorKind::Refused | ErrorKind::AlreadySo | ErrorKind::Failed => 1,
-        ErrorKind::Invalid => 2,
-        ErrorKind::NotFound => 3,
-        ErrorKind::OutOfReach => 6,
-        ErrorKind::TimedOut => 7,
-    })
+
+    /// A command line that makes no sense.
+    pub(crate) fn usage(message: String) -> Self {
+        let kind = End::Kind(ErrorKind::Invalid);
+        Self { kind: kind.to_string(), code: kind.code(), message, mistakes: Vec::new() }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+/// How a command ends that does not end well.
+enum End {
+    Incomplete,
+    Kind(ErrorKind),
+}
+
+impl End {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Kind(ErrorKind::Refused | ErrorKind::AlreadySo | ErrorKind::Failed) => 1,
+            Self::Kind(ErrorKind::Invalid) => 2,
+            Self::Kind(ErrorKind::NotFound) => 3,
+            Self::Kind(ErrorKind::OutOfReach) => 6,
+            Self::Kind(ErrorKind::TimedOut) => 7,
+            Self::Incomplete => 8,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete => f.write_str("incomplete"),
+            Self::Kind(kind) => kind.fmt(f),
+        }
+    }
+}
+
+fn end_of(cause: &(dyn Error + 'static)) -> Option<End> {
+    if cause.is::<Incomplete>() {
+        return Some(End::Incomplete);
+    }
+    kind_of(cause).map(End::Kind)
 }
 
 fn kind_of(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {
@@ -57,21 +115,20 @@ mod tests {
 
     #[test]
     fn the_cause_decides_the_code_through_any_context() {
-        let of = |error: anyhow::Error| format!("{:?}", code(&error.context("failed to do it")));
-        let expected = |number: u8| format!("{:?}", ExitCode::from(number));
-        assert_eq!(of(Incomplete("x".into()).into()), expected(8));
-        assert_eq!(of(usage("x").into()), expected(2));
-        assert_eq!(of(OperateError::not_found("x").into()), expected(3));
-        assert_eq!(of(OperateError::refused("x").into()), expected(1));
-        assert_eq!(of(OperateError::from(StateError::Unreachable("x".into())).into()), expected(6));
-        assert_eq!(of(OperateError::from(QueueError::Unreachable("x".into())).into()), expected(6));
-        assert_eq!(of(StoreError::NotAStore("x".into()).into()), expected(3));
+        let of = |error: anyhow::Error| ErrorAnswer::of(&error.context("failed to do it")).code;
+        assert_eq!(of(Incomplete("x".into()).into()), 8);
+        assert_eq!(of(usage("x").into()), 2);
+        assert_eq!(of(OperateError::not_found("x").into()), 3);
+        assert_eq!(of(OperateError::refused("x").into()), 1);
+        assert_eq!(of(OperateError::from(StateError::Unreachable("x".into())).into()), 6);
+        assert_eq!(of(OperateError::from(QueueError::Unreachable("x".into())).into()), 6);
+        assert_eq!(of(StoreError::NotAStore("x".into()).into()), 3);
         let unread = |kind: io::ErrorKind| LoadError::Read { path: "x".into(), reason: kind.into() };
-        assert_eq!(of(unread(io::ErrorKind::NotFound).into()), expected(3));
-        assert_eq!(of(unread(io::ErrorKind::PermissionDenied).into()), expected(1));
-        assert_eq!(of(anyhow::anyhow!("x")), expected(1));
+        assert_eq!(of(unread(io::ErrorKind::NotFound).into()), 3);
+        assert_eq!(of(unread(io::ErrorKind::PermissionDenied).into()), 1);
+        assert_eq!(of(anyhow::anyhow!("x")), 1);
         let late = OperateError::new(ErrorKind::TimedOut, "x");
         let wrapped: anyhow::Result<()> = Err(late).context("failed to watch");
-        assert_eq!(of(wrapped.unwrap_err()), expected(7));
+        assert_eq!(of(wrapped.unwrap_err()), 7);
     }
 }

@@ -13,9 +13,10 @@ use store::Store;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use worker::config::WorkerConfig;
+use worker::connect_runner;
 use worker::runner::{Program, RunnerError, SharedRunner};
 
-use crate::connect::{Config, Site};
+use crate::connect::{Config, Site, here};
 
 /// What a configuration names.
 pub(crate) struct Configured {
@@ -57,7 +58,7 @@ impl Installation for Configured {
     }
 
     async fn pipelines(&self) -> Result<Arc<[Pipeline]>, OperateError> {
-        let named = self.config.pipelines().to_vec();
+        let named = self.config.pipelines().map_err(|error| failed(&error))?.to_vec();
         let loaded = spawn_blocking(move || load_pipelines(&named)).await;
         let pipelines = loaded.map_err(anyhow::Error::from).flatten().map_err(|error| failed(&error))?;
         Ok(pipelines.into())
@@ -66,7 +67,10 @@ impl Installation for Configured {
     async fn images(&self) -> Result<Arc<dyn Images>, OperateError> {
         let store = self.config.store().map_err(|error| failed(&error))?;
         let hint = "the identity of an image is found by this host's Docker; amend where it runs";
-        let runner = self.config.runner(&store).await.map_err(|error| no_runner(error, hint))?;
+        let (worker, docker) = (self.config.worker(), self.config.docker());
+        let (worker, docker) = (worker.map_err(|error| failed(&error))?, docker.map_err(|error| failed(&error))?);
+        let connected = connect_runner(worker, docker, &store, &here()).await;
+        let runner = connected.map_err(|error| no_runner(error, hint))?;
         Ok(Arc::new(OfRunner(runner)))
     }
 }

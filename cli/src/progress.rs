@@ -186,8 +186,8 @@ impl Screen {
             Self::Lines(_) => {}
             Self::Json(last) => {
                 let changed = last.as_ref().is_none_or(|last| last.tasks != snapshot.tasks);
-                if changed && let Ok(line) = serde_json::to_string(snapshot) {
-                    output::line(&line);
+                if changed {
+                    output::json_line(snapshot);
                     *last = Some(snapshot.clone());
                 }
             }

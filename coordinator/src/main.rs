@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use coordinator::CoordinatorParts;
 use coordinator::config::{Config, SECTIONS, load_pipelines};
-use services::config::load;
+use domain::text::shown_lines;
+use services::config::{environment, load, strange_sections};
 use services::service;
 use services::telemetry;
 use store::Store;
@@ -25,6 +26,9 @@ struct CoordinatorArguments {
     /// Configuration file (TOML); the environment (`SAS_<SECTION>_<KEY>`) wins over it
     #[arg(short, long, env = "SAS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Root of the store, instead of `[store] root` in the configuration
+    #[arg(long, value_name = "DIR")]
+    store: Option<String>,
     /// Pipeline file that events start, or a pattern with `*`; in place of `[coordinator] pipelines`; may be repeated
     #[arg(short, long = "pipeline", value_name = "FILE")]
     pipelines: Vec<String>,
@@ -63,14 +67,14 @@ fn main() -> ExitCode {
         Err(error) => {
             use std::io::Write as _;
             // There may be no log yet.
-            _ = writeln!(std::io::stderr(), "sas-coordinator: {error:#}");
+            _ = writeln!(std::io::stderr(), "sas-coordinator: {}", shown_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(arguments: CoordinatorArguments) -> Result<()> {
-    let mut config: Config = load(arguments.config.as_deref(), std::env::vars(), SECTIONS)?;
+    let mut config: Config = load(arguments.config.as_deref(), environment(arguments.store), SECTIONS)?;
     if !arguments.pipelines.is_empty() {
         config.coordinator.pipelines = arguments.pipelines;
     }
@@ -82,6 +86,9 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
         bail!("no pipeline: name at least one with --pipeline FILE or `[coordinator] pipelines`");
     }
     telemetry::start(&config.log).context("failed to read `[log] filter`")?;
+    for warning in strange_sections(arguments.config.as_deref())? {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = service::ended_by_signal()?;

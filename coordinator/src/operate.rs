@@ -5,6 +5,7 @@
 //! store before anything follows it; coordinators find it there.
 
 pub mod announce;
+pub mod called;
 mod context;
 mod error;
 pub mod event;
@@ -18,6 +19,7 @@ mod readers;
 pub mod run;
 pub mod selection;
 pub mod star;
+pub mod status;
 pub mod task;
 pub mod view;
 pub mod worker;

@@ -181,7 +181,10 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
     let states: BTreeMap<TaskState, u64> = [(TaskState::Succeeded, count)].into();
     let counts = (0..MODULES).map(|at| Ok((name(at).parse()?, states.clone()))).collect::<Result<_>>()?;
     let stars = [(StarEnd::Complete, count)].into();
-    store.end_run(run, &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars })?;
+    store.end_run(
+        run,
+        &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars, remarks: Default::default() },
+    )?;
     store.put_away(run)?;
     Ok(run)
 }

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use services::address::Address;
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
@@ -83,8 +84,8 @@ impl RabbitMq {
     pub fn config(&self, vhost: &str) -> AmqpConfig {
         let port = self.service.port;
         AmqpConfig {
-            url: format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}"),
-            management: self.management.then(|| format!("http://guest:guest@127.0.0.1:{}", port + 3)),
+            url: Address::new(format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}")),
+            management: self.management.then(|| Address::new(format!("http://guest:guest@127.0.0.1:{}", port + 3))),
         }
     }
 
@@ -166,7 +167,7 @@ impl Redis {
     pub fn database(&self) -> Result<RedisConfig> {
         let next = self.next_database.fetch_add(1, Ordering::Relaxed);
         ensure!(next < DATABASES, "more than {DATABASES} tests share a Redis: raise DATABASES");
-        Ok(RedisConfig { url: format!("redis://127.0.0.1:{}/{next}", self.service.port) })
+        Ok(RedisConfig { url: Address::new(format!("redis://127.0.0.1:{}/{next}", self.service.port)) })
     }
 
     /// Its port on 127.0.0.1.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use domain::text::shown_lines;
+use services::config::{environment, strange_sections};
 use services::service;
 use services::telemetry;
 use store::Store;
@@ -22,6 +24,9 @@ struct WorkerArguments {
     /// Configuration file (TOML). Every key can be set in the environment instead: `SAS_SECTION_KEY`.
     #[arg(long, env = "SAS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Root of the store, instead of `[store] root` in the configuration.
+    #[arg(long, value_name = "DIR")]
+    store: Option<String>,
 }
 
 const EXAMPLE: &str = r#"Example of a configuration; only [store] must be there:
@@ -50,20 +55,23 @@ The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-
 
 fn main() -> ExitCode {
     store::agent::serve_if_asked();
-    match start(&WorkerArguments::parse()) {
+    match start(WorkerArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
             // There may be no log yet.
-            _ = writeln!(std::io::stderr(), "sas-worker: {error:#}");
+            _ = writeln!(std::io::stderr(), "sas-worker: {}", shown_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(arguments: &WorkerArguments) -> Result<()> {
-    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+fn start(arguments: WorkerArguments) -> Result<()> {
+    let config = Config::load(arguments.config.as_deref(), environment(arguments.store))?;
     telemetry::start(&config.log).context("failed to read the log filter")?;
+    for warning in strange_sections(arguments.config.as_deref())? {
+        tracing::warn!("{warning}");
+    }
     tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))
 }
 

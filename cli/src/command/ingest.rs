@@ -4,7 +4,7 @@ mod delivery;
 mod progress;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -13,6 +13,7 @@ use coordinator::operate::announce::announce;
 use delivery::{DeliveredFiles, listed};
 use domain::id::{DatasetName, Quarter};
 use domain::message::DatasetEvent;
+use domain::text::shown;
 use progress::Progress;
 use serde::Serialize;
 use services::definition::load_file;
@@ -57,6 +58,9 @@ pub(crate) struct Ingest {
     /// Know the other spellings of products that this pipeline lists as aliases.
     #[arg(long, value_name = "FILE")]
     pipeline: Option<PathBuf>,
+    /// Make the store where there is none.
+    #[arg(long)]
+    init: bool,
     /// Publish a dataset event for the stars that have new data, and for those whose data came before and was never
     /// published.
     #[arg(long)]
@@ -82,7 +86,8 @@ impl Ingest {
             installation.queue().await?;
         }
         let root = installation.config.root()?.to_owned();
-        let store = spawn_blocking(move || make_store(&root)).await??;
+        let open = move || if self.init { make_store(&root) } else { open_store(&root) };
+        let store = spawn_blocking(open).await??;
         let TakenIn { stars, stopped } = take_in(&store, self.files, options).await?;
         let mut answer = IngestAnswer { stars, events: Vec::new() };
         if format != Format::Json {
@@ -155,6 +160,10 @@ async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions)
     Ok(TakenIn { stars, stopped })
 }
 
+fn open_store(root: &Path) -> anyhow::Result<Store> {
+    Store::open(root).context("nothing was taken in; `--init` makes a store where there is none")
+}
+
 fn published_lines(events: &[DatasetEvent]) -> String {
     events.iter().map(event::published).collect::<Vec<_>>().join("\n")
 }
@@ -178,7 +187,7 @@ pub(crate) fn describe(stars: &[Ingested]) -> String {
             IngestResult::Added { sequence, products } => format!("version {sequence}: {} products", products.len()),
             IngestResult::Unchanged { sequence } => format!("unchanged since version {sequence}"),
             IngestResult::Wrong { reason } => {
-                wrong += &format!("wrong: {}: {reason}\n", files.join(", "));
+                wrong += &format!("wrong: {}: {}\n", shown(&files.join(", ")), shown(reason));
                 "wrong, see below".to_owned()
             }
         };

@@ -1,4 +1,5 @@
-//! `sas init`: prepares an installation, once and whenever one likes: what is there stays as it is.
+//! `sas init`: prepares an installation, once and whenever one likes: what is there stays as it is. `sas doctor` looks at the
+//! same things and changes nothing.
 
 mod report;
 
@@ -8,22 +9,22 @@ use clap::Args;
 use coordinator::config::load_pipelines;
 use domain::id::{ClassName, Epoch, ImageName};
 use domain::pipeline::Pipeline;
-use report::{LineVerdict, ReportLine, end, major_minor, text};
+use report::{LineVerdict, ReportLine, end, list, major_minor};
 use services::queue::amqp::server_version;
-use services::queue::{QueueError, QueueName};
+use services::queue::{Depth, QueueError, QueueName};
 use services::state::StateError;
 use store::Store;
 use worker::config::RunnerKind;
-use worker::runner::docker::FoundImage;
+use worker::runner::docker::{DockerRunner, FoundImage, Owner};
 use worker::runner::{Program, Runner};
 
-use crate::connect::{Config, Site};
+use crate::connect::{Config, Site, here, make_store};
 use crate::output::Format;
 
 /// The oldest RabbitMQ that serves.
 const RABBITMQ: (u32, u32) = (3, 10);
 
-/// Prepare an installation, or look whether it is well.
+/// Prepare an installation: store, queues, services, pipelines, images.
 ///
 /// Makes the store and the queues where they are missing; checks RabbitMQ's version, Redis' version and settings, the
 /// pipelines of `[coordinator] pipelines`, Docker and the images on this host. Prints a line for each: ok, made, problem, or
@@ -38,55 +39,106 @@ pub(crate) struct Init {
     no_docker: bool,
 }
 
+/// Look whether an installation is well: all that `init` looks at, and nothing is changed.
+///
+/// Prints a line for each thing: ok, problem, or unreachable. Ends with 0, with 1 when there is a problem, with 6 when a
+/// service does not answer.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Leave Docker and images alone: for a host without workers.
+    #[arg(long)]
+    no_docker: bool,
+}
+
+/// What is done about things that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// They are made; images as well where `pull` says so.
+    Made { pull: bool },
+    /// They are named.
+    Named,
+}
+
 impl Init {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        let read = site
-            .config
-            .as_ref()
-            .map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
-        let config = Config::load(site)?;
-        let mut checks = vec![ReportLine::ok("configuration", read)];
-        let store = make_store(&config, &mut checks);
-        let definitions = pipelines(&config, &mut checks);
-        rabbitmq(&config, &definitions, &mut checks).await;
-        redis(&config, store.as_ref(), &mut checks).await;
-        if let (Some(store), false) = (&store, self.no_docker) {
-            docker(&config, store, &definitions, self.pull, &mut checks).await;
-        }
-        format.print(&checks, |checks| text(checks));
-        end(&checks)
+        examine(site, Missing::Made { pull: self.pull }, self.no_docker, format).await
     }
 }
 
-fn make_store(config: &Config, checks: &mut Vec<ReportLine>) -> Option<Store> {
-    match config.bring_store_forward() {
-        Ok(done) => checks.extend(done.map(|done| ReportLine::made("store", done.to_string()))),
+impl Doctor {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        examine(site, Missing::Named, self.no_docker, format).await
+    }
+}
+
+async fn examine(site: &Site, missing: Missing, no_docker: bool, format: Format) -> anyhow::Result<()> {
+    let read =
+        site.config.as_ref().map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
+    let config = Config::read(site)?;
+    let mut checks = vec![ReportLine::ok("configuration", read)];
+    checks.extend(config.odd().iter().map(|odd| ReportLine::problem("configuration", odd)));
+    let store = match missing {
+        Missing::Made { .. } => made_store(&config, &mut checks),
+        Missing::Named => found_store(&config, &mut checks),
+    };
+    let definitions = pipelines(&config, &mut checks);
+    rabbitmq(&config, &definitions, missing, &mut checks).await;
+    redis(&config, store.as_ref(), missing, &mut checks).await;
+    if let (Some(store), false) = (&store, no_docker) {
+        docker(&config, store, &definitions, missing, &mut checks).await;
+    }
+    format.print_list(&checks, |checks| list(checks));
+    end(&checks)
+}
+
+fn made_store(config: &Config, checks: &mut Vec<ReportLine>) -> Option<Store> {
+    let existed = config.has_store();
+    let made = || {
+        let done = config.bring_store_forward()?;
+        anyhow::Ok((done, make_store(config.root()?)?))
+    };
+    match made() {
+        Ok((done, store)) => {
+            checks.extend(done.map(|done| ReportLine::made("store", done.to_string())));
+            let place = store.root().display().to_string();
+            let line = if existed { ReportLine::ok("store", place) } else { ReportLine::made("store", place) };
+            checks.push(probed(&store, line));
+            Some(store)
+        }
         Err(error) => {
             checks.push(ReportLine::problem("store", format!("{error:#}")));
-            return None;
+            None
         }
     }
-    let existed = config.has_store();
-    let store = match config.store_or_new() {
-        Ok(store) => store,
+}
+
+fn found_store(config: &Config, checks: &mut Vec<ReportLine>) -> Option<Store> {
+    match config.store() {
+        Ok(store) => {
+            checks.push(probed(&store, ReportLine::ok("store", store.root().display().to_string())));
+            Some(store)
+        }
         Err(error) => {
             checks.push(ReportLine::problem("store", format!("{error:#}")));
-            return None;
+            None
         }
-    };
-    let place = store.root().display().to_string();
-    checks.push(match store.probe() {
+    }
+}
+
+/// The line, unless the file system cannot carry a store.
+fn probed(store: &Store, line: ReportLine) -> ReportLine {
+    match store.probe() {
+        Ok(()) => line,
         Err(error) => ReportLine::problem("store", format!("{:#}", anyhow::Error::new(error))),
-        Ok(()) if existed => ReportLine::ok("store", place),
-        Ok(()) => ReportLine::made("store", place),
-    });
-    Some(store)
+    }
 }
 
 fn pipelines(config: &Config, checks: &mut Vec<ReportLine>) -> Vec<Pipeline> {
     let mut definitions = Vec::new();
+    // What is wrong with their section is said already.
+    let Ok(patterns) = config.pipelines() else { return definitions };
     let before = checks.len();
-    for pattern in config.pipelines() {
+    for pattern in patterns {
         match load_pipelines(std::slice::from_ref(pattern)) {
             Ok(found) => {
                 for pipeline in found {
@@ -97,12 +149,12 @@ fn pipelines(config: &Config, checks: &mut Vec<ReportLine>) -> Vec<Pipeline> {
             Err(error) => checks.push(ReportLine::problem(format!("pipeline {pattern}"), format!("{error:#}"))),
         }
     }
-    if config.pipelines().is_empty() {
+    if patterns.is_empty() {
         let advice =
             "none: name at least one file in `[coordinator] pipelines`, or give the coordinator --pipeline FILE";
         checks.push(ReportLine::problem("pipelines", advice));
     } else if checks[before..].iter().all(|check| check.verdict == LineVerdict::Ok)
-        && let Err(error) = load_pipelines(config.pipelines())
+        && let Err(error) = load_pipelines(patterns)
     {
         // What is wrong with several of them together.
         checks.push(ReportLine::problem("pipelines", format!("{error:#}")));
@@ -127,8 +179,8 @@ fn classes<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> BTreeSet<Cl
     modules.map(|module| module.class.clone()).collect()
 }
 
-/// Declares the queues of these pipelines' classes, and those that are always there.
-async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<ReportLine>) {
+/// The queues of these pipelines' classes, and those that are always there.
+async fn rabbitmq(config: &Config, definitions: &[Pipeline], missing: Missing, checks: &mut Vec<ReportLine>) {
     match server_version(config.broker()).await {
         Ok(Some(version)) if major_minor(&version).is_some_and(|found| found < RABBITMQ) => {
             checks.push(ReportLine::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
@@ -143,20 +195,38 @@ async fn rabbitmq(config: &Config, definitions: &[Pipeline], checks: &mut Vec<Re
     let classes: Vec<ClassName> = classes.into_iter().collect();
     let declared = async {
         let queue = config.queue().await?;
-        let before: BTreeSet<String> = queue.depths(&queues).await?.into_iter().map(|depth| depth.queue).collect();
-        queue.declare(&classes).await?;
-        anyhow::Ok(before)
+        let before = queue.depths(&queues).await?;
+        if missing != Missing::Named {
+            queue.declare(&classes).await?;
+        }
+        let management = queue.depths(&[QueueName::Dead]).await?;
+        anyhow::Ok((before, management))
     };
-    match declared.await {
-        Ok(before) => checks.extend(queues.iter().map(ToString::to_string).map(|name| {
-            let is_there = before.contains(&name);
-            if is_there { ReportLine::ok("queue", name) } else { ReportLine::made("queue", name) }
-        })),
-        Err(error) => checks.push(match error.downcast_ref::<QueueError>() {
-            Some(error) => of_queue("queues", error),
-            None => ReportLine::problem("queues", format!("{error:#}")),
-        }),
-    }
+    let (before, management) = match declared.await {
+        Ok(found) => found,
+        Err(error) => {
+            return checks.push(match error.downcast_ref::<QueueError>() {
+                Some(error) => of_queue("queues", error),
+                None => ReportLine::problem("queues", format!("{error:#}")),
+            });
+        }
+    };
+    checks.extend(queues.iter().map(ToString::to_string).map(|name| {
+        let is_there = before.iter().any(|depth| depth.queue == name);
+        match missing {
+            _ if is_there => ReportLine::ok("queue", name),
+            Missing::Made { .. } => ReportLine::made("queue", name),
+            Missing::Named => ReportLine::problem("queue", format!("{name} is not there; `sas init` makes it")),
+        }
+    }));
+    let what = "management API";
+    checks.extend(match (config.broker().management.is_some(), management.into_iter().next()) {
+        (false, _) => Some(ReportLine::ok(what, "not configured: messages that are not acknowledged are not counted")),
+        (true, Some(Depth { unknown: Some(reason), .. })) => Some(ReportLine::problem(what, reason)),
+        (true, Some(_)) => Some(ReportLine::ok(what, "it answers")),
+        // Without a queue there is nothing to ask for.
+        (true, None) => None,
+    });
 }
 
 fn of_queue(what: &str, error: &QueueError) -> ReportLine {
@@ -171,7 +241,7 @@ fn of_queue(what: &str, error: &QueueError) -> ReportLine {
 }
 
 /// Version, settings, and that it belongs to this store.
-async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<ReportLine>) {
+async fn redis(config: &Config, store: Option<&Store>, missing: Missing, checks: &mut Vec<ReportLine>) {
     let look = async {
         let state = config.state().await?;
         state.check().await?;
@@ -179,6 +249,9 @@ async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<ReportLi
         let Some(store) = store else { return Ok(()) };
         let (held, known) = (state.epoch().await?, store.newest_epoch()?);
         checks.push(match (held, known) {
+            (Epoch(0), Epoch(0)) if missing == Missing::Named => {
+                ReportLine::problem("epoch", "neither Redis nor the store has one yet; `sas init` begins it")
+            }
             (Epoch(0), Epoch(0)) => {
                 store.begin_epoch(Epoch(1))?;
                 ReportLine::made("epoch", format!("{}", state.begin_epoch(Epoch(1)).await?))
@@ -208,11 +281,25 @@ async fn redis(config: &Config, store: Option<&Store>, checks: &mut Vec<ReportLi
 }
 
 /// The engine, and every image of these pipelines.
-async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: bool, checks: &mut Vec<ReportLine>) {
-    if config.runner_kind() != RunnerKind::Docker {
+async fn docker(
+    config: &Config,
+    store: &Store,
+    definitions: &[Pipeline],
+    missing: Missing,
+    checks: &mut Vec<ReportLine>,
+) {
+    // What is wrong with these sections is said already.
+    let (Ok(worker), Ok(engine)) = (config.worker(), config.docker()) else { return };
+    if worker.runner != RunnerKind::Docker {
         return checks.push(ReportLine::ok("Docker", "not used: `[worker] runner` runs no containers"));
     }
-    let docker = match config.docker(store).await {
+    let owner = Owner {
+        worker: here(),
+        host: worker.host(),
+        store: store.root().to_owned(),
+        scratch: store.at(store::paths::scratch()),
+    };
+    let docker = match DockerRunner::connect(engine.clone(), owner).await {
         Ok(docker) => docker,
         Err(error) => return checks.push(ReportLine::unreachable("Docker", format!("{error} (or use --no-docker)"))),
     };
@@ -226,14 +313,14 @@ async fn docker(config: &Config, store: &Store, definitions: &[Pipeline], pull: 
         let what = format!("image {image}");
         checks.push(match docker.look_for(image).await {
             Ok(FoundImage::Here(identity)) => ReportLine::ok(what, identity),
-            Ok(FoundImage::InRegistry) if pull => {
+            Ok(FoundImage::InRegistry) if missing == (Missing::Made { pull: true }) => {
                 let program = Program { image: image.clone(), command: Vec::new() };
                 match docker.identify(&program).await {
                     Ok(identity) => ReportLine::made(what, identity),
                     Err(error) => ReportLine::problem(what, error.to_string()),
                 }
             }
-            Ok(FoundImage::InRegistry) => ReportLine::ok(what, "in its registry; workers pull it when they need it (--pull: now)"),
+            Ok(FoundImage::InRegistry) => ReportLine::ok(what, "in its registry; workers pull it when they need it (`sas init --pull`: now)"),
             Ok(FoundImage::Nowhere(reason)) => ReportLine::problem(
                 what,
                 format!("not on this host, and its registry does not give it ({reason}); build it here, or `docker pull`, or \

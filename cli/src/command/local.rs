@@ -11,7 +11,7 @@ use coordinator::operate::{OperateError, event};
 use domain::id::{Quarter, RunId, StarId};
 use domain::message::{DatasetUpdate, StarSelection};
 use domain::pipeline::Pipeline;
-use services::config::LogConfig;
+use services::config::{LogConfig, LogFormat};
 use services::definition::load_file;
 use services::service;
 use store::Store;
@@ -58,14 +58,19 @@ pub(crate) struct LocalCommand {
 
 impl LocalCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
-        services::telemetry::start(&LogConfig { filter: "warn".to_owned(), ..LogConfig::default() })?;
+        let log = if format == Format::Json { LogFormat::Json } else { LogFormat::Human };
+        services::telemetry::start(&LogConfig { filter: "warn".to_owned(), format: log })?;
         let pipeline = load_file(&self.pipeline)?;
         // Never the configured one: a cluster may be at work on it.
         let root = site.store.as_deref().ok_or_else(|| usage("no store: name it with --store"))?;
         if let Some(done) = bring_forward(root)? {
             note(&format!("store {done}"));
         }
+        let is_new = Store::open(root).is_err();
         let store = make_store(root)?;
+        if is_new {
+            note(&format!("made a new store in `{}`", root.display()));
+        }
         let ingested = self.take_in(&store, &pipeline).await?;
         let work = self.work(&store)?;
         if work.is_empty() {

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use coordinator::operate::module::{self, ModuleDecided, OneModule};
 use domain::id::{ModuleName, PipelineName};
+use domain::text::moment;
 use store::holds::Held;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, table};
+use crate::output::{Format, Table, table};
 
 /// Modules of a pipeline, in all of its runs.
 #[derive(Debug, Subcommand)]
@@ -35,7 +36,7 @@ impl ModuleCommand {
         match self {
             Self::Hold(which) => format.print(&module::hold(&context, which.into()).await?, decided),
             Self::Release(which) => format.print(&module::release(&context, which.into()).await?, decided),
-            Self::List => format.print(&module::list(&context).await?, |held| list(held)),
+            Self::List => format.print_list(&module::list(&context).await?, |held| list(held)),
         }
         Ok(())
     }
@@ -51,15 +52,10 @@ fn decided(answer: &ModuleDecided) -> String {
     format!("module {} of {}: {}", answer.module, answer.pipeline, answer.effect)
 }
 
-fn list(held: &[Held]) -> String {
+fn list(held: &[Held]) -> Table {
     let mut table = table(["PIPELINE", "MODULE", "SINCE", "BY"]);
     for held in held {
-        table.add_row([
-            held.pipeline.to_string(),
-            held.module.to_string(),
-            held.since.strftime("%F %T").to_string(),
-            held.by.clone(),
-        ]);
+        table.add_row([held.pipeline.to_string(), held.module.to_string(), moment(held.since), held.by.clone()]);
     }
-    table.to_string()
+    table
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use coordinator::operate::OperateError;
-use domain::pipeline::draw;
+use domain::pipeline::{Mistake, draw};
+use domain::text::shown;
 use serde::Serialize;
-use services::definition::load_file;
+use services::definition::{LoadError, load_file};
 
 use crate::output::{Format, line, note, table};
 
@@ -46,7 +47,7 @@ struct CheckedFile {
     pipeline: Option<String>,
     version: Option<String>,
     modules: usize,
-    mistakes: Vec<String>,
+    mistakes: Vec<Mistake>,
     /// What is odd but allowed.
     warnings: Vec<String>,
     #[serde(skip)]
@@ -72,22 +73,22 @@ impl PipelineCommand {
 
 fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
     let answers: Vec<CheckedFile> = files.iter().map(|file| check_one(file)).collect();
-    output.print(&answers, |answers| {
+    output.print_list(&answers, |answers| {
         let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES"]);
         for checked in answers {
             let name = [checked.pipeline.as_deref().unwrap_or("-"), checked.version.as_deref().unwrap_or("")].join(" ");
             let counts = [checked.modules.to_string(), checked.mistakes.len().to_string()];
             table.add_row([checked.file.display().to_string(), name].into_iter().chain(counts));
         }
-        table.to_string()
+        table
     });
-    for (checked, warning) in
-        answers.iter().flat_map(|checked| checked.warnings.iter().map(move |words| (checked, words)))
-    {
-        note(&format!("warning: {}: {warning}", checked.file.display()));
-    }
-    for mistake in answers.iter().flat_map(|checked| &checked.mistakes) {
-        note(mistake);
+    for CheckedFile { file, mistakes, warnings, .. } in &answers {
+        let file = shown(&file.display().to_string()).into_owned();
+        warnings.iter().for_each(|warning| note(&format!("warning: {file}: {warning}")));
+        for Mistake { place, message } in mistakes {
+            let place = place.map(|place| format!("{place}:")).unwrap_or_default();
+            note(&format!("{file}:{place} {message}"));
+        }
     }
     let wrong = answers.iter().filter(|checked| !checked.mistakes.is_empty()).count();
     let missing = answers.iter().filter(|checked| checked.is_missing).count();
@@ -111,8 +112,11 @@ fn check_one(file: &Path) -> CheckedFile {
             is_missing: false,
         },
         Err(error) => {
-            let mistakes = error.to_string().lines().map(str::to_owned).collect();
             let is_missing = error.is_missing();
+            let mistakes = match error {
+                LoadError::Mistakes(found) => found.mistakes,
+                LoadError::Read { .. } => vec![Mistake { place: None, message: error.to_string() }],
+            };
             CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, warnings: Vec::new(), is_missing }
         }
     }

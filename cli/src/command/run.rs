@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::TypedValueParser;
-use comfy_table::Table;
+use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{EventId, ModuleName, RunId};
+use domain::outcome::Remarks;
 use domain::run::TaskState;
+use domain::text::{moment, shown};
 use store::runs::{Amendment, Decided, Decision, StarEnd};
 use strum::VariantArray;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 use crate::progress;
 use crate::words::{done, unserved};
 
@@ -39,13 +41,13 @@ pub(crate) enum RunCommand {
     },
     /// One run: its stars, and its tasks by module and state.
     Show {
-        /// The run; the newest unless given.
-        run: Option<RunId>,
+        /// The run: its id, the first digits of it, or `newest`; the newest unless given.
+        run: Option<CalledRun>,
     },
     /// Show how a run stands until it ends. Ends with 8 when tasks failed or inputs were missing, 7 after the timeout.
     Watch {
-        /// The run; the newest unless given.
-        run: Option<RunId>,
+        /// The run: its id, the first digits of it, or `newest`; the newest unless given.
+        run: Option<CalledRun>,
         /// The run that this event starts, as `event publish` and `ingest --publish` name it; waits until a coordinator
         /// accepted it.
         #[arg(long, conflicts_with = "run")]
@@ -62,23 +64,23 @@ pub(crate) enum RunCommand {
     Start(start::StartArguments),
     /// Let no star enter and no task be claimed until `resume`; what runs goes on to its end.
     Pause {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// Let a paused run go on where it was.
     Resume {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// End a run: what has not ended ends as cancelled, what runs is stopped. Results stay.
     Cancel {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
     },
     /// Set a run's weight in the choice of the next star: twice the weight, twice the stars in flight.
     Priority {
-        /// The run.
-        run: RunId,
+        /// The run: its id, the first digits of it, or `newest`.
+        run: CalledRun,
         /// 1 or more; runs begin with 1.
         #[arg(value_parser = clap::value_parser!(u32).range(1..).try_map(NonZeroU32::try_from))]
         weight: NonZeroU32,
@@ -101,6 +103,7 @@ impl RunCommand {
                 let has_older = found.runs.len() > most;
                 found.runs.truncate(most);
                 format.print_list(&found.runs, |runs| list(runs));
+                note_stored_only(&found.runs);
                 found.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
                 if has_older {
                     note(&format!("the newest {most}; `--last N` shows so many, `--all` every run"));
@@ -108,7 +111,7 @@ impl RunCommand {
             }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;
-                format.print(&report(&context, run).await?, show_report);
+                format.print_page(&report(&context, run).await?, page);
             }
             Self::Watch { run, event, timeout } => {
                 let run = match event {
@@ -122,53 +125,71 @@ impl RunCommand {
             }
             Self::Failures(asked) => return failures::run(&context, asked, format).await,
             Self::Start(asked) => return start::start(&context, asked, format).await,
-            Self::Pause { run } => lever::pull(&context, run, Lever::Pause, format).await?,
-            Self::Resume { run } => lever::pull(&context, run, Lever::Resume, format).await?,
-            Self::Cancel { run } => lever::pull(&context, run, Lever::Cancel, format).await?,
-            Self::Priority { run, weight } => lever::pull(&context, run, Lever::Priority { weight }, format).await?,
-            Self::Retry(asked) => lever::print(&run::retry(&context, asked.into()).await?, format),
-            Self::Amend(asked) => lever::print(&run::amend(&context, asked.request()?).await?, format),
+            Self::Pause { run } => lever::pull(&context, &run, Lever::Pause, format).await?,
+            Self::Resume { run } => lever::pull(&context, &run, Lever::Resume, format).await?,
+            Self::Cancel { run } => lever::pull(&context, &run, Lever::Cancel, format).await?,
+            Self::Priority { run, weight } => lever::pull(&context, &run, Lever::Priority { weight }, format).await?,
+            Self::Retry(asked) => {
+                let asked = asked.request(&context).await?;
+                lever::print(&run::retry(&context, asked).await?, format);
+            }
+            Self::Amend(asked) => {
+                let asked = asked.request(&context).await?;
+                lever::print(&run::amend(&context, asked).await?, format);
+            }
         }
         Ok(())
     }
 }
 
-async fn named_or_newest(context: &Context, run: Option<RunId>) -> Result<RunId, OperateError> {
-    match run {
-        Some(run) => Ok(run),
-        None => view::newest_run(context).await,
-    }
+async fn named_or_newest(context: &Context, run: Option<CalledRun>) -> Result<RunId, OperateError> {
+    find_run(context, &run.unwrap_or(CalledRun::Newest)).await
 }
 
 fn list(runs: &[RunSummary]) -> Table {
-    let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "STARS", "DONE", "IN FLIGHT", "ENDS", "ACCEPTED"]);
+    let mut table = table(["RUN", "PIPELINE", "QUARTER", "PHASE", "ACCEPTED", "STARS", "DONE", "IN FLIGHT", "ENDS"]);
+    table.short_ids(0);
     for run in runs {
         table.add_row([
             run.run.to_string(),
             format!("{} {}", run.pipeline, run.version),
             run.quarter.to_string(),
             run.phase.to_string(),
+            moment(run.accepted),
             run.stars.to_string(),
             done(run).to_string(),
             run.in_flight.to_string(),
             ends(run),
-            run.accepted.strftime("%F %T").to_string(),
         ]);
     }
     table
 }
 
-/// A run with its tasks by module and state, and what failed most.
-pub(crate) fn show_report(report: &RunReport) -> String {
-    format!("{}\n\n{}", show(&report.summary), failures::in_few_words(&report.failures, None)).trim_end().to_owned()
+/// That the state was not asked, once for all.
+fn note_stored_only(runs: &[RunSummary]) {
+    let stored: Vec<&RunSummary> = runs.iter().filter(|run| run.stored_only.is_some()).collect();
+    let Some((first, others)) = stored.split_first() else { return };
+    let more = if others.is_empty() { String::new() } else { format!("; {} more runs likewise", others.len()) };
+    note(&format!("run {}: {}{more}", first.run, first.stored_only.as_deref().unwrap_or_default()));
 }
 
-/// A run with its tasks by module and state.
-fn show(run: &RunSummary) -> String {
+/// A run with what failed most in it, and its tasks by module and state.
+pub(crate) fn show_report(report: &RunReport) -> String {
+    let (head, tasks) = page(report);
+    format!("{head}\n\n{tasks}")
+}
+
+/// What is to be said of a run, and the table of its tasks below it.
+fn page(report: &RunReport) -> (String, Table) {
+    let (head, tasks) = summary(&report.summary);
+    let head = format!("{head}\n{}", failures::in_few_words(&report.failures, None));
+    (head.trim_end().to_owned(), tasks)
+}
+
+fn summary(run: &RunSummary) -> (String, Table) {
     let states: Vec<TaskState> =
         TaskState::VARIANTS.iter().copied().filter(|state| run.tasks.get(state).is_some_and(|n| *n > 0)).collect();
-    let mut tasks = table::<0>([]);
-    tasks.set_header(
+    let mut tasks = Table::new(
         std::iter::once("MODULE".to_owned()).chain(states.iter().map(|state| state.to_string().to_uppercase())),
     );
     for module in &run.modules {
@@ -179,6 +200,8 @@ fn show(run: &RunSummary) -> String {
     let head = format!("run {} of {} {}, {}{only}, {}", run.run, run.pipeline, run.version, run.quarter, run.phase);
     let in_between = if run.phase == RunPhase::Ended {
         ends(run)
+    } else if let Some(reason) = &run.stored_only {
+        [ends(run), reason.clone()].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("\n")
     } else {
         let held: Vec<&str> = run.held.iter().map(ModuleName::as_str).collect();
         let held = match held.as_slice() {
@@ -189,7 +212,25 @@ fn show(run: &RunSummary) -> String {
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();
-    format!("{head}\n{} of {} stars done: {in_between}\n{decided}\n{tasks}", done(run), run.stars)
+    (format!("{head}\n{} of {} stars done: {in_between}\n{decided}{}", done(run), run.stars, remarks(run)), tasks)
+}
+
+/// What is odd about results of a run, a line for each kind.
+fn remarks(run: &RunSummary) -> String {
+    let of = |what: &str, count: fn(&Remarks) -> u64| {
+        let modules = run.modules.iter().filter(|module| count(&module.remarks) > 0);
+        let modules: Vec<String> =
+            modules.map(|module| format!("{} {}", module.module, count(&module.remarks))).collect();
+        if modules.is_empty() { String::new() } else { format!("\n{what}: {}", modules.join(", ")) }
+    };
+    let warned = of("WARNINGS, results with another unit or extra columns", |remarks| remarks.warned);
+    let unmade = of("not produced, results without a product that must be answered", |remarks| remarks.unmade);
+    let hint = if warned.is_empty() && unmade.is_empty() {
+        ""
+    } else {
+        "\n`sas star explain STAR` says what of which product"
+    };
+    if hint.is_empty() { String::new() } else { format!("\n{warned}{unmade}{hint}") }
 }
 
 /// A line about a decision.
@@ -206,7 +247,7 @@ fn decided(decision: &Decision) -> String {
             images.iter().map(image).collect::<Vec<_>>().join(", ")
         }
     };
-    format!("{} {}: {what}\n", decision.at.strftime("%F %T UTC"), decision.by)
+    format!("{} {}: {what}\n", moment(decision.at), shown(&decision.by))
 }
 
 fn ends(run: &RunSummary) -> String {

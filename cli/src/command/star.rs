@@ -8,17 +8,19 @@ mod products;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use coordinator::operate::called::{CalledRun, CalledStar, find_star};
 use coordinator::operate::star::{
     AskLineage, CompareGenerations, ExportStar, Exported, OneGeneration, OneQuarter, RollBack, export, roll_back,
 };
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use coordinator::operate::{self, OperateError, task};
-use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, RunId, StarId, WorkerName};
+use coordinator::operate::{self, Context, ErrorKind, OperateError, task};
+use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, StarId, WorkerName};
 use domain::outcome::Outcome;
+use domain::text::{did_you_mean, moment, shown};
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, table};
+use crate::output::{Format, Table, table};
 use crate::selection::{Consent, carry_out};
 
 /// One star: its tasks, and why they ended as they did.
@@ -115,16 +117,16 @@ impl From<WhichGeneration> for OneGeneration {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichStar {
-    /// The star.
-    star: StarId,
-    /// In this run; in the newest that has the star unless given.
+    /// The star, or the first digits of its UUID.
+    star: CalledStar,
+    /// In this run, named by its id, the first digits of it, or `newest`; in the newest that has the star unless given.
     #[arg(long)]
-    run: Option<RunId>,
+    run: Option<CalledRun>,
 }
 
 impl WhichStar {
-    fn asked(&self) -> OneStar {
-        OneStar { star: self.star, run: self.run }
+    async fn find(&self, context: &Context) -> Result<OneStar, OperateError> {
+        find_star(context, &self.star, self.run.as_ref()).await
     }
 }
 
@@ -133,16 +135,16 @@ impl StarCommand {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::Cancel { which, consent } => {
-                let plan = task::plan_star_cancel(&context, which.asked()).await?;
+                let plan = task::plan_star_cancel(&context, which.find(&context).await?).await?;
                 return carry_out(&context, plan, consent, format).await;
             }
-            Self::Show(which) => format.print(&view::star(&context, which.asked()).await?, show),
+            Self::Show(which) => {
+                format.print_page(&view::star(&context, which.find(&context).await?).await?, show);
+            }
             Self::Explain { which, module } => {
-                let mut summary = view::star(&context, which.asked()).await?;
-                summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
-                if let (Some(module), true) = (module, summary.tasks.is_empty()) {
-                    let reason = format!("{} has no module {module}", summary.pipeline);
-                    return Err(OperateError::not_found(reason).into());
+                let mut summary = view::star(&context, which.find(&context).await?).await?;
+                if let Some(module) = module {
+                    keep_only(&mut summary, &module)?;
                 }
                 format.print(&summary, explain);
             }
@@ -176,11 +178,29 @@ impl StarCommand {
     }
 }
 
-fn head(star: &StarSummary) -> String {
-    let mut end = star.end.map_or_else(|| "in flight".to_owned(), |end| end.to_string());
-    if let Some(reason) = &star.end_reason {
-        end = format!("{end} ({reason})");
+/// Leaves one module; an error where nothing is known of it.
+fn keep_only(star: &mut StarSummary, module: &ModuleName) -> Result<(), OperateError> {
+    if !star.tasks.iter().any(|task| task.module == *module) {
+        let meant = did_you_mean(module.as_str(), star.tasks.iter().map(|task| task.module.as_str()));
+        return Err(match &star.stored_only {
+            Some(reason) => OperateError::new(
+                ErrorKind::OutOfReach,
+                format!("how module {module} ended is not on record{meant}; {reason}"),
+            ),
+            None => OperateError::not_found(format!("{} has no module {module}{meant}", star.pipeline)),
+        });
     }
+    star.tasks.retain(|task| task.module == *module);
+    Ok(())
+}
+
+fn head(star: &StarSummary) -> String {
+    let going_on = if star.stored_only.is_some() { "not settled" } else { "in flight" };
+    let mut end = star.end.map_or_else(|| going_on.to_owned(), |end| end.to_string());
+    if let Some(reason) = &star.end_reason {
+        end = format!("{end} ({})", shown(reason));
+    }
+    let stored_only = star.stored_only.as_deref().map(|reason| format!("\n{}", shown(reason))).unwrap_or_default();
     let generation = star.generation.map(|number| format!(", generation {number}")).unwrap_or_default();
     let mut file = star.file.as_deref().map(|file| format!("\nstar file {file}")).unwrap_or_default();
     if let Some((open, newest)) = star.open.zip(star.newest) {
@@ -189,14 +209,17 @@ fn head(star: &StarSummary) -> String {
             false => format!(", generation {open}; the newest is {newest}, see `sas star generations {}`", star.star),
         };
     }
-    format!("{} {} in run {} of {}: {end}{generation}{file}", star.star, star.quarter, star.run, star.pipeline)
+    format!(
+        "{} {} in run {} of {}: {end}{generation}{file}{stored_only}",
+        star.star, star.quarter, star.run, star.pipeline
+    )
 }
 
 fn state(task: &TaskSummary) -> String {
     if task.running { "running".to_owned() } else { task.state.to_string() }
 }
 
-fn show(star: &StarSummary) -> String {
+fn show(star: &StarSummary) -> (String, Table) {
     let mut table = table(["MODULE", "STATE", "TRY", "SECONDS", "WHY"]);
     for task in &star.tasks {
         let (attempt, seconds) = match task.attempt {
@@ -205,16 +228,17 @@ fn show(star: &StarSummary) -> String {
         };
         table.add_row([task.module.to_string(), state(task), attempt, seconds, task.reason.clone()]);
     }
-    format!("{}\n\n{table}", head(star))
+    (head(star), table)
 }
 
 fn explain(star: &StarSummary) -> String {
     let mut text = head(star);
     for task in &star.tasks {
-        text += &match task.reason.strip_prefix(&task.state.to_string()) {
+        let reason = shown(&task.reason);
+        text += &match reason.strip_prefix(&task.state.to_string()) {
             // A reason that begins with the state says it already.
-            Some(_) => format!("\n\n{} {}", task.module, task.reason),
-            None => format!("\n\n{} {}: {}", task.module, state(task), task.reason),
+            Some(_) => format!("\n\n{} {reason}", task.module),
+            None => format!("\n\n{} {}: {reason}", task.module, state(task)),
         };
         if !task.waits_for.is_empty() {
             let names: Vec<_> = task.waits_for.iter().map(ToString::to_string).collect();
@@ -225,7 +249,7 @@ fn explain(star: &StarSummary) -> String {
             text += &format!("\n  attempt    {} on {worker}, {:.1} s", task.attempt, task.millis as f64 / 1e3);
         }
         if let Some(started) = task.started {
-            text += &format!("\n  began      {}", started.strftime("%F %T UTC"));
+            text += &format!("\n  began      {}", moment(started));
         }
         if !task.products.is_empty() {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
@@ -244,7 +268,7 @@ fn explain(star: &StarSummary) -> String {
             }
         }
         for line in task.log_tail.lines() {
-            text += &format!("\n  | {line}");
+            text += &format!("\n  | {}", shown(line));
         }
     }
     text

@@ -1,14 +1,16 @@
 //! `sas task`: single tasks of a run, and what is to become of those that are selected.
 
 use clap::{Args, Subcommand};
-use comfy_table::Table;
+use coordinator::operate::called::{CalledRun, find_run};
+use coordinator::operate::selection::TaskSelection;
 use coordinator::operate::task::{self, ListTasks, ListedTask};
-use domain::id::RunId;
+use coordinator::operate::{Context, OperateError};
+use domain::text::moment;
 use jiff::Timestamp;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 use crate::selection::{Consent, SelectionArguments, carry_out};
 
 /// Tasks: one module for one star in one run.
@@ -49,9 +51,19 @@ pub(crate) enum TaskCommand {
 pub(crate) struct OfRun {
     /// Of this run; of the newest unless given.
     #[arg(long, value_name = "RUN")]
-    run: Option<RunId>,
+    run: Option<CalledRun>,
     #[command(flatten)]
     selection: SelectionArguments,
+}
+
+impl OfRun {
+    async fn find(self, context: &Context) -> Result<TaskSelection, OperateError> {
+        let run = match &self.run {
+            Some(run) => Some(find_run(context, run).await?),
+            None => None,
+        };
+        self.selection.of(run)
+    }
 }
 
 impl TaskCommand {
@@ -59,7 +71,7 @@ impl TaskCommand {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::List { of, limit } => {
-                let selection = of.selection.of(of.run)?;
+                let selection = of.find(&context).await?;
                 let found = task::list(&context, ListTasks { selection, limit }).await?;
                 format.print_list(&found, |found| list(&found.tasks));
                 if found.left_out > 0 {
@@ -69,11 +81,11 @@ impl TaskCommand {
                 Ok(())
             }
             Self::Retry { of, consent } => {
-                let plan = task::plan_retry(&context, of.selection.of(of.run)?).await?;
+                let plan = task::plan_retry(&context, of.find(&context).await?).await?;
                 carry_out(&context, plan, consent, format).await
             }
             Self::Cancel { of, consent } => {
-                let plan = task::plan_cancel(&context, of.selection.of(of.run)?).await?;
+                let plan = task::plan_cancel(&context, of.find(&context).await?).await?;
                 carry_out(&context, plan, consent, format).await
             }
         }
@@ -82,7 +94,7 @@ impl TaskCommand {
 
 fn list(tasks: &[ListedTask]) -> Table {
     let mut table = table(["STAR", "MODULE", "STATE", "TRY", "HOST", "SINCE", "NEXT TRY", "LAST LINE"]);
-    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.strftime("%FT%TZ").to_string());
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), moment);
     for task in tasks {
         let state = match &task.reason {
             Some(reason) => format!("{} ({reason})", task.state),

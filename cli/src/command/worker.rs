@@ -1,14 +1,14 @@
 //! `sas worker`: which workers live, what they do, which stand out; drains and resumes their hosts.
 
 use clap::{Args, Subcommand};
-use comfy_table::Table;
 use coordinator::operate::worker::{self, AllWorkers, HostDecided, OneHost, WorkerSummary};
 use domain::id::HostName;
+use domain::text::moment;
 use jiff::Timestamp;
 
 use crate::connect::Site;
 use crate::installation::Configured;
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 use crate::words::ago;
 
 /// Workers and their hosts.
@@ -66,7 +66,7 @@ fn list(all: &AllWorkers) -> Table {
             worker.version.clone(),
             slots.collect::<Vec<_>>().join(", "),
             format!("{} ago", ago(worker.seen, now)),
-            worker.began.map(|began| began.strftime("%F %T").to_string()).unwrap_or_default(),
+            worker.began.map(moment).unwrap_or_default(),
             worker.ended.all.to_string(),
             share(worker, worker.ended.failed + worker.ended.errored, worker.median.failed),
             share(worker, worker.ended.lost, worker.median.lost),
@@ -91,7 +91,7 @@ fn absent(all: &AllWorkers) -> Vec<String> {
     let absent = all.drained.iter().filter(|drained| !lives(&drained.host));
     absent
         .map(|drained| {
-            let since = drained.since.strftime("%F %T UTC");
+            let since = moment(drained.since);
             format!("host {} is drained since {since} by {}; no worker runs there now", drained.host, drained.by)
         })
         .collect()

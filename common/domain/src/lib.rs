@@ -11,4 +11,5 @@ pub mod outcome;
 pub mod pipeline;
 pub mod product;
 pub mod run;
+pub mod text;
 pub mod unit;

@@ -9,11 +9,13 @@ mod model;
 mod module;
 mod names;
 mod order;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use load::{Mistakes, data_model_name, load};
+pub use place::{Mistake, Place};
 
 use serde_json::Value;
 

@@ -1,15 +1,18 @@
 //! Configuration: one TOML file that all programs may share, and the environment on top of it. Read once, in `main`.
 //!
-//! A key that no program knows is an error that names it. `SAS_<SECTION>_<KEY>` sets `[section] key`, so `SAS_QUEUE_URL`
+//! A key of a program's own sections that it does not know is an error that names it; what else is odd in the file is a warning
+//! ([`strange_sections`]), for a slip in one program's section is no reason to stop another. `SAS_<SECTION>_<KEY>` sets `[section] key`, so `SAS_QUEUE_URL`
 //! sets `url` of `[queue]`; variables of other programs' sections are left alone. Durations are written `"90s"`, sizes `"8GB"`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Value};
+use domain::text::did_you_mean;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::queue::amqp::AmqpConfig;
 use crate::state::redis::RedisConfig;
 
@@ -85,16 +88,36 @@ impl Default for LogConfig {
 
 /// `[queue]` where the file has none: RabbitMQ as Debian installs it.
 pub fn local_queue() -> AmqpConfig {
-    AmqpConfig { url: "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned(), management: None }
+    AmqpConfig { url: Address::new("amqp://guest:guest@127.0.0.1:5672/%2f"), management: None }
 }
 
 /// `[state]` where the file has none: Redis as Debian installs it.
 pub fn local_state() -> RedisConfig {
-    RedisConfig { url: "redis://127.0.0.1:6379/0".to_owned() }
+    RedisConfig { url: Address::new("redis://127.0.0.1:6379/0") }
+}
+
+/// Sections of a file that no program reads, each as a warning that says what may have been meant.
+pub fn strange_sections(file: Option<&Path>) -> Result<Vec<String>, ConfigError> {
+    let Some(path) = file else { return Ok(Vec::new()) };
+    let tables = read(path)?;
+    let mut strange: Vec<&String> = tables.keys().filter(|section| !SECTIONS.contains(&section.as_str())).collect();
+    strange.sort();
+    let warn = |section: &String| {
+        let meant = did_you_mean(section, SECTIONS.iter().copied());
+        format!("configuration `{}`: no program reads `{section}`{meant}", path.display())
+    };
+    Ok(strange.into_iter().map(warn).collect())
+}
+
+/// The variables of this process, with the store that the command line names in place of another.
+pub fn environment(store: Option<String>) -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .chain(store.map(|root| ("SAS_STORE_ROOT".to_owned(), root)))
 }
 
 /// Reads a program's configuration from `file`, if one is given, with `environment` on top. `sections` are those that `T`
-/// has; the others in [`SECTIONS`] are for other programs.
+/// has; all others are left alone.
 pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -104,7 +127,7 @@ pub fn load<T: DeserializeOwned>(
     if let Some(path) = file {
         tables = read(path)?;
     }
-    tables.retain(|section, _| sections.contains(&section.as_str()) || !SECTIONS.contains(&section.as_str()));
+    tables.retain(|section, _| sections.contains(&section.as_str()));
     let variables = from_environment(environment, sections);
     let invalid = |error: config::ConfigError| ConfigError::Invalid {
         from: match file {
@@ -124,6 +147,14 @@ pub fn load<T: DeserializeOwned>(
 
 fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    // The words of the crate quote the line, and with it passwords.
+    if let Err(error) = toml::from_str::<toml::Table>(&text) {
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+        let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |at| at + 1));
+        let column = before[start..].chars().count() + 1;
+        let reason = format!("line {line}, column {column}: {}", error.message());
+        return Err(ConfigError::Syntax { path: path.to_owned(), reason });
+    }
     let syntax = |error: config::ConfigError| ConfigError::Syntax { path: path.to_owned(), reason: error.to_string() };
     let parsed = Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build().map_err(syntax)?;
     parsed.cache.into_table().map_err(syntax)
@@ -206,13 +237,12 @@ mod tests {
     fn an_unknown_key_is_named() {
         for (text, environment, word) in [
             ("[store]\nroot = '/s'\n[worker]\nlaese_time = '60s'", &[][..], "laese_time"),
-            ("[store]\nroot = '/s'\n[wroker]\ncount = 1", &[], "wroker"),
             ("[store]\nroot = '/s'", &[("SAS_WORKER_CUONT", "4")], "cuont"),
             ("[store]\nroot = '/s'\n[log]\nformat = 'xml'", &[], "log.format"),
             ("[store]\nroot = '/s'\n[worker]\ncount = 'many'", &[], "worker.count"),
             ("[store]\nroot = '/s'\n[worker]\nlease_time = '60'", &[], "worker.lease_time"),
             ("", &[], "store"),
-            ("[store", &[], "TOML"),
+            ("[store", &[], "TOML: line 1, column 7"),
         ] {
             let error = check(text, environment).unwrap_err();
             assert!(error.contains(word), "{error:?} does not name {word}");
@@ -224,5 +254,20 @@ mod tests {
         let text = "[store]\nroot = '/s'\n[coordinator]\nmax = 1";
         let sample = check(text, &[("SAS_COORDINATOR_MAX", "4"), ("SAS_REFERENCE_IMAGE", "x")]).unwrap();
         assert_eq!(sample.store.root, Path::new("/s"));
+    }
+
+    #[test]
+    fn a_section_that_no_program_reads_stops_nothing_and_is_said() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[store]\nroot = '/s'\n[wroker]\ncount = 1\n[http]\n").unwrap();
+        load::<Sample>(Some(file.path()), [], PARTS).unwrap();
+        let strange = strange_sections(Some(file.path())).unwrap();
+        assert!(strange.len() == 1 && strange[0].ends_with("`wroker`; did you mean worker?"), "{strange:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_without_what_it_holds() {
+        let error = check("[store]\nroot = '/s'\n[queue]\nurl = \"amqp://op:S3cret@h\n", &[]).unwrap_err();
+        assert!(error.contains("line 4") && !error.contains("S3cret"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! The services that programs share, behind two ports: [`queue`] (RabbitMQ, or memory) and [`state`] (Redis, or memory);
-//! and how programs are set up: [`config`], [`definition`], [`service`], [`telemetry`].
+//! and how programs are set up: [`config`] with [`address`], [`definition`], [`service`], [`telemetry`].
 
+pub mod address;
 pub mod config;
 pub mod definition;
 pub mod queue;

@@ -108,6 +108,9 @@ pub struct Depth {
     pub ready: u64,
     /// Messages that were delivered and not answered yet; `None` where the broker's management API is not configured.
     pub unacknowledged: Option<u64>,
+    /// Why that number is not known, though the management API is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// Consumers.
     pub consumers: u64,
 }

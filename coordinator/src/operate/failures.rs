@@ -103,7 +103,7 @@ pub struct RunReport {
 
 /// A run with what failed most in it.
 pub async fn report(context: &Context, run: RunId) -> Result<RunReport, OperateError> {
-    let summary = view::run(context, run).await?;
+    let summary = view::known_run(context, run).await?;
     let selection = TaskSelection { run: Some(run), ..TaskSelection::default() };
     let failures = list(context, ListFailures { selection, groups: FEW, stars: FEW }).await?;
     Ok(RunReport { summary, failures })

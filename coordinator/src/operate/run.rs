@@ -9,6 +9,7 @@ mod retry;
 mod start;
 
 use domain::id::RunId;
+use domain::text::moment;
 use serde::Serialize;
 use store::Store;
 use store::runs::{Decided, Decision};
@@ -54,7 +55,7 @@ pub(super) fn require_sense(
     match sense {
         Sense::Changes | Sense::Already => Ok(sense),
         Sense::Ended => {
-            let ended = end_of(store, run)?.map(|end| end.ended.strftime("%F %T UTC").to_string());
+            let ended = end_of(store, run)?.map(|end| moment(end.ended));
             Err(OperateError::refused(format!(
                 "run {run} ended at {}: there is nothing left to decide; `sas run retry {run}` opens it again",
                 ended.unwrap_or_default()

@@ -10,11 +10,13 @@ use std::time::Duration;
 use domain::id::{GroupName, ModuleIndex, ModuleName, RunId, StarId, StarIndex};
 use domain::outcome::FailurePattern;
 use domain::run::TaskState;
+use domain::text::did_you_mean;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::course::Course;
 
 use super::look_up::newest_run;
+use super::pipelines::module_of;
 use super::{Context, OperateError};
 
 /// The state of a task in the words that `star show` prints.
@@ -176,15 +178,13 @@ fn modules(course: &Course, asked: &TaskSelection) -> Result<Option<BTreeSet<Mod
     let pipeline = &course.pipeline;
     let of = format!("{} {}", pipeline.name, pipeline.version);
     for name in &asked.modules {
-        if pipeline.index_of(name).is_none() {
-            let known: Vec<&str> = pipeline.modules.iter().map(|module| module.name.as_str()).collect();
-            return Err(OperateError::not_found(format!("{of} has no module {name}; it has {}", known.join(", "))));
-        }
+        module_of(pipeline, name)?;
     }
     let groups = pipeline.groups();
     if let Some(group) = asked.groups.iter().find(|group| !groups.contains(group)) {
         let known: Vec<&str> = groups.into_iter().map(GroupName::as_str).collect();
-        return Err(OperateError::not_found(format!("{of} has no group {group}; it has {}", known.join(", "))));
+        let meant = did_you_mean(group.as_str(), known.iter().copied());
+        return Err(OperateError::not_found(format!("{of} has no group {group}{meant} (it has {})", known.join(", "))));
     }
     if asked.modules.is_empty() && asked.groups.is_empty() {
         return Ok(None);

@@ -5,6 +5,7 @@
 mod expected;
 mod run;
 mod star;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use domain::id::{
     Attempt, ClassName, Generation, GroupName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId,
     WorkerName,
 };
-use domain::outcome::Outcome;
+use domain::outcome::{Outcome, Remarks};
 use domain::run::TaskState;
 pub use expected::Expected;
 use jiff::Timestamp;
-pub use run::{newest_run, newest_runs, run, runs};
+pub use run::{known_run, newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};
 pub use star::star;
 use store::runs::{Decision, StarEnd};
@@ -34,6 +35,8 @@ pub enum RunPhase {
     Paused,
     /// It is being cancelled.
     Cancelling,
+    /// It has not ended, and the state, which knows how it goes on, is out of reach.
+    Open,
     /// Every star is settled.
     Ended,
 }
@@ -57,13 +60,18 @@ pub struct RunSummary {
     pub accepted: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// When a task of it was settled last, while it goes on.
+    pub moved: Option<Timestamp>,
     /// How many stars it has.
     pub stars: u32,
     /// Stars that were not admitted yet.
     pub to_come: u32,
     /// Stars that are admitted and not closed.
     pub in_flight: u32,
-    /// Stars by how they ended; known when the run has ended.
+    /// That the state could not be asked, with the reason: all numbers are those of stars that the store has as settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_only: Option<String>,
+    /// Stars by how they ended; known when the run has ended, and of what the store alone tells.
     pub ends: BTreeMap<StarEnd, u64>,
     /// Tasks by state; queued ones with a live lease count as queued.
     pub tasks: BTreeMap<TaskState, u64>,
@@ -104,6 +112,9 @@ pub struct ModuleSummary {
     pub module: ModuleName,
     /// Its tasks by state.
     pub tasks: BTreeMap<TaskState, u64>,
+    /// How many of its results gave cause for remarks, as far as the state knows: one that was lost begins at nothing.
+    #[serde(flatten)]
+    pub remarks: Remarks,
 }
 
 /// A star to look at.
@@ -135,6 +146,9 @@ pub struct StarSummary {
     /// Why it ended so, where its tasks do not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<String>,
+    /// That the state could not be asked, with the reason: only tasks whose end is on record are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_only: Option<String>,
     /// The star file, relative to the store's root.
     pub file: Option<String>,
     /// The generation that the star file shows, where there is one.

@@ -53,6 +53,11 @@ impl CliPlace {
 
     /// Runs `sas` with the words of `line`, of which STAR and FILE are the star and its file.
     fn sas(&self, store: Option<&str>, line: &str) -> CliAnswer {
+        self.sas_with(store, line, &[])
+    }
+
+    /// The same with more of an environment.
+    fn sas_with(&self, store: Option<&str>, line: &str, environment: &[(&str, &str)]) -> CliAnswer {
         let mut command = sas();
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SAS_")) {
             command.env_remove(name);
@@ -63,6 +68,7 @@ impl CliPlace {
         if let Some(store) = store {
             command.env("SAS_STORE_ROOT", self.campaign.path(store));
         }
+        command.envs(environment.iter().copied());
         let file = self.file.display().to_string();
         let word = |word: &str| word.replace("STAR", &self.star).replace("FILE", &file);
         let done = command.args(line.split(' ').map(word)).current_dir(self.campaign.path("")).output().unwrap();
@@ -114,16 +120,25 @@ fn every_kind_of_end_has_its_code_and_its_words() {
         (Some("empty"), "queue list", 6, "message broker out of reach"),
         (Some("empty"), "event publish --quarter 0 STAR", 6, "message broker out of reach"),
         (None, STOP, 7, "did not end within 1s"),
-        (Some("stopped"), "run list", 6, "state out of reach"),
+        (Some("stopped"), "run list", 0, "open"),
+        (Some("stopped"), "run show", 0, "as the store has it; 0 of 1 stars settled"),
+        (Some("stopped"), "star show STAR", 0, "as the store has it"),
+        (Some("stopped"), "star explain STAR FAILS", 6, "how module FAILS ended is not on record"),
         (Some("stopped"), "run watch", 6, "state out of reach"),
         (None, FAIL, 8, "of 1 stars 1 failed"),
         (Some("failed"), "run watch", 8, "of 1 stars 1 failed"),
         (None, "star explain --store failed STAR FAILS", 0, "about to fail"),
         (None, "local --pipeline fails.toml", 2, "--store"),
-        (None, "ingest --store . FILE", 1, "is no store and has other things in it"),
+        (None, "ingest --store typo FILE", 3, "`--init` makes a store"),
+        (None, "ingest --init --store . FILE", 1, "is no store and has other things in it"),
         (None, "ingest --publish --store new FILE", 6, "message broker out of reach"),
         (None, "run list --store new", 3, "is not a store"),
-        (Some("failed"), "star explain STAR NONE", 3, "CLI has no module NONE"),
+        (Some("failed"), "star explain STAR FAISL", 3, "CLI has no module FAISL; did you mean FAILS?"),
+        (Some("failed"), "run show newest", 0, "1 failed"),
+        (Some("failed"), "run show 0000", 3, "no run begins with `0000`"),
+        (Some("failed"), "doctor --no-docker", 6, "services out of reach"),
+        (Some("typo"), "doctor --no-docker", 6, "services out of reach"),
+        (None, "completions bash", 0, "complete -F"),
         (Some("failed"), &format!("star show {NOBODY}"), 3, "no run has star"),
     ];
     let help = place.sas(None, "--help").printed.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -141,6 +156,82 @@ fn all_mistakes_of_a_definition_are_named_at_once() {
     for mistake in ["classes.default: \"lots\"", "module FAILS: speed: unknown field", "`UNKNOWN`"] {
         assert!(said.contains(mistake), "{mistake} is not in\n{said}");
     }
+}
+
+#[test]
+fn text_from_outside_never_reaches_a_terminal_raw() {
+    let place = CliPlace::new();
+    place.write("loud.sh", r"printf 'the reason\n\033[2J\033]0;x\007\n10%%\r20%%\r30%%'; exit 3");
+    let script = format!("'{}'", place.campaign.path("loud.sh").display());
+    place.write("fails.toml", &PIPELINE.replace("'-c', 'PROGRAM'", &script));
+    std::fs::copy(&place.file, place.campaign.path("\u{1b}[2Jx.h5")).unwrap();
+    std::fs::write(place.campaign.path("\u{1b}[2J\n\u{202e}y.h5"), "no HDF5").unwrap();
+    let local = "local --runner process --pipeline fails.toml --store hostile \u{1b}[2Jx.h5 \u{1b}[2J\n\u{202e}y.h5";
+    let lines = [
+        (local, 8, r"\u{1b}[2Jx.h5"),
+        (local, 8, r"\u{1b}[2J\n\u{202e}y.h5"),
+        ("star explain --store hostile STAR FAILS", 0, r"  | 30%"),
+        ("star explain --store hostile STAR FAILS", 0, "  | the reason"),
+        ("star show --store hostile STAR -o json", 0, r"30%"),
+        ("run show \u{1b}[2J --store hostile", 2, r"\u{1b}"),
+        ("run show \u{1b}[2J --store hostile -o json", 2, r"\\u{1b}"),
+    ];
+    for (line, code, word) in lines {
+        let CliAnswer { code: found, said, printed } = place.sas(None, line);
+        let all = said + &printed;
+        assert_eq!(found, Some(code), "{line:?}\n{all}");
+        assert!(all.contains(word), "{line:?} does not show {word}:\n{all}");
+        assert!(!all.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{line:?}\n{all:?}");
+    }
+}
+
+#[test]
+fn with_json_every_line_of_standard_error_is_an_object_and_the_last_one_says_what_went_wrong() {
+    let place = CliPlace::new();
+    let error = |line: &str| {
+        let CliAnswer { code, said, printed: _ } = place.sas(None, &format!("{line} -o json"));
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let error = lines.last().unwrap_or_else(|| panic!("{line} says nothing"))["error"].clone();
+        assert_eq!(error["code"].as_i64(), code.map(i64::from), "{line}: {said}");
+        error
+    };
+    let kind = |line: &str| error(line)["kind"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(kind("run list --nonsense"), "invalid");
+    assert_eq!(kind("run list --store gone"), "not_found");
+    assert_eq!(kind("pipeline check bad.toml"), "failed");
+    assert_eq!(kind("queue list"), "out_of_reach");
+    assert_eq!(kind(FAIL), "incomplete");
+    assert_eq!(error("pipeline graph bad.toml")["mistakes"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn no_password_of_an_address_is_ever_shown() {
+    let place = CliPlace::new();
+    place.check(None, "local --runner process --pipeline fails.toml --store empty", 3, "no star to run");
+    for (name, address, line) in [
+        ("SAS_QUEUE_URL", "op:S3cretPw@127.0.0.1:1", "queue list"),
+        ("SAS_QUEUE_URL", "amqp://op:12#S3cretPw@127.0.0.1:1/%2f", "event publish --quarter 0 STAR"),
+        ("SAS_QUEUE_URL", "op:S3cretPw@127.0.0.1:1", "init --no-docker"),
+        ("SAS_STATE_URL", "redis://op:S3cret/Pw@127.0.0.1:1/0", "init --no-docker"),
+        ("SAS_QUEUE_MANAGEMENT", "op:S3cretPw@127.0.0.1:1", "queue list"),
+    ] {
+        let CliAnswer { said, printed, .. } = place.sas_with(Some("empty"), line, &[(name, address)]);
+        let all = said + &printed;
+        assert!(!all.contains("S3cret"), "{line}: {all}");
+        assert!(all.contains("percent-encoded") && all.contains("***@127.0.0.1:1"), "{line}: {all}");
+    }
+}
+
+#[test]
+fn runs_and_stars_are_found_by_their_first_digits() {
+    let place = CliPlace::new();
+    place.check(None, FAIL, 8, "star explain");
+    let run = place.json("failed", "run list -o json")[0]["run"].as_str().unwrap().to_owned();
+    assert_eq!(place.json("failed", &format!("run show {} -o json", &run[..8]))["run"], json!(run));
+    let star = place.json("failed", &format!("star show {} --run {} -o json", &place.star[6..12], &run[..4]));
+    assert_eq!((&star["star"], &star["run"]), (&json!(place.star), &json!(run)));
+    let refused = place.sas(Some("failed"), &format!("run pause {}", &run[..8]));
+    assert!(refused.code == Some(1) && refused.said.contains("Z: there is nothing left to decide"), "{}", refused.said);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn spoil(path: &Path, with: &str) -> Result<()> {
 }
 
 fn redis(config: &RedisConfig, command: &[&str]) -> Result<String> {
-    let output = std::process::Command::new("redis-cli").args(["-u", &config.url]).args(command).output()?;
+    let output = std::process::Command::new("redis-cli").args(["-u", config.url.secret()]).args(command).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -62,7 +62,7 @@ fn succeeds(mut command: std::process::Command, code: i32) -> Output {
 fn run(campaign: &Campaign, pipeline: &Path, code: i32) -> PathBuf {
     let store = campaign.path("store");
     let mut ingest = sas();
-    ingest.args(["ingest", "--shared", "--dataset", "models/grids", "--store"]).arg(&store);
+    ingest.args(["ingest", "--init", "--shared", "--dataset", "models/grids", "--store"]).arg(&store);
     ingest.arg(campaign.shared_file().unwrap());
     succeeds(ingest, 0);
     let mut local = sas();

@@ -14,7 +14,7 @@ fn a_program_whose_file_is_gone_starts_its_store_agents_all_the_same() {
     std::fs::copy(program("sas-cli", "sas"), &sas).unwrap();
     assert!(Command::new("mkfifo").arg(&settings).status().unwrap().success());
     let running = Command::new(&sas)
-        .arg("ingest")
+        .args(["ingest", "--init"])
         .args(campaign.star_files().unwrap())
         .env("SAS_STORE_ROOT", campaign.path("store"))
         .env("SAS_CONFIG", &settings)

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "domain",
         &[
-            ("what things are", &["id", "product", "unit"]),
+            ("what things are", &["id", "product", "text", "unit"]),
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
@@ -49,7 +49,11 @@ const FLOORS: &[(&str, &[Floor])] = &[
     ),
     (
         "services",
-        &[("what is outside", &["queue", "state"]), ("how a service starts", &["config", "telemetry", "service"])],
+        &[
+            ("where it is", &["address"]),
+            ("what is outside", &["queue", "state"]),
+            ("how a service starts", &["config", "telemetry", "service"]),
+        ],
     ),
     (
         "coordinator",

@@ -1,14 +1,21 @@
 //! A program's log in bounded memory: its beginning, its end, and how much is missing between them; and its newest line,
 //! for whoever asks while it is written.
+//!
+//! `\r` ends a line, as `\n` does. Of a line that is written over and over, as bars of progress are, the last state is kept.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::text::shown;
 
 /// Bytes kept of the beginning.
 const HEAD: usize = 16 << 10;
 
 /// Bytes kept of the end.
 const TAIL: usize = 48 << 10;
+
+/// Bytes of a line that are held back, for it may be written over.
+const LINE: usize = 4 << 10;
 
 /// Bytes among which the newest line is looked for.
 const NEWEST: usize = 1 << 10;
@@ -33,17 +40,17 @@ impl LastLine {
         let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let end = String::from_utf8_lossy(&end);
         let line = end.rsplit(['\n', '\r']).map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        let mut shown = String::new();
-        for c in line.chars().take(SHOWN) {
-            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-        }
-        shown
+        shown(&line.chars().take(SHOWN).collect::<String>()).into_owned()
     }
 }
 
 /// Collects a log of any length.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct BoundedLog {
+    /// What ended with `\r` last, and was not written over yet.
+    state: Vec<u8>,
+    /// The line that is being written.
+    line: Vec<u8>,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     cut: u64,
@@ -69,7 +76,43 @@ impl BoundedLog {
     /// Adds what was written next.
     pub fn push(&mut self, bytes: &[u8]) {
         self.last_line.push(bytes);
-        self.in_line = bytes.last().map_or(self.in_line, |last| *last != b'\n');
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.in_line = piece.last() != Some(&b'\n');
+            match piece {
+                [text @ .., b'\r'] => {
+                    self.line.extend_from_slice(text);
+                    // An empty line writes nothing over.
+                    if !self.line.is_empty() {
+                        self.state = std::mem::take(&mut self.line);
+                    }
+                }
+                [text @ .., b'\n'] => {
+                    self.line.extend_from_slice(text);
+                    let ends_state = self.line.is_empty() && !self.state.is_empty();
+                    self.write_out();
+                    if !ends_state {
+                        self.keep(b"\n");
+                    }
+                }
+                text => self.line.extend_from_slice(text),
+            }
+            if self.line.len() > LINE {
+                self.write_out();
+            }
+        }
+    }
+
+    /// Keeps what was held back.
+    fn write_out(&mut self) {
+        let (state, line) = (std::mem::take(&mut self.state), std::mem::take(&mut self.line));
+        if !state.is_empty() {
+            self.keep(&state);
+            self.keep(b"\n");
+        }
+        self.keep(&line);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
         let (first, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
         self.head.extend_from_slice(first);
         let kept = &rest[rest.len().saturating_sub(TAIL)..];
@@ -81,10 +124,12 @@ impl BoundedLog {
 
     /// The log as text. What is not UTF-8, and NUL, which HDF5 texts cannot hold, is replaced.
     pub fn text(&self) -> String {
-        let tail: Vec<u8> = self.tail.iter().copied().collect();
-        let bytes = match self.cut {
-            0 => [self.head.as_slice(), &tail].concat(),
-            cut => [self.head.as_slice(), format!("\n[… {cut} bytes are cut here …]\n").as_bytes(), &tail].concat(),
+        let mut log = self.clone();
+        log.write_out();
+        let tail: Vec<u8> = log.tail.iter().copied().collect();
+        let bytes = match log.cut {
+            0 => [log.head.as_slice(), &tail].concat(),
+            cut => [log.head.as_slice(), format!("\n[… {cut} bytes are cut here …]\n").as_bytes(), &tail].concat(),
         };
         String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")
     }
@@ -105,6 +150,14 @@ mod tests {
         assert_eq!(logged(&[b"one\n", b"", b"two\0\xff"]), "one\ntwo\u{fffd}\u{fffd}");
         let exactly = vec![b'x'; HEAD + TAIL];
         assert_eq!(logged(&[&exactly]), String::from_utf8(exactly.clone()).unwrap());
+    }
+
+    #[test]
+    fn of_a_line_that_is_written_over_the_last_state_is_kept_and_the_line_before_it() {
+        let bar: String = (0..=50_000).map(|n| format!("\r{n} of 50000")).collect();
+        assert_eq!(logged(&[b"the reason\n", bar.as_bytes()]), "the reason\n50000 of 50000");
+        assert_eq!(logged(&[b"the reason\n", bar.as_bytes(), b"\rdone\n"]), "the reason\n50000 of 50000\ndone\n");
+        assert_eq!(logged(&[b"1%\r2%", b"\r", b"\nend\r\n\r\n"]), "2%\nend\n\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use coordinator::operate::{ErrorKind, OperateError};
 use serde::Serialize;
 
-use crate::output::table;
+use crate::output::{Table, table};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,12 +49,12 @@ impl ReportLine {
 }
 
 /// The report as a table.
-pub(crate) fn text(checks: &[ReportLine]) -> String {
-    let mut table = table(["", "WHAT", ""]);
+pub(crate) fn list(checks: &[ReportLine]) -> Table {
+    let mut table = table(["", "WHAT", "FOUND"]);
     for check in checks {
         table.add_row([check.verdict.to_string(), check.what.clone(), check.detail.clone()]);
     }
-    table.to_string()
+    table
 }
 
 /// How the command ends: a service that does not answer comes before what is wrong with another.
@@ -78,17 +78,17 @@ pub(crate) fn major_minor(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::code;
+    use crate::exit::ErrorAnswer;
 
     #[test]
     fn the_worst_line_decides_how_it_ends() {
-        let ended = |checks: &[ReportLine]| end(checks).err().map(|error| format!("{:?}", code(&error)));
-        let number = |number: u8| Some(format!("{:?}", std::process::ExitCode::from(number)));
+        let ended = |checks: &[ReportLine]| end(checks).err().map(|error| ErrorAnswer::of(&error).kind);
+        let kind = |kind: &str| Some(kind.to_owned());
         let (ok, made) = (ReportLine::ok("a", ""), ReportLine::made("b", ""));
         let (problem, unreachable) = (ReportLine::problem("c", ""), ReportLine::unreachable("d", ""));
         assert_eq!(ended(&[ok.clone(), made.clone()]), None);
-        assert_eq!(ended(&[ok.clone(), problem.clone(), made]), number(1));
-        assert_eq!(ended(&[problem, unreachable, ok]), number(6));
+        assert_eq!(ended(&[ok.clone(), problem.clone(), made]), kind("failed"));
+        assert_eq!(ended(&[problem, unreachable, ok]), kind("out_of_reach"));
     }
 
     #[test]

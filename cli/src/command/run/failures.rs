@@ -1,15 +1,15 @@
 //! `sas run failures`: what failed in a run, by what the failures have in common.
 
 use clap::Args;
-use comfy_table::Table;
 use coordinator::operate::Context;
+use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::failures::{self, FailureGroup, ListFailures, RunFailures};
 use coordinator::operate::selection::ShownState;
 use coordinator::operate::task;
-use domain::id::{RunId, StarId};
-use jiff::Timestamp;
+use domain::id::StarId;
+use domain::text::moment;
 
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 use crate::selection::{Consent, SelectionArguments, carry_out};
 
 /// How many stars of each group are named where not all are asked for.
@@ -19,7 +19,7 @@ const FEW: usize = 3;
 #[derive(Debug, Args)]
 pub(crate) struct FailuresArguments {
     /// The run; the newest unless given.
-    run: Option<RunId>,
+    run: Option<CalledRun>,
     #[command(flatten)]
     selection: SelectionArguments,
     /// At most so many groups, the largest first.
@@ -37,6 +37,10 @@ pub(crate) struct FailuresArguments {
 
 pub(super) async fn run(context: &Context, asked: FailuresArguments, format: Format) -> anyhow::Result<()> {
     let FailuresArguments { run, selection, limit, all_stars, retry, consent } = asked;
+    let run = match &run {
+        Some(run) => Some(find_run(context, run).await?),
+        None => None,
+    };
     let mut selection = selection.of(run)?;
     if retry {
         if selection.states.is_empty() {
@@ -71,7 +75,6 @@ fn remarks(found: &RunFailures) -> Vec<String> {
 fn list(groups: &[FailureGroup]) -> Table {
     let mut table =
         table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "ONE OF THEM", "STARS"]);
-    let time = |at: Timestamp| at.strftime("%FT%TZ").to_string();
     for group in groups {
         table.add_row([
             group.count.to_string(),
@@ -79,8 +82,8 @@ fn list(groups: &[FailureGroup]) -> Table {
             group.module.to_string(),
             group.image.to_string(),
             group.host.clone().unwrap_or_else(|| "-".to_owned()),
-            time(group.first),
-            time(group.last),
+            moment(group.first),
+            moment(group.last),
             group.fingerprint.to_string(),
             group.sample.clone(),
             stars(group),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::run::{self, AmendImages, Lever, PullLever, RetryTasks, RunDecided};
 use coordinator::operate::{Context, OperateError};
-use domain::id::{ImageName, ModuleName, RunId, StarId};
+use domain::id::{ImageName, ModuleName, StarId};
 use domain::run::TaskState;
 use store::runs::Selection;
 
@@ -15,8 +16,8 @@ use crate::output::Format;
 /// Which tasks are run again.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArguments {
-    /// The run.
-    run: RunId,
+    /// The run: its id, the first digits of it, or `newest`.
+    run: CalledRun,
     /// Only tasks of this module.
     #[arg(long)]
     module: Option<ModuleName>,
@@ -32,8 +33,8 @@ pub(crate) struct RetryArguments {
 /// Which modules get which image.
 #[derive(Debug, Args)]
 pub(crate) struct Amend {
-    /// The run.
-    run: RunId,
+    /// The run: its id, the first digits of it, or `newest`.
+    run: CalledRun,
     /// A module; with --image, and as often as it.
     #[arg(long = "module", required = true, value_name = "MODULE")]
     modules: Vec<ModuleName>,
@@ -43,7 +44,8 @@ pub(crate) struct Amend {
 }
 
 /// Pulls a lever and says what comes of it.
-pub(super) async fn pull(context: &Context, run: RunId, lever: Lever, format: Format) -> Result<(), OperateError> {
+pub(super) async fn pull(context: &Context, run: &CalledRun, lever: Lever, format: Format) -> Result<(), OperateError> {
+    let run = find_run(context, run).await?;
     print(&run::pull(context, PullLever { run, lever }).await?, format);
     Ok(())
 }
@@ -56,21 +58,22 @@ pub(super) fn print(answer: &RunDecided, format: Format) {
     });
 }
 
-impl From<RetryArguments> for RetryTasks {
-    fn from(RetryArguments { run, module, star, state }: RetryArguments) -> Self {
+impl RetryArguments {
+    pub(super) async fn request(self, context: &Context) -> Result<RetryTasks, OperateError> {
+        let Self { run, module, star, state } = self;
         let selection = Selection {
             modules: module.into_iter().collect(),
             stars: star.into_iter().collect(),
             states: state.into_iter().collect(),
             tasks: None,
         };
-        Self { run, selection }
+        Ok(RetryTasks { run: find_run(context, &run).await?, selection })
     }
 }
 
 impl Amend {
     /// Modules with their new images; each module once.
-    pub(super) fn request(self) -> Result<AmendImages, OperateError> {
+    pub(super) async fn request(self, context: &Context) -> Result<AmendImages, OperateError> {
         let (modules, images) = (self.modules.len(), self.images.len());
         if modules != images {
             return Err(usage(format!("{modules} modules and {images} images: one image for each module")));
@@ -82,7 +85,7 @@ impl Amend {
             }
             pairs.insert(module, image);
         }
-        Ok(AmendImages { run: self.run, images: pairs })
+        Ok(AmendImages { run: find_run(context, &self.run).await?, images: pairs })
     }
 }
 

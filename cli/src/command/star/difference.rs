@@ -1,11 +1,10 @@
 //! `sas star diff` in words.
 
-use comfy_table::Table;
 use coordinator::operate::star::{ColumnDifference, ProductDifference, StarDifference};
 use store::agent::ColumnFacts;
 
 use super::products::value;
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 
 pub(crate) fn print(format: Format, star: &StarDifference) {
     format.print_list(star, rows);

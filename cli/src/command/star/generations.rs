@@ -1,9 +1,9 @@
 //! `sas star generations` in words.
 
-use comfy_table::Table;
 use coordinator::operate::star::{GenerationSummary, StarGenerations};
+use domain::text::moment;
 
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 
 pub(crate) fn print(format: Format, star: &StarGenerations) {
     format.print_list(star, rows);
@@ -23,7 +23,7 @@ fn rows(star: &StarGenerations) -> Table {
             status.map(|status| status.to_string()).unwrap_or_else(|| "unreadable".to_owned()),
             pipeline.map(|(name, version)| format!("{name} {version}")).unwrap_or_default(),
             run.map(|run| run.to_string()).unwrap_or_default(),
-            made.map(|made| made.strftime("%F %T UTC").to_string()).unwrap_or_default(),
+            made.map(moment).unwrap_or_default(),
             generation.products.to_string(),
             not_whole(generation),
         ]);
@@ -32,9 +32,11 @@ fn rows(star: &StarGenerations) -> Table {
 }
 
 fn not_whole(generation: &GenerationSummary) -> String {
-    let modules = generation.lost_modules.iter().map(ToString::to_string);
-    let products = generation.lost_products.iter().map(ToString::to_string);
-    let mut all: Vec<String> = modules.chain(products).collect();
+    // What lost modules would have made need not be said, too.
+    let mut all: Vec<String> = generation.lost_modules.iter().map(ToString::to_string).collect();
+    if all.is_empty() {
+        all.extend(generation.lost_products.iter().map(ToString::to_string));
+    }
     let more = all.len().saturating_sub(5);
     all.truncate(5);
     if more > 0 {
@@ -46,7 +48,7 @@ fn not_whole(generation: &GenerationSummary) -> String {
 fn words(star: &StarGenerations) -> String {
     let StarGenerations { file, open, newest, last_complete, rollback, left_out, .. } = star;
     let why = match (rollback, last_complete) {
-        (Some(decided), _) => format!("{} wanted it so at {}", decided.by, decided.at.strftime("%F %T UTC")),
+        (Some(decided), _) => format!("{} wanted it so at {}", decided.by, moment(decided.at)),
         (None, Some(_)) if open == newest => "the newest, and complete".to_owned(),
         (None, Some(_)) => "the last complete one".to_owned(),
         (None, None) => "the newest, since none is complete".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coordinator::operate::star::{Lineage, LineageNode, LineageOrigin};
+use domain::text::moment;
 
 /// A line per product, what it was made from below it.
 pub(super) fn tree(found: &Lineage) -> String {
@@ -41,7 +42,7 @@ fn origin(node: &LineageNode) -> String {
         LineageOrigin::Made { module, image, image_identity, key, run, made, .. } => format!(
             "by {module} ({image} = {image_identity}), key {:.12}, run {run}, {}{digest}",
             key.to_string(),
-            made.strftime("%F %T UTC")
+            moment(*made)
         ),
         LineageOrigin::Above { module, key } => format!("by {module}, key {:.12}, as above{digest}", key.to_string()),
         LineageOrigin::Delivered { dataset, sequence } => format!("delivered: {dataset} {sequence}, {file}{digest}"),

@@ -1,10 +1,9 @@
 //! `sas star products` in words.
 
-use comfy_table::Table;
 use coordinator::operate::star::StarProducts;
 use store::agent::ColumnFacts;
 
-use crate::output::{Format, note, table};
+use crate::output::{Format, Table, note, table};
 
 pub(crate) fn print(format: Format, star: &StarProducts) {
     if format == Format::Table {

@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::Mode;
+use super::place::{Mistake, Place, Places};
 
 /// The whole file but for its modules.
 #[derive(Debug, Default, Deserialize)]
@@ -145,40 +146,44 @@ impl RawOutputs {
 }
 
 impl Definition {
-    /// Reads a definition; `None` when it is not TOML. What has a wrong shape goes to the mistakes and is left out.
-    pub(super) fn read(text: &str, mistakes: &mut Vec<String>) -> Option<Self> {
+    /// Reads a definition, and where everything in it is; `None` when it is not TOML. What has a wrong shape goes to the
+    /// mistakes and is left out.
+    pub(super) fn read<'a>(text: &'a str, mistakes: &mut Vec<Mistake>) -> Option<(Self, Places<'a>)> {
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            mistakes.extend(errors.iter().map(|error| place(text, error)));
+            mistakes.extend(errors.iter().map(|error| syntax(text, error)));
             return None;
         }
         let mut table = document.into_inner();
+        let places = Places::of(text, &table);
         let modules = table.remove("modules");
         let mut reader = Reader { text, mistakes };
         let sections = ["params", "externals", "aliases", "classes"];
         let mut definition: Self = reader.fields(String::new(), table, &sections);
         definition.modules = modules.map(|modules| reader.modules(modules)).unwrap_or_default();
-        Some(definition)
+        Some((definition, places))
     }
 }
 
 /// Reads tables field by field, so that a mistake in one hides no other.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
-    pub(super) mistakes: &'a mut Vec<String>,
+    pub(super) mistakes: &'a mut Vec<Mistake>,
 }
 
 impl Reader<'_> {
     fn modules(&mut self, modules: Spanned<DeValue<'_>>) -> BTreeMap<String, RawModule> {
         let mut read = BTreeMap::new();
+        let at = modules.span().start;
         let DeValue::Table(modules) = modules.into_inner() else {
-            self.mistakes.push("modules: expected tables `[modules.NAME]`".to_owned());
+            self.wrong(at, "modules: expected tables `[modules.NAME]`".to_owned());
             return read;
         };
         for (name, module) in modules {
+            let at = name.span().start;
             let name = name.into_inner().into_owned();
             let DeValue::Table(fields) = module.into_inner() else {
-                self.mistakes.push(format!("module {name}: expected a table `[modules.{name}]`"));
+                self.wrong(at, format!("module {name}: expected a table `[modules.{name}]`"));
                 continue;
             };
             let sections = ["environment", "parameters", "retry", "inputs", "outputs"];
@@ -212,8 +217,7 @@ impl Reader<'_> {
                 good.insert(name, section(fitting));
             } else if is_section {
                 // Serde would take a list for the fields in their order.
-                let line = self.line(value.span().start);
-                self.mistakes.push(format!("{field}: expected a table (line {line})"));
+                self.wrong(value.span().start, format!("{field}: expected a table"));
             } else if self.fits::<T>(&field, &value, DeTable::from_iter([(name.clone(), value.clone())])) {
                 good.insert(name, value);
             }
@@ -224,21 +228,21 @@ impl Reader<'_> {
     /// Whether a table that holds one field alone can be read.
     fn fits<T: DeserializeOwned>(&mut self, field: &str, value: &Spanned<DeValue<'_>>, alone: DeTable<'_>) -> bool {
         if let Some(strange) = not_json(value.get_ref()) {
-            self.mistakes.push(format!("{field}: {strange} (line {})", self.line(value.span().start)));
+            self.wrong(value.span().start, format!("{field}: {strange}"));
             return false;
         }
         match T::deserialize(Deserializer::from(Spanned::new(value.span(), alone))) {
             Ok(_) => true,
             Err(error) => {
-                let line = self.line(error.span().unwrap_or(value.span()).start);
-                self.mistakes.push(format!("{field}: {} (line {line})", one_line(error.message())));
+                let at = error.span().unwrap_or(value.span()).start;
+                self.wrong(at, format!("{field}: {}", one_line(error.message())));
                 false
             }
         }
     }
 
-    fn line(&self, at: usize) -> usize {
-        position(self.text, at).0
+    pub(super) fn wrong(&mut self, at: usize, message: String) {
+        self.mistakes.push(Mistake { place: Some(Place::of(self.text, at)), message });
     }
 }
 
@@ -267,23 +271,9 @@ fn not_json(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// A TOML error as one line with its place.
-pub(super) fn place(text: &str, error: &toml::de::Error) -> String {
-    let message = one_line(error.message());
-    match error.span() {
-        Some(span) => {
-            let (line, column) = position(text, span.start);
-            format!("line {line}, column {column}: {message}")
-        }
-        None => message,
-    }
-}
-
-/// Line and column of a byte, both counted from 1.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (before.matches('\n').count() + 1, column)
+/// What is no TOML.
+pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
+    Mistake { place: error.span().map(|span| Place::of(text, span.start)), message: one_line(error.message()) }
 }
 
 fn one_line(text: &str) -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 use super::definition::{self, Definition};
 use super::names::{LEAST_MEMORY, Names, parse, parse_all};
 use super::order::{Upstream, order};
+use super::place::Mistake;
 use super::{Class, Module, Pipeline, module};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
 use crate::product::DataModel;
@@ -21,15 +22,18 @@ const MOST_MODULES: usize = 255;
 pub struct Mistakes {
     /// The file, as the caller calls it.
     pub file: String,
-    /// One line per mistake: module, field and product, and what was expected.
-    pub mistakes: Vec<String>,
+    /// Each with its place.
+    pub mistakes: Vec<Mistake>,
 }
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, mistake) in self.mistakes.iter().enumerate() {
             let newline = if at == 0 { "" } else { "\n" };
-            write!(f, "{newline}{}: {mistake}", self.file)?;
+            match mistake.place {
+                Some(place) => write!(f, "{newline}{}:{place}: {}", self.file, mistake.message)?,
+                None => write!(f, "{newline}{}: {}", self.file, mistake.message)?,
+            }
         }
         Ok(())
     }
@@ -37,21 +41,27 @@ impl fmt::Display for Mistakes {
 
 /// The name of the data model file that a definition names, to be found beside it.
 pub fn data_model_name(text: &str) -> Option<String> {
-    Definition::read(text, &mut Vec::new())?.data_model
+    Definition::read(text, &mut Vec::new())?.0.data_model
 }
 
 /// Reads and checks a definition. `file` is how messages call it, `data_model` the text of the file that it names.
 pub fn load(file: &str, text: &str, data_model: Option<&str>) -> Result<Pipeline, Mistakes> {
     let mut mistakes = Vec::new();
-    let pipeline = read(text, data_model, &mut mistakes);
+    let Some((definition, places)) = Definition::read(text, &mut mistakes) else {
+        return Err(Mistakes { file: file.to_owned(), mistakes });
+    };
+    // Who checks further is told what was wrong so far: of what could not be read nothing is missed.
+    let mut found: Vec<String> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
+    let of_shape = found.len();
+    let pipeline = check(definition, text, data_model, &mut found);
+    mistakes.extend(found.drain(of_shape..).map(|message| places.locate(message)));
     match pipeline {
         Some(pipeline) if mistakes.is_empty() => Ok(pipeline),
         _ => Err(Mistakes { file: file.to_owned(), mistakes }),
     }
 }
 
-fn read(text: &str, data_model: Option<&str>, mistakes: &mut Vec<String>) -> Option<Pipeline> {
-    let definition = Definition::read(text, mistakes)?;
+fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes: &mut Vec<String>) -> Option<Pipeline> {
     let name = definition.name.as_deref().and_then(|name| parse(name, "name", mistakes));
     let trigger = definition.trigger.as_deref().and_then(|trigger| parse(trigger, "trigger", mistakes));
     let version = definition.version.as_deref().and_then(|version| check_version(version, mistakes));

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use consumer::AmqpConsumer;
+use lapin::uri::AMQPUri;
 use link::Link;
 use management::Management;
 use publisher::{Publication, Publisher};
@@ -21,17 +22,18 @@ use serde::{Deserialize, Serialize};
 pub use version::server_version;
 
 use super::{Consumer, Depth, Outgoing, Queue, QueueError, QueueName};
+use crate::address::Address;
 use domain::id::ClassName;
 
 /// Where RabbitMQ is.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AmqpConfig {
     /// `amqp://user:password@host:port/vhost`; the default virtual host is `%2f`.
-    pub url: String,
+    pub url: Address,
     /// The management API, `http://user:password@host:port`; without it the number of unacknowledged messages is unknown.
     #[serde(default)]
-    pub management: Option<String>,
+    pub management: Option<Address>,
 }
 
 /// RabbitMQ.
@@ -45,18 +47,22 @@ pub struct AmqpQueue {
 impl AmqpQueue {
     /// Connects; `name` is what operators see as the connection's name. [`QueueError::Refused`] for wrong credentials.
     pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Self, QueueError> {
-        let link = Arc::new(Link::new(&config.url, name)?);
-        let management = config.management.as_deref().map(|url| Management::new(url, link.vhost())).transpose()?;
+        let link = Arc::new(Link::new(config.uri()?, name));
+        let management = config.management.as_ref().map(|url| Management::new(url, link.vhost())).transpose()?;
         link.connection().await?;
-        let publisher = Publisher::start(Link::new(&config.url, &format!("{name} (publishes)"))?);
+        let publisher = Publisher::start(Link::new(config.uri()?, &format!("{name} (publishes)")));
         Ok(Self { link, publisher, management })
     }
 }
 
-impl std::fmt::Debug for AmqpConfig {
-    /// Without the addresses, for they hold passwords.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AmqpConfig").finish_non_exhaustive()
+impl AmqpConfig {
+    /// Its address as lapin reads it.
+    fn uri(&self) -> Result<AMQPUri, QueueError> {
+        let (what, expected) = ("RabbitMQ (`[queue] url`)", "amqp://user:password@host:port/vhost");
+        // What the parser says of a text that is none has all of it.
+        let parsed =
+            self.url.checked(what, expected).and_then(|url| url.parse().map_err(|_| self.url.invalid(what, expected)));
+        parsed.map_err(QueueError::Refused)
     }
 }
 
@@ -86,7 +92,10 @@ impl Queue for AmqpQueue {
             let channel = self.link.channel().await?;
             if let Some(mut depth) = topology::look(&channel, queue).await? {
                 if let Some(management) = &self.management {
-                    depth.unacknowledged = management.unacknowledged(queue).await;
+                    match management.unacknowledged(queue).await {
+                        Ok(number) => depth.unacknowledged = Some(number),
+                        Err(reason) => depth.unknown = Some(reason),
+                    }
                 }
                 depths.push(depth);
             }

@@ -139,6 +139,7 @@ impl Queue for MemoryQueue {
                 queue: queue.to_string(),
                 ready: messages.ready.len() as u64,
                 unacknowledged: Some(unacknowledged as u64),
+                unknown: None,
                 consumers: messages.consumers,
             })
         };

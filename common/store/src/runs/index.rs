@@ -85,6 +85,12 @@ impl Store {
         Ok(found)
     }
 
+    /// Runs whose ids begin with these digits, in their order.
+    pub fn runs_beginning(&self, digits: &str) -> Result<Vec<RunId>, StoreError> {
+        let names = names_in(&self.at(paths::runs()))?;
+        Ok(names.iter().filter(|name| name.starts_with(digits)).filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// The newest run that has the star, and where it is in it.
     pub fn newest_run_of(&self, star: StarId) -> Result<Option<(RunId, StarIndex)>, StoreError> {
         self.find_run(|record| Ok(self.stars(record.run)?.position(star)?.map(|index| (record.run, index))))

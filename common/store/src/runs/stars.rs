@@ -71,16 +71,32 @@ impl StarList {
 
     /// The position of a star; `None` when it is not of this run.
     pub fn position(&self, star: StarId) -> Result<Option<StarIndex>, StoreError> {
+        let at = self.first_from(star)?;
+        Ok((at.0 < self.len && self.star(at)? == star).then_some(at))
+    }
+
+    /// Stars whose UUIDs begin with these digits, at most so many, in order.
+    pub fn beginning(&self, digits: &str, most: usize) -> Result<Vec<StarId>, StoreError> {
+        const ZERO: &str = "00000000-0000-0000-0000-000000000000";
+        let prefix = format!("PLATO_{digits}");
+        let Ok(least) = format!("{prefix}{}", ZERO.get(digits.len()..).unwrap_or_default()).parse() else {
+            return Ok(Vec::new());
+        };
+        let from = self.first_from(least)?;
+        let count = u32::try_from(most).unwrap_or(u32::MAX).min(self.len - from.0);
+        let mut stars = self.range(from, count)?;
+        stars.retain(|star| star.to_string().starts_with(&prefix));
+        Ok(stars)
+    }
+
+    /// The position of the first star that is not before this one.
+    fn first_from(&self, star: StarId) -> Result<StarIndex, StoreError> {
         let (mut low, mut high) = (0, self.len);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.star(StarIndex(middle))?.cmp(&star) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Ok(Some(StarIndex(middle))),
-            }
+            if self.star(StarIndex(middle))? < star { low = middle + 1 } else { high = middle }
         }
-        Ok(None)
+        Ok(StarIndex(low))
     }
 
     /// All stars in order, read in blocks; ends after the first error.

@@ -15,6 +15,7 @@ use store::runs::{Amendment, Amendments, Decided};
 
 use super::{RunDecided, require_sense, standing, write};
 use crate::operate::look_up::{pipeline_of, record};
+use crate::operate::pipelines::module_of;
 use crate::operate::{Context, Images, OperateError};
 
 /// How long a run that is on its way into the state is awaited.
@@ -69,10 +70,7 @@ fn ground(store: &Store, asked: AmendImages) -> Result<Ground, OperateError> {
     let pipeline = pipeline_of(store, &record(store, asked.run)?)?;
     let mut wanted = Vec::new();
     for (name, image) in asked.images {
-        let Some(index) = pipeline.index_of(&name) else {
-            let reason = format!("{} {} has no module {name}", pipeline.name, pipeline.version);
-            return Err(OperateError::not_found(reason));
-        };
+        let index = module_of(&pipeline, &name)?;
         wanted.push((pipeline.module(index).clone(), image));
     }
     require_sense(store, asked.run, &standing, &Decided::Amend { images: BTreeMap::new() })?;

@@ -10,6 +10,7 @@ use store::runs::{Decided, RunEnd, RunRecord, Selection, SettledStar};
 
 use super::{RunDecided, require_sense, standing, write};
 use crate::operate::look_up::{pipeline_of, record, settled_line};
+use crate::operate::pipelines::module_of;
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// Which tasks are run again.
@@ -86,9 +87,8 @@ fn require_known(store: &Store, record: &RunRecord, selection: &Selection) -> Re
         return Err(OperateError::new(ErrorKind::Invalid, reason));
     }
     let pipeline = pipeline_of(store, record)?;
-    if let Some(module) = selection.modules.iter().find(|module| pipeline.index_of(module).is_none()) {
-        let reason = format!("{} {} has no module {module}", record.pipeline, record.version);
-        return Err(OperateError::not_found(reason));
+    for module in &selection.modules {
+        module_of(&pipeline, module)?;
     }
     let stars = store.stars(record.run)?;
     for star in &selection.stars {
@@ -151,7 +151,13 @@ mod tests {
             (a.clone(), [(TaskState::Succeeded, 5), (TaskState::Failed, 2)].into()),
             (b.clone(), [(TaskState::UpstreamFailed, 2), (TaskState::Superseded, 3)].into()),
         ];
-        let end = RunEnd { ended: jiff::Timestamp::UNIX_EPOCH, decisions: 0, counts: counts.into(), stars: [].into() };
+        let end = RunEnd {
+            ended: jiff::Timestamp::UNIX_EPOCH,
+            decisions: 0,
+            counts: counts.into(),
+            stars: [].into(),
+            remarks: Default::default(),
+        };
         let of = |module: Option<&ModuleName>, state: Option<TaskState>| Selection {
             modules: module.into_iter().cloned().collect(),
             states: state.into_iter().collect(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
+use domain::text::did_you_mean;
 use serde::{Deserialize, Serialize};
 use store::Store;
 use store::events::Disposition;
@@ -118,7 +119,9 @@ fn require_group(pipeline: &Pipeline, group: &GroupName) -> Result<(), OperateEr
     }
     let known: Vec<&str> = groups.into_iter().map(GroupName::as_str).collect();
     let (name, version) = (&pipeline.name, &pipeline.version);
-    Err(OperateError::not_found(format!("{name} {version} has no group {group}; it has {}", known.join(", "))))
+    let meant = did_you_mean(group.as_str(), known.iter().copied());
+    let known = known.join(", ");
+    Err(OperateError::not_found(format!("{name} {version} has no group {group}{meant} (it has {known})")))
 }
 
 /// The stars by their quarter; all of them must be in the store.

@@ -10,7 +10,7 @@ use store::runs::{RunEnd, RunRecord};
 use store::{Store, StoreError};
 
 use super::expected::expected;
-use super::{AllRuns, ModuleSummary, RunPhase, RunSummary};
+use super::{AllRuns, ModuleSummary, RunPhase, RunSummary, stored};
 use crate::operate::look_up::{self, end_of};
 use crate::operate::{Context, ErrorKind, OperateError};
 
@@ -23,8 +23,9 @@ pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
 pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, OperateError> {
     let list = context.ask(move |store| look_up::runs(store, most)).await?;
     let mut all = AllRuns { runs: Vec::new(), damaged: list.damaged.iter().map(|error| chain(error)).collect() };
+    let mut away = None;
     for listed in list.runs {
-        match summary(context, listed.record, listed.end, None).await {
+        match known(context, listed.record, listed.end, None, &mut away).await {
             Ok(summary) => all.runs.push(summary),
             Err(error) if error.kind == ErrorKind::Failed => all.damaged.push(error.message),
             Err(error) => return Err(error),
@@ -33,7 +34,16 @@ pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, Oper
     Ok(all)
 }
 
-/// One run.
+/// One run, whether the state can be asked or not: where it cannot, what the store has of it.
+pub async fn known_run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
+    let course = context.course(run).await?;
+    let look = move |store: &Store| Ok::<_, StoreError>((end_of(store, run)?, store.decisions(run)?));
+    let (end, decisions) = context.ask(look).await?;
+    let summary = known(context, course.record.clone(), end, Some(&course.pipeline), &mut None).await?;
+    Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
+}
+
+/// One run as it goes on; an error where the state that knows it is out of reach.
 pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
     let course = context.course(run).await?;
     let look = move |store: &Store| Ok::<_, StoreError>((end_of(store, run)?, store.decisions(run)?));
@@ -48,6 +58,32 @@ pub async fn newest_run(context: &Context) -> Result<RunId, OperateError> {
         .ask(look_up::newest_run)
         .await?
         .ok_or_else(|| OperateError::not_found("the store has no run; publish an event with `sas ingest --publish`"))
+}
+
+/// A run, from the store alone where the state cannot be asked; why not is kept in `away`, so that of many runs one waits.
+async fn known(
+    context: &Context,
+    record: RunRecord,
+    end: Option<RunEnd>,
+    pipeline: Option<&Pipeline>,
+    away: &mut Option<String>,
+) -> Result<RunSummary, OperateError> {
+    if end.is_none() && away.is_none() {
+        *away = context.installation.state().await.err().map(|error| error.message);
+    }
+    if let (None, Some(reason)) = (&end, &away) {
+        return stored::run(context, record, RunPhase::Open, reason).await;
+    }
+    match summary(context, record.clone(), end, pipeline).await {
+        Ok(summary) if summary.phase == RunPhase::Accepted => {
+            stored::run(context, record, RunPhase::Accepted, "Redis does not have the run").await
+        }
+        Err(error) if error.kind == ErrorKind::OutOfReach => {
+            let reason = away.insert(error.message);
+            stored::run(context, record, RunPhase::Open, reason).await
+        }
+        answer => answer,
+    }
 }
 
 /// A run from its end, if it is over, so that this needs no state; `pipeline` gives the order of modules of one that ended.
@@ -75,7 +111,7 @@ async fn summary(
 
 impl RunSummary {
     /// What the record says.
-    fn of(record: RunRecord, phase: RunPhase) -> Self {
+    pub(super) fn of(record: RunRecord, phase: RunPhase) -> Self {
         Self {
             run: record.run,
             pipeline: record.pipeline,
@@ -88,6 +124,7 @@ impl RunSummary {
             stars: record.stars,
             to_come: 0,
             in_flight: 0,
+            stored_only: None,
             ends: BTreeMap::new(),
             tasks: BTreeMap::new(),
             running: 0,
@@ -96,6 +133,7 @@ impl RunSummary {
             held: Vec::new(),
             on_hold: 0,
             expected: None,
+            moved: None,
             decisions: Vec::new(),
             modules: Vec::new(),
         }
@@ -114,6 +152,7 @@ impl RunSummary {
             held: held_in(&view).collect(),
             on_hold: view.on_hold,
             expected: Some(expected(&view, workers)),
+            moved: view.moved,
             unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
             ..Self::of(record, phase)
         };
@@ -127,7 +166,7 @@ impl RunSummary {
         summary.with_modules(modules)
     }
 
-    fn with_modules(mut self, modules: Vec<ModuleSummary>) -> Self {
+    pub(super) fn with_modules(mut self, modules: Vec<ModuleSummary>) -> Self {
         for (state, count) in modules.iter().flat_map(|module| &module.tasks) {
             *self.tasks.entry(*state).or_default() += count;
         }
@@ -160,6 +199,7 @@ fn modules_in_flight(view: &RunView) -> Vec<ModuleSummary> {
         .map(|(index, (module, _))| ModuleSummary {
             module: module.clone(),
             tasks: view.counts.get(&index).cloned().unwrap_or_default(),
+            remarks: view.spent.get(&index).map(|spent| spent.remarks).unwrap_or_default(),
         })
         .collect()
 }
@@ -168,7 +208,11 @@ fn modules_at_end(end: &RunEnd, pipeline: Option<&Pipeline>) -> Vec<ModuleSummar
     let mut modules: Vec<ModuleSummary> = end
         .counts
         .iter()
-        .map(|(module, tasks)| ModuleSummary { module: module.clone(), tasks: tasks.clone() })
+        .map(|(module, tasks)| ModuleSummary {
+            module: module.clone(),
+            tasks: tasks.clone(),
+            remarks: end.remarks.get(module).copied().unwrap_or_default(),
+        })
         .collect();
     if let Some(pipeline) = pipeline {
         modules.sort_by_key(|summary| pipeline.index_of(&summary.module));

@@ -39,10 +39,21 @@ pub async fn star(context: &Context, asked: OneStar) -> Result<StarSummary, Oper
     };
     let course = context.course(run).await?;
     let (seat, mut facts, is_over) = context.ask(move |store| look(store, course, asked.star)).await?;
-    let is_in_flight = !is_over && take_state(context, &seat, &mut facts).await?;
-    if !is_in_flight {
-        facts = take_end(context, &seat, facts).await?;
+    let told = if is_over { Told::NotInFlight } else { take_state(context, &seat, &mut facts).await? };
+    let mut stored_only = None;
+    match told {
+        Told::InFlight => {}
+        Told::NotInFlight => facts = take_end(context, &seat, facts).await?,
+        Told::Nothing(reason) => {
+            facts = take_end(context, &seat, facts).await?;
+            if facts.end.is_none() {
+                facts = take_failures(context, &seat, facts).await?;
+            }
+            stored_only = Some(format!("{reason}: as the store has it; only tasks whose end is on record are shown"));
+        }
     }
+    // Of what goes on nothing is known.
+    let is_known = |module| stored_only.is_none() || facts.row.cell(module).state.is_settled();
     let Seat { course, star, file, shown, .. } = seat;
     let pipeline = &course.pipeline;
     Ok(StarSummary {
@@ -57,7 +68,12 @@ pub async fn star(context: &Context, asked: OneStar) -> Result<StarSummary, Oper
         open: shown.map(|(open, _)| open),
         newest: shown.map(|(_, newest)| newest),
         generation: facts.generation,
-        tasks: pipeline.indexed().map(|(module, _)| facts.task(pipeline, module)).collect(),
+        tasks: pipeline
+            .indexed()
+            .filter(|(module, _)| is_known(*module))
+            .map(|(module, _)| facts.task(pipeline, module))
+            .collect(),
+        stored_only,
         externals: facts.externals,
     })
 }
@@ -85,9 +101,22 @@ fn look(store: &Store, course: Arc<Course>, star: StarId) -> Result<(Seat, StarF
     Ok((Seat { course, index, star, file, shown }, facts, standing.is_over))
 }
 
-/// Takes what the state says; whether the star is in flight, so that the state says everything.
-async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Result<bool, OperateError> {
-    let state = context.installation.state().await?;
+/// What the state tells of a star.
+enum Told {
+    /// Everything.
+    InFlight,
+    /// That the store has the rest.
+    NotInFlight,
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+/// Takes what the state says.
+async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Result<Told, OperateError> {
+    let state = match context.installation.state().await {
+        Ok(state) => state,
+        Err(error) => return Ok(Told::Nothing(error.message)),
+    };
     match state.star(seat.course.record.run, seat.index).await {
         Ok(view) => {
             let runs = !view.running.is_empty();
@@ -98,9 +127,10 @@ async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Re
                 let of_star = attempts.filter(|attempt| (attempt.run, attempt.star) == (run, star));
                 facts.take_attempts(&seat.course.pipeline, of_star);
             }
-            Ok(is_in_flight)
+            Ok(if is_in_flight { Told::InFlight } else { Told::NotInFlight })
         }
-        Err(StateError::NoRun(_)) => Ok(false),
+        Err(StateError::NoRun(_)) => Ok(Told::Nothing("Redis does not have the run".to_owned())),
+        Err(error @ StateError::Unreachable(_)) => Ok(Told::Nothing(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }
@@ -171,14 +201,17 @@ async fn take_line(
     mut facts: StarFacts,
     line: SettledStar,
 ) -> Result<StarFacts, OperateError> {
+    if facts.take_line(line) { take_failures(context, seat, facts).await } else { Ok(facts) }
+}
+
+/// Takes what is on record of failures of this run.
+async fn take_failures(context: &Context, seat: &Seat, mut facts: StarFacts) -> Result<StarFacts, OperateError> {
     let RunRecord { run, quarter, .. } = seat.course.record;
     let star = seat.star;
-    if facts.take_line(line) {
-        let failures = context.ask(move |store| store.failures(star, quarter)).await?;
-        for failure in failures.into_iter().filter(|failure| failure.run == run) {
-            if let Some(module) = seat.course.pipeline.index_of(&failure.module) {
-                facts.take_failure(module, failure);
-            }
+    let failures = context.ask(move |store| store.failures(star, quarter)).await?;
+    for failure in failures.into_iter().filter(|failure| failure.run == run) {
+        if let Some(module) = seat.course.pipeline.index_of(&failure.module) {
+            facts.take_failure(module, failure);
         }
     }
     Ok(facts)

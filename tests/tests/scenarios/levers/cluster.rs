@@ -47,7 +47,7 @@ impl LeversCluster {
     pub(crate) fn sas_with(&self, runner: &str, arguments: &[&str]) -> Said {
         let mut command = Command::new(harness::program("sas-cli", "sas"));
         command.args(["-o", "json"]).args(arguments);
-        command.env("SAS_STORE_ROOT", self.world.store.root()).env("SAS_QUEUE_URL", &self.broker.url);
+        command.env("SAS_STORE_ROOT", self.world.store.root()).env("SAS_QUEUE_URL", self.broker.url.secret());
         command.env("SAS_STATE_URL", format!("redis://127.0.0.1:{}/0", self.redis.port()));
         // A runner that takes any image for what it is called.
         command.env("SAS_WORKER_RUNNER", runner).env("SAS_OPERATOR", "tester");

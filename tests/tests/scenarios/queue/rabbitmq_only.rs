@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fixture::SOON;
 use super::*;
 use harness::{RabbitMq, wait_until};
+use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 
 async fn refusal(config: &AmqpConfig) -> String {
@@ -19,7 +20,7 @@ async fn refusal(config: &AmqpConfig) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_and_virtual_hosts_are_refusals_that_say_so() -> Result<()> {
     let right = RabbitMq::shared()?.vhost()?;
-    let wrong = |from, to| AmqpConfig { url: right.url.replace(from, to), management: None };
+    let wrong = |from, to| AmqpConfig { url: Address::new(right.url.secret().replace(from, to)), management: None };
     let reason = refusal(&wrong("guest:guest", "guest:secret")).await;
     assert!(reason.contains("user guest") && reason.contains("ACCESS"), "{reason}");
     assert!(!reason.contains("secret"), "{reason}");
@@ -31,7 +32,7 @@ async fn wrong_credentials_and_virtual_hosts_are_refusals_that_say_so() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_is_an_outage() -> Result<()> {
-    let config = AmqpConfig { url: "amqp://guest:guest@127.0.0.1:1/%2f".to_owned(), management: None };
+    let config = AmqpConfig { url: Address::new("amqp://guest:guest@127.0.0.1:1/%2f"), management: None };
     let error = AmqpQueue::connect(&config, "tests").await.err().expect("nothing listens there");
     assert!(matches!(error, QueueError::Unreachable(_)), "{error:?}");
     Ok(())
@@ -63,7 +64,7 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
 async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
     let rabbit = RabbitMq::shared()?;
     let config = rabbit.vhost()?;
-    let vhost = config.url.rsplit('/').next().expect("the address ends with the virtual host").to_owned();
+    let vhost = config.url.secret().rsplit('/').next().expect("the address ends with the virtual host").to_owned();
     let f = Fixture::with(Arc::new(AmqpQueue::connect(&config, "tests").await?)).await?;
     let mut consumer = f.queue.consume(tasks("default"), 10).await?;
     f.publish(&tasks("default"), 0..1).await?;

@@ -75,6 +75,28 @@ async fn a_cancelled_run_ends_with_every_star_on_record() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancelled_rerun_adds_its_generations_and_star_files_stay_what_they_were() -> Result<()> {
+    let world = World::start(6, vec![Script::random(6, "ONE", 6)]).await?;
+    world.faults.set_level(1.0);
+    let working = world.coordinator();
+    let first = world.publish("1", &stars(60)).await?;
+    let first = world.runs_of(&first).await?;
+    world.wait_for_end(&first).await?;
+    assert_eq!(world.check_star_files(first[0])?, 0);
+    let again = world.publish("2", &stars(60)).await?;
+    let run = world.runs_of(&again).await?[0];
+    settled(&world, run, 5).await?;
+    decide(&world, run, Decided::Cancel)?;
+    world.wait_for_end(&[run]).await?;
+    let end = world.store.run_end(run)?.context("it ended")?;
+    assert_eq!(end.stars.values().sum::<u64>(), 60, "E1");
+    assert!(world.check_star_files(run)? > 0, "cancelled stars have a newer generation that is not shown");
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
     let world = World::start(7, vec![Script::random(7, "ONE", 6)]).await?;
     let working = world.coordinator();

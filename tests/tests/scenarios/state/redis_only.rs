@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::*;
 use domain::run::{Row, Star};
 use harness::{Redis, wait_until};
+use services::address::Address;
 use services::state::State;
 use services::state::redis::{RedisConfig, RedisState};
 
@@ -26,14 +27,14 @@ async fn a_redis_that_forgets_is_refused_with_the_lines_to_change() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_not_taken_for_an_outage() -> Result<()> {
     let redis = Redis::start_with("requirepass right")?;
-    let address = |user: &str| RedisConfig { url: format!("redis://{user}127.0.0.1:{}/0", redis.port()) };
+    let address = |user: &str| RedisConfig { url: Address::new(format!("redis://{user}127.0.0.1:{}/0", redis.port())) };
     for user in ["", ":wrong@"] {
         let error = RedisState::connect(&address(user)).await.err().expect("refused");
         assert!(matches!(error, StateError::Misconfigured(_)), "{user}: {error:?}");
         assert!(!error.to_string().contains("wrong@"), "{error}");
     }
     RedisState::connect(&address(":right@")).await?.check().await?;
-    let error = RedisState::connect(&RedisConfig { url: "http://x".to_owned() }).await.err().expect("refused");
+    let error = RedisState::connect(&RedisConfig { url: Address::new("http://x") }).await.err().expect("refused");
     assert!(matches!(error, StateError::Misconfigured(_)), "{error:?}");
     Ok(())
 }

@@ -34,12 +34,9 @@ struct Slot {
 
 impl Link {
     /// A link that is not connected yet.
-    pub(super) fn new(url: &str, name: &str) -> Result<Self, QueueError> {
-        let mut uri: AMQPUri = url
-            .parse()
-            .map_err(|reason| QueueError::Refused(format!("the address of RabbitMQ is not valid: {reason}")))?;
+    pub(super) fn new(mut uri: AMQPUri, name: &str) -> Self {
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Ok(Self { uri, name: name.to_owned(), slot: Mutex::default() })
+        Self { uri, name: name.to_owned(), slot: Mutex::default() }
     }
 
     /// Host, port and virtual host, without the password.

@@ -72,6 +72,7 @@ pub(super) async fn look(channel: &Channel, queue: &QueueName) -> Result<Option<
         queue: name,
         ready: found.message_count().into(),
         unacknowledged: None,
+        unknown: None,
         consumers: found.consumer_count().into(),
     }))
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPScheme;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -21,10 +21,7 @@ const MOST: u64 = 8192;
 
 /// The broker's version, as in `3.10.8`; `None` where it does not say, or the connection is encrypted.
 pub async fn server_version(config: &AmqpConfig) -> Result<Option<String>, QueueError> {
-    let uri: AMQPUri = config
-        .url
-        .parse()
-        .map_err(|reason| QueueError::Refused(format!("the address of RabbitMQ is not valid: {reason}")))?;
+    let uri = config.uri()?;
     if uri.scheme == AMQPScheme::AMQPS {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Redis
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::address::Address;
 use crate::state::StateError;
 use domain::id::RunId;
 
@@ -40,9 +41,13 @@ pub(super) enum Request<'a> {
 }
 
 impl Link {
-    pub(super) fn new(url: &str) -> Result<Self, StateError> {
-        let client = Client::open(url)
-            .map_err(|error| StateError::Misconfigured(format!("the address of Redis is not valid: {error}")))?;
+    pub(super) fn new(address: &Address) -> Result<Self, StateError> {
+        let (what, expected) = ("Redis (`[state] url`)", "redis://user:password@host:port/database");
+        let opened = address.checked(what, expected).and_then(|url| {
+            // What the parser says of a text that is none may have all of it.
+            Client::open(url).map_err(|_| address.invalid(what, expected))
+        });
+        let client = opened.map_err(StateError::Misconfigured)?;
         Ok(Self { client, slot: Mutex::default() })
     }
 

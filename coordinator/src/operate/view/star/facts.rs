@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::id::{Attempt, Generation, ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
-use domain::run::Row;
+use domain::run::{Cell, Row};
 use jiff::Timestamp;
 use services::state::{RunningAttempt, StarView};
 use store::agent::Manifest;
@@ -86,8 +86,12 @@ impl StarFacts {
         true
     }
 
-    /// Takes what is on record of a task that failed.
+    /// Takes what is on record of a task that failed; where nothing else is known of it, it ended so.
     pub(super) fn take_failure(&mut self, module: ModuleIndex, failure: FailureRecord) {
+        let cell = self.row.cell(module);
+        if self.end.is_none() && !cell.state.is_settled() {
+            self.row.set(module, Cell { state: failure.outcome.state(), ..cell });
+        }
         let task = TaskFacts {
             outcome: Some(failure.outcome),
             attempt: failure.attempt,

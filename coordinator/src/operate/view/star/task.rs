@@ -4,7 +4,7 @@ use domain::id::{ModuleIndex, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
-use jiff::Timestamp;
+use domain::text::moment;
 
 use super::facts::{StarFacts, TaskFacts};
 use crate::operate::view::TaskSummary;
@@ -78,7 +78,7 @@ impl StarFacts {
             }
             TaskState::Queued if known.running => {
                 let worker = known.worker.as_ref().map(WorkerName::as_str).unwrap_or("a worker");
-                let since = known.started.map(|at| format!(" since {}", time(at))).unwrap_or_default();
+                let since = known.started.map(|at| format!(" since {}", moment(at))).unwrap_or_default();
                 format!("attempt {} runs on {worker}{since}{before}", known.attempt)
             }
             TaskState::Queued if self.held.contains(&module) => {
@@ -91,7 +91,7 @@ impl StarFacts {
                 format!("attempt {} waits for a free slot of class {}{before}", known.attempt, definition.class)
             }
             TaskState::Waiting => {
-                let due = known.due.map(|at| format!(", due {}", time(at))).unwrap_or_default();
+                let due = known.due.map(|at| format!(", due {}", moment(at))).unwrap_or_default();
                 format!("waits before attempt {}{due}{before}", known.attempt.next())
             }
             TaskState::Cancelled => "an operator cancelled it".to_owned(),
@@ -107,15 +107,12 @@ impl StarFacts {
     }
 }
 
-fn time(at: Timestamp) -> String {
-    at.strftime("%F %T UTC").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use domain::id::Attempt;
     use domain::pipeline;
     use domain::run::{Cell, Row};
+    use jiff::Timestamp;
 
     use super::*;
 
@@ -149,9 +146,9 @@ mod tests {
                     (Some(Timestamp::UNIX_EPOCH), Some(Timestamp::UNIX_EPOCH), true);
             }
         };
-        check(TaskState::Queued, known, ["attempt 2 runs on a worker since 1970-01-01 00:00:00 UTC", below]);
+        check(TaskState::Queued, known, ["attempt 2 runs on a worker since 1970-01-01T00:00:00Z", below]);
         check(TaskState::Waiting, |_| (), ["waits before attempt 3", below]);
-        check(TaskState::Waiting, known, ["waits before attempt 3, due 1970-01-01 00:00:00 UTC", below]);
+        check(TaskState::Waiting, known, ["waits before attempt 3, due 1970-01-01T00:00:00Z", below]);
         check(TaskState::Cancelled, |_| (), ["an operator cancelled it", "waits for "]);
         check(TaskState::Blocked, |_| (), ["the star did not enter the run yet"; 2]);
         // What was found out about a try before does not explain the state after it.

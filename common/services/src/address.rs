@@ -1,0 +1,93 @@
+//! Addresses of services, which hold passwords: whoever prints, logs or serializes one gets it without.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Where a service is: `scheme://user:password@host:port/…`. It shows itself without user and password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Address(String);
+
+impl Address {
+    /// The address of this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// With user and password: for whoever connects, and nobody else.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, where it has the form that addresses have. What is refused is said without user and password.
+    ///
+    /// A `@` behind the host is refused: it is one of a password that is not percent-encoded, of which the rest would be
+    /// taken for host, port and path, and end up in messages.
+    pub(crate) fn checked(&self, what: &str, expected: &str) -> Result<&str, String> {
+        let rest = self.0.split_once("://").map(|(_, rest)| rest);
+        let is_well = rest.is_some_and(|rest| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            !rest[authority.len()..].contains('@') && authority.matches('@').count() <= 1
+        });
+        if is_well { Ok(&self.0) } else { Err(self.invalid(what, expected)) }
+    }
+
+    /// That it is no address of `what`, and what was expected.
+    pub(crate) fn invalid(&self, what: &str, expected: &str) -> String {
+        format!(
+            "the address of {what}, `{self}`, is not valid: expected {expected}, in which special characters of user and \
+             password are percent-encoded (@ as %40, : as %3A, / as %2F, # as %23, ? as %3F, % as %25)"
+        )
+    }
+}
+
+/// Without user and password, which are all that stands before the last `@`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((before, host)) = self.0.rsplit_once('@') else { return f.write_str(&self.0) };
+        match before.split_once("://") {
+            Some((scheme, _)) => write!(f, "{scheme}://***@{host}"),
+            None => write!(f, "***@{host}"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_password_however_it_is_shown() {
+        for (text, expected, is_well) in [
+            ("amqp://op:S3cret@host:5672/%2f", "amqp://***@host:5672/%2f", true),
+            ("redis://:S3cret@host:6379/0", "redis://***@host:6379/0", true),
+            ("redis://host:6379/0", "redis://host:6379/0", true),
+            ("op:S3cret@127.0.0.1:5672", "***@127.0.0.1:5672", false),
+            // Of these a parser takes a part of the password for host, port or path.
+            ("amqp://op:S3/cret@host:5672", "amqp://***@host:5672", false),
+            ("amqp://op:12#S3cret@host", "amqp://***@host", false),
+            ("amqp://op:S3@cret@host", "amqp://***@host", false),
+        ] {
+            let address = Address::new(text);
+            let json = serde_json::to_string(&address).unwrap();
+            let checked = address.checked("RabbitMQ", "amqp://…").map(str::to_owned);
+            assert_eq!((address.to_string().as_str(), checked.is_ok()), (expected, is_well), "{text}");
+            for shown in [format!("{address:?}"), json, checked.err().unwrap_or_default()] {
+                assert!(!shown.contains("S3") && !shown.contains("cret"), "{shown}");
+            }
+        }
+    }
+}
