@@ -96,6 +96,7 @@ impl Findings {
             match run.phase {
                 RunPhase::Paused => stuck.push(format!("run {name} is paused")),
                 RunPhase::Accepted => stuck.push(format!("run {name} is accepted, and no coordinator took it up yet")),
+                RunPhase::Open => stuck.push(format!("how run {name} goes on is not known: the state does not answer")),
                 RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
             }
             if run.on_hold > 0 {
