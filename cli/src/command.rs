@@ -10,5 +10,6 @@ pub(crate) mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod star;
+pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod worker;

@@ -8,6 +8,7 @@ mod installation;
 mod output;
 mod progress;
 mod selection;
+mod top;
 mod words;
 
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(command::init::Init),
+    Status(command::status::StatusCommand),
+    Top(command::status::TopCommand),
     Doctor(command::init::Doctor),
     /// Check and draw pipeline definitions.
     #[command(subcommand)]
@@ -70,7 +73,7 @@ enum Command {
     /// Workers and their hosts: what they do, which stand out; drain a host, resume it.
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
-    Export(command::export::Export),
+    Export(command::export::ExportTable),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -133,6 +136,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let (site, format) = (&cli.site, cli.output);
     match cli.command {
         Command::Init(command) => command.run(site, format).await,
+        Command::Status(command) => command.run(site, format).await,
+        Command::Top(command) => command.run(site).await,
         Command::Doctor(command) => command.run(site, format).await,
         Command::Pipeline(command) => command.run(format),
         Command::Ingest(command) => command.run(site, format).await,

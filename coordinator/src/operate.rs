@@ -19,6 +19,7 @@ mod readers;
 pub mod run;
 pub mod selection;
 pub mod star;
+pub mod status;
 pub mod task;
 pub mod view;
 pub mod worker;

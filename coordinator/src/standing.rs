@@ -148,7 +148,13 @@ mod tests {
     }
 
     fn ended(decisions: u64) -> RunEnd {
-        RunEnd { ended: Timestamp::UNIX_EPOCH, decisions, counts: Default::default(), stars: Default::default() }
+        RunEnd {
+            ended: Timestamp::UNIX_EPOCH,
+            decisions,
+            counts: Default::default(),
+            stars: Default::default(),
+            remarks: Default::default(),
+        }
     }
 
     fn check(all: &[Decided], followed: &[u64], end: Option<RunEnd>) -> Standing {

@@ -34,6 +34,12 @@ if _units is not None:
 LIGHT_CURVES = (("IDP_SAS_VARLC", "time", "flux"), ("DP1_LC_MERGED", "time", "flux"))
 SPECTRA = (("IDP_SAS_AARPSD", "frequency", "power"), ("IDP_SAS_VARPSD", "frequency", "power"))
 
+# Root attributes by which a star file says which generation it shows, how whole that is, and what is newer.
+STANDING = (
+    "STATUS", "GENERATION", "LOST_MODULES", "LOST_PRODUCTS", "LAST_COMPLETE", "CHOSEN_BY", "CHOSEN_AT",
+    "NEWEST_STATUS", "NEWEST_GENERATION", "NEWEST_RUN", "NEWEST_LOST_MODULES", "NEWEST_LOST_PRODUCTS",
+)
+
 
 class Missing(Exception):
     """What was asked for is not there; the message says why."""
@@ -70,6 +76,12 @@ class StarFile:
     def generation(self):
         """Run, pipeline, version and number of this file, as a dictionary."""
         return self.manifest.get("generation") or {}
+
+    @property
+    def status(self):
+        """How whole it is, and what is newer than it, by the names of the root attributes that say so: "STATUS" is "complete" unless no
+        run has settled the star completely, "NEWEST_STATUS" is that of the newest run."""
+        return {name: self.file.attrs[name] for name in STANDING if name in self.file.attrs}
 
     @property
     def products(self):

@@ -42,6 +42,7 @@ def star_file(folder):
     path = os.path.join(folder, "star.h5")
     with h5py.File(path, "w") as file:
         file.attrs["PLATO_ID"], file.attrs["QUARTER_NUMBER"] = STAR, 3
+        file.attrs["STATUS"], file.attrs["NEWEST_STATUS"] = "complete", "failed"
         file["EXTERNALS/DP1_LC_MERGED"] = h5py.ExternalLink("large.h5", "/EXTERNALS/DP1_LC_MERGED")
         file["PRODUCTS/IDP_SAS_AARPSD/frequency"] = np.arange(1.0, 4.0)
         file["PRODUCTS/IDP_SAS_AARPSD/power"] = np.arange(3.0)
@@ -72,6 +73,7 @@ class StarFile(unittest.TestCase):
 
     def test_what_is_there_is_listed_with_columns_and_units(self):
         self.assertEqual((self.star.name, self.star.quarter, self.star.generation["number"]), (STAR, 3, 1))
+        self.assertEqual(self.star.status, {"STATUS": "complete", "NEWEST_STATUS": "failed"})
         self.assertEqual(self.star.products, ["DP1_LC_MERGED", "DP3_SAS_NU_MAX", "IDP_SAS_AARPSD"])
         unit, shape, kind = self.star.columns("IDP_SAS_AARPSD")["power"]
         self.assertEqual((unit, shape, kind), ("ppm2 / uHz", (3,), np.float64))

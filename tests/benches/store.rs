@@ -4,21 +4,25 @@
 //! Times are of this machine at this moment; compare the columns. Needs half a gigabyte below the temporary directory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use coordinator::CoordinatorParts;
 use coordinator::config::{CoordinatorConfig, HttpConfig};
+use coordinator::operate::failures::{self, ListFailures};
+use coordinator::operate::selection::TaskSelection;
 use coordinator::operate::view::{self, OneStar};
 use coordinator::operate::{self, Connected};
-use domain::id::{EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
+use domain::id::{Attempt, EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
+use domain::outcome::{Failure, FailureKind, FailureWords, Outcome};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
 use store::Store;
-use store::runs::{RunEnd, RunRecord, SettledStar, StarEnd};
+use store::runs::{Alike, FailedTasks, RunEnd, RunRecord, SettledStar, StarEnd};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +78,10 @@ async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
         ("sas run list --all", median(async || view::runs(&operator).await.map(drop)).await?),
         ("sas run show", median(async || view::run(&operator, site.run).await.map(drop)).await?),
     ];
+    let selection = TaskSelection { run: Some(site.run), ..TaskSelection::default() };
+    let few = || ListFailures { selection: selection.clone(), groups: 20, stars: 3 };
+    let listed = median(async || failures::list(&operator, few()).await.map(drop)).await?;
+    figures.push(("sas run failures (one star in ten failed)", listed));
     let asked = OneStar { star: site.star, run: None };
     let shown = median(async || view::star(&operator, asked).await.map(drop)).await?;
     figures.push(("sas star show (the newest run that has it)", shown));
@@ -144,7 +152,7 @@ fn site(ended: u64, stars: u32) -> Result<BenchStore> {
     while from < stars {
         let to = stars.min(from + BATCH);
         let lines: Vec<SettledStar> = (from..to).map(settled).collect();
-        store.append_settled(run, &lines)?;
+        store.append_settled_with(run, &lines, &failed(from..to)?)?;
         from = to;
     }
     let star = names[names.len() / 3];
@@ -173,7 +181,10 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
     let states: BTreeMap<TaskState, u64> = [(TaskState::Succeeded, count)].into();
     let counts = (0..MODULES).map(|at| Ok((name(at).parse()?, states.clone()))).collect::<Result<_>>()?;
     let stars = [(StarEnd::Complete, count)].into();
-    store.end_run(run, &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars })?;
+    store.end_run(
+        run,
+        &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars, remarks: Default::default() },
+    )?;
     store.put_away(run)?;
     Ok(run)
 }
@@ -189,6 +200,21 @@ fn settled(star: u32) -> SettledStar {
         reason: None,
         fingerprint: Some(Fingerprint::from_bytes([star as u8; 32])),
     }
+}
+
+/// One star in ten failed, in one of a hundred ways.
+fn failed(stars: Range<u32>) -> Result<FailedTasks> {
+    let mut failed = FailedTasks::default();
+    for star in stars.filter(|star| star % 10 == 0) {
+        let kind = if star % 20 == 0 { FailureKind::Exit } else { FailureKind::OutOfMemory };
+        let message = format!("no flux at {star}");
+        let outcome = Outcome::Failed(Failure { kind, message, exit_code: Some(1), log_tail: String::new() });
+        let FailureWords { reason, words, fingerprint } = FailureWords::of(&outcome).context("it failed")?;
+        let (module, host) = (ModuleIndex((star / 10 % 5) as u8), Some(format!("host-{}", star / 50 % 10)));
+        let alike = Alike { module, reason, image: "i".parse()?, host, fingerprint };
+        failed.add(&alike, &words, (StarIndex(star), Attempt(1), Timestamp::UNIX_EPOCH));
+    }
+    Ok(failed)
 }
 
 fn name(module: u8) -> String {

@@ -19,6 +19,23 @@ pub struct Cluster {
     environment: BTreeMap<&'static str, String>,
 }
 
+/// What a command took.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// From its start to its end.
+    pub seconds: f64,
+    /// The most memory that it had at a time.
+    pub kilobytes: u64,
+}
+
+/// Runs its arguments, silently, and says how they ended, how long they took and how much memory.
+const MEASURE: &str = "import os, sys, time
+began = time.monotonic()
+quiet = [(os.POSIX_SPAWN_OPEN, out, '/dev/null', os.O_WRONLY, 0) for out in (1, 2)]
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(child, 0)
+print(os.waitstatus_to_exitcode(status), time.monotonic() - began, usage.ru_maxrss)";
+
 /// A program of ours that runs; it ends, by SIGKILL, with its owner.
 pub struct Running {
     child: Child,
@@ -74,6 +91,21 @@ impl Cluster {
     pub fn sas(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(program("sas-cli", "sas"));
         command.args(arguments).envs(&self.environment).output().context("failed to run sas")
+    }
+
+    /// What it takes to run `sas` to its end, which must be 0.
+    pub fn cost(&self, arguments: &[&str]) -> Result<Cost> {
+        let mut measure = Command::new("/usr/bin/python3");
+        measure.args(["-c", MEASURE]).arg(program("sas-cli", "sas")).args(arguments).envs(&self.environment);
+        let said = String::from_utf8(measure.output().context("failed to run python3")?.stdout)?;
+        let said: Vec<&str> = said.split_whitespace().collect();
+        let ["0", seconds, kilobytes] = said[..] else { anyhow::bail!("sas {arguments:?} ended with {said:?}") };
+        Ok(Cost { seconds: seconds.parse()?, kilobytes: kilobytes.parse()? })
+    }
+
+    /// Where the state is.
+    pub fn state_url(&self) -> &str {
+        &self.environment["SAS_STATE_URL"]
     }
 
     /// Runs `sas -o json`, which must end with 0, and reads its answer.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable};
+use coordinator::star_list;
 use domain::id::{ProductName, RunId, StarId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -20,7 +21,7 @@ use crate::output::{Format, note, table};
 /// The end of the file's name says its form: .csv, .ecsv, .vot or .parquet; units and descriptions of columns are in all but CSV,
 /// which has units behind the names. `PRODUCT.why` says why something of a product is missing for a star.
 #[derive(Debug, Args)]
-pub(crate) struct Export {
+pub(crate) struct ExportTable {
     /// The file to write: .csv, .ecsv, .vot or .parquet.
     #[arg(long, value_name = "FILE")]
     table: PathBuf,
@@ -44,7 +45,7 @@ pub(crate) struct Export {
     condition: Option<String>,
 }
 
-impl Export {
+impl ExportTable {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let Some(form) = TableFormat::of_file(&self.table) else {
             let reason =
@@ -122,14 +123,13 @@ fn bar() -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }
 
-/// Stars in a file, one a line; what follows `#` is a remark.
+/// Stars in a text file, or on standard input.
 fn stars_from(file: &Path) -> anyhow::Result<Vec<StarId>> {
-    let text =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = text.with_context(|| format!("failed to read `{}`", file.display()))?;
-    let lines = text.lines().zip(1..).map(|(line, number)| (line.split('#').next().unwrap_or_default().trim(), number));
-    let star = |(line, number): (&str, u32)| {
-        line.parse().map_err(|error| usage(format!("{}, line {number}: {error}", file.display())).into())
+    let shown = file.display();
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(file),
     };
-    lines.filter(|(line, _)| !line.is_empty()).map(star).collect()
+    let text = text.with_context(|| format!("failed to read star list `{shown}`"))?;
+    Ok(star_list(&text).map_err(|bad| usage(format!("star list `{shown}`: {bad}")))?)
 }

@@ -15,6 +15,7 @@ use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{EventId, ModuleName, RunId};
+use domain::outcome::Remarks;
 use domain::run::TaskState;
 use domain::text::{moment, shown};
 use store::runs::{Amendment, Decided, Decision, StarEnd};
@@ -211,7 +212,25 @@ fn summary(run: &RunSummary) -> (String, Table) {
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();
-    (format!("{head}\n{} of {} stars done: {in_between}\n{decided}", done(run), run.stars), tasks)
+    (format!("{head}\n{} of {} stars done: {in_between}\n{decided}{}", done(run), run.stars, remarks(run)), tasks)
+}
+
+/// What is odd about results of a run, a line for each kind.
+fn remarks(run: &RunSummary) -> String {
+    let of = |what: &str, count: fn(&Remarks) -> u64| {
+        let modules = run.modules.iter().filter(|module| count(&module.remarks) > 0);
+        let modules: Vec<String> =
+            modules.map(|module| format!("{} {}", module.module, count(&module.remarks))).collect();
+        if modules.is_empty() { String::new() } else { format!("\n{what}: {}", modules.join(", ")) }
+    };
+    let warned = of("WARNINGS, results with another unit or extra columns", |remarks| remarks.warned);
+    let unmade = of("not produced, results without a product that must be answered", |remarks| remarks.unmade);
+    let hint = if warned.is_empty() && unmade.is_empty() {
+        ""
+    } else {
+        "\n`sas star explain STAR` says what of which product"
+    };
+    if hint.is_empty() { String::new() } else { format!("\n{warned}{unmade}{hint}") }
 }
 
 /// A line about a decision.

@@ -59,6 +59,17 @@ pub struct Success {
     pub nondeterministic: bool,
 }
 
+/// How many results of a module gave cause for remarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Remarks {
+    /// Results with warnings: another unit, an extra column.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warned: u64,
+    /// Results without a product that must be answered, each with the module's reason.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unmade: u64,
+}
+
 /// Warnings that a success carries at most, for messages and rows stay small.
 pub const WARNINGS: usize = 8;
 
@@ -201,6 +212,11 @@ impl Success {
     pub fn without(mut self, product: ProductName, reason: &str) -> Self {
         self.not_made.insert(product, shortened(reason));
         self
+    }
+
+    /// What it counts as.
+    pub fn remarks(&self) -> Remarks {
+        Remarks { warned: (self.all_warnings() > 0).into(), unmade: (!self.not_made.is_empty()).into() }
     }
 
     /// How many warnings there are.

@@ -127,8 +127,13 @@ impl Detail {
     /// What it adds to what its module took; `None` where nothing was made.
     pub fn spent(&self) -> Option<Spent> {
         match &self.outcome {
-            Outcome::Succeeded(success) if success.reused => Some(Spent { found: 1, ..Spent::default() }),
-            Outcome::Succeeded(_) => Some(Spent { tasks: 1, millis: self.millis, found: 0 }),
+            Outcome::Succeeded(success) => {
+                let remarks = success.remarks();
+                Some(match success.reused {
+                    true => Spent { found: 1, remarks, ..Spent::default() },
+                    false => Spent { tasks: 1, millis: self.millis, found: 0, remarks },
+                })
+            }
             Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_) => None,
         }
     }

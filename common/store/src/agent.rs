@@ -139,11 +139,6 @@ impl Agent {
         self.ask(Request::Scalars { wants }).await
     }
 
-    /// The same with units.
-    pub async fn quantities(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Quantity>>, AgentError> {
-        self.ask(Request::Quantities { wants }).await
-    }
-
     /// Builds an `input.h5` of links.
     pub async fn stage(&mut self, stage: Stage) -> Result<(), AgentError> {
         self.ask(Request::Stage(stage)).await

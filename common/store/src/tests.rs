@@ -226,8 +226,13 @@ fn decisions_are_kept_in_order_and_a_later_retry_is_after_the_end() {
     store.decide(run, &decision(Decided::Pause)).unwrap();
     let numbers = together(4, |_| store.decide(run, &decision(Decided::Resume)).unwrap());
     assert_eq!(numbers.iter().sum::<u64>(), 2 + 3 + 4 + 5);
-    let end =
-        RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 5, counts: Default::default(), stars: Default::default() };
+    let end = RunEnd {
+        ended: Timestamp::UNIX_EPOCH,
+        decisions: 5,
+        counts: Default::default(),
+        stars: Default::default(),
+        remarks: Default::default(),
+    };
     store.end_run(run, &end).unwrap();
     let retry = Decided::Retry { selection: Selection { stars: [star(1)].into(), ..Selection::default() } };
     assert_eq!(store.decide(run, &decision(retry.clone())).unwrap(), 6);
@@ -242,6 +247,7 @@ fn decisions_are_kept_in_order_and_a_later_retry_is_after_the_end() {
                 decisions: 10,
                 counts: Default::default(),
                 stars: Default::default(),
+                remarks: Default::default(),
             },
         )
         .unwrap();

@@ -153,6 +153,7 @@ mod tests {
             amended: 0,
         };
         let view = RunView {
+            moved: None,
             info,
             counts: Counts::new(),
             in_flight: 30,

@@ -82,7 +82,7 @@ pub async fn table(
     let course = context.course(run).await?;
     let fields = Fields::new(choice::choose(&course.pipeline, &request.products, &request.columns)?);
     let condition = request.condition.as_deref().map(|text| choice::condition(&course.pipeline, text)).transpose()?;
-    let origins = Origins::new(&course, &fields, condition.as_ref(), request.run.is_some());
+    let origins = Origins::new(&course, &fields.products, condition.as_ref(), request.run.is_some());
     let about = format!("{} {} of run {run}", course.record.pipeline, course.record.version);
     let mut writer = write::start(format, &fields.all, &about, out).map_err(unwritable)?;
     let mut written = WrittenTable {

@@ -85,6 +85,7 @@ impl Place {
             decisions: 0,
             counts: counts.map(|(module, state)| (module.parse().unwrap(), states(state))).into(),
             stars: [(StarEnd::Failed, 2)].into(),
+            remarks: Default::default(),
         };
         self.context.store.end_run(run, &end).unwrap();
     }
@@ -284,7 +285,7 @@ async fn a_host_is_drained_and_resumed_though_nothing_answers() {
     let host = || OneHost { host: "host-a".parse().unwrap() };
     let drained = worker::drain(&place.context, host()).await.unwrap();
     assert_eq!(drained.number, Some(1));
-    assert!(drained.effect.contains("as soon as the state answers"), "{}", drained.effect);
+    assert!(drained.effect.contains("when the state answers again"), "{}", drained.effect);
     assert_eq!(worker::drain(&place.context, host()).await.unwrap().number, None);
     let known = place.context.store.drained_hosts().unwrap();
     assert_eq!((known.len(), known[0].host.as_str(), known[0].by.as_str()), (1, "host-a", "tester"));

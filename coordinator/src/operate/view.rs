@@ -13,7 +13,7 @@ use domain::id::{
     Attempt, ClassName, Generation, GroupName, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId,
     WorkerName,
 };
-use domain::outcome::Outcome;
+use domain::outcome::{Outcome, Remarks};
 use domain::run::TaskState;
 pub use expected::Expected;
 use jiff::Timestamp;
@@ -60,6 +60,8 @@ pub struct RunSummary {
     pub accepted: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// When a task of it was settled last, while it goes on.
+    pub moved: Option<Timestamp>,
     /// How many stars it has.
     pub stars: u32,
     /// Stars that were not admitted yet.
@@ -110,6 +112,9 @@ pub struct ModuleSummary {
     pub module: ModuleName,
     /// Its tasks by state.
     pub tasks: BTreeMap<TaskState, u64>,
+    /// How many of its results gave cause for remarks, as far as the state knows: one that was lost begins at nothing.
+    #[serde(flatten)]
+    pub remarks: Remarks,
 }
 
 /// A star to look at.

@@ -169,7 +169,7 @@ fn effect(host: &HostName, what: Drain, hosts: &Hosts) -> String {
         Drain::Resume => "its workers take tasks again",
     };
     match &hosts.0 {
-        None => format!("{follows}: as soon as the state answers, which it does not now"),
+        None => format!("{follows}; that begins when the state answers again, which it does not now"),
         Some(_) if hosts.lacks(host) => {
             format!("note that no worker runs on {host} now ({}): it holds for those that start there", hosts.words())
         }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::id::StarIndex;
+use domain::id::{ModuleIndex, ModuleName, StarIndex};
+use domain::outcome::Remarks;
 use jiff::Timestamp;
-use services::state::StateError;
+use services::state::{Spent, StateError};
 use store::Commit;
 use store::course::Course;
 use store::runs::{RunEnd, SettledStar, StarEnd};
@@ -34,6 +35,7 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
         decisions: orders.newest,
         counts: course.by_name(&view.counts),
         stars: ends(running, course).await?,
+        remarks: remarks(course, &view.spent),
     };
     let stars = end.stars.clone();
     if running.services.store.ask(move |store| store.end_run(run, &end)).await? == Commit::Created {
@@ -45,6 +47,13 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
     running.wakes.comparison.notify_one();
     tracing::info!(%run, pipeline = %course.record.pipeline, ?stars, "run ended");
     Ok(())
+}
+
+/// Results that gave cause for remarks, by module.
+fn remarks(course: &Course, spent: &BTreeMap<ModuleIndex, Spent>) -> BTreeMap<ModuleName, Remarks> {
+    let name = |module: &ModuleIndex| course.pipeline.modules.get(module.at()).map(|module| module.name.clone());
+    let odd = spent.iter().filter(|(_, spent)| spent.remarks != Remarks::default());
+    odd.filter_map(|(module, spent)| Some((name(module)?, spent.remarks))).collect()
 }
 
 /// Stars by how they ended. A star whose line did not get into the settled batches gets it now, from its row (E1).

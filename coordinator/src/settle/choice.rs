@@ -178,12 +178,13 @@ async fn open(files: &mut dyn StarFiles, file: &Path) -> Result<Option<Manifest>
     }
 }
 
-/// Products of a generation that one of the same pipeline would not have. A module's answer that there is no such product
-/// counts as one.
+/// Products that a generation has and one of the same pipeline would not have. A module's answer that there is no such product
+/// is no loss: it stands in the file, with the reason.
 fn lost(shown: &Manifest, order: &Assemble) -> BTreeSet<ProductName> {
     if shown.generation.as_ref().is_none_or(|info| info.pipeline != order.generation.pipeline) {
         return BTreeSet::new();
     }
-    let made: BTreeSet<&ProductName> = order.products().collect();
-    shown.products.keys().filter(|product| !made.contains(product)).cloned().collect()
+    let answered: BTreeSet<&ProductName> = order.answered().collect();
+    let had = shown.products.iter().filter(|(_, entry)| entry.not_produced.is_none()).map(|(product, _)| product);
+    had.filter(|product| !answered.contains(product)).cloned().collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use domain::id::{Generation, RunId, StarId, StarIndex};
+use domain::id::{Generation, Quarter, RunId, StarId, StarIndex};
 use domain::run::{Row, TaskState};
 use store::agent::GenerationStatus;
 use store::paths;
@@ -71,19 +71,39 @@ impl World {
             ensure!(superseded, "a star without a star file");
             return Ok(());
         };
-        let read = |number| files::read_generation(&self.store.at(paths::generation(star, record.quarter, number)));
-        let this = read(generation)?;
+        let file = self.store.at(paths::generation(star, record.quarter, generation));
+        let this = files::read_generation(&file)?;
         ensure!(this.info()?.run == record.run && this.info()?.row == line.row, "S2: the generation is of another end");
+        self.check_star_file(star, record.quarter).map(drop)
+    }
+
+    /// S2 of every star of a run that has a star file; how often files show another generation than the newest.
+    pub fn check_star_files(&self, run: RunId) -> Result<usize> {
+        let record = self.store.run(run)?.context("the run is in the store")?;
+        let mut others = 0;
+        for star in self.store.stars(run)?.iter() {
+            let star = star?;
+            if self.store.latest_generation(star, record.quarter)?.is_some() {
+                let (open, newest) = self.check_star_file(star, record.quarter).with_context(|| star.to_string())?;
+                others += usize::from(open != newest);
+            }
+        }
+        Ok(others)
+    }
+
+    /// The star file shows the last complete generation, or the newest where there is none; which it shows, and the newest.
+    fn check_star_file(&self, star: StarId, quarter: Quarter) -> Result<(Generation, Generation)> {
+        let read = |number| files::read_generation(&self.store.at(paths::generation(star, quarter, number)));
         let (mut wanted, mut newest) = (None, Generation::default());
-        for number in self.store.generations(star, record.quarter)? {
+        for number in self.store.generations(star, quarter)? {
             let is_complete = read(number)?.manifest.status() == Some(GenerationStatus::Complete);
             wanted = if is_complete { Some(number) } else { wanted };
             newest = number;
         }
-        let shown = files::read_generation(&self.store.at(paths::star_file(star, record.quarter)))?;
+        let shown = files::read_generation(&self.store.at(paths::star_file(star, quarter)))?;
         let (open, wanted) = (shown.info()?.number, wanted.unwrap_or(newest));
         ensure!(open == wanted, "S2: the star file shows generation {open}, not {wanted}, of {newest}");
         ensure!(shown.newest()? == newest, "S2: the star file does not know the newest generation");
-        Ok(())
+        Ok((open, newest))
     }
 }

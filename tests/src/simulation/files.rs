@@ -133,7 +133,7 @@ impl StarFiles for JsonFiles {
         }
         let mut file =
             StarFileOfJson { manifest: Committed::new(FileKind::Generation, assemble.star).manifest, newest: None };
-        let products = assemble.products().map(|product| (product.clone(), entry(Digest::from_bytes([0; 32]))));
+        let products = assemble.answered().map(|product| (product.clone(), entry(Digest::from_bytes([0; 32]))));
         file.manifest.products = products.collect();
         file.manifest.generation = Some(Box::new(assemble.generation));
         file.manifest.modules = assemble.modules;

@@ -46,14 +46,14 @@ fn definition(directory: &Path, stars: &[String]) -> Result<std::path::PathBuf> 
 
 /// Waits until an answer of `sas` is as it is wanted.
 async fn wait_for(cluster: &Cluster, what: &str, line: &[&str], holds: impl Fn(&Value) -> bool) -> Result<Value> {
-    let mut last = Value::Null;
+    let mut last = Ok(Value::Null);
     let waited = wait_until(PATIENCE, what, async || {
-        last = cluster.ask(line).unwrap_or_default();
-        holds(&last)
+        last = cluster.ask(line);
+        last.as_ref().is_ok_and(&holds)
     });
     let waited = waited.await;
-    waited.with_context(|| format!("sas {line:?} answers {last}"))?;
-    Ok(last)
+    waited.with_context(|| format!("sas {line:?} answers {last:?}"))?;
+    last
 }
 
 /// What `sas` says of a store when no service answers.

@@ -26,8 +26,8 @@ pub(crate) struct FailuresArguments {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     /// The ids of all stars, not of the first ones alone.
-    #[arg(long)]
-    stars: bool,
+    #[arg(long = "stars")]
+    all_stars: bool,
     /// Run exactly these tasks again, and what depends on them.
     #[arg(long)]
     retry: bool,
@@ -36,7 +36,7 @@ pub(crate) struct FailuresArguments {
 }
 
 pub(super) async fn run(context: &Context, asked: FailuresArguments, format: Format) -> anyhow::Result<()> {
-    let FailuresArguments { run, selection, limit, stars, retry, consent } = asked;
+    let FailuresArguments { run, selection, limit, all_stars, retry, consent } = asked;
     let run = match &run {
         Some(run) => Some(find_run(context, run).await?),
         None => None,
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, asked: FailuresArguments, format: For
         let plan = task::plan_retry(context, selection).await?;
         return carry_out(context, plan, consent, format).await;
     }
-    let stars = if stars { usize::MAX } else { FEW };
+    let stars = if all_stars { usize::MAX } else { FEW };
     let found = failures::list(context, ListFailures { selection, groups: limit, stars }).await?;
     format.print_list(&found, |found| list(&found.groups));
     remarks(&found).iter().for_each(|words| note(words));
@@ -74,7 +74,7 @@ fn remarks(found: &RunFailures) -> Vec<String> {
 
 fn list(groups: &[FailureGroup]) -> Table {
     let mut table =
-        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "STARS", "ONE OF THEM"]);
+        table(["COUNT", "REASON", "MODULE", "IMAGE", "HOST", "FIRST", "LAST", "FINGERPRINT", "ONE OF THEM", "STARS"]);
     for group in groups {
         table.add_row([
             group.count.to_string(),
@@ -85,8 +85,8 @@ fn list(groups: &[FailureGroup]) -> Table {
             moment(group.first),
             moment(group.last),
             group.fingerprint.to_string(),
-            stars(group),
             group.sample.clone(),
+            stars(group),
         ]);
     }
     table

@@ -32,9 +32,11 @@ fn rows(star: &StarGenerations) -> Table {
 }
 
 fn not_whole(generation: &GenerationSummary) -> String {
-    let modules = generation.lost_modules.iter().map(ToString::to_string);
-    let products = generation.lost_products.iter().map(ToString::to_string);
-    let mut all: Vec<String> = modules.chain(products).collect();
+    // What lost modules would have made need not be said, too.
+    let mut all: Vec<String> = generation.lost_modules.iter().map(ToString::to_string).collect();
+    if all.is_empty() {
+        all.extend(generation.lost_products.iter().map(ToString::to_string));
+    }
     let more = all.len().saturating_sub(5);
     all.truncate(5);
     if more > 0 {

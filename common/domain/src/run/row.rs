@@ -41,7 +41,7 @@ pub enum TaskState {
     Skipped = 6,
     /// Something that it needs was lost to a failure.
     UpstreamFailed = 7,
-    /// An operator cancelled the run.
+    /// An operator cancelled it, alone or with the run.
     Cancelled = 8,
     /// A newer run took the star over.
     Superseded = 9,

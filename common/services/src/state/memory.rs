@@ -94,7 +94,7 @@ impl State for MemoryState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        Ok(self.lock().runs.get(&run).map(|run| run.view(Instant::now())))
+        Ok(self.lock().runs.get(&run).map(|run| run.view(now())))
     }
 
     async fn set_phase(&self, run: RunId, phase: Phase, weight: u32) -> Result<(), StateError> {

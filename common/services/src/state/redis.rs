@@ -14,7 +14,7 @@
 //! | `on_hold` | sorted set | `star:module` of held modules by time, in place of `outbox` and `published` |
 //! | `waits`, `leases`, `closing` | sorted set | `star:module`, or star, by the time when they are due |
 //! | `lease` | hash | `star:module` → attempt, nonce, when it was claimed, worker |
-//! | `spent` | hash | `module:tasks`, `module:millis`, `module:found` → results that were made, how long that took, and results that were found |
+//! | `spent` | hash | `module:tasks`, `module:millis`, `module:found`, `module:warned`, `module:unmade` → results that were made, how long that took, results that were found, those with warnings, those without a product that must be answered |
 //!
 //! Beside them `sas:epoch`, `sas:runs` and `sas:{workers}:…`. Ids of stars are not here: the store's list is sorted and
 //! read at random, which saves 16 bytes a star. Everything that must happen together is one script (`redis/*.lua`); times
@@ -179,7 +179,7 @@ impl State for RedisState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>);
+        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>, f64);
         let look = async {
             let known = self.known(run).await?;
             let classes = classes(&known);
@@ -187,9 +187,10 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold, spent): RunReply =
+            let (changing, counts, in_flight, running, ready, on_hold, spent, moved): RunReply =
                 self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
+                moved: wire::look::time(moved),
                 info: wire::current(&known, changing).map_err(|odd| odd.of(run))?,
                 counts: wire::look::counts(&counts).map_err(|odd| odd.of(run))?,
                 in_flight,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use domain::id::{Attempt, ClassName, ModuleIndex, Task, WorkerName};
+use domain::outcome::Remarks;
 use domain::run::{Star, TaskState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct RunView {
     pub ready: BTreeMap<ClassName, u64>,
     /// Tasks that are queued and not handed out, since their modules are held; they are not among the ready ones.
     pub on_hold: u64,
+    /// When a task of it was settled last; `None` where none was since the state began.
+    pub moved: Option<Timestamp>,
     /// What each module took so far; modules that did not run are left out. A state that was lost begins at nothing again.
     pub spent: BTreeMap<ModuleIndex, Spent>,
 }
@@ -67,6 +70,9 @@ pub struct Spent {
     pub millis: u64,
     /// How many results beside these were found, so that nothing ran.
     pub found: u64,
+    /// How many of either gave cause for remarks; one that is made again counts again.
+    #[serde(default)]
+    pub remarks: Remarks,
 }
 
 impl AddAssign for Spent {
@@ -74,6 +80,8 @@ impl AddAssign for Spent {
         self.tasks += other.tasks;
         self.millis += other.millis;
         self.found += other.found;
+        self.remarks.warned += other.remarks.warned;
+        self.remarks.unmade += other.remarks.unmade;
     }
 }
 

@@ -28,7 +28,6 @@ pub(super) fn perform(request: Request) -> Done<Value> {
     match request {
         Request::Manifest { file } => reply(read::manifest(&file)),
         Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<Done<Vec<_>>>()),
-        Request::Quantities { wants } => reply(read::quantities(&wants)),
         Request::Stage(stage) => reply(stage::stage(&stage)),
         Request::Check(check) => reply(Ok(check::check(&check))),
         Request::Pack(pack) => reply(pack::pack(&pack)),

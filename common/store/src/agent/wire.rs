@@ -2,6 +2,8 @@
 //!
 //! Pure data. File paths are absolute; paths inside HDF5 files start with a slash.
 
+mod shown;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{GenerationInfo, ModuleEntry, ProductEntry, Provenance};
 pub use crate::digest::OutputLimits;
-use crate::generations::Rollback;
 pub use domain::expression::Scalar;
-use domain::id::{DatasetName, Generation, ProductName, Quarter, StarId};
+use domain::id::{DatasetName, ProductName, Quarter, StarId};
 use domain::outcome::{FailureKind, Outcome};
 use domain::product::ProductModel;
+pub use shown::*;
 
 /// A request; the child answers each with one line that holds what the arrow says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,11 +28,6 @@ pub(super) enum Request {
     },
     /// → `Vec<BTreeMap<String, Scalar>>`
     Scalars {
-        /// Products by file and path.
-        wants: Vec<At>,
-    },
-    /// → `Vec<BTreeMap<String, Quantity>>`
-    Quantities {
         /// Products by file and path.
         wants: Vec<At>,
     },
@@ -82,7 +79,6 @@ impl Request {
             Self::Export(export) => export.reads.clone(),
             Self::Manifest { .. }
             | Self::Scalars { .. }
-            | Self::Quantities { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
             | Self::Show(_)
@@ -135,16 +131,6 @@ pub struct At {
     pub file: PathBuf,
     /// Where in it, for example `/PRODUCTS/DP3_SAS_NU_MAX`.
     pub path: String,
-}
-
-/// A scalar column's value with the unit that is written beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantity {
-    /// The value.
-    pub value: Scalar,
-    /// Its unit, empty where none is written.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub unit: String,
 }
 
 /// Builds a module's `input.h5` of links.
@@ -267,79 +253,15 @@ pub struct Assemble {
 }
 
 impl Assemble {
-    /// The products that modules made.
-    pub fn products(&self) -> impl Iterator<Item = &ProductName> {
-        self.modules.iter().flat_map(|entry| {
-            match &entry.outcome {
-                Some(Outcome::Succeeded(success)) => Some(success.products.keys()),
-                Some(
-                    Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_),
-                )
-                | None => None,
-            }
-            .into_iter()
-            .flatten()
-        })
+    /// The products that modules made, or answered that there is none.
+    pub fn answered(&self) -> impl Iterator<Item = &ProductName> {
+        let successes = self.modules.iter().filter_map(|entry| match &entry.outcome {
+            Some(Outcome::Succeeded(success)) => Some(success),
+            Some(Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_))
+            | None => None,
+        });
+        successes.flat_map(|success| success.products.keys().chain(success.not_made.keys()))
     }
-}
-
-/// Copies a generation for the star file's place, with what is to be said of newer ones in its root attributes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Show {
-    /// The generation that is shown.
-    pub open: PathBuf,
-    /// The newest generation.
-    pub newest: PathBuf,
-    /// The last complete one.
-    pub last_complete: Option<Generation>,
-    /// The operators' decision that it follows.
-    pub rollback: Option<Rollback>,
-    /// The file to write, in the agent's own directory; it must not be there.
-    pub dest: PathBuf,
-}
-
-/// Copies a generation with everything that it links to, so that it opens wherever it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Export {
-    /// Root of the store.
-    pub store: PathBuf,
-    /// The star.
-    pub star: StarId,
-    /// The generation.
-    pub generation: PathBuf,
-    /// Files that large products are in, which are read as a whole.
-    pub reads: Vec<PathBuf>,
-    /// Text attributes of the root that say where it comes from.
-    pub attributes: BTreeMap<String, String>,
-    /// The file to write, in the agent's own directory; it must not be there.
-    pub dest: PathBuf,
-}
-
-/// What a column of a product is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ColumnFacts {
-    /// Kind and size of its elements in a word.
-    #[serde(rename = "type")]
-    pub dtype: String,
-    /// Its dimensions; none for a scalar.
-    pub shape: Vec<u64>,
-    /// The text of its attribute `unit`.
-    pub unit: Option<String>,
-    /// The value of a scalar.
-    pub value: Option<Scalar>,
-}
-
-/// How a column differs between two files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ColumnChange {
-    /// What it was; `None` when it was not there.
-    pub before: Option<ColumnFacts>,
-    /// What it is; `None` when it is not there.
-    pub after: Option<ColumnFacts>,
-    /// Elements that differ, of arrays of one shape.
-    pub differing: Option<u64>,
-    /// The largest difference of two finite numbers in the same place, of arrays of one shape.
-    pub largest: Option<f64>,
 }
 
 /// Copies externals of one star, or of all stars, from delivered files into one fresh file.

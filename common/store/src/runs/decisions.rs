@@ -9,6 +9,7 @@ use super::{Selection, StarEnd};
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 use domain::id::{ImageIdentity, ImageName, ModuleName, RunId};
+use domain::outcome::Remarks;
 use domain::run::TaskState;
 
 /// What an operator decided about a run, and when.
@@ -80,6 +81,10 @@ pub struct RunEnd {
     pub counts: BTreeMap<ModuleName, BTreeMap<TaskState, u64>>,
     /// Stars by how they ended; ends of no star are left out.
     pub stars: BTreeMap<StarEnd, u64>,
+    /// Results that gave cause for remarks, by module, as far as the state knew them when the run ended: what was counted before
+    /// the state was lost is not among them, and one that was made again counts twice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remarks: BTreeMap<ModuleName, Remarks>,
 }
 
 /// Whether a run is over: it has ended, and no retry was asked for since. Pure.

@@ -51,7 +51,7 @@ pub enum StarEnd {
     Incomplete,
     /// A task failed, or the platform could not run it.
     Failed,
-    /// An operator cancelled the run before the star was done.
+    /// An operator cancelled the run, the star or a task of it before the star was done.
     Cancelled,
     /// A newer run took the star over.
     Superseded,

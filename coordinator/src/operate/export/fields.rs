@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::expression::Scalar;
 use domain::id::ProductName;
 use domain::product::ColumnKind;
-use store::agent::Quantity;
+use store::agent::ColumnFacts;
 
 use super::choice::{ChosenColumn, ProductColumns};
 use super::row::{ProductRow, StarRow};
@@ -95,12 +95,12 @@ fn nothing(columns: &[ChosenColumn], why: &str, cells: &mut Cells) -> Option<Str
 }
 
 /// The cells of a product that is there; why some are missing nevertheless.
-fn there(columns: &[ChosenColumn], found: &BTreeMap<String, Quantity>, cells: &mut Cells) -> Option<String> {
+fn there(columns: &[ChosenColumn], found: &BTreeMap<String, ColumnFacts>, cells: &mut Cells) -> Option<String> {
     let mut odd = Vec::new();
     for column in columns {
         let cell = match found.get(&column.name) {
             None => Err("is not in it".to_owned()),
-            Some(quantity) => cell(column, quantity),
+            Some(facts) => cell(column, facts),
         };
         cells.push(match cell {
             Ok(value) => Some(value),
@@ -114,8 +114,9 @@ fn there(columns: &[ChosenColumn], found: &BTreeMap<String, Quantity>, cells: &m
 }
 
 /// A value as the data model has it: in another unit it would be another number.
-fn cell(column: &ChosenColumn, quantity: &Quantity) -> Result<Scalar, String> {
-    let Quantity { value, unit } = quantity;
+fn cell(column: &ChosenColumn, facts: &ColumnFacts) -> Result<Scalar, String> {
+    let Some(value) = &facts.value else { return Err("is no scalar".to_owned()) };
+    let unit = facts.unit.as_deref().unwrap_or_default();
     if let Some(expected) = column.unit.as_ref().filter(|expected| *expected != unit) {
         let of = |unit: &str| if unit.is_empty() { "no unit".to_owned() } else { unit.to_owned() };
         return Err(format!("is {value} in {}, not in {}", of(unit), of(expected)));

@@ -10,12 +10,12 @@ use domain::id::{Generation, ModuleName, ProductName, Quarter, RunId, StarId};
 use domain::outcome::{Outcome, Skip};
 use domain::product::{Origin, Source};
 use domain::run::Row;
-use store::agent::{Agent, AgentError, At, Manifest, ProductEntry, Quantity, RefusalKind};
+use store::agent::{Agent, AgentError, At, ColumnFacts, Manifest, ProductEntry, RefusalKind};
 use store::course::Course;
 use store::paths;
 use store::runs::StarEnd;
 
-use super::fields::Fields;
+use super::choice::ProductColumns;
 use crate::operate::look_up::settled_line;
 use crate::operate::{Context, OperateError, Readers};
 
@@ -46,14 +46,19 @@ pub(super) struct StarRow {
 /// What is known of a product of a star.
 pub(super) enum ProductRow {
     /// It is there, with these scalar columns.
-    There(BTreeMap<String, Quantity>),
+    There(BTreeMap<String, ColumnFacts>),
     /// It is not, and why.
     Missing(String),
 }
 
 impl Origins {
-    pub(super) fn new(course: &Arc<Course>, fields: &Fields, condition: Option<&Expression>, of_run: bool) -> Self {
-        let asked = fields.products.iter().map(|of| (of.product.clone(), of.maker.clone()));
+    pub(super) fn new(
+        course: &Arc<Course>,
+        columns: &[ProductColumns],
+        condition: Option<&Expression>,
+        of_run: bool,
+    ) -> Self {
+        let asked = columns.iter().map(|of| (of.product.clone(), of.maker.clone()));
         let read = condition.into_iter().flat_map(Expression::reads).map(|read| {
             let maker = read.source.producer().map(|index| course.pipeline.module(index).name.clone());
             (read.source.product.clone(), maker)
@@ -160,8 +165,9 @@ async fn fill(
             }
         }
     }
-    for (name, columns) in names.into_iter().zip(agent.quantities(wants).await?) {
-        let scalars = columns.iter().map(|(column, quantity)| (column.clone(), quantity.value.clone())).collect();
+    for (name, columns) in names.into_iter().zip(agent.columns(wants).await?) {
+        let scalars =
+            columns.iter().filter_map(|(column, facts)| Some((column.clone(), facts.value.clone()?))).collect();
         row.scalars.insert(name.clone(), scalars);
         row.products.insert(name.clone(), ProductRow::There(columns));
     }

@@ -78,8 +78,8 @@ fn effect(standing: &Standing, lever: Lever) -> String {
             "no star enters it and no task of it is claimed any more; what runs now goes on to its end".to_owned()
         }
         Lever::Resume => "stars enter it and tasks of it are claimed again".to_owned(),
-        Lever::Cancel => "what has not ended ends as cancelled, what runs now is stopped; committed results and the \
-                          star files of stars that are done stay"
+        Lever::Cancel => "what has not ended ends as cancelled, what runs now is stopped; committed results and \
+                          star files stay"
             .to_owned(),
         Lever::Priority { weight } => {
             let paused = if standing.phase == Phase::Paused { ", once it goes on" } else { "" };

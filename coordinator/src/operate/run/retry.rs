@@ -67,7 +67,7 @@ pub fn words(selection: &Selection) -> String {
     let modules = of(selection.modules.iter().map(ToString::to_string).collect());
     let stars = of(selection.stars.iter().map(ToString::to_string).collect());
     match &selection.tasks {
-        Some(tasks) => format!("{} tasks that were selected", tasks.values().map(BTreeSet::len).sum::<usize>()),
+        Some(tasks) => format!("{} selected tasks", tasks.values().map(BTreeSet::len).sum::<usize>()),
         None => format!("{state} tasks{modules}{stars}"),
     }
 }
@@ -151,7 +151,13 @@ mod tests {
             (a.clone(), [(TaskState::Succeeded, 5), (TaskState::Failed, 2)].into()),
             (b.clone(), [(TaskState::UpstreamFailed, 2), (TaskState::Superseded, 3)].into()),
         ];
-        let end = RunEnd { ended: jiff::Timestamp::UNIX_EPOCH, decisions: 0, counts: counts.into(), stars: [].into() };
+        let end = RunEnd {
+            ended: jiff::Timestamp::UNIX_EPOCH,
+            decisions: 0,
+            counts: counts.into(),
+            stars: [].into(),
+            remarks: Default::default(),
+        };
         let of = |module: Option<&ModuleName>, state: Option<TaskState>| Selection {
             modules: module.into_iter().cloned().collect(),
             states: state.into_iter().collect(),

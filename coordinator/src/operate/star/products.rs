@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::id::{Generation, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
 use domain::outcome::Outcome;
-use domain::pipeline::Pipeline;
 use domain::run::TaskState;
 use serde::Serialize;
 use store::agent::{At, ColumnFacts, GenerationStatus, Manifest, ModuleEntry};
 use store::paths;
 
 use super::{Found, OneGeneration};
-use crate::operate::{Context, ErrorKind, OperateError};
+use crate::operate::{Context, OperateError};
 
 /// What a generation of a star holds.
 #[derive(Debug, Clone, Serialize)]
@@ -53,7 +52,7 @@ pub struct ProductSummary {
 /// A product that there is not.
 #[derive(Debug, Clone, Serialize)]
 pub struct NoProduct {
-    /// The product; none where what the module makes is not known any more.
+    /// The product; none in files of older versions, which do not say what a module makes.
     pub product: Option<ProductName>,
     /// The module that would have made it.
     pub module: ModuleName,
@@ -75,7 +74,7 @@ pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarPro
     let mut columns: BTreeMap<ProductName, BTreeMap<String, ColumnFacts>> =
         names.into_iter().zip(agent.columns(wants).await?).collect();
     let run = manifest.generation.as_ref().map(|info| info.run);
-    let missing = missing(&manifest, pipeline(context, run).await?.as_ref());
+    let missing = missing(&manifest);
     let status = manifest.status();
     let products = manifest.products.into_iter().map(|(product, entry)| ProductSummary {
         columns: columns.remove(&product).unwrap_or_default(),
@@ -96,31 +95,20 @@ pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarPro
     })
 }
 
-/// The pipeline as the run had it; `None` when the run is not in the store any more.
-async fn pipeline(context: &Context, run: Option<RunId>) -> Result<Option<Pipeline>, OperateError> {
-    let Some(run) = run else { return Ok(None) };
-    match context.course(run).await {
-        Ok(course) => Ok(Some(course.pipeline.clone())),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn missing(manifest: &Manifest, pipeline: Option<&Pipeline>) -> Vec<NoProduct> {
+fn missing(manifest: &Manifest) -> Vec<NoProduct> {
     let mut missing = Vec::new();
     for entry in &manifest.modules {
-        let reason = reason(entry);
-        let none =
-            |product| NoProduct { product, module: entry.module.clone(), state: entry.state, reason: reason.clone() };
-        let definition =
-            pipeline.and_then(|pipeline| pipeline.index_of(&entry.module).map(|index| pipeline.module(index)));
-        match definition {
-            Some(module) => {
-                let absent = module.outputs.products().filter(|product| !manifest.products.contains_key(*product));
-                missing.extend(absent.map(|product| none(Some(product.clone()))));
-            }
-            None if entry.state != TaskState::Succeeded => missing.push(none(None)),
-            None => {}
+        let none = |product| NoProduct {
+            product,
+            module: entry.module.clone(),
+            state: entry.state,
+            reason: reason(entry),
+        };
+        let absent = entry.declares.iter().filter(|product| !manifest.products.contains_key(*product));
+        missing.extend(absent.map(|product| none(Some(product.clone()))));
+        // Files of older versions do not say what a module makes.
+        if entry.declares.is_empty() && entry.state != TaskState::Succeeded {
+            missing.push(none(None));
         }
     }
     missing

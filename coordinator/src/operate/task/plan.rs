@@ -173,7 +173,10 @@ impl TaskPlan {
 
     fn not_empty(self) -> Result<Self, OperateError> {
         if self.count == Some(0) {
-            let tasks = self.tasks.trim_start_matches("0 ");
+            let tasks = match self.selection.tasks {
+                Some(_) => "task that is meant",
+                None => &self.tasks,
+            };
             let reason = format!("run {} has no {tasks}: nothing to {}", self.run, self.verb);
             return Err(OperateError::new(ErrorKind::AlreadySo, reason));
         }
@@ -204,6 +207,7 @@ fn of_failures(sought: &SoughtTasks, found: &FoundFailures) -> Result<TaskPlan, 
         named.push((sought.course.stars.star(task.star)?, module));
     }
     let mut plan = exactly(sought.run(), PlannedVerb::Retry, named.into_iter());
+    plan.notes.push("stars that are done enter anew: what else of them was lost runs again, too".to_owned());
     plan.notes.extend(found.words_of_not_listed());
     Ok(plan)
 }

@@ -104,7 +104,7 @@ impl ModuleWork {
 
     /// `None` where the module is not measured yet.
     fn seconds(&self) -> Option<OneTask> {
-        let Spent { tasks, millis, found } = self.spent;
+        let Spent { tasks, millis, found, .. } = self.spent;
         if tasks >= MEASURED {
             let made = tasks as f64 / (tasks + found) as f64;
             let share = made * self.ended as f64 / self.settled.max(1) as f64;
@@ -172,8 +172,9 @@ mod tests {
             amended: 0,
         };
         let counts = [a, b].map(|counts| counts.iter().copied().collect());
-        let spent = spent.map(|(tasks, seconds)| Spent { tasks, millis: seconds * 1000, found: 0 });
+        let spent = spent.map(|(tasks, seconds)| Spent { tasks, millis: seconds * 1000, ..Spent::default() });
         RunView {
+            moved: None,
             info,
             counts: (0..).map(ModuleIndex).zip(counts).collect(),
             in_flight: 10,

@@ -133,6 +133,7 @@ impl RunSummary {
             held: Vec::new(),
             on_hold: 0,
             expected: None,
+            moved: None,
             decisions: Vec::new(),
             modules: Vec::new(),
         }
@@ -151,6 +152,7 @@ impl RunSummary {
             held: held_in(&view).collect(),
             on_hold: view.on_hold,
             expected: Some(expected(&view, workers)),
+            moved: view.moved,
             unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
             ..Self::of(record, phase)
         };
@@ -197,6 +199,7 @@ fn modules_in_flight(view: &RunView) -> Vec<ModuleSummary> {
         .map(|(index, (module, _))| ModuleSummary {
             module: module.clone(),
             tasks: view.counts.get(&index).cloned().unwrap_or_default(),
+            remarks: view.spent.get(&index).map(|spent| spent.remarks).unwrap_or_default(),
         })
         .collect()
 }
@@ -205,7 +208,11 @@ fn modules_at_end(end: &RunEnd, pipeline: Option<&Pipeline>) -> Vec<ModuleSummar
     let mut modules: Vec<ModuleSummary> = end
         .counts
         .iter()
-        .map(|(module, tasks)| ModuleSummary { module: module.clone(), tasks: tasks.clone() })
+        .map(|(module, tasks)| ModuleSummary {
+            module: module.clone(),
+            tasks: tasks.clone(),
+            remarks: end.remarks.get(module).copied().unwrap_or_default(),
+        })
         .collect();
     if let Some(pipeline) = pipeline {
         modules.sort_by_key(|summary| pipeline.index_of(&summary.module));

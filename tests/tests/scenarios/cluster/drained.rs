@@ -13,7 +13,7 @@ fn shown(cluster: &Cluster, host: &str) -> Result<Value> {
 
 #[tokio::test]
 async fn a_drained_host_ends_what_runs_and_begins_nothing_until_it_is_resumed() -> Result<()> {
-    let scene = Scene::new(6, 0.7, "/usr/bin/python3", "none")?;
+    let scene = Scene::new(5, 0.3, "/usr/bin/python3", "none")?;
     let cluster = &scene.cluster;
     let settings = [&SHORT_LEASE[..], &[("SAS_WORKER_RUNNER", "process")]].concat();
     let coordinator = cluster.coordinator("coordinator")?;

@@ -1,5 +1,6 @@
 //! What operators decide, under the same protocol: runs that are paused, cancelled, amended and tried again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use coordinator::operate::view::{self, OneStar, RunPhase};
 use coordinator::operate::{self, Connected, ErrorKind};
 use domain::id::{Generation, RunId, StarId, StarIndex};
-use domain::run::TaskState;
+use domain::run::{Row, TaskState};
 use harness::simulation::{Script, World};
 use services::queue::memory::MemoryQueue;
 use services::state::Phase;
@@ -68,6 +69,28 @@ async fn a_cancelled_run_ends_with_every_star_on_record() -> Result<()> {
     assert_eq!(end.stars.values().sum::<u64>(), 300, "E1");
     assert!(end.stars[&StarEnd::Cancelled] > 200, "{:?}", end.stars);
     assert!(end.stars.len() > 1, "what was settled before stays so");
+    none(world.violations());
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_rerun_adds_its_generations_and_star_files_stay_what_they_were() -> Result<()> {
+    let world = World::start(6, vec![Script::random(6, "ONE", 6)]).await?;
+    world.faults.set_level(1.0);
+    let working = world.coordinator();
+    let first = world.publish("1", &stars(60)).await?;
+    let first = world.runs_of(&first).await?;
+    world.wait_for_end(&first).await?;
+    assert_eq!(world.check_star_files(first[0])?, 0);
+    let again = world.publish("2", &stars(60)).await?;
+    let run = world.runs_of(&again).await?[0];
+    settled(&world, run, 5).await?;
+    decide(&world, run, Decided::Cancel)?;
+    world.wait_for_end(&[run]).await?;
+    let end = world.store.run_end(run)?.context("it ended")?;
+    assert_eq!(end.stars.values().sum::<u64>(), 60, "E1");
+    assert!(world.check_star_files(run)? > 0, "cancelled stars have a newer generation that is not shown");
     none(world.violations());
     working.abort();
     Ok(())
@@ -220,6 +243,42 @@ async fn operators_see_where_a_run_and_a_star_are() -> Result<()> {
     assert!(star.tasks.iter().all(|task| task.reason.contains("cancelled")));
     let missing = view::star(&operator, OneStar { star: StarId::of_simulator(1_000_000), run: None }).await;
     assert!(missing.is_err_and(|error| error.kind == ErrorKind::NotFound));
+    working.abort();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn stars_and_tasks_that_are_cancelled_end_so_and_all_others_as_they_must() -> Result<()> {
+    let world = World::start(9, vec![Script::random(9, "ONE", 6)]).await?;
+    world.faults.set_level(1.0);
+    let working = world.coordinator();
+    let all = stars(90);
+    let event = world.publish("1", &all).await?;
+    let run = world.runs_of(&event).await?[0];
+    settled(&world, run, 5).await?;
+    let script = world.script("ONE")?;
+    let module = script.pipeline.modules.last().context("it has modules")?.name.clone();
+    // Whole stars, wherever they are; then one task of some others that are in flight.
+    let cancelled: BTreeSet<StarId> = all[..30].iter().copied().collect();
+    let selection = Selection { stars: cancelled.clone(), ..Selection::default() };
+    decide(&world, run, Decided::CancelTasks { selection })?;
+    let tasks = all[30..60].iter().map(|star| (*star, [module.clone()].into())).collect();
+    decide(&world, run, Decided::CancelTasks { selection: Selection { tasks: Some(tasks), ..Selection::default() } })?;
+    world.wait_for_end(&[run]).await?;
+    let lines = world.store.settled(run)?;
+    assert_eq!(lines.len(), all.len(), "E1");
+    let mut ended_so = 0;
+    for (index, star) in (0..).map(StarIndex).zip(world.store.stars(run)?.iter()) {
+        let (star, line) = (star?, &lines[&index]);
+        let is_cancelled = line.end == Some(StarEnd::Cancelled);
+        ended_so += usize::from(is_cancelled && cancelled.contains(&star));
+        let may_be = all[..60].contains(&star);
+        let states: Vec<TaskState> = Row::from_bytes(line.row.clone())?.cells().map(|cell| cell.state).collect();
+        let expected: Vec<TaskState> = script.expected(star).into_iter().map(|task| task.state).collect();
+        assert!(states == expected || (is_cancelled && may_be), "{star}: {states:?}, not {expected:?}");
+    }
+    assert!(ended_so > 10, "{ended_so} of 30 stars were cancelled");
+    none(world.violations());
     working.abort();
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(crate) fn admission() -> Admission {
 
 pub(crate) fn detail(worker: &str) -> Detail {
     let products = [("IDP_SAS_[FE_H]_SAPP".parse().expect("a valid product"), Digest::from_bytes([7; 32]))];
-    let success = Success::new(Key::from_bytes([9; 32]), products.into());
+    let success = Success::new(Key::from_bytes([9; 32]), products.into()).with_warnings(&["odd".to_owned()]);
     Detail {
         outcome: Outcome::Succeeded(success),
         attempt: Attempt(1),

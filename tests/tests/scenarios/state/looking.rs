@@ -1,5 +1,6 @@
 //! What is asked only to look: open tasks, what modules took, who is drained.
 
+use domain::outcome::Remarks;
 use services::state::{OpenPlace, OpenTask, Spent};
 
 use super::*;
@@ -67,12 +68,15 @@ pub(crate) async fn open_tasks_are_listed_by_place_the_oldest_first(f: StateFixt
 }
 
 pub(crate) async fn what_modules_took_is_added_up(f: StateFixture) -> Result<()> {
-    assert!(f.view().await?.spent.is_empty());
+    let fresh = f.view().await?;
+    assert!(fresh.spent.is_empty() && fresh.moved.is_none());
     for star in [0, 1] {
         f.admit(star).await?;
         f.settle(star).await?;
     }
-    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0 };
+    let moved = f.view().await?.moved.map(|moved| jiff::Timestamp::now().duration_since(moved).as_secs());
+    assert!(moved.is_some_and(|ago| (0..30).contains(&ago)), "{moved:?}");
+    let twice = Spent { tasks: 2, millis: 2 * 1234, found: 0, remarks: Remarks { warned: 2, unmade: 0 } };
     assert_eq!(f.view().await?.spent, [(ModuleIndex(0), twice)].into());
     let late = Change { details: vec![(ModuleIndex(0), detail("late"))], ..f.admission_of(0) };
     assert_eq!(f.write(&[late]).await?, [Written::Lost]);

@@ -34,6 +34,8 @@ pub(super) struct Run {
     leases: BTreeMap<Task, LeaseHolder>,
     closing: BTreeMap<StarIndex, Instant>,
     spent: BTreeMap<ModuleIndex, Spent>,
+    /// When a task was settled last.
+    moved: Option<Instant>,
     /// The longest lease that was granted.
     lease: Duration,
     /// When timers were last asked for.
@@ -72,6 +74,7 @@ impl Run {
             leases: BTreeMap::new(),
             closing: BTreeMap::new(),
             spent: BTreeMap::new(),
+            moved: None,
             lease: Duration::ZERO,
             swept: None,
             mercy: None,
@@ -137,6 +140,9 @@ impl Run {
             if old != new {
                 self.forget_task(Task { star, module });
                 self.count(module, old.state, new.state);
+                if new.state.is_settled() {
+                    self.moved = Some(now);
+                }
             }
         }
         let at = star.0 as usize * after.len();

@@ -1,11 +1,13 @@
 -- How a run stands. ARGV: its classes. Answers with what of `info` changes, the counts, stars in flight, live leases, the
--- number of ready tasks of each class, how many are on hold, and what modules took.
+-- number of ready tasks of each class, how many are on hold, what modules took, and when
+-- a task was settled last.
 
-local info = redis.call('HMGET', INFO, 'phase', 'weight', 'cursor', 'held', 'amended')
+local info = redis.call('HMGET', INFO, 'phase', 'weight', 'cursor', 'held', 'amended', 'moved')
 if not info[1] then
   return no_run()
 end
 info[4], info[5] = info[4] or '', info[5] or '0'
+local moved = table.remove(info) or '0'
 local ready = {}
 for i, class in ipairs(ARGV) do
   ready[i] = redis.call('ZCARD', key('outbox:' .. class)) + redis.call('ZCARD', key('published:' .. class))
@@ -18,4 +20,5 @@ return {
   ready,
   redis.call('ZCARD', key('on_hold')),
   redis.call('HGETALL', key('spent')),
+  moved,
 }

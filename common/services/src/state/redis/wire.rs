@@ -13,6 +13,7 @@ use crate::state::{
     Admission, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
+use domain::outcome::Remarks;
 use domain::run::{Row, Star, Tries};
 
 /// Something that no version of this program writes, and what it is; whoever asked knows of which run.
@@ -43,15 +44,21 @@ struct ChangeJson {
     details: Vec<(ModuleIndex, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<String>,
-    /// Of each module: tasks, milliseconds, results that were found.
-    spent: Vec<(ModuleIndex, u64, u64, u64)>,
+    /// What each module adds to its [`SPENT`], in their order.
+    spent: Vec<(ModuleIndex, [u64; SPENT.len()])>,
     close: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_lost: Option<ModuleIndex>,
 }
 
-fn spent(module: ModuleIndex, detail: &Detail) -> Option<(ModuleIndex, u64, u64, u64)> {
-    detail.spent().map(|Spent { tasks, millis, found }| (module, tasks, millis, found))
+/// What is added up of each module; the script knows the names in this order.
+pub(super) const SPENT: [&str; 5] = ["tasks", "millis", "found", "warned", "unmade"];
+
+fn spent(module: ModuleIndex, detail: &Detail) -> Option<(ModuleIndex, [u64; SPENT.len()])> {
+    detail.spent().map(|spent| {
+        let Spent { tasks, millis, found, remarks: Remarks { warned, unmade } } = spent;
+        (module, [tasks, millis, found, warned, unmade])
+    })
 }
 
 /// A batch of changes without their rows.

@@ -13,7 +13,7 @@ if tonumber(info[1]) ~= batch.epoch then
 end
 local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
 local cursor = tonumber(info[4])
-local classes, counted, spent = {}, {}, {}
+local classes, counted, spent, has_moved = {}, {}, {}, false
 
 local function class_key(kind, module)
   classes[module] = classes[module] or class_of(module)
@@ -78,13 +78,14 @@ local function apply(change, expected, after)
       forget(star .. ':' .. module, module, state)
       count(module, state, -1)
       count(module, math.floor(new / 16), 1)
+      has_moved = has_moved or new >= 16 * SETTLED
     end
   end
   write_row(star, after)
   for _, took in ipairs(change.spent) do
-    spend(took[1], 'tasks', took[2])
-    spend(took[1], 'millis', took[3])
-    spend(took[1], 'found', took[4])
+    for at, what in ipairs({'tasks', 'millis', 'found', 'warned', 'unmade'}) do
+      spend(took[1], what, took[2][at])
+    end
   end
   if change.tries ~= '' then
     redis.call('HSET', key('tries'), star, change.tries)
@@ -133,6 +134,9 @@ for i, change in ipairs(batch.changes) do
 end
 if cursor ~= tonumber(info[4]) then
   redis.call('HSET', INFO, 'cursor', cursor)
+end
+if has_moved then
+  redis.call('HSET', INFO, 'moved', now)
 end
 for field, by in pairs(counted) do
   if by ~= 0 then

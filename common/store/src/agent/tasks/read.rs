@@ -68,29 +68,6 @@ pub(super) fn scalars(at: &At) -> Done<BTreeMap<String, Scalar>> {
     Ok(scalars)
 }
 
-/// Scalar columns of products with their units; a file that several lie in is opened once.
-pub(super) fn quantities(wants: &[At]) -> Done<Vec<BTreeMap<String, Quantity>>> {
-    let mut files: BTreeMap<&Path, File> = BTreeMap::new();
-    let mut all = Vec::with_capacity(wants.len());
-    for at in wants {
-        if !files.contains_key(at.file.as_path()) {
-            files.insert(&at.file, open(&at.file)?);
-        }
-        let mut found = BTreeMap::new();
-        each_column_in(&files[at.file.as_path()], at, &mut |name, dataset| {
-            if dataset.shape()? == Shape::Scalar
-                && let Some(value) = dataset.value(1)?.first(1).into_iter().next()
-            {
-                let unit = dataset.text_attribute("unit")?.unwrap_or_default();
-                found.insert(name.to_owned(), Quantity { value, unit });
-            }
-            Ok(())
-        })?;
-        all.push(found);
-    }
-    Ok(all)
-}
-
 /// The digest of a product, or of any object.
 pub(super) fn digest(at: &At) -> Done<ProductEntry> {
     let file = &at.file;
@@ -103,12 +80,8 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(&str, &Dataset) -> Result<(), H5Er
 
 /// Shows every column of a product, nested ones with slashes in their names.
 pub(super) fn each_column(at: &At, visit: Visit<'_>) -> Done<()> {
-    each_column_in(&open(&at.file)?, at, visit)
-}
-
-fn each_column_in(file: &File, at: &At, visit: Visit<'_>) -> Done<()> {
-    let root = file.root().map_err(damaged(&at.file))?;
-    let (parent, name) = parent_of(root, &at.path, &at.file)?;
+    let root = open(&at.file)?.into_root(&at.file)?;
+    let (parent, name) = parent_of(root.group, &at.path, &at.file)?;
     let walked = match parent.open(name).map_err(damaged(&at.file))? {
         Object::Group(group) => columns_below(&group, "", DEEPEST, visit),
         Object::Dataset(dataset) => visit("value", &dataset),

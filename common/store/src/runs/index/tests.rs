@@ -36,7 +36,8 @@ fn run(store: &Store, number: u64) -> RunId {
 
 fn end(store: &Store, run: RunId, decisions: u64) {
     let ended = Timestamp::from_second(decisions as i64).unwrap();
-    let end = RunEnd { ended, decisions, counts: Default::default(), stars: Default::default() };
+    let end =
+        RunEnd { ended, decisions, counts: Default::default(), stars: Default::default(), remarks: Default::default() };
     store.end_run(run, &end).unwrap();
 }
 

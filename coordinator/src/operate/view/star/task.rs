@@ -94,7 +94,7 @@ impl StarFacts {
                 let due = known.due.map(|at| format!(", due {}", moment(at))).unwrap_or_default();
                 format!("waits before attempt {}{due}{before}", known.attempt.next())
             }
-            TaskState::Cancelled => "an operator cancelled the run".to_owned(),
+            TaskState::Cancelled => "an operator cancelled it".to_owned(),
             TaskState::Superseded => "a newer run took the star over".to_owned(),
             state @ (TaskState::Succeeded
             | TaskState::Failed
@@ -149,7 +149,7 @@ mod tests {
         check(TaskState::Queued, known, ["attempt 2 runs on a worker since 1970-01-01T00:00:00Z", below]);
         check(TaskState::Waiting, |_| (), ["waits before attempt 3", below]);
         check(TaskState::Waiting, known, ["waits before attempt 3, due 1970-01-01T00:00:00Z", below]);
-        check(TaskState::Cancelled, |_| (), ["an operator cancelled the run", "waits for "]);
+        check(TaskState::Cancelled, |_| (), ["an operator cancelled it", "waits for "]);
         check(TaskState::Blocked, |_| (), ["the star did not enter the run yet"; 2]);
         // What was found out about a try before does not explain the state after it.
         let before = |star: &mut StarFacts| {

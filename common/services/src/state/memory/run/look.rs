@@ -32,7 +32,7 @@ impl LeaseHolder {
 }
 
 impl Run {
-    pub(in crate::state::memory) fn view(&self, now: Instant) -> RunView {
+    pub(in crate::state::memory) fn view(&self, now: Moment) -> RunView {
         let mut counts = Counts::new();
         for (&(module, state), &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
             counts.entry(module).or_default().insert(state, count);
@@ -46,10 +46,11 @@ impl Run {
             info: self.info.clone(),
             counts,
             in_flight: count(self.in_flight.len()),
-            running: count(self.leases.values().filter(|held| held.until > now).count()),
+            running: count(self.leases.values().filter(|held| held.until > now.instant).count()),
             ready,
             on_hold: self.on_hold.len() as u64,
             spent: self.spent.clone(),
+            moved: self.moved.map(|moved| now.at(moved)),
         }
     }
 

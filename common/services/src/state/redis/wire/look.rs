@@ -51,7 +51,7 @@ pub(in crate::state::redis) fn lease(text: &str) -> Result<RunningTask, Odd> {
 }
 
 /// A time from milliseconds; 0 is none.
-fn time(millis: f64) -> Option<Timestamp> {
+pub(in crate::state::redis) fn time(millis: f64) -> Option<Timestamp> {
     if millis <= 0.0 { None } else { Timestamp::from_millisecond(millis as i64).ok() }
 }
 
@@ -95,7 +95,7 @@ pub(in crate::state::redis) fn counts(fields: &BTreeMap<String, u64>) -> Result<
     Ok(counts)
 }
 
-/// What modules took, from `module:tasks`, `module:millis` and `module:found`.
+/// What modules took, from the fields `module:tasks` and so on.
 pub(in crate::state::redis) fn spent(fields: &BTreeMap<String, u64>) -> Result<BTreeMap<ModuleIndex, Spent>, Odd> {
     let mut spent: BTreeMap<ModuleIndex, Spent> = BTreeMap::new();
     for (field, &number) in fields {
@@ -106,6 +106,8 @@ pub(in crate::state::redis) fn spent(fields: &BTreeMap<String, u64>) -> Result<B
             "tasks" => of_module.tasks = number,
             "millis" => of_module.millis = number,
             "found" => of_module.found = number,
+            "warned" => of_module.remarks.warned = number,
+            "unmade" => of_module.remarks.unmade = number,
             _ => return Err(odd()),
         }
     }

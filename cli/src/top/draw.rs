@@ -1,0 +1,151 @@
+//! The pages of `sas top`.
+
+use coordinator::operate::failures::FailureGroup;
+use coordinator::operate::status::{Level, Status};
+use coordinator::operate::view::RunSummary;
+use domain::run::TaskState;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, Tabs, Wrap};
+use strum::VariantArray;
+
+use super::{Page, Screen};
+use crate::words::{done, lasting};
+
+/// Draws the page that is chosen.
+pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
+    let [head, lights, body, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(5), Constraint::Min(3), Constraint::Length(1)])
+            .areas(frame.area());
+    let pages = Page::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
+    let chosen = Page::VARIANTS.iter().position(|page| *page == screen.page);
+    frame.render_widget(Tabs::new(pages).select(chosen).highlight_style(Modifier::REVERSED), head);
+    frame.render_widget(Line::from("Tab or 1-4: another page, up and down: scroll, q: end").dim(), foot);
+    let Some(status) = &screen.status else {
+        let words = screen.error.as_ref().map_or("looking …".to_owned(), ToString::to_string);
+        frame.render_widget(Paragraph::new(words).wrap(Wrap { trim: true }), body);
+        return;
+    };
+    draw_lights(screen, status, frame, lights);
+    match screen.page {
+        Page::Questions => draw_text(questions(status), screen.scroll, frame, body),
+        Page::Runs => draw_runs(screen, status, frame, body),
+        Page::Workers => draw_workers(screen, status, frame, body),
+        Page::Failures => draw_text(failures(status), screen.scroll, frame, body),
+    }
+}
+
+/// Services on the left, tasks that settled over the last looks on the right.
+fn draw_lights(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
+    let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(40)]).areas(area);
+    let at = status.at.strftime("%F %TZ").to_string();
+    let mut lines: Vec<Line<'_>> = status
+        .lights
+        .iter()
+        .map(|light| Line::from(vec![mark(light.level), Span::raw(format!(" {:<8} {}", light.name, light.words))]))
+        .collect();
+    lines.extend(screen.error.as_ref().map(|error| Line::from(format!("not looked at since: {error}")).red()));
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(at)), left);
+    let history = screen.pace.history();
+    let title = format!("tasks ended a look: {}", history.last().copied().unwrap_or(0));
+    frame.render_widget(Sparkline::default().data(&history).block(Block::bordered().title(title)), right);
+}
+
+fn draw_text(text: Text<'_>, scroll: u16, frame: &mut Frame<'_>, area: Rect) {
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).scroll((scroll, 0)), area);
+}
+
+fn questions(status: &Status) -> Text<'_> {
+    let mut text = Text::default();
+    for answer in &status.answers {
+        let mut lines = answer.lines.iter();
+        let first = lines.next().map(String::as_str).unwrap_or_default();
+        text.push_line(vec![
+            mark(answer.level),
+            Span::styled(format!(" {:<20}", answer.question.to_string()), Modifier::BOLD),
+            Span::raw(first),
+        ]);
+        lines.for_each(|line| text.push_line(format!("    {line}")));
+        text.push_line("");
+    }
+    text
+}
+
+fn failures(status: &Status) -> Text<'_> {
+    let mut text = Text::default();
+    for group in &status.failures {
+        text.push_line(Line::from(group_words(group)));
+    }
+    for task in &status.hanging {
+        let since = task.since.strftime("%F %TZ");
+        text.push_line(format!("{} of {} runs on {} since {since}", task.module, task.star, task.host));
+    }
+    if text.lines.is_empty() {
+        text.push_line("nothing failed, and nothing hangs");
+    }
+    text
+}
+
+fn draw_runs(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
+    let count = |run: &RunSummary, state| run.tasks.get(&state).copied().unwrap_or(0).to_string();
+    let rows = status.runs.iter().skip(screen.scroll.into()).map(|run| {
+        Row::new([
+            run.run.to_string().chars().take(8).collect(),
+            format!("{} {}", run.pipeline, run.quarter),
+            run.phase.to_string(),
+            format!("{}/{}", done(run), run.stars),
+            run.running.to_string(),
+            count(run, TaskState::Queued),
+            count(run, TaskState::Waiting),
+            count(run, TaskState::Failed),
+            count(run, TaskState::Errored),
+            screen.pace.of(run.run).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
+            to_go(run),
+        ])
+    });
+    let head =
+        ["RUN", "PIPELINE", "PHASE", "STARS", "RUNNING", "QUEUED", "WAITING", "FAILED", "ERRORED", "TASKS/S", "TO GO"];
+    let widths = [8, 14, 10, 15, 8, 8, 8, 7, 8, 8].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
+}
+
+fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
+    let rows = status.workers.iter().skip(screen.scroll.into()).map(|worker| {
+        let slots = worker.slots.iter().map(|(class, slots)| format!("{class} {}/{}", slots.busy, slots.of));
+        Row::new([
+            worker.worker.to_string(),
+            slots.collect::<Vec<_>>().join(", "),
+            worker.ended.all.to_string(),
+            worker.ended.failed.to_string(),
+            worker.ended.errored.to_string(),
+            worker.ended.lost.to_string(),
+            worker.waits_for.clone().unwrap_or_default(),
+        ])
+    });
+    let head = ["WORKER", "BUSY", "ENDED", "FAILED", "ERRORED", "LOST", "TAKES NOTHING, FOR"];
+    let widths = [28, 30, 8, 8, 8, 6].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
+}
+
+fn group_words(group: &FailureGroup) -> String {
+    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
+}
+
+fn to_go(run: &RunSummary) -> String {
+    let expected = run.expected.as_ref();
+    let words = expected.and_then(|expected| expected.seconds.map(lasting).or_else(|| expected.unknown.clone()));
+    words.unwrap_or_default()
+}
+
+/// A mark that needs no colour to be told apart.
+fn mark(level: Level) -> Span<'static> {
+    let (mark, colour) = match level {
+        Level::Well => ("ok", Color::Green),
+        Level::Attention => ("! ", Color::Yellow),
+        Level::Bad => ("!!", Color::Red),
+    };
+    Span::styled(mark, Style::new().fg(colour).add_modifier(Modifier::BOLD))
+}

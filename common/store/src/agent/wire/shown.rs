@@ -1,0 +1,71 @@
+//! What is asked of generations once they are there: to be shown, looked into, compared, and taken along.
+//!
+//! Pure data.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use domain::expression::Scalar;
+use domain::id::{Generation, StarId};
+use serde::{Deserialize, Serialize};
+
+use crate::generations::Rollback;
+
+/// Copies a generation for the star file's place, with what is to be said of newer ones in its root attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    /// The generation that is shown.
+    pub open: PathBuf,
+    /// The newest generation.
+    pub newest: PathBuf,
+    /// The last complete one.
+    pub last_complete: Option<Generation>,
+    /// The operators' decision that it follows.
+    pub rollback: Option<Rollback>,
+    /// The file to write, in the agent's own directory; it must not be there.
+    pub dest: PathBuf,
+}
+
+/// Copies a generation with everything that it links to, so that it opens wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// Root of the store.
+    pub store: PathBuf,
+    /// The star.
+    pub star: StarId,
+    /// The generation.
+    pub generation: PathBuf,
+    /// Files that large products are in, which are read as a whole.
+    pub reads: Vec<PathBuf>,
+    /// Text attributes of the root that say where it comes from.
+    pub attributes: BTreeMap<String, String>,
+    /// The file to write, in the agent's own directory; it must not be there.
+    pub dest: PathBuf,
+}
+
+/// What a column of a product is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnFacts {
+    /// Kind and size of its elements in a word.
+    #[serde(rename = "type")]
+    pub dtype: String,
+    /// Its dimensions; none for a scalar.
+    pub shape: Vec<u64>,
+    /// The text of its attribute `unit`.
+    pub unit: Option<String>,
+    /// The value of a scalar.
+    pub value: Option<Scalar>,
+}
+
+/// How a column differs between two files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnChange {
+    /// What it was; `None` when it was not there.
+    pub before: Option<ColumnFacts>,
+    /// What it is; `None` when it is not there.
+    pub after: Option<ColumnFacts>,
+    /// Elements that differ, of arrays of one shape.
+    pub differing: Option<u64>,
+    /// The largest difference of two finite numbers in the same place, of arrays of one shape.
+    pub largest: Option<f64>,
+}

@@ -1,0 +1,199 @@
+//! One screen for whoever comes to work: is it moving, is something red, where is it stuck, when is it done, who must act.
+//!
+//! Looks at everything once, and answers where a service is away with what the others say. What is said is found in
+//! [`answers`], which is pure.
+
+mod answers;
+
+use std::time::Duration;
+
+use domain::id::{ModuleName, RunId, StarId};
+use jiff::Timestamp;
+use serde::Serialize;
+use services::queue::Depth;
+use services::state::OpenPlace;
+use store::drains::DrainedHost;
+use store::holds::Held;
+use tokio::time::timeout;
+
+use super::failures::{self, FailureGroup, ListFailures};
+use super::selection::TaskSelection;
+use super::view::{self, RunPhase, RunSummary};
+use super::worker::{self, AllWorkers, WorkerSummary};
+use super::{Context, ErrorKind, OperateError, queue};
+
+/// How long a service has to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many runs are looked at.
+const RUNS: usize = 50;
+/// How many running tasks of a run are looked at.
+const TASKS: u32 = 2_000;
+/// How many groups of failures are named.
+const GROUPS: usize = 5;
+
+/// How things stand.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// The five questions, in the order in which operators ask them.
+    pub answers: Vec<Answer>,
+    /// Services, each with a sentence.
+    pub lights: Vec<Light>,
+    /// Runs that go on, newest first.
+    pub runs: Vec<RunSummary>,
+    /// What failed most often in them.
+    pub failures: Vec<FailureGroup>,
+    /// Tasks that run for far longer than their like.
+    pub hanging: Vec<HangingTask>,
+    /// Workers that live; none where the state does not answer.
+    pub workers: Vec<WorkerSummary>,
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The question.
+    pub question: Question,
+    /// How good that is.
+    pub level: Level,
+    /// The answer: the first line alone is one, the others are what is to be known or done besides.
+    pub lines: Vec<String>,
+}
+
+/// What operators ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Do tasks end?
+    #[strum(serialize = "Is it moving?")]
+    Moving,
+    /// Did something fail, or is a service away?
+    #[strum(serialize = "Is something red?")]
+    Red,
+    /// What waits, and what for?
+    #[strum(serialize = "Where is it stuck?")]
+    Stuck,
+    /// How long does it take?
+    #[strum(serialize = "When is it done?")]
+    Done,
+    /// What waits for a person?
+    #[strum(serialize = "Who must act?")]
+    Act,
+}
+
+/// How good an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Well,
+    /// Somebody should know.
+    Attention,
+    /// Somebody should do something.
+    Bad,
+}
+
+/// A part of the installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Light {
+    /// Which.
+    pub name: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// In words.
+    pub words: String,
+}
+
+/// A task that runs for far longer than its like did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HangingTask {
+    /// Its run.
+    pub run: RunId,
+    /// Its star.
+    pub star: StarId,
+    /// Its module.
+    pub module: ModuleName,
+    /// The host that it runs on.
+    pub host: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Seconds that its like take on average; `None` where none has ended yet.
+    pub usual: Option<f64>,
+}
+
+/// What was found, each part or why it cannot be told.
+struct Findings {
+    at: Timestamp,
+    runs: Vec<RunSummary>,
+    damaged: Vec<String>,
+    queues: Result<Vec<Depth>, OperateError>,
+    workers: Result<Vec<WorkerSummary>, OperateError>,
+    store: Result<(), OperateError>,
+    held: Vec<Held>,
+    drained: Vec<DrainedHost>,
+    hanging: Vec<HangingTask>,
+    failures: Vec<FailureGroup>,
+}
+
+/// How things stand now.
+pub async fn status(context: &Context) -> Result<Status, OperateError> {
+    let store = context.ask(|store| store.probe()).await;
+    let held = context.ask(|store| store.all_held()).await?;
+    let queues = soon("RabbitMQ", queue::list(&*context.installation)).await;
+    let (workers, drained) = match soon("Redis", worker::list(context)).await {
+        Ok(AllWorkers { workers, drained }) => (Ok(workers), drained),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let all = view::newest_runs(context, RUNS).await?;
+    let runs: Vec<RunSummary> = all.runs.into_iter().filter(|run| run.phase != RunPhase::Ended).collect();
+    let (mut hanging, mut failures) = (Vec::new(), Vec::new());
+    for run in &runs {
+        if workers.is_ok() {
+            hanging.extend(hanging_in(context, run).await.unwrap_or_default());
+        }
+        let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
+        let asked = ListFailures { selection, groups: GROUPS, stars: 1 };
+        failures.extend(failures::list(context, asked).await.map(|found| found.groups).unwrap_or_default());
+    }
+    failures.sort_by_key(|group| std::cmp::Reverse(group.count));
+    failures.truncate(GROUPS);
+    let at = Timestamp::now();
+    let findings =
+        Findings { at, runs, damaged: all.damaged, queues, workers, store, held, drained, hanging, failures };
+    Ok(findings.status())
+}
+
+/// What a service answers, if it does so soon.
+async fn soon<T>(service: &str, answer: impl Future<Output = Result<T, OperateError>>) -> Result<T, OperateError> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let reason = format!("{service} did not answer within {} s", PATIENCE.as_secs());
+            Err(OperateError::new(ErrorKind::OutOfReach, reason))
+        }
+    }
+}
+
+/// Running tasks of a run that take far longer than their like.
+async fn hanging_in(context: &Context, run: &RunSummary) -> Result<Vec<HangingTask>, OperateError> {
+    let state = context.installation.state().await?;
+    let course = context.course(run.run).await?;
+    let Some(view) = state.run(run.run).await? else { return Ok(Vec::new()) };
+    let now = Timestamp::now();
+    let mut hanging = Vec::new();
+    for task in state.open_tasks(run.run, OpenPlace::Running, TASKS).await? {
+        let (Some(since), Some(worker)) = (task.since, task.worker) else { continue };
+        let usual = view.spent.get(&task.task.module).filter(|spent| spent.tasks > 0);
+        let usual = usual.map(|spent| spent.millis as f64 / 1e3 / spent.tasks as f64);
+        if !answers::hangs(now.duration_since(since).as_secs_f64(), usual) {
+            continue;
+        }
+        let (list, index) = (course.clone(), task.task.star);
+        let star = context.ask(move |_| list.stars.star(index)).await?;
+        let module = course.pipeline.module(task.task.module).name.clone();
+        hanging.push(HangingTask { run: run.run, star, module, host: worker.host().to_owned(), since, usual });
+    }
+    Ok(hanging)
+}

@@ -1,0 +1,308 @@
+//! From what was found to the five answers. Pure.
+
+use std::collections::BTreeSet;
+use std::iter::once;
+
+use domain::id::ClassName;
+use domain::run::TaskState;
+use jiff::Timestamp;
+use services::queue::Depth;
+
+use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status};
+use crate::operate::view::{RunPhase, RunSummary};
+
+/// A task hangs when it runs for so many times as long as its like,
+const TIMES_USUAL: f64 = 5.0;
+/// and for so many seconds more,
+const AT_LEAST: f64 = 60.0;
+/// or for so many seconds where none of its like has ended yet.
+const UNKNOWN: f64 = 1800.0;
+/// For how long nothing may end before that is said, in seconds.
+const STILL: f64 = 120.0;
+
+/// Whether a task that runs for so many seconds hangs, when its like take `usual`.
+pub(super) fn hangs(seconds: f64, usual: Option<f64>) -> bool {
+    usual.map_or(seconds > UNKNOWN, |usual| seconds > usual * TIMES_USUAL && seconds > usual + AT_LEAST)
+}
+
+impl Findings {
+    /// What there is to say.
+    pub(super) fn status(self) -> Status {
+        let lights = vec![self.queues_light(), self.workers_light(), self.store_light()];
+        let answers = vec![self.moving(), self.red(&lights), self.stuck(), self.done(), self.act()];
+        let workers = self.workers.unwrap_or_default();
+        Status {
+            at: self.at,
+            answers,
+            lights,
+            runs: self.runs,
+            failures: self.failures,
+            hanging: self.hanging,
+            workers,
+        }
+    }
+
+    fn moving(&self) -> Answer {
+        let question = Question::Moving;
+        let running: u32 = self.runs.iter().map(|run| run.running).sum();
+        if self.runs.is_empty() {
+            return answer(question, Level::Well, "no run goes on");
+        }
+        let Ok(workers) = &self.workers else {
+            return answer(question, Level::Bad, "that cannot be told: Redis does not answer");
+        };
+        let ended = self.runs.iter().filter_map(|run| run.moved).max().map(|moved| self.seconds_since(moved));
+        let last = match ended {
+            Some(seconds) => format!("the last one ended {} ago", duration(seconds)),
+            None => "none has ended yet".to_owned(),
+        };
+        if running == 0 {
+            return answer(question, Level::Bad, &format!("no: no task runs; {last}"));
+        }
+        let hosts: BTreeSet<&str> =
+            workers.iter().filter(|worker| !worker.attempts.is_empty()).map(|worker| worker.host.as_str()).collect();
+        let words = format!("{running} tasks run on {} hosts; {last}", hosts.len());
+        if ended.is_some_and(|seconds| seconds > STILL) {
+            return answer(question, Level::Attention, &format!("slowly: {words}"));
+        }
+        answer(question, Level::Well, &format!("yes: {words}"))
+    }
+
+    fn red(&self, lights: &[Light]) -> Answer {
+        let count = |state| self.runs.iter().filter_map(|run| run.tasks.get(&state)).sum::<u64>();
+        let (failed, errored) = (count(TaskState::Failed), count(TaskState::Errored));
+        let bad: Vec<String> = lights
+            .iter()
+            .filter(|light| light.level > Level::Well)
+            .map(|light| format!("{}: {}", light.name, light.words))
+            .collect();
+        let level = if bad.is_empty() && failed + errored == 0 { Level::Well } else { Level::Bad };
+        let first = match (failed, errored) {
+            (0, 0) if bad.is_empty() => "no".to_owned(),
+            (0, 0) => "no task failed".to_owned(),
+            (failed, errored) => format!("{failed} tasks failed, {errored} could not be run"),
+        };
+        let groups = self.failures.iter().map(group_words);
+        lines(Question::Red, level, once(first).chain(bad).chain(groups).chain(self.damaged.iter().cloned()))
+    }
+
+    fn stuck(&self) -> Answer {
+        let mut stuck = Vec::new();
+        for task in &self.hanging {
+            stuck.push(self.hanging_words(task));
+        }
+        for run in &self.runs {
+            let name = short(run);
+            match run.phase {
+                RunPhase::Paused => stuck.push(format!("run {name} is paused")),
+                RunPhase::Accepted => stuck.push(format!("run {name} is accepted, and no coordinator took it up yet")),
+                RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
+            }
+            if run.on_hold > 0 {
+                let held: Vec<&str> = run.held.iter().map(|module| module.as_str()).collect();
+                stuck.push(format!("run {name}: {} tasks are held ({})", run.on_hold, held.join(", ")));
+            }
+            let waiting = run.tasks.get(&TaskState::Waiting).copied().unwrap_or(0);
+            if waiting > 0 {
+                stuck.push(format!("run {name}: {waiting} tasks wait before their next try"));
+            }
+            stuck.extend(unserved(&run.unserved).map(|words| format!("run {name}: {words}")));
+        }
+        for worker in self.workers.iter().flatten() {
+            if let Some(reason) = &worker.waits_for {
+                stuck.push(format!("worker {} takes nothing: {reason}", worker.worker));
+            }
+        }
+        if stuck.is_empty() {
+            return answer(Question::Stuck, Level::Well, "nowhere");
+        }
+        let count = stuck.len();
+        let first = format!("in {count} {}", if count == 1 { "place" } else { "places" });
+        lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
+    }
+
+    fn done(&self) -> Answer {
+        if self.runs.is_empty() {
+            return answer(Question::Done, Level::Well, "all is done");
+        }
+        let of_run = |run: &RunSummary| {
+            format!("run {} of {} {}: {}", short(run), run.pipeline, run.quarter, expected_words(run))
+        };
+        lines(Question::Done, Level::Well, self.runs.iter().map(of_run))
+    }
+
+    fn act(&self) -> Answer {
+        let mut act = Vec::new();
+        let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| &run.unserved).collect();
+        for class in classes {
+            act.push(format!("start a worker with slots of class {class} (`[slots] {class} = N`)"));
+        }
+        if let Ok(queues) = &self.queues {
+            act.extend(queue_acts(queues));
+        }
+        for task in &self.hanging {
+            act.push(format!(
+                "look at {} of {}: `sas star explain {} {}`; `sas task cancel --run {} --star {} --module {}` stops it",
+                task.module, task.star, task.star, task.module, task.run, task.star, task.module
+            ));
+        }
+        if !self.failures.is_empty() {
+            act.push("look at failures: `sas run failures`; after mending: `sas run failures --retry`".to_owned());
+        }
+        for run in self.runs.iter().filter(|run| run.phase == RunPhase::Paused) {
+            act.push(format!("let run {} go on: `sas run resume {}`", short(run), run.run));
+        }
+        for held in &self.held {
+            let (pipeline, module) = (&held.pipeline, &held.module);
+            act.push(format!(
+                "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
+                held.by,
+                held.since.strftime("%F %TZ")
+            ));
+        }
+        for drained in &self.drained {
+            act.push(format!(
+                "{} drains {} since {}: `sas worker resume {}`",
+                drained.by,
+                drained.host,
+                drained.since.strftime("%F %TZ"),
+                drained.host
+            ));
+        }
+        for (service, error) in [
+            ("RabbitMQ", self.queues.as_ref().err()),
+            ("Redis", self.workers.as_ref().err()),
+            ("the store", self.store.as_ref().err()),
+        ] {
+            if error.is_some() {
+                act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
+            }
+        }
+        if act.is_empty() {
+            return answer(Question::Act, Level::Well, "nobody");
+        }
+        let level = if self.hanging.is_empty() && self.failures.is_empty() { Level::Attention } else { Level::Bad };
+        let count = act.len();
+        let first = format!("{count} {} for a person", if count == 1 { "thing waits" } else { "things wait" });
+        lines(Question::Act, level, once(first).chain(act))
+    }
+
+    fn queues_light(&self) -> Light {
+        let name = "queues";
+        match &self.queues {
+            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(queues) => {
+                let acts = queue_acts(queues);
+                let ready: u64 =
+                    queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
+                let level = if acts.is_empty() { Level::Well } else { Level::Bad };
+                let words = if acts.is_empty() { format!("{ready} ready tasks") } else { acts.join("; ") };
+                Light { name, level, words }
+            }
+        }
+    }
+
+    fn workers_light(&self) -> Light {
+        let name = "workers";
+        match &self.workers {
+            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(workers) => {
+                let slots = || workers.iter().flat_map(|worker| worker.slots.values());
+                let (busy, slots): (u32, u32) =
+                    (slots().map(|slot| slot.busy).sum(), slots().map(|slot| slot.of).sum());
+                let waiting = workers.iter().filter(|worker| worker.waits_for.is_some()).count();
+                let words = format!("{} workers, {busy} of {slots} slots busy", workers.len());
+                let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
+                match (workers.is_empty(), waiting) {
+                    (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
+                    (_, 0) => Light { name, level: Level::Well, words },
+                    (_, waiting) => {
+                        Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") }
+                    }
+                }
+            }
+        }
+    }
+
+    fn store_light(&self) -> Light {
+        match &self.store {
+            Ok(()) => Light { name: "store", level: Level::Well, words: "it can be written to".to_owned() },
+            Err(error) => Light { name: "store", level: Level::Bad, words: error.to_string() },
+        }
+    }
+
+    fn hanging_words(&self, task: &HangingTask) -> String {
+        let usual = match task.usual {
+            Some(usual) => format!("its like take {}", duration(usual)),
+            None => "none of its like has ended yet".to_owned(),
+        };
+        let since = duration(self.seconds_since(task.since));
+        format!("{} of {} runs for {since} on {} ({usual})", task.module, task.star, task.host)
+    }
+
+    fn seconds_since(&self, then: Timestamp) -> f64 {
+        self.at.duration_since(then).as_secs_f64().max(0.0)
+    }
+}
+
+/// Failures that are alike, on a line.
+fn group_words(group: &FailureGroup) -> String {
+    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
+}
+
+/// How far a run is and how long it takes, on a line.
+fn expected_words(run: &RunSummary) -> String {
+    let Some(expected) = &run.expected else { return "that cannot be told now".to_owned() };
+    let to_go = match (expected.seconds, &expected.unknown) {
+        (Some(seconds), _) => format!("about {} to go", duration(seconds as f64)),
+        (None, Some(unknown)) => unknown.clone(),
+        (None, None) => "that cannot be told".to_owned(),
+    };
+    format!("{} of {} tasks are done; {to_go}", expected.tasks_done, expected.tasks)
+}
+
+/// What queues need of a person.
+fn queue_acts(queues: &[Depth]) -> Vec<String> {
+    let mut acts = Vec::new();
+    for depth in queues {
+        match depth.queue.as_str() {
+            "sas.dead" if depth.ready > 0 => {
+                acts.push(format!("{} messages could not be read: they are in sas.dead with the reason", depth.ready));
+            }
+            "sas.events" | "sas.completions" if depth.consumers == 0 => {
+                acts.push(format!("no coordinator listens to {}: start `sas-coordinator`", depth.queue));
+            }
+            _ => {}
+        }
+    }
+    acts
+}
+
+/// That no worker serves these classes.
+fn unserved(classes: &[ClassName]) -> Option<String> {
+    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
+    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
+}
+
+/// As much of a run's id as commands need.
+fn short(run: &RunSummary) -> String {
+    run.run.to_string().chars().take(8).collect()
+}
+
+/// Seconds in words, no finer than is of use.
+fn duration(seconds: f64) -> String {
+    let whole = if seconds < 10.0 { seconds } else { seconds.round() };
+    if whole < 1.0 {
+        return format!("{seconds:.1} s");
+    }
+    humantime::format_duration(std::time::Duration::from_secs(whole as u64)).to_string()
+}
+
+fn answer(question: Question, level: Level, words: &str) -> Answer {
+    lines(question, level, [words.to_owned()])
+}
+
+fn lines(question: Question, level: Level, lines: impl IntoIterator<Item = String>) -> Answer {
+    Answer { question, level, lines: lines.into_iter().collect() }
+}

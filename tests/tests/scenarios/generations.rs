@@ -1,0 +1,162 @@
+//! What scientists open after reruns that were worse, through `sas` and h5py: the last complete generation, until operators or
+//! a later complete one say otherwise.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use harness::light::{Campaign, sas};
+use serde_json::{Value, json};
+
+/// A → B. A makes a number and a curve that is too large to be copied, B runs where the number is large enough.
+const PIPELINE: &str = "name = 'GEN'\nversion = 'VERSION'\ntrigger = 'l1/lightcurve'\n\
+    [externals]\nstar = ['DP1_LC_MERGED']\n[classes.default]\ncpus = 1\nmemory = '512MB'\n\
+    [modules.A]\nimage = 'none'\ncommand = ['/usr/bin/python3', 'PROGRAM', 'A', 'NUMBER']\n\
+    inputs.mandatory = ['DP1_LC_MERGED']\noutputs.mandatory = ['DP3_NU', 'CURVE']\n\
+    [modules.B]\nimage = 'none'\ncommand = ['/usr/bin/python3', 'PROGRAM', 'B']\n\
+    inputs.mandatory = ['DP3_NU']\noutputs.mandatory = ['DP5_AGE']\nrun_if = 'P.DP3_NU.value > 100.0'\n";
+
+/// Fails where the number is negative.
+const PROGRAM: &str = r#"
+import h5py, os, sys
+with h5py.File(os.environ["SAS_OUTPUT"], "w") as f:
+    if sys.argv[1] == "B":
+        f["PRODUCTS/DP5_AGE/value"] = 4.5
+        sys.exit()
+    number = float(sys.argv[2])
+    if number < 0:
+        sys.exit(3)
+    f["PRODUCTS/DP3_NU/value"] = number
+    f["PRODUCTS/DP3_NU/value"].attrs["unit"] = "uHz"
+    f["PRODUCTS/CURVE/power"] = [number] * 150_000
+"#;
+
+/// What scientists see of a star file; `LAST` is by external link in the store.
+const LOOK: &str = r#"
+import h5py, json, sys
+f = h5py.File(sys.argv[1])
+a = f.attrs
+inputs = [name for group in f if group.startswith("GEN-") for name in f[group]["inputs"].attrs]
+print(json.dumps({
+    "status": a["STATUS"], "generation": int(a["GENERATION"]), "last": int(a["LAST_COMPLETE"]),
+    "newest": [int(a["NEWEST_GENERATION"]), a["NEWEST_STATUS"]],
+    "lost": [list(a["NEWEST_LOST_MODULES"]), list(a["NEWEST_LOST_PRODUCTS"])],
+    "chosen": "CHOSEN_BY" in a, "products": list(f["PRODUCTS"]), "nu": float(f["PRODUCTS/DP3_NU/value"][()]),
+    "curve": float(f["PRODUCTS/CURVE/power"][-1]), "link": type(f["PRODUCTS"].get("CURVE", getlink=True)).__name__,
+    "groups": all(name in f for name in inputs),
+}))
+"#;
+
+struct Reruns {
+    campaign: Campaign,
+    star: String,
+    delivered: PathBuf,
+}
+
+impl Reruns {
+    fn new() -> Self {
+        let mut campaign = Campaign::new().unwrap();
+        let star = campaign.deliver(0, "quiet=1", 1).unwrap()["quiet"][0].clone();
+        let delivered = campaign.star_files().unwrap().remove(0);
+        std::fs::write(campaign.path("program.py"), PROGRAM).unwrap();
+        Self { campaign, star, delivered }
+    }
+
+    /// Runs the next version of the pipeline, which makes this number.
+    fn run(&self, version: &str, number: &str, code: i32) {
+        let definition = self.campaign.path("pipeline.toml");
+        let program = self.campaign.path("program.py").display().to_string();
+        let text = PIPELINE.replace("VERSION", version).replace("PROGRAM", &program).replace("NUMBER", number);
+        std::fs::write(&definition, text).unwrap();
+        let mut command = sas();
+        command.args(["local", "--runner", "process", "--pipeline"]).arg(&definition).arg("--store").arg(self.store());
+        let done = command.arg(&self.delivered).output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn store(&self) -> PathBuf {
+        self.campaign.path("store")
+    }
+
+    /// What `sas star` answers; words of `line` after the verb stand behind the star.
+    fn ask(&self, line: &str) -> Value {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut command = sas();
+        command.args(["-o", "json", "star", verb, &self.star, "--store"]).arg(self.store());
+        command.args(rest.split_whitespace()).current_dir(self.campaign.path(""));
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    fn look(&self, file: &std::path::Path) -> Value {
+        let done = Command::new("/usr/bin/python3").args(["-c", LOOK]).arg(file).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// What the star file shows: this generation, with this number, while that one is the newest.
+    #[track_caller]
+    fn check(&self, generation: u32, nu: f64, newest: (u32, &str)) -> Value {
+        let file = self.ask("generations")["file"].as_str().unwrap().to_owned();
+        let seen = self.look(&self.store().join(file));
+        assert_eq!(
+            json!([seen["generation"], seen["nu"], seen["curve"], seen["link"], seen["newest"], seen["groups"]]),
+            json!([generation, nu, nu, "ExternalLink", newest, true]),
+            "{seen}"
+        );
+        seen
+    }
+}
+
+#[test]
+fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
+    let place = Reruns::new();
+    place.run("1", "200", 0);
+    place.check(1, 200.0, (1, "complete"));
+    place.run("2", "-1", 8);
+    let seen = place.check(1, 200.0, (2, "failed"));
+    assert_eq!((&seen["status"], &seen["lost"][0]), (&json!("complete"), &json!(["A", "B"])));
+    place.run("3", "50", 0);
+    let seen = place.check(1, 200.0, (3, "smaller"));
+    assert_eq!((&seen["lost"], &seen["products"]), (&json!([[], ["DP5_AGE"]]), &json!(["CURVE", "DP3_NU", "DP5_AGE"])));
+
+    let diff = place.ask("diff");
+    assert_eq!((&diff["from"], &diff["to"]), (&json!([1, "complete"]), &json!([3, "smaller"])));
+    assert_eq!(diff["lost"], json!(["DP5_AGE"]));
+    let changed = diff["changed"].as_array().unwrap();
+    assert_eq!(
+        (&changed[0]["columns"][0]["differing"], &changed[0]["columns"][0]["largest"]),
+        (&json!(150_000), &json!(150.0))
+    );
+    assert_eq!(
+        (&changed[1]["columns"][0]["difference"], &changed[1]["columns"][0]["relative"]),
+        (&json!(-150.0), &json!(-0.75))
+    );
+    let missing = &place.ask("products --generation 3")["missing"][0];
+    assert_eq!(
+        (&missing["product"], &missing["module"], &missing["state"]),
+        (&json!("DP5_AGE"), &json!("B"), &json!("skipped"))
+    );
+    let age = &place.ask("lineage DP5_AGE")["product"];
+    let nu = &age["inputs"][0];
+    assert_eq!(
+        (&age["module"], &nu["product"], &nu["inputs"][0]["dataset"]),
+        (&json!("B"), &json!("DP3_NU"), &json!("l1.lightcurve"))
+    );
+
+    let decided = place.ask("rollback --to 3");
+    assert_eq!((&decided["number"], &decided["decision"]["from"]), (&json!(1), &json!(1)));
+    let seen = place.check(3, 50.0, (3, "smaller"));
+    assert_eq!((&seen["chosen"], &seen["last"]), (&json!(true), &json!(1)));
+    // What scientists have now is what the next run is measured by; one that fails ends no decision.
+    place.run("4", "-2", 8);
+    place.check(3, 50.0, (4, "failed"));
+    place.run("5", "60", 0);
+    let seen = place.check(5, 60.0, (5, "complete"));
+    assert_eq!((&seen["chosen"], &seen["last"]), (&json!(false), &json!(5)));
+
+    place.ask("export --generation 1 --to alone.h5");
+    std::fs::rename(place.store(), place.campaign.path("elsewhere")).unwrap();
+    let seen = place.look(&place.campaign.path("alone.h5"));
+    assert_eq!((&seen["nu"], &seen["curve"], &seen["link"]), (&json!(200.0), &json!(200.0), &json!("HardLink")));
+}
