@@ -10,4 +10,5 @@ pub(crate) mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod star;
+pub(crate) mod task;
 pub(crate) mod worker;

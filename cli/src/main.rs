@@ -7,6 +7,7 @@ mod exit;
 mod installation;
 mod output;
 mod progress;
+mod selection;
 mod words;
 
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     /// Runs: one pipeline over the stars of one event.
     #[command(subcommand)]
     Run(command::run::RunCommand),
+    /// Tasks: one module for one star in one run.
+    #[command(subcommand)]
+    Task(command::task::TaskCommand),
     /// Modules of a pipeline: hold them back, in all of its runs, and release them.
     #[command(subcommand)]
     Module(command::module::ModuleCommand),
@@ -93,6 +97,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ingest(command) => command.run(site, format).await,
         Command::Event(command) => command.run(site, format).await,
         Command::Run(command) => command.run(site, format).await,
+        Command::Task(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,
         Command::Worker(command) => command.run(site, format).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use coordinator::operate::failures::RunReport;
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, ErrorKind, OperateError};
 use domain::id::{ClassName, RunId};
@@ -95,7 +96,8 @@ pub(crate) async fn watch(
 
 /// An error when stars of a run that ended are not complete.
 /// `store` is named where no configuration names it.
-pub(crate) fn require_complete(run: &RunSummary, store: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn require_complete(report: &RunReport, store: Option<&str>) -> anyhow::Result<()> {
+    let run = &report.summary;
     let wrong: Vec<String> =
         run.ends.iter().filter(|(end, _)| **end != StarEnd::Complete).map(|(end, n)| format!("{n} {end}")).collect();
     if wrong.is_empty() {
@@ -103,7 +105,15 @@ pub(crate) fn require_complete(run: &RunSummary, store: Option<&str>) -> anyhow:
     }
     let store = store.map(|store| format!(" --store {store}")).unwrap_or_default();
     let wrong = wrong.join(", ");
-    Err(Incomplete(format!("of {} stars {wrong}; `sas star explain STAR{store}` tells why", run.stars)).into())
+    let first = report.failures.groups.first().and_then(|group| Some((group.stars.first()?, group)));
+    let which = match first {
+        Some((star, group)) => format!(
+            ": {} × {} ({}), first of {star}; `sas run failures {}{store}` lists all, `sas star explain {star} {}{store}` tells why",
+            group.count, group.module, group.reason, run.run, group.module
+        ),
+        None => format!("; `sas star explain STAR{store}` tells why"),
+    };
+    Err(Incomplete(format!("of {} stars {wrong}{which}", run.stars)).into())
 }
 
 /// Where a run stood when the watch began.

@@ -9,13 +9,16 @@ mod context;
 mod error;
 pub mod event;
 pub mod export;
+pub mod failures;
 mod look_up;
 pub mod module;
 mod pipelines;
 pub mod queue;
 mod readers;
 pub mod run;
+pub mod selection;
 pub mod star;
+pub mod task;
 pub mod view;
 pub mod worker;
 

@@ -6,3 +6,4 @@ pub(crate) mod holds;
 pub(crate) mod open;
 pub(crate) mod restore;
 pub(crate) mod rewind;
+mod selected;

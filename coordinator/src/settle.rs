@@ -5,6 +5,7 @@
 
 mod choice;
 mod end;
+mod failed;
 mod fingerprints;
 mod generation;
 mod lines;
@@ -16,15 +17,16 @@ use async_trait::async_trait;
 pub(crate) use choice::StarQuarter;
 use domain::error::chain;
 use domain::id::{ModuleIndex, RunId, StarIndex};
-use domain::run::Event;
+use domain::run::{Cell, Event, TaskState};
 use end::{keys, star_end};
+pub(crate) use failed::failed;
 use fingerprints::Fingerprints;
 use lines::Settled;
 pub(crate) use lines::write_lines;
 use services::state::StarView;
 use store::agent::{Agent, AgentError, Assemble, Manifest, RefusalKind, Show};
 use store::course::Course;
-use store::runs::{SettledStar, StarEnd};
+use store::runs::{FailedTasks, SettledStar, StarEnd};
 use store::scratch::Scratch;
 use store::{Store, paths};
 use tokio::sync::mpsc;
@@ -162,10 +164,30 @@ impl Settler {
             Some(admission) => self.fingerprints.of(&self.running, &course, star, &view.star.row, admission).await?,
             None => None,
         };
+        let failed = what_failed(&self.running, &course, star, &view).await?;
         let row = view.star.row.as_bytes().to_vec();
         let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
-        Ok(Some(Settled { course, row: view.star.row, line }))
+        Ok(Some(Settled { course, row: view.star.row, line, failed }))
     }
+}
+
+/// What failed of a star; decisions are read only where images of its run were amended.
+async fn what_failed(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    star: StarIndex,
+    view: &StarView,
+) -> Result<FailedTasks, Trouble> {
+    let is_failed = |cell: Cell| matches!(cell.state, TaskState::Failed | TaskState::Errored);
+    if !view.star.row.cells().any(is_failed) {
+        return Ok(FailedTasks::default());
+    }
+    let (run, remembered) = (course.record.run, running.remembered.clone());
+    let look = move |store: &Store| {
+        let is_amended = remembered.orders(store, run)?.amended > 0;
+        if is_amended { store.decisions(run) } else { Ok(Vec::new()) }
+    };
+    Ok(failed(course, star, view, &running.services.store.ask(look).await?))
 }
 
 /// Whether a file of a later format is in the way.

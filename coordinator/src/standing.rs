@@ -19,8 +19,8 @@ pub(crate) struct Standing {
     pub(crate) phase: Phase,
     /// Its weight, 1 or more.
     pub(crate) weight: u32,
-    /// Retries that nobody followed to the end yet.
-    pub(crate) retries: Vec<(u64, Selection)>,
+    /// What is to become of tasks, where nobody followed it to the end yet, in its order.
+    pub(crate) to_follow: Vec<(u64, TaskOrder)>,
     /// Retries since it last ended, followed or not.
     pub(crate) since_end: Vec<Selection>,
     /// The newest decision.
@@ -29,6 +29,15 @@ pub(crate) struct Standing {
     pub(crate) amended: u64,
     /// Whether it ended and no retry was asked for since.
     pub(crate) is_over: bool,
+}
+
+/// What is to become of tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TaskOrder {
+    /// Those that have ended run again.
+    Retry(Selection),
+    /// Those that have not are cancelled.
+    Cancel(Selection),
 }
 
 /// What one more decision would come to.
@@ -59,7 +68,7 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
     let mut standing = Standing {
         phase: Phase::Active,
         weight: 1,
-        retries: Vec::new(),
+        to_follow: Vec::new(),
         since_end: Vec::new(),
         newest: 0,
         amended: 0,
@@ -83,7 +92,14 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
                     standing.phase = Phase::Active;
                 }
                 if !followed.contains(number) {
-                    standing.retries.push((*number, selection.clone()));
+                    standing.to_follow.push((*number, TaskOrder::Retry(selection.clone())));
+                }
+            }
+            // What it was about has ended with the run.
+            Decided::CancelTasks { .. } if ended_at.is_some_and(|ended| *number <= ended) => {}
+            Decided::CancelTasks { selection } => {
+                if !followed.contains(number) {
+                    standing.to_follow.push((*number, TaskOrder::Cancel(selection.clone())));
                 }
             }
         }
@@ -107,8 +123,15 @@ impl Standing {
             Decided::Pause => is(Phase::Paused),
             Decided::Resume => is(Phase::Active),
             Decided::Priority { weight } if *weight == self.weight => Sense::Already,
-            Decided::Priority { .. } | Decided::Retry { .. } | Decided::Amend { .. } => Sense::Changes,
+            Decided::Priority { .. } | Decided::Retry { .. } | Decided::CancelTasks { .. } | Decided::Amend { .. } => {
+                Sense::Changes
+            }
         }
+    }
+
+    /// Whether tasks are to be tried again that nobody opened yet.
+    pub(crate) fn has_retries(&self) -> bool {
+        self.to_follow.iter().any(|(_, order)| matches!(order, TaskOrder::Retry(_)))
     }
 }
 
@@ -142,7 +165,10 @@ mod tests {
         Decided::Amend { images: Default::default() }
     }
 
-    const RETRY: Decided = Decided::Retry { selection: Selection { module: None, star: None, state: None } };
+    const ALL: Selection =
+        Selection { modules: BTreeSet::new(), stars: BTreeSet::new(), states: BTreeSet::new(), tasks: None };
+    const RETRY: Decided = Decided::Retry { selection: ALL };
+    const CANCEL: Decided = Decided::CancelTasks { selection: ALL };
 
     #[test]
     fn the_last_word_counts_and_a_cancelled_run_stays_cancelled() {
@@ -160,8 +186,17 @@ mod tests {
 
     #[test]
     fn a_retry_is_followed_once() {
-        assert_eq!(check(&[RETRY], &[], None).retries.len(), 1);
-        assert!(check(&[RETRY], &[1], None).retries.is_empty());
+        assert!(check(&[RETRY], &[], None).has_retries());
+        assert!(!check(&[RETRY], &[1], None).has_retries());
+    }
+
+    #[test]
+    fn what_is_to_become_of_tasks_is_followed_in_its_order_and_nothing_is_cancelled_after_the_end() {
+        let (retry, cancel) = (TaskOrder::Retry(ALL), TaskOrder::Cancel(ALL));
+        let orders = check(&[CANCEL, RETRY, CANCEL], &[], None);
+        assert_eq!(orders.to_follow, [(1, cancel.clone()), (2, retry.clone()), (3, cancel)]);
+        assert_eq!(check(&[CANCEL, RETRY], &[], Some(ended(1))).to_follow, [(2, retry)]);
+        assert!(check(&[CANCEL], &[], Some(ended(0))).is_over, "it opens nothing");
     }
 
     #[test]
@@ -190,6 +225,9 @@ mod tests {
             (&[Decided::Cancel], Some(1), RETRY, Sense::Changes),
             (&[Decided::Cancel], Some(1), Decided::Cancel, Sense::Ended),
             (&[], Some(0), Decided::Pause, Sense::Ended),
+            (&[], Some(0), CANCEL, Sense::Ended),
+            (&[], None, CANCEL, Sense::Changes),
+            (&[Decided::Cancel], None, CANCEL, Sense::Cancelling),
             (&[], Some(0), weight(2), Sense::Ended),
             (&[RETRY], Some(0), Decided::Pause, Sense::Changes),
             (&[], Some(0), amend(), Sense::Changes),

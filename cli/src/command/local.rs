@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::{OperateError, event};
 use domain::id::{Quarter, RunId, StarId};
 use domain::message::{DatasetUpdate, StarSelection};
@@ -128,14 +129,25 @@ impl LocalCommand {
             let run = RunId::of(event.event_id(), pipeline.name.as_str(), &pipeline.version);
             event::send(&cluster.queue, &event).await?;
             ends.push(tokio::select! {
-                end = progress::watch(&cluster.context, run, self.timeout, format) => end?,
+                end = watched(cluster, run, self.timeout, format) => end?,
                 error = cluster.broken() => return Err(error),
             });
         }
-        format.print(&ends, |ends| ends.iter().map(run::show).collect::<Vec<_>>().join("\n\n"));
+        format.print(&ends, |ends| ends.iter().map(run::show_report).collect::<Vec<_>>().join("\n\n"));
         let store = cluster.context.store.root().display().to_string();
         ends.iter().try_for_each(|end| progress::require_complete(end, Some(&store)))
     }
+}
+
+/// How a run ended, with what failed most.
+async fn watched(
+    cluster: &Embedded,
+    run: RunId,
+    timeout: Option<Duration>,
+    format: Format,
+) -> anyhow::Result<RunReport> {
+    progress::watch(&cluster.context, run, timeout, format).await?;
+    Ok(report(&cluster.context, run).await?)
 }
 
 /// A runner by name; the one that runs nothing is for benchmarks of the cluster.

@@ -1,5 +1,6 @@
 //! `sas run`: what runs there are, how one stands, watching it until it ends, and its levers.
 
+pub(crate) mod failures;
 mod lever;
 mod start;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use clap::builder::TypedValueParser;
 use comfy_table::Table;
+use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::run::{self, Lever};
 use coordinator::operate::view::{self, RunPhase, RunSummary};
 use coordinator::operate::{Context, OperateError};
@@ -53,6 +55,11 @@ pub(crate) enum RunCommand {
         #[arg(long, value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
+    /// What failed, by reason, module, image and host: how often, when, of which stars, in which words.
+    ///
+    /// Failures whose words are the same but for numbers, ids and paths are one group with one fingerprint. With --retry
+    /// exactly the tasks that are selected run again.
+    Failures(failures::FailuresArguments),
     Start(start::StartArguments),
     /// Let no star enter and no task be claimed until `resume`; what runs goes on to its end.
     Pause {
@@ -102,17 +109,19 @@ impl RunCommand {
             }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;
-                format.print(&view::run(&context, run).await?, show);
+                format.print(&report(&context, run).await?, show_report);
             }
             Self::Watch { run, event, timeout } => {
                 let run = match event {
                     Some(event) => run::of_event(&context, event).await?,
                     None => named_or_newest(&context, run).await?,
                 };
-                let end = progress::watch(&context, run, timeout, format).await?;
-                format.print(&end, show);
+                progress::watch(&context, run, timeout, format).await?;
+                let end = report(&context, run).await?;
+                format.print(&end, show_report);
                 return progress::require_complete(&end, None);
             }
+            Self::Failures(asked) => return failures::run(&context, asked, format).await,
             Self::Start(asked) => return start::start(&context, asked, format).await,
             Self::Pause { run } => lever::pull(&context, run, Lever::Pause, format).await?,
             Self::Resume { run } => lever::pull(&context, run, Lever::Resume, format).await?,
@@ -150,8 +159,13 @@ fn list(runs: &[RunSummary]) -> Table {
     table
 }
 
+/// A run with its tasks by module and state, and what failed most.
+pub(crate) fn show_report(report: &RunReport) -> String {
+    format!("{}\n\n{}", show(&report.summary), failures::in_few_words(&report.failures, None)).trim_end().to_owned()
+}
+
 /// A run with its tasks by module and state.
-pub(crate) fn show(run: &RunSummary) -> String {
+fn show(run: &RunSummary) -> String {
     let states: Vec<TaskState> =
         TaskState::VARIANTS.iter().copied().filter(|state| run.tasks.get(state).is_some_and(|n| *n > 0)).collect();
     let mut tasks = table::<0>([]);
@@ -206,6 +220,7 @@ fn decided(decision: &Decision) -> String {
         Decided::Cancel => "cancel".to_owned(),
         Decided::Priority { weight } => format!("weight {weight}"),
         Decided::Retry { selection } => format!("retry {}", run::words(selection)),
+        Decided::CancelTasks { selection } => format!("cancel {}", run::open_words(selection)),
         Decided::Amend { images } => {
             let image = |(module, amendment): (&ModuleName, &Amendment)| format!("{module} runs {}", amendment.image);
             images.iter().map(image).collect::<Vec<_>>().join(", ")

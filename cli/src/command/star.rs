@@ -12,13 +12,14 @@ use coordinator::operate::star::{
     AskLineage, CompareGenerations, ExportStar, Exported, OneGeneration, OneQuarter, RollBack, export, roll_back,
 };
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
-use coordinator::operate::{self, OperateError};
+use coordinator::operate::{self, OperateError, task};
 use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, RunId, StarId, WorkerName};
 use domain::outcome::Outcome;
 
 use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, table};
+use crate::selection::{Consent, carry_out};
 
 /// One star: its tasks, and why they ended as they did.
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,13 @@ pub(crate) enum StarCommand {
         which: WhichStar,
         /// Only this module.
         module: Option<ModuleName>,
+    },
+    /// Cancel what has not ended of a star in one run; what runs is stopped. It need not have entered the run.
+    Cancel {
+        #[command(flatten)]
+        which: WhichStar,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// What it ended with in each run, and which of these generations its star file shows.
     Generations(WhichQuarter),
@@ -114,15 +122,23 @@ pub(crate) struct WhichStar {
     run: Option<RunId>,
 }
 
+impl WhichStar {
+    fn asked(&self) -> OneStar {
+        OneStar { star: self.star, run: self.run }
+    }
+}
+
 impl StarCommand {
     pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
-            Self::Show(WhichStar { star, run }) => {
-                format.print(&view::star(&context, OneStar { star, run }).await?, show);
+            Self::Cancel { which, consent } => {
+                let plan = task::plan_star_cancel(&context, which.asked()).await?;
+                return carry_out(&context, plan, consent, format).await;
             }
-            Self::Explain { which: WhichStar { star, run }, module } => {
-                let mut summary = view::star(&context, OneStar { star, run }).await?;
+            Self::Show(which) => format.print(&view::star(&context, which.asked()).await?, show),
+            Self::Explain { which, module } => {
+                let mut summary = view::star(&context, which.asked()).await?;
                 summary.tasks.retain(|task| module.as_ref().is_none_or(|module| task.module == *module));
                 if let (Some(module), true) = (module, summary.tasks.is_empty()) {
                     let reason = format!("{} has no module {module}", summary.pipeline);

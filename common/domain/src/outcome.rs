@@ -3,9 +3,12 @@
 //! Pure data. A module's mistake, the platform's trouble and a skip are different variants: nothing is ever blamed on
 //! the wrong one.
 
+mod alike;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use alike::{FailureFingerprint, FailurePattern, FailureReason, FailureWords, NoReason};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, GroupName, Key, ProductName};
@@ -122,7 +125,9 @@ pub struct Failure {
 }
 
 /// The kinds of a module's mistakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
@@ -160,7 +165,9 @@ pub struct PlatformError {
 }
 
 /// The kinds of platform trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PlatformErrorKind {

@@ -116,10 +116,15 @@ pub enum Event {
         /// Which module.
         module: ModuleIndex,
     },
+    /// An operator cancelled one task that has not ended; what cannot do without it is given up.
+    CancelTask {
+        /// Which module.
+        module: ModuleIndex,
+    },
     /// A settled star must go on: it leaves the run, to be admitted again like one that never was. Its results are in the
     /// store under their keys, so that only what changed runs again; its attempts go on counting.
     Withdraw,
-    /// An operator cancelled the run.
+    /// An operator cancelled all of it that has not ended, with the run or alone.
     Cancel,
     /// A newer run of the same pipeline takes the star over.
     Supersede,

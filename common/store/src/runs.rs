@@ -8,12 +8,14 @@ mod images;
 mod index;
 mod open;
 mod record;
+mod selection;
 mod settled;
 mod stars;
 
 pub use amendments::Amendments;
-pub use decisions::{Amendment, Decided, Decision, RunEnd, Selection, is_over};
+pub use decisions::{Amendment, Decided, Decision, RunEnd, is_over};
 pub use index::{ListedRun, RunList};
 pub use record::RunRecord;
-pub use settled::{SettledRow, SettledStar, StarEnd};
+pub use selection::Selection;
+pub use settled::{Alike, FailedTask, FailedTasks, SettledRow, SettledStar, StarEnd};
 pub use stars::StarList;

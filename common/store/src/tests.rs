@@ -234,7 +234,7 @@ fn decisions_are_kept_in_order_and_a_later_retry_is_after_the_end() {
         remarks: Default::default(),
     };
     store.end_run(run, &end).unwrap();
-    let retry = Decided::Retry { selection: Selection { star: Some(star(1)), ..Selection::default() } };
+    let retry = Decided::Retry { selection: Selection { stars: [star(1)].into(), ..Selection::default() } };
     assert_eq!(store.decide(run, &decision(retry.clone())).unwrap(), 6);
     let (number, last) = store.decisions(run).unwrap().pop().unwrap();
     assert_eq!((number, last.what), (6, retry));

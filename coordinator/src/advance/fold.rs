@@ -74,7 +74,8 @@ fn module_of(event: Event) -> Option<ModuleIndex> {
         | Event::LeaseLost { module, .. }
         | Event::GivenBack { module, .. }
         | Event::Due { module }
-        | Event::Reopen { module } => Some(module),
+        | Event::Reopen { module }
+        | Event::CancelTask { module } => Some(module),
         Event::Admit | Event::Withdraw | Event::Cancel | Event::Supersede => None,
     }
 }

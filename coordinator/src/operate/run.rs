@@ -15,7 +15,8 @@ use store::runs::{Decided, Decision};
 
 pub use amend::{AmendImages, amend};
 pub use lever::{Lever, PullLever, pull};
-pub use retry::{RetryTasks, retry, words};
+pub(super) use retry::count_at_end;
+pub use retry::{RetryTasks, open_words, retry, words};
 pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 
 use super::OperateError;
@@ -37,13 +38,18 @@ pub struct RunDecided {
 }
 
 /// How an existing run stands by its decisions. Blocks on the disk.
-fn standing(store: &Store, run: RunId) -> Result<Standing, OperateError> {
+pub(super) fn standing(store: &Store, run: RunId) -> Result<Standing, OperateError> {
     record(store, run)?;
     Ok(standing::read(store, run)?)
 }
 
 /// Refuses what cannot have any effect. Blocks on the disk.
-fn require_sense(store: &Store, run: RunId, standing: &Standing, what: &Decided) -> Result<Sense, OperateError> {
+pub(super) fn require_sense(
+    store: &Store,
+    run: RunId,
+    standing: &Standing,
+    what: &Decided,
+) -> Result<Sense, OperateError> {
     let sense = standing.sense(what);
     match sense {
         Sense::Changes | Sense::Already => Ok(sense),
@@ -61,7 +67,7 @@ fn require_sense(store: &Store, run: RunId, standing: &Standing, what: &Decided)
 }
 
 /// Writes a decision down; coordinators find it by themselves, and at once where the run has ended. Blocks on the disk.
-fn write(store: &Store, run: RunId, by: String, what: Decided) -> Result<(u64, Decision), OperateError> {
+pub(super) fn write(store: &Store, run: RunId, by: String, what: Decided) -> Result<(u64, Decision), OperateError> {
     let decision = Decision { at: jiff::Timestamp::now(), by, what };
     let number = store.decide(run, &decision)?;
     store.nudge(run)?;

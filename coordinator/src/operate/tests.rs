@@ -161,12 +161,16 @@ async fn a_run_that_ended_can_only_be_tried_again() {
     let place = Place::new();
     place.end();
     refused(place.pull(Lever::Pause).await, ErrorKind::Refused, "ended at");
-    let of = |module: &str, state| Selection { module: Some(module.parse().unwrap()), star: None, state };
+    let of = |module: &str, state: Option<TaskState>| Selection {
+        modules: [module.parse().unwrap()].into(),
+        states: state.into_iter().collect(),
+        ..Selection::default()
+    };
     refused(place.retry(of("NONE", None)).await, ErrorKind::NotFound, "P 1 has no module NONE");
     refused(place.retry(of("A", None)).await, ErrorKind::AlreadySo, "no lost tasks of A: nothing to retry");
     refused(place.retry(of("A", Some(TaskState::Queued))).await, ErrorKind::Invalid, "have not ended");
-    let star = Some(StarId::of_simulator(3));
-    refused(place.retry(Selection { star, ..Selection::default() }).await, ErrorKind::NotFound, "not a star of run");
+    let stars = [StarId::of_simulator(3)].into();
+    refused(place.retry(Selection { stars, ..Selection::default() }).await, ErrorKind::NotFound, "not a star of run");
 
     let summary = view::run(&place.context, place.run).await.unwrap();
     assert_eq!((summary.phase, summary.tasks[&TaskState::Failed]), (RunPhase::Ended, 2));

@@ -27,7 +27,7 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
     let orders = follow::orders(running, run).await?;
     let Some(view) = running.services.state.run(run).await? else { return Ok(()) };
     let unsettled = view.counts.values().flatten().any(|(state, count)| !state.is_settled() && *count > 0);
-    if !orders.retries.is_empty() || view.in_flight > 0 || unsettled {
+    if orders.has_retries() || view.in_flight > 0 || unsettled {
         return Ok(());
     }
     let end = RunEnd {

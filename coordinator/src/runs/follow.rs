@@ -1,11 +1,10 @@
-//! What operators decided about a run, followed from the store: pause, resume, cancel, priority, retry.
+//! What operators decided about a run, followed from the store: pause, resume, cancel, priority, what is to become of tasks.
 
 use std::sync::Arc;
 
-use domain::id::{ModuleIndex, RunId, StarId, StarIndex};
+use domain::id::{RunId, StarIndex};
 use domain::run::{Event, Row, TaskState};
 use services::state::{Phase, RunView};
-use store::Store;
 use store::course::Course;
 use store::runs::Selection;
 
@@ -14,11 +13,12 @@ use crate::advance::{News, Race};
 use crate::running::Coordinator;
 use crate::runs::holds;
 use crate::runs::rewind::rewind;
-use crate::standing::Standing;
+use crate::runs::selected::SelectedTasks;
+use crate::standing::{Standing, TaskOrder};
 use crate::trouble::Trouble;
 
 /// Stars that are looked at together.
-const BLOCK: u32 = 4096;
+const BLOCK: usize = 4096;
 
 /// What the store says that operators want of a run.
 pub(crate) async fn orders(running: &Coordinator, run: RunId) -> Result<Arc<Standing>, Trouble> {
@@ -55,22 +55,32 @@ pub(crate) async fn follow(
             }
         }
     }
-    if orders.retries.is_empty() {
+    if orders.to_follow.is_empty() {
         return Ok(());
     }
-    retries(running, course, orders).await?;
-    // Admission may have passed over stars at the moment in which they were opened again.
-    rewind(running, run).await
+    follow_tasks(running, course, orders).await?;
+    if orders.has_retries() {
+        // Admission may have passed over stars at the moment in which they were opened again.
+        rewind(running, run).await?;
+    }
+    Ok(())
 }
 
-/// Opens the tasks again that retries are about which nobody followed to the end yet.
-pub(crate) async fn retries(running: &Coordinator, course: &Arc<Course>, orders: &Standing) -> Result<(), Trouble> {
+/// Does what is to become of tasks, where nobody followed it to the end yet.
+pub(crate) async fn follow_tasks(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    orders: &Standing,
+) -> Result<(), Trouble> {
     let run = course.record.run;
-    for (number, selection) in &orders.retries {
-        retry(running, course, selection).await?;
+    for (number, order) in &orders.to_follow {
+        match order {
+            TaskOrder::Retry(selection) => retry(running, course, selection).await?,
+            TaskOrder::Cancel(selection) => cancel_tasks(running, course, selection).await?,
+        }
         let number = *number;
         running.services.store.ask(move |store| store.mark_followed(run, number)).await?;
-        tracing::info!(%run, number, ?selection, "tasks are tried again");
+        tracing::info!(%run, number, "what operators decided about tasks is followed");
     }
     Ok(())
 }
@@ -89,44 +99,47 @@ async fn cancel(running: &Coordinator, course: &Arc<Course>, in_flight: u32) -> 
 /// Opens the selected tasks again that are settled; what depends on them follows. Stars that are settled altogether are
 /// admitted again.
 async fn retry(running: &Coordinator, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
-    let only = match selection.star {
-        None => None,
-        Some(star) => match position(&running.services.store, course, star).await? {
-            Some(index) => Some(index.0),
-            None => return Ok(()),
-        },
+    let selected = SelectedTasks::ask(&running.services.store, course, selection).await?;
+    let stars = selected.only().unwrap_or_else(|| (0..course.stars.len()).map(StarIndex).collect());
+    bring_in(running, course, &stars, |star, row| {
+        selected.settled(course, star, row).into_iter().map(|module| Event::Reopen { module }).collect()
+    })
+    .await
+}
+
+/// Cancels the selected tasks that have not ended. Stars that are named without a module end altogether, also where they have
+/// not entered the run.
+async fn cancel_tasks(running: &Coordinator, course: &Arc<Course>, selection: &Selection) -> Result<(), Trouble> {
+    let selected = SelectedTasks::ask(&running.services.store, course, selection).await?;
+    let stars = match selected.only() {
+        Some(stars) => stars,
+        None => running.services.state.in_flight(course.record.run, u32::MAX).await?,
     };
-    let (first, end) = only.map_or((0, course.stars.len()), |index| (index, index + 1));
-    for from in (first..end).step_by(BLOCK as usize) {
-        let stars: Vec<StarIndex> = (from..end.min(from.saturating_add(BLOCK))).map(StarIndex).collect();
+    bring_in(running, course, &stars, |star, row| {
+        if selected.is_whole_stars() {
+            return vec![Event::Cancel];
+        }
+        selected.open(course, star, row).into_iter().map(|module| Event::CancelTask { module }).collect()
+    })
+    .await
+}
+
+/// Brings in what `events` says of these stars, block by block.
+async fn bring_in(
+    running: &Coordinator,
+    course: &Arc<Course>,
+    stars: &[StarIndex],
+    events: impl Fn(StarIndex, &Row) -> Vec<Event>,
+) -> Result<(), Trouble> {
+    for stars in stars.chunks(BLOCK) {
         let mut news = News::of(course);
-        let current = running.services.state.load(course.record.run, &stars).await?;
-        for (star, current) in stars.into_iter().zip(&current) {
-            for module in selected(course, selection, &current.row) {
-                news.add(star, Event::Reopen { module });
-            }
+        let current = running.services.state.load(course.record.run, stars).await?;
+        for (star, current) in stars.iter().zip(&current) {
+            events(*star, &current.row).into_iter().for_each(|event| news.add(*star, event));
         }
         news.bring_in(running, Race::Again).await?;
         publish(running, course, &news.ready).await?;
+        running.close_soon(news.closing);
     }
     Ok(())
-}
-
-/// Where a star is in a run; `None` when it is not of it.
-pub(crate) async fn position(store: &Store, course: &Arc<Course>, star: StarId) -> Result<Option<StarIndex>, Trouble> {
-    let course = course.clone();
-    Ok(store.ask(move |_| course.stars.position(star)).await?)
-}
-
-/// The settled tasks of a star, whichever it is, that a selection is about.
-pub(crate) fn selected(course: &Course, selection: &Selection, row: &Row) -> Vec<ModuleIndex> {
-    if row.is_fresh() {
-        return Vec::new();
-    }
-    let wanted = selection.module.as_ref().map(|name| course.pipeline.index_of(name));
-    let is_wanted = |module: &ModuleIndex| {
-        let state = row.cell(*module).state;
-        wanted.is_none_or(|wanted| wanted == Some(*module)) && state.is_settled() && selection.wants(state)
-    };
-    course.graph.modules().filter(is_wanted).collect()
 }

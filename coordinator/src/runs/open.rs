@@ -30,7 +30,7 @@ pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Troubl
         state.open_run(&info).await?;
         restore(running, &course, &orders.since_end).await?;
         // Before anything is admitted: tasks that end later are not part of them.
-        follow::retries(running, &course, &orders).await?;
+        follow::follow_tasks(running, &course, &orders).await?;
         rewind(running, run).await?;
     } else {
         state.open_run(&info).await?;

@@ -14,7 +14,7 @@ use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::running::Coordinator;
-use crate::runs::follow::{position, selected};
+use crate::runs::selected::SelectedTasks;
 use crate::trouble::Trouble;
 
 /// Stars that are written at once.
@@ -25,14 +25,7 @@ const AT_ONCE: usize = 256;
 pub(crate) async fn restore(running: &Coordinator, course: &Arc<Course>, retries: &[Selection]) -> Result<(), Trouble> {
     let mut wanted = Vec::new();
     for retry in retries {
-        match retry.star {
-            None => wanted.push((retry.clone(), None)),
-            Some(star) => {
-                wanted.extend(
-                    position(&running.services.store, course, star).await?.map(|index| (retry.clone(), Some(index))),
-                );
-            }
-        }
+        wanted.push(SelectedTasks::ask(&running.services.store, course, retry).await?);
     }
     let (sender, mut batches) = mpsc::channel(2);
     let read_course = course.clone();
@@ -57,7 +50,7 @@ pub(crate) async fn restore(running: &Coordinator, course: &Arc<Course>, retries
 fn read(
     store: &Store,
     course: &Course,
-    retries: &[(Selection, Option<StarIndex>)],
+    retries: &[SelectedTasks],
     batches: &mpsc::Sender<Vec<(StarIndex, Row)>>,
 ) -> Result<(), StoreError> {
     let mut batch = Vec::new();
@@ -74,13 +67,11 @@ fn read(
 }
 
 /// The row that a star is restored with, if it is.
-fn to_restore(course: &Course, retries: &[(Selection, Option<StarIndex>)], settled: SettledRow) -> Option<Row> {
+fn to_restore(course: &Course, retries: &[SelectedTasks], settled: SettledRow) -> Option<Row> {
     let SettledRow { star: this, row, end, .. } = settled;
     end?;
     let row = Row::from_bytes(row).ok().filter(|row| row.as_bytes().len() == course.graph.nodes.len())?;
-    let again = retries
-        .iter()
-        .any(|(selection, star)| star.is_none_or(|star| star == this) && !selected(course, selection, &row).is_empty());
+    let again = retries.iter().any(|tasks| !tasks.settled(course, this, &row).is_empty());
     (!again).then_some(row)
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::RunId;
+use domain::id::{RunId, StarIndex};
 use domain::run::Row;
 use futures::future::join_all;
 use services::state::{StateError, Written};
 use store::course::Course;
-use store::runs::SettledStar;
+use store::runs::{FailedTasks, SettledStar};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +28,7 @@ pub(crate) struct Settled {
     pub(super) course: Arc<Course>,
     pub(super) row: Row,
     pub(super) line: SettledStar,
+    pub(super) failed: FailedTasks,
 }
 
 /// Writes the lines of settled stars in batches, then forgets the stars.
@@ -69,8 +70,8 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
     let Some(first) = batch.first() else { return Ok(()) };
     let run = first.course.record.run;
     if !*is_written {
-        let lines: Vec<SettledStar> = batch.iter().map(|done| done.line.clone()).collect();
-        running.services.store.ask(move |store| store.append_settled(run, &lines)).await?;
+        let (lines, failed) = on_record(batch);
+        running.services.store.ask(move |store| store.append_settled_with(run, &lines, &failed)).await?;
         *is_written = true;
     }
     let closed = join_all(batch.iter().map(|done| running.services.state.closed(run, done.line.star, &done.row))).await;
@@ -87,4 +88,12 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
         }
     }
     end_if_done(running, &first.course).await
+}
+
+/// The lines of stars, of several about one star the last, and what failed of these stars.
+fn on_record(batch: &[Settled]) -> (Vec<SettledStar>, FailedTasks) {
+    let last: BTreeMap<StarIndex, &Settled> = batch.iter().map(|done| (done.line.star, done)).collect();
+    let mut failed = FailedTasks::default();
+    last.values().for_each(|done| failed.extend(&done.failed, |_| true));
+    (last.into_values().map(|done| done.line.clone()).collect(), failed)
 }

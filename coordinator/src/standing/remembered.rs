@@ -66,9 +66,9 @@ mod tests {
         decide(Decided::Pause);
         assert_eq!(orders().phase, Phase::Paused);
         decide(Decided::Retry { selection: Selection::default() });
-        assert_eq!(orders().retries.len(), 1);
+        assert_eq!(orders().to_follow.len(), 1);
         store.mark_followed(run, 2).unwrap();
-        assert!(orders().retries.is_empty());
+        assert!(orders().to_follow.is_empty());
         let (ended, counts, stars) = (Timestamp::UNIX_EPOCH, BTreeMap::new(), BTreeMap::new());
         store.end_run(run, &RunEnd { ended, decisions: 2, counts, stars, remarks: Default::default() }).unwrap();
         let over = orders();

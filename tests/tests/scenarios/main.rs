@@ -6,6 +6,7 @@ mod compose;
 mod coordinator;
 mod damage;
 mod expressions;
+mod failures;
 mod levers;
 mod pipeline_light;
 mod queue;

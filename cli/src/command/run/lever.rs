@@ -58,7 +58,13 @@ pub(super) fn print(answer: &RunDecided, format: Format) {
 
 impl From<RetryArguments> for RetryTasks {
     fn from(RetryArguments { run, module, star, state }: RetryArguments) -> Self {
-        Self { run, selection: Selection { module, star, state } }
+        let selection = Selection {
+            modules: module.into_iter().collect(),
+            stars: star.into_iter().collect(),
+            states: state.into_iter().collect(),
+            tasks: None,
+        };
+        Self { run, selection }
     }
 }
 

@@ -109,6 +109,12 @@ pub(super) fn apply(graph: &Graph, star: &Star, event: Event) -> Result<(Star, V
             }
             reopen_below(graph, &mut next, module);
         }
+        Event::CancelTask { module } => {
+            if state_of(graph, star, module)?.is_settled() {
+                return Err(Ignored::Settled);
+            }
+            next.set(module, TaskState::Cancelled);
+        }
         Event::Withdraw => {
             if !star.is_settled() {
                 return Err(Ignored::NotSettled);

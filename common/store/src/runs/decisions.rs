@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::StarEnd;
+use super::{Selection, StarEnd};
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
-use domain::id::{ImageIdentity, ImageName, ModuleName, RunId, StarId};
+use domain::id::{ImageIdentity, ImageName, ModuleName, RunId};
 use domain::outcome::Remarks;
 use domain::run::TaskState;
 
@@ -44,6 +44,11 @@ pub enum Decided {
         /// Which.
         selection: Selection,
     },
+    /// Tasks that have not ended are cancelled; what cannot do without them is given up.
+    CancelTasks {
+        /// Which.
+        selection: Selection,
+    },
     /// Tasks that have not started run another image.
     Amend {
         /// The new image of each of these modules.
@@ -63,28 +68,6 @@ pub struct Amendment {
     /// What that stood for; not there when no worker had resolved it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was_identity: Option<ImageIdentity>,
-}
-
-/// Tasks of a run; what is not named is not narrowed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Selection {
-    /// Of this module.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub module: Option<ModuleName>,
-    /// Of this star.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub star: Option<StarId>,
-    /// In this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<TaskState>,
-}
-
-impl Selection {
-    /// Whether a task in this state is meant. Without a state named, those that were lost, but not to a newer run: that has
-    /// newer data.
-    pub fn wants(&self, state: TaskState) -> bool {
-        self.state.map_or(state.is_lost() && state != TaskState::Superseded, |wanted| wanted == state)
-    }
 }
 
 /// How a run ended.

@@ -5,6 +5,7 @@
 //! one, so that whoever reads meanwhile misses nothing and no number is ever given twice.
 
 mod batch;
+mod failed;
 mod record;
 mod whole;
 
@@ -18,9 +19,13 @@ use crate::{Store, StoreError, numbered, paths};
 use batch::Batch;
 use domain::id::{Fingerprint, Generation, Key, ModuleIndex, RunId, StarIndex};
 use domain::run::{Row, TaskState};
+pub use failed::{Alike, FailedTask, FailedTasks};
 
 /// How files of settled stars end.
 const STARS: &str = "stars";
+
+/// How many files are looked at for what failed: as many as an answer has time for.
+const MOST_FILES: usize = 10_000;
 
 /// How a star ended in a run, the worst of its tasks deciding.
 #[derive(
@@ -71,7 +76,7 @@ impl StarEnd {
 }
 
 /// What a star ended with in a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SettledStar {
     /// Which star.
     pub star: StarIndex,
@@ -107,13 +112,29 @@ pub struct SettledRow {
 impl Store {
     /// Appends a batch of settled stars; of several lines about one star the last counts.
     pub fn append_settled(&self, run: RunId, batch: &[SettledStar]) -> Result<(), StoreError> {
-        self.append(&self.at(paths::settled(run)), STARS, &batch::encode(batch)).map(drop)
+        self.append_settled_with(run, batch, &FailedTasks::default())
+    }
+
+    /// The same, with what failed of these stars: what was on record of their failures before holds no more.
+    pub fn append_settled_with(
+        &self,
+        run: RunId,
+        batch: &[SettledStar],
+        failed: &FailedTasks,
+    ) -> Result<(), StoreError> {
+        self.append(&self.at(paths::settled(run)), STARS, &batch::encode(batch, failed)).map(drop)
+    }
+
+    /// What failed of the settled stars of a run, by their newest lines. Reads a few bytes a star, and nothing of stars in
+    /// the oldest file but what failed.
+    pub fn failed_tasks(&self, run: RunId) -> Result<FailedTasks, StoreError> {
+        self.settled_files(run)?.failed(MOST_FILES)
     }
 
     /// Creates the batch of this number; one that is there stays. For stores that are brought forward.
     pub(crate) fn create_batch(&self, run: RunId, number: u64, batch: &[SettledStar]) -> Result<(), StoreError> {
         let path = numbered::path(&self.at(paths::settled(run)), STARS, number);
-        durable::create(&path, &self.beside(), &batch::encode(batch)).map(drop)
+        durable::create(&path, &self.beside(), &batch::encode(batch, &FailedTasks::default())).map(drop)
     }
 
     /// Whether stars of a run were ever settled.
@@ -185,21 +206,53 @@ impl SettledFiles {
         batches.chain((self.whole > 0).then(|| numbered::path(&paths::whole(&self.folder), STARS, self.whole)))
     }
 
+    /// What failed of the stars, by the newest word on each.
+    fn failed(&self, most: usize) -> Result<FailedTasks, StoreError> {
+        let mut failed = FailedTasks::default();
+        let mut newer = Met::default();
+        let paths: Vec<PathBuf> = self.newest_first().collect();
+        let oldest = paths.len().min(most).saturating_sub(1);
+        for (at, path) in paths.iter().take(most).enumerate() {
+            let batch = open(path)?;
+            failed.extend(&batch.failed()?, |star| !newer.has(star));
+            if at < oldest {
+                batch.each_star(|star| _ = newer.add(star))?;
+            }
+        }
+        failed.not_looked_at = paths.len().saturating_sub(most) as u64;
+        Ok(failed)
+    }
+
     /// Shows `visit` the newest word on every star.
     fn each_row(&self, mut visit: impl FnMut(SettledRow)) -> Result<(), StoreError> {
-        let mut seen: Vec<bool> = Vec::new();
+        let mut seen = Met::default();
         for path in self.newest_first() {
             open(&path)?.each(|row| {
-                let at = row.star.0 as usize;
-                if seen.len() <= at {
-                    seen.resize(at + 1, false);
-                }
-                if !std::mem::replace(&mut seen[at], true) {
+                if seen.add(row.star) {
                     visit(row);
                 }
             })?;
         }
         Ok(())
+    }
+}
+
+/// Stars that were met.
+#[derive(Default)]
+struct Met(Vec<bool>);
+
+impl Met {
+    fn has(&self, star: StarIndex) -> bool {
+        self.0.get(star.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// Adds a star; whether it is new.
+    fn add(&mut self, star: StarIndex) -> bool {
+        let at = star.0 as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, false);
+        }
+        !std::mem::replace(&mut self.0[at], true)
     }
 }
 

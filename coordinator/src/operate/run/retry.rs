@@ -1,5 +1,7 @@
 //! Settled tasks of a run are tried again.
 
+use std::collections::BTreeSet;
+
 use domain::id::{ModuleName, RunId, StarId};
 use domain::run::Row;
 use serde::Deserialize;
@@ -52,28 +54,47 @@ fn decide(store: &Store, asked: RetryTasks, by: String) -> Result<RunDecided, Op
 
 /// What a selection is called.
 pub fn words(selection: &Selection) -> String {
-    let state = selection.state.map_or_else(|| "lost".to_owned(), |state| state.to_string());
-    let module = selection.module.as_ref().map(|module| format!(" of {module}")).unwrap_or_default();
-    let star = selection.star.map(|star| format!(" of {star}")).unwrap_or_default();
-    format!("{state} tasks{module}{star}")
+    let any = |names: Vec<String>| match names.len() {
+        0..=3 => names.join(" or "),
+        more => format!("{} or {} more", names[..3].join(" or "), more - 3),
+    };
+    let state = match selection.states.is_empty() {
+        true => "lost".to_owned(),
+        false => any(selection.states.iter().map(ToString::to_string).collect()),
+    };
+    let of = |names: Vec<String>| if names.is_empty() { String::new() } else { format!(" of {}", any(names)) };
+    let modules = of(selection.modules.iter().map(ToString::to_string).collect());
+    let stars = of(selection.stars.iter().map(ToString::to_string).collect());
+    match &selection.tasks {
+        Some(tasks) => format!("{} tasks that were selected", tasks.values().map(BTreeSet::len).sum::<usize>()),
+        None => format!("{state} tasks{modules}{stars}"),
+    }
+}
+
+/// What the tasks are called that a selection is about and that have not ended.
+pub fn open_words(selection: &Selection) -> String {
+    match selection.tasks {
+        Some(_) => words(selection),
+        None => words(&Selection { states: BTreeSet::new(), ..selection.clone() }).replacen("lost", "open", 1),
+    }
 }
 
 /// State, module and star of a selection must be such as tasks of the run can have.
 fn require_known(store: &Store, record: &RunRecord, selection: &Selection) -> Result<(), OperateError> {
-    if let Some(state) = selection.state.filter(|state| !state.is_settled()) {
+    if let Some(state) = selection.states.iter().find(|state| !state.is_settled()) {
         let reason = format!("tasks that are {state} have not ended: only those that have can be tried again");
         return Err(OperateError::new(ErrorKind::Invalid, reason));
     }
-    if let Some(module) = &selection.module
-        && pipeline_of(store, record)?.index_of(module).is_none()
-    {
+    let pipeline = pipeline_of(store, record)?;
+    if let Some(module) = selection.modules.iter().find(|module| pipeline.index_of(module).is_none()) {
         let reason = format!("{} {} has no module {module}", record.pipeline, record.version);
         return Err(OperateError::not_found(reason));
     }
-    if let Some(star) = selection.star
-        && store.stars(record.run)?.position(star)?.is_none()
-    {
-        return Err(not_of(star, record.run));
+    let stars = store.stars(record.run)?;
+    for star in &selection.stars {
+        if stars.position(*star)?.is_none() {
+            return Err(not_of(*star, record.run));
+        }
     }
     Ok(())
 }
@@ -83,20 +104,29 @@ fn not_of(star: StarId, run: RunId) -> OperateError {
 }
 
 /// How many tasks of a run that ended a selection is about.
-fn count_at_end(store: &Store, record: &RunRecord, selection: &Selection) -> Result<u64, OperateError> {
-    let Some(star) = selection.star else {
+pub(in crate::operate) fn count_at_end(
+    store: &Store,
+    record: &RunRecord,
+    selection: &Selection,
+) -> Result<u64, OperateError> {
+    if selection.stars.is_empty() {
         return Ok(store.run_end(record.run)?.map_or(0, |end| count_in(&end, selection)));
-    };
-    let Some(index) = store.stars(record.run)?.position(star)? else { return Ok(0) };
-    let Some(line) = settled_line(store, record.run, index)? else { return Ok(0) };
+    }
     let pipeline = pipeline_of(store, record)?;
     let modules: Vec<&ModuleName> = pipeline.modules.iter().map(|module| &module.name).collect();
-    Ok(count_of(line, &modules, selection))
+    let stars = store.stars(record.run)?;
+    let mut count = 0;
+    for star in &selection.stars {
+        let Some(index) = stars.position(*star)? else { continue };
+        let line = settled_line(store, record.run, index)?;
+        count += line.map_or(0, |line| count_of(line, &modules, selection));
+    }
+    Ok(count)
 }
 
 /// How many tasks of all stars.
 fn count_in(end: &RunEnd, selection: &Selection) -> u64 {
-    let modules = end.counts.iter().filter(|(module, _)| is_of(selection, module));
+    let modules = end.counts.iter().filter(|(module, _)| selection.is_of(module));
     let states = modules.flat_map(|(_, states)| states);
     states.filter(|(state, _)| selection.wants(**state)).map(|(_, count)| count).sum()
 }
@@ -105,11 +135,7 @@ fn count_in(end: &RunEnd, selection: &Selection) -> u64 {
 fn count_of(line: SettledStar, modules: &[&ModuleName], selection: &Selection) -> u64 {
     let Ok(row) = Row::from_bytes(line.row) else { return 0 };
     let tasks = modules.iter().zip(row.cells());
-    tasks.filter(|(module, cell)| is_of(selection, module) && selection.wants(cell.state)).count() as u64
-}
-
-fn is_of(selection: &Selection, module: &ModuleName) -> bool {
-    selection.module.as_ref().is_none_or(|wanted| wanted == module)
+    tasks.filter(|(module, cell)| selection.is_of(module) && selection.wants(cell.state)).count() as u64
 }
 
 #[cfg(test)]
@@ -132,7 +158,11 @@ mod tests {
             stars: [].into(),
             remarks: Default::default(),
         };
-        let of = |module: Option<&ModuleName>, state| Selection { module: module.cloned(), star: None, state };
+        let of = |module: Option<&ModuleName>, state: Option<TaskState>| Selection {
+            modules: module.into_iter().cloned().collect(),
+            states: state.into_iter().collect(),
+            ..Selection::default()
+        };
         for (selection, expected) in [
             (of(None, None), 4),
             (of(Some(&a), None), 2),
@@ -147,7 +177,12 @@ mod tests {
     fn a_selection_is_called_by_what_narrows_it() {
         let star = StarId::of_simulator(1);
         let all = Selection::default();
-        let one = Selection { module: Some("A".parse().unwrap()), star: Some(star), state: Some(TaskState::Failed) };
+        let one = Selection {
+            modules: ["A".parse().unwrap()].into(),
+            stars: [star].into(),
+            states: [TaskState::Failed].into(),
+            tasks: None,
+        };
         assert_eq!((words(&all), words(&one)), ("lost tasks".to_owned(), format!("failed tasks of A of {star}")));
     }
 }

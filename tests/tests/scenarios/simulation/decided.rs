@@ -86,7 +86,7 @@ async fn tasks_that_failed_are_tried_again_after_the_run_ended() -> Result<()> {
     decide(
         &world,
         run,
-        Decided::Retry { selection: Selection { state: Some(TaskState::Failed), ..Selection::default() } },
+        Decided::Retry { selection: Selection { states: [TaskState::Failed].into(), ..Selection::default() } },
     )?;
     harness::wait_until(Duration::from_secs(600), "it ended again", async || {
         world.store.run_end(run).is_ok_and(|end| end.is_some_and(|end| end.decisions == 1))
@@ -111,7 +111,7 @@ async fn other_results_of_an_amended_image_are_another_generation() -> Result<()
     world.wait_for_end(&[run]).await?;
     let before = world.store.settled(run)?;
     decide(&world, run, world.script("ONE")?.amend())?;
-    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    let selection = Selection { states: [TaskState::Succeeded].into(), ..Selection::default() };
     decide(&world, run, Decided::Retry { selection })?;
     harness::wait_until(Duration::from_secs(600), "it ended again", async || {
         world.store.run_end(run).is_ok_and(|end| end.is_some_and(|end| end.decisions == 2))
@@ -135,7 +135,7 @@ async fn a_retry_of_many_stars_is_bounded_by_what_may_be_in_flight() -> Result<(
     let event = world.publish("1", &stars(300)).await?;
     let run = world.runs_of(&event).await?[0];
     settled(&world, run, 200).await?;
-    let selection = Selection { state: Some(TaskState::Succeeded), ..Selection::default() };
+    let selection = Selection { states: [TaskState::Succeeded].into(), ..Selection::default() };
     decide(&world, run, Decided::Retry { selection })?;
     let mut most = 0;
     harness::wait_until(Duration::from_secs(3600), "the run ended", async || {

@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn an_operator_may_stop_or_reopen_at_any_time(
         (graph, verdicts) in graphs(),
-        moves in proptest::collection::vec((0_u8..16, any::<Index>()), 0..120),
+        moves in proptest::collection::vec((0_u8..17, any::<Index>()), 0..120),
     ) {
         let mut shell = Shell::new(&graph, &verdicts);
         for (kind, which) in moves {
@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn events_at_once_come_to_what_they_come_to_one_by_one(
         (graph, verdicts) in graphs(),
-        moves in proptest::collection::vec((0_u8..16, any::<Index>()), 0..60),
+        moves in proptest::collection::vec((0_u8..17, any::<Index>()), 0..60),
         cut in any::<Index>(),
     ) {
         let mut shell = Shell::new(&graph, &verdicts);
@@ -218,6 +218,10 @@ impl<'a> Shell<'a> {
                 self.happen(Event::Reopen { module });
             }
             14 if which.index(4) == 0 => self.happen(Event::Cancel),
+            16 => {
+                let module = ModuleIndex(u8::try_from(which.index(self.graph.nodes.len())).unwrap());
+                self.happen(Event::CancelTask { module });
+            }
             15 if which.index(4) == 0 => self.happen(Event::Supersede),
             _ => {}
         }
@@ -280,7 +284,8 @@ pub(super) fn check_step(graph: &Graph, before: &Star, advanced: &Advanced) {
     for (module, node) in graph.modules().zip(&graph.nodes) {
         let cell = after.row.cell(module);
         let settled = |up: &ModuleIndex| after.row.cell(*up).state.is_settled();
-        let decided = cell.state != TaskState::Blocked && node.enabled;
+        // What an operator cancels waits for nothing.
+        let decided = !matches!(cell.state, TaskState::Blocked | TaskState::Cancelled) && node.enabled;
         match &node.rule {
             Rule::Contract(_) => {
                 assert!(!decided || node.upstream.iter().all(settled), "R1: {module:?} in {:?}", states(after));

@@ -1,8 +1,9 @@
 //! One file of settled stars, read by position.
 //!
 //! A header of 64 bytes; then, sorted by star, a record of fixed width for each: what a pass over all stars needs; then the
-//! keys of their results, 33 bytes each, and the reasons, both in the order of the records. All numbers are little-endian.
-//! Header and records carry a check of themselves, records one of their keys and reason, too.
+//! keys of their results, 33 bytes each, and the reasons, both in the order of the records; then what failed of them, which
+//! files of format 1 do not tell. All numbers are little-endian. Header and records carry a check of themselves, records one
+//! of their keys and reason, too, and so does what failed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::failed::FailedTasks;
 use super::record::{KEY, Record, Text, check};
 use super::{SettledRow, SettledStar};
 use crate::{StoreError, io_error};
@@ -18,7 +20,7 @@ use domain::id::StarIndex;
 const MAGIC: [u8; 8] = *b"SASSTARS";
 
 /// Version of the layout of these files. In all of them the header has its magic, format and check in the same places.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 pub(super) const HEADER: usize = 64;
 
@@ -40,13 +42,15 @@ pub(super) struct Header {
     pub(super) keys: u32,
     /// Bytes of the reasons.
     pub(super) reasons: u32,
+    /// Bytes of what failed; 0 in format 1.
+    pub(super) failed: u32,
 }
 
 impl Header {
     pub(super) fn to_bytes(self) -> [u8; HEADER] {
         let mut text = Text::default();
         text.bytes(&MAGIC).u32(FORMAT).u16(self.width).u16(0);
-        for number in [self.stars, self.first, self.last, self.keys, self.reasons] {
+        for number in [self.stars, self.first, self.last, self.keys, self.reasons, self.failed] {
             text.u32(number);
         }
         let mut bytes = [0; HEADER];
@@ -66,7 +70,7 @@ impl Header {
         }
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         match u32_at(8) {
-            FORMAT => {}
+            1..=FORMAT => {}
             found if found > FORMAT => return Err(StoreError::Newer { path: path.to_owned(), found, reads: FORMAT }),
             found => return Err(damaged(&format!("there is no format {found}"))),
         }
@@ -77,6 +81,7 @@ impl Header {
             last: u32_at(24),
             keys: u32_at(28),
             reasons: u32_at(32),
+            failed: u32_at(36),
         })
     }
 
@@ -88,6 +93,11 @@ impl Header {
     /// Where the reasons begin.
     pub(super) fn reasons_at(&self) -> u64 {
         self.keys_at() + u64::from(self.keys) * KEY as u64
+    }
+
+    /// Where what failed begins.
+    pub(super) fn failed_at(&self) -> u64 {
+        self.reasons_at() + u64::from(self.reasons)
     }
 }
 
@@ -143,12 +153,14 @@ impl BatchParts {
 }
 
 /// A file's bytes: the lines sorted, of several about one star the last.
-pub(super) fn encode(lines: &[SettledStar]) -> Vec<u8> {
+pub(super) fn encode(lines: &[SettledStar], failed: &FailedTasks) -> Vec<u8> {
     let newest: BTreeMap<StarIndex, &SettledStar> = lines.iter().map(|line| (line.star, line)).collect();
     let width = lines.iter().map(|line| line.row.len()).max().unwrap_or(0) as u16;
     let mut parts = BatchParts::of_width(width);
     newest.into_values().for_each(|line| parts.push(line));
-    [&parts.header.to_bytes()[..], &parts.records, &parts.keys, &parts.reasons].concat()
+    let failed = failed.encode();
+    parts.header.failed = failed.len() as u32;
+    [&parts.header.to_bytes()[..], &parts.records, &parts.keys, &parts.reasons, &failed].concat()
 }
 
 /// A file of settled stars, open to be asked.
@@ -251,6 +263,25 @@ impl Batch {
         };
         let damaged = || self.damaged("the check of the keys of a star does not hold".to_owned());
         records.into_iter().map(|record| line(record).ok_or_else(damaged)).collect()
+    }
+
+    /// Shows `visit` which stars it has, in order; their records are not checked.
+    pub(super) fn each_star(&self, mut visit: impl FnMut(StarIndex)) -> Result<(), StoreError> {
+        let len = self.record_len();
+        for from in (0..self.header.stars).step_by(BLOCK as usize) {
+            let mut bytes = vec![0; (self.header.stars.min(from.saturating_add(BLOCK)) - from) as usize * len];
+            self.read(&mut bytes, HEADER as u64 + u64::from(from) * len as u64)?;
+            let star = |record: &[u8]| record.first_chunk().map(|star| StarIndex(u32::from_le_bytes(*star)));
+            bytes.chunks_exact(len).filter_map(star).for_each(&mut visit);
+        }
+        Ok(())
+    }
+
+    /// What failed of its stars.
+    pub(super) fn failed(&self) -> Result<FailedTasks, StoreError> {
+        let mut bytes = vec![0; self.header.failed as usize];
+        self.read(&mut bytes, self.header.failed_at())?;
+        FailedTasks::decode(&bytes).ok_or_else(|| self.damaged("what it says of failures does not hold".to_owned()))
     }
 
     fn record_len(&self) -> usize {

@@ -1,12 +1,14 @@
 //! Settled stars: the newest word counts, before and after batches are made one file; damage is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use domain::id::{EventId, Generation};
+use domain::id::{Attempt, EventId, Generation};
+use domain::outcome::{FailureWords, Outcome, PlatformError, PlatformErrorKind};
 
 fn store() -> (TempDir, Store, RunId) {
     let dir = tempfile::tempdir().unwrap();
@@ -127,13 +129,13 @@ fn a_reader_that_opened_before_misses_nothing_after_all_is_one_file() {
 fn a_changed_byte_is_found_wherever_it_is() {
     let (_dir, store, run) = store();
     let lines: Vec<SettledStar> = (0..12).map(|star| line(star, 7)).collect();
-    store.append_settled(run, &lines).unwrap();
+    store.append_settled_with(run, &lines, &failed(&[3, 7], "lost")).unwrap();
     let path = numbered::path(&store.at(paths::settled(run)), STARS, 1);
     let good = fs::read(&path).unwrap();
     let read = |bytes: &[u8]| {
         fs::remove_file(&path).unwrap();
         fs::write(&path, bytes).unwrap();
-        store.settled(run)
+        store.settled(run).and_then(|stars| store.failed_tasks(run).map(|_| stars))
     };
     assert_eq!(read(&good).unwrap().len(), 12);
     for at in 0..good.len() {
@@ -158,12 +160,69 @@ fn a_file_of_a_later_format_is_not_damaged() {
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
     let error = store.settled_star(run, StarIndex(0)).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, reads: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, reads: 2, .. }), "{error}");
+}
+
+/// What these stars failed with, each with two tasks.
+fn failed(stars: &[u32], word: &str) -> FailedTasks {
+    let mut failed = FailedTasks::default();
+    for (star, module) in stars.iter().flat_map(|star| [(*star, 1), (*star, 2)]) {
+        let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: word.to_owned() });
+        let FailureWords { reason, words, fingerprint } = FailureWords::of(&outcome).unwrap();
+        let image = "i".parse().unwrap();
+        let alike = Alike { module: ModuleIndex(module), reason, image, host: Some("h".to_owned()), fingerprint };
+        failed.add(&alike, &words, (StarIndex(star), Attempt(1), Timestamp::UNIX_EPOCH));
+    }
+    failed
+}
+
+#[test]
+fn what_failed_is_told_by_the_newest_line_about_a_star_before_and_after_batches_are_one_file() {
+    let (_dir, store, run) = store();
+    let stars = |failed: &FailedTasks| {
+        let of = |task: &FailedTask| (task.star.0, failed.cluster_of(task).unwrap().1.clone());
+        failed.tasks.iter().map(of).collect::<BTreeSet<_>>()
+    };
+    for batch in 0..12_u32 {
+        let lines: Vec<SettledStar> = (0..4).map(|star| line(batch * 3 + star, 1)).collect();
+        let first = batch * 3;
+        store.append_settled_with(run, &lines, &failed(&[first, first + 3], &format!("batch {batch}"))).unwrap();
+    }
+    // Star 3 is settled without a failure, star 6 is opened again.
+    store.append_settled(run, &[line(3, 2), reopened(6)]).unwrap();
+    let before = store.failed_tasks(run).unwrap();
+    let expected = (0..=36).step_by(3).filter(|star| ![3, 6].contains(star));
+    assert_eq!(stars(&before).into_iter().map(|(star, _)| star).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert!(before.tasks.len() == 22 && before.clusters.len() == 2, "they are alike: {:?}", before.clusters);
+    assert!(store.compact_settled(run).unwrap());
+    assert_eq!(stars(&store.failed_tasks(run).unwrap()), stars(&before));
+    store.append_settled_with(run, &[line(0, 3)], &failed(&[0], "anew")).unwrap();
+    let after = stars(&store.failed_tasks(run).unwrap());
+    assert_eq!(after.iter().find(|(star, _)| *star == 0), Some(&(0, "anew".to_owned())));
+    let files = store.settled_files(run).unwrap();
+    let newest = files.failed(1).unwrap();
+    assert_eq!((stars(&newest).len(), newest.not_looked_at), (1, 1));
+}
+
+#[test]
+fn files_of_the_first_format_are_read_and_tell_of_no_failures() {
+    let (_dir, store, run) = store();
+    store.append_settled(run, &[line(1, 7)]).unwrap();
+    let path = numbered::path(&store.at(paths::settled(run)), STARS, 1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 1;
+    let end = batch::HEADER - 4;
+    let check = record::check(&bytes[..end]);
+    bytes[end..batch::HEADER].copy_from_slice(&check);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(store.settled_star(run, StarIndex(1)).unwrap(), Some(line(1, 7)));
+    assert_eq!(store.failed_tasks(run).unwrap(), FailedTasks::default());
 }
 
 #[test]
 fn a_star_takes_a_hundred_bytes_and_its_keys() {
     let row = |star| SettledStar { row: vec![0x50; 34], reason: None, keys: BTreeMap::new(), ..line(star, 1) };
     let lines: Vec<SettledStar> = (0..1000).map(row).collect();
-    assert_eq!(batch::encode(&lines).len(), 64 + 1000 * 100);
+    assert_eq!(batch::encode(&lines, &FailedTasks::default()).len(), 64 + 1000 * 100);
 }

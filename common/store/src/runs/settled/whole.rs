@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::batch::{Batch, BatchParts, HEADER, Header};
-use super::{STARS, SettledStar, open};
+use super::{FailedTasks, STARS, SettledStar, open};
 use crate::durable::{self, Unfinished};
 use crate::{Store, StoreError, io_error, numbered, paths};
 use domain::id::{RunId, StarIndex};
@@ -34,14 +34,14 @@ impl Store {
         let unfinished = Unfinished(self.beside().join(format!("{}.new", uuid::Uuid::new_v4())));
         let mut stars = 0;
         files.each_row(|row| stars += u32::from(row.end.is_some()))?;
-        write(&batches, stars, &unfinished.0)?;
+        write(&batches, stars, &files.failed(usize::MAX)?, &unfinished.0)?;
         durable::commit_file(&unfinished.0, &target)?;
         Ok(true)
     }
 }
 
 /// Writes what the batches, newest first, say of so many stars into one file.
-fn write(batches: &[(Header, PathBuf)], stars: u32, path: &Path) -> Result<(), StoreError> {
+fn write(batches: &[(Header, PathBuf)], stars: u32, failed: &FailedTasks, path: &Path) -> Result<(), StoreError> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     let file = file.map_err(|source| io_error("create", path, source))?;
     let write = |bytes: &[u8], at: u64| file.write_all_at(bytes, at).map_err(|source| io_error("write", path, source));
@@ -61,6 +61,9 @@ fn write(batches: &[(Header, PathBuf)], stars: u32, path: &Path) -> Result<(), S
         parts.keys.clear();
     }
     write(&parts.reasons, keys_at)?;
+    let failed = failed.encode();
+    write(&failed, keys_at + parts.reasons.len() as u64)?;
+    parts.header.failed = failed.len() as u32;
     write(&parts.header.to_bytes(), 0)
 }
 

@@ -1,0 +1,103 @@
+//! `sas task`: single tasks of a run, and what is to become of those that are selected.
+
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use coordinator::operate::task::{self, ListTasks, ListedTask};
+use domain::id::RunId;
+use jiff::Timestamp;
+
+use crate::connect::Site;
+use crate::installation::Configured;
+use crate::output::{Format, note, table};
+use crate::selection::{Consent, SelectionArguments, carry_out};
+
+/// Tasks: one module for one star in one run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Tasks that run, wait, failed or could not be run: where, since when, and the last line of their log.
+    ///
+    /// What has been as it is for longest comes first. Blocked tasks are listed where --state blocked asks for them; all
+    /// others are counted by `run show`.
+    List {
+        #[command(flatten)]
+        of: OfRun,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Run settled tasks again, and what depends on them; a run that has ended is opened again.
+    ///
+    /// Without --state those that were lost: failed, errored, upstream_failed, cancelled. Selected by reason, host or age,
+    /// exactly those that are shown before are tried again.
+    Retry {
+        #[command(flatten)]
+        of: OfRun,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Cancel tasks that have not ended, of stars in flight; what runs is stopped, and what cannot do without them is given
+    /// up.
+    Cancel {
+        #[command(flatten)]
+        of: OfRun,
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfRun {
+    /// Of this run; of the newest unless given.
+    #[arg(long, value_name = "RUN")]
+    run: Option<RunId>,
+    #[command(flatten)]
+    selection: SelectionArguments,
+}
+
+impl TaskCommand {
+    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+        let context = Configured::load(site)?.context()?;
+        match self {
+            Self::List { of, limit } => {
+                let selection = of.selection.of(of.run)?;
+                let found = task::list(&context, ListTasks { selection, limit }).await?;
+                format.print_list(&found, |found| list(&found.tasks));
+                if found.left_out > 0 {
+                    note(&format!("{} more; --limit shows more of them", found.left_out));
+                }
+                found.notes.iter().for_each(|words| note(words));
+                Ok(())
+            }
+            Self::Retry { of, consent } => {
+                let plan = task::plan_retry(&context, of.selection.of(of.run)?).await?;
+                carry_out(&context, plan, consent, format).await
+            }
+            Self::Cancel { of, consent } => {
+                let plan = task::plan_cancel(&context, of.selection.of(of.run)?).await?;
+                carry_out(&context, plan, consent, format).await
+            }
+        }
+    }
+}
+
+fn list(tasks: &[ListedTask]) -> Table {
+    let mut table = table(["STAR", "MODULE", "STATE", "TRY", "HOST", "SINCE", "NEXT TRY", "LAST LINE"]);
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.strftime("%FT%TZ").to_string());
+    for task in tasks {
+        let state = match &task.reason {
+            Some(reason) => format!("{} ({reason})", task.state),
+            None => task.state.to_string(),
+        };
+        table.add_row([
+            task.star.to_string(),
+            task.module.to_string(),
+            state,
+            task.attempt.to_string(),
+            task.host.clone().unwrap_or_else(|| "-".to_owned()),
+            time(task.since),
+            time(task.due),
+            task.last_line.clone(),
+        ]);
+    }
+    table
+}
