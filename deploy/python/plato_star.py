@@ -72,6 +72,16 @@ class StarFile:
         return self.manifest.get("generation") or {}
 
     @property
+    def status(self):
+        """How whole the file is, `complete` if it is; empty where the file is of a time before that was said."""
+        return self.attributes.get("STATUS", "")
+
+    @property
+    def attributes(self):
+        """What the file says of itself as a whole: which generation it shows, what that lost, what is newer."""
+        return {name: _attribute(value) for name, value in self.file.attrs.items()}
+
+    @property
     def products(self):
         """Names of the products that are there, those delivered included."""
         return sorted(name for name in self._entries() if self._reason(name) is None)
@@ -151,8 +161,9 @@ class StarFile:
         return False
 
     def __repr__(self):
-        made, lost = len(self.products), sum(state not in ("succeeded", "skipped") for state, _ in self.modules.values())
-        return f"<{self.name} quarter {self.quarter}: {made} products, {lost} modules failed>"
+        status = self.status and f"{self.status}, "
+        lost = sum(state not in ("succeeded", "skipped") for state, _ in self.modules.values())
+        return f"<{self.name} quarter {self.quarter}: {status}{len(self.products)} products, {lost} modules failed>"
 
     def _entries(self):
         return {**self.manifest.get("externals", {}), **self.manifest.get("products", {})}
@@ -288,6 +299,13 @@ def _with_unit(value, unit):
 
 def _unit(data):
     return _text(data.attrs.get("unit", ""))
+
+
+def _attribute(value):
+    if np.ndim(value) == 0 or np.size(value) == 1 and np.asarray(value).dtype.kind in "if":
+        value = np.ravel(value)[0]
+        return value.item() if isinstance(value, np.generic) and not isinstance(value, bytes) else _text(value)
+    return [_attribute(item) for item in value]
 
 
 def _text(value):

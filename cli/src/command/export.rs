@@ -94,9 +94,8 @@ impl ExportTable {
 
 fn words(file: &Path, written: &WrittenTable) -> String {
     let WrittenTable { run, rows, left_out, columns, missing, .. } = written;
-    let left_out =
-        if *left_out > 0 { format!(", {left_out} stars are left out by the condition") } else { String::new() };
-    let head = format!("{}: {rows} stars, {columns} columns, run {run}{left_out}", file.display());
+    let left_out = if *left_out > 0 { format!("; left out by the condition: {left_out}") } else { String::new() };
+    let head = format!("{}: {rows} rows of {columns} columns, run {run}{left_out}", file.display());
     if missing.is_empty() {
         return head;
     }
