@@ -96,7 +96,8 @@ impl Findings {
             match run.phase {
                 RunPhase::Paused => stuck.push(format!("run {name} is paused")),
                 RunPhase::Accepted => stuck.push(format!("run {name} is accepted, and no coordinator took it up yet")),
-                RunPhase::Open | RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
+                RunPhase::Open => stuck.push(format!("how run {name} goes on is not known: the state does not answer")),
+                RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
             }
             if run.on_hold > 0 {
                 let held: Vec<&str> = run.held.iter().map(|module| module.as_str()).collect();

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let modules = course.pipeline.indexed().map(|(index, module)| ModuleSummary {
         module: module.name.clone(),
         tasks: settled.tasks(index),
-        remarks: Default::default(),
+        remarks: Remarks::default(),
     });
     let words = format!("{reason}: as the store has it; {} of {} stars settled", settled.stars, record.stars);
     let summary = RunSummary {
