@@ -159,4 +159,5 @@ fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
     std::fs::rename(place.store(), place.campaign.path("elsewhere")).unwrap();
     let seen = place.look(&place.campaign.path("alone.h5"));
     assert_eq!((&seen["nu"], &seen["curve"], &seen["link"]), (&json!(200.0), &json!(200.0), &json!("HardLink")));
+    assert_eq!((&seen["generation"], &seen["newest"]), (&json!(1), &json!([5, "complete"])));
 }

@@ -47,6 +47,8 @@ pub async fn export(context: &Context, asked: ExportStar) -> Result<Exported, Op
     let found = Found::find(context, which.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, which.generation).await?;
+    let view = found.place(context).look(&mut **agent).await?;
+    let choice = view.map(|view| view.choice).ok_or_else(|| OperateError::not_found("its generations are gone"))?;
     let entries = manifest.products.values().chain(manifest.externals.values());
     let files: BTreeSet<PathBuf> =
         entries.filter_map(|entry| paths::of_star(found.star, entry.file.as_deref()?)).collect();
@@ -57,6 +59,8 @@ pub async fn export(context: &Context, asked: ExportStar) -> Result<Exported, Op
         store: context.store.root().to_owned(),
         star: found.star,
         generation: context.store.at(&source),
+        newest: context.store.at(paths::generation(found.star, found.quarter, choice.newest)),
+        last_complete: choice.last_complete,
         reads: files.into_iter().map(|file| context.store.at(file)).collect(),
         attributes: BTreeMap::from([
             ("EXPORTED_FROM".to_owned(), from),

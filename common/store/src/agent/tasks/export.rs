@@ -15,7 +15,7 @@ const WIDEST: u64 = 100_000;
 /// Writes the file.
 pub(super) fn export(export: &Export) -> Done<()> {
     let (failed, broken) = (unwritable(&export.dest), damaged(&export.generation));
-    let manifest = manifest(&export.generation)?;
+    let (manifest, newest) = (manifest(&export.generation)?, manifest(&export.newest)?);
     let source = open(&export.generation)?.into_root(&export.generation)?;
     let file = File::create(&export.dest).map_err(&failed)?;
     let root = file.root().map_err(&failed)?;
@@ -26,9 +26,8 @@ pub(super) fn export(export: &Export) -> Done<()> {
             other => root.copy_from(&source.group, other, other).map_err(&broken)?,
         }
     }
-    let last_complete = manifest.generation.as_ref().and_then(|info| info.last_complete);
     set_root(&root, manifest.star, manifest.quarter, manifest.observed).map_err(&failed)?;
-    say_standing(&root, &manifest, &manifest, last_complete, None).map_err(&failed)?;
+    say_standing(&root, &manifest, &newest, export.last_complete, None).map_err(&failed)?;
     for (name, text) in &export.attributes {
         root.set_text(name, text).map_err(&failed)?;
     }

@@ -35,6 +35,10 @@ pub struct Export {
     pub star: StarId,
     /// The generation.
     pub generation: PathBuf,
+    /// The newest generation, which the root attributes name.
+    pub newest: PathBuf,
+    /// The last complete one.
+    pub last_complete: Option<Generation>,
     /// Files that large products are in, which are read as a whole.
     pub reads: Vec<PathBuf>,
     /// Text attributes of the root that say where it comes from.
