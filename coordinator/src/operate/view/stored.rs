@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::id::{ModuleIndex, RunId};
+use domain::outcome::Remarks;
 use domain::run::{Row, TaskState};
 use services::state::Phase;
 use store::runs::{RunRecord, StarEnd};
