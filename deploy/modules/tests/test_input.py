@@ -181,7 +181,7 @@ class Definition(unittest.TestCase):
         _, model = load()
         for product, rules in model.items():
             for column, rule in rules.get("columns", {}).items():
-                self.assertLessEqual(set(rule), {"type", "ndim", "unit", "optional"}, f"{product}.{column}")
+                self.assertLessEqual(set(rule), {"type", "ndim", "unit", "optional", "doc"}, f"{product}.{column}")
                 self.assertIn(rule["type"], {"float", "int", "bool", "string"}, f"{product}.{column}")
 
 
