@@ -14,6 +14,7 @@ use domain::outcome::{Failure, FailureKind, FailureWords, Outcome};
 use domain::run::{Cell, Row, Star, TaskState};
 use harness::cluster::Cluster;
 use jiff::Timestamp;
+use services::address::Address;
 use services::state::redis::{RedisConfig, RedisState};
 use services::state::{Admission, Change, Claim, ClaimRequest, CursorMove, Phase, RunInfo, State, WorkerInfo};
 use store::Store;
@@ -38,7 +39,7 @@ async fn main() -> Result<()> {
     stars.sort_unstable();
     let record = run(&store, &stars)?;
     settle(&store, record.run)?;
-    let state = RedisState::connect(&RedisConfig { url: cluster.state_url().into() }).await?;
+    let state = RedisState::connect(&RedisConfig { url: Address::new(cluster.state_url()) }).await?;
     fill(&state, &record).await?;
     println!("{STARS} stars x {MODULES} modules in Redis and store, made in {:.0?}\n", began.elapsed());
     println!("{:<58}{:>10}{:>10}", "question", "ms", "MB");

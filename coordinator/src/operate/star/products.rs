@@ -98,12 +98,8 @@ pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarPro
 fn missing(manifest: &Manifest) -> Vec<NoProduct> {
     let mut missing = Vec::new();
     for entry in &manifest.modules {
-        let none = |product| NoProduct {
-            product,
-            module: entry.module.clone(),
-            state: entry.state,
-            reason: reason(entry),
-        };
+        let none =
+            |product| NoProduct { product, module: entry.module.clone(), state: entry.state, reason: reason(entry) };
         let absent = entry.declares.iter().filter(|product| !manifest.products.contains_key(*product));
         missing.extend(absent.map(|product| none(Some(product.clone()))));
         // Files of older versions do not say what a module makes.

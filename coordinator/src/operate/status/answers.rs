@@ -5,6 +5,7 @@ use std::iter::once;
 
 use domain::id::ClassName;
 use domain::run::TaskState;
+use domain::text::moment;
 use jiff::Timestamp;
 use services::queue::Depth;
 
@@ -96,7 +97,7 @@ impl Findings {
             match run.phase {
                 RunPhase::Paused => stuck.push(format!("run {name} is paused")),
                 RunPhase::Accepted => stuck.push(format!("run {name} is accepted, and no coordinator took it up yet")),
-                RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
+                RunPhase::Active | RunPhase::Cancelling | RunPhase::Open | RunPhase::Ended => {}
             }
             if run.on_hold > 0 {
                 let held: Vec<&str> = run.held.iter().map(|module| module.as_str()).collect();
@@ -157,7 +158,7 @@ impl Findings {
             act.push(format!(
                 "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
                 held.by,
-                held.since.strftime("%F %TZ")
+                moment(held.since)
             ));
         }
         for drained in &self.drained {
@@ -165,7 +166,7 @@ impl Findings {
                 "{} drains {} since {}: `sas worker resume {}`",
                 drained.by,
                 drained.host,
-                drained.since.strftime("%F %TZ"),
+                moment(drained.since),
                 drained.host
             ));
         }

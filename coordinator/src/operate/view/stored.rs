@@ -36,10 +36,11 @@ pub(super) async fn run(
         (RunPhase::Open, Phase::Cancelling) => RunPhase::Cancelling,
         (phase, _) => phase,
     };
-    let modules = course
-        .pipeline
-        .indexed()
-        .map(|(index, module)| ModuleSummary { module: module.name.clone(), tasks: settled.tasks(index) });
+    let modules = course.pipeline.indexed().map(|(index, module)| ModuleSummary {
+        module: module.name.clone(),
+        tasks: settled.tasks(index),
+        remarks: Default::default(),
+    });
     let words = format!("{reason}: as the store has it; {} of {} stars settled", settled.stars, record.stars);
     let summary = RunSummary {
         to_come: record.stars.saturating_sub(settled.stars),
