@@ -34,12 +34,6 @@ if _units is not None:
 LIGHT_CURVES = (("IDP_SAS_VARLC", "time", "flux"), ("DP1_LC_MERGED", "time", "flux"))
 SPECTRA = (("IDP_SAS_AARPSD", "frequency", "power"), ("IDP_SAS_VARPSD", "frequency", "power"))
 
-# Root attributes by which a star file says which generation it shows, how whole that is, and what is newer.
-STANDING = (
-    "STATUS", "GENERATION", "LOST_MODULES", "LOST_PRODUCTS", "LAST_COMPLETE", "CHOSEN_BY", "CHOSEN_AT",
-    "NEWEST_STATUS", "NEWEST_GENERATION", "NEWEST_RUN", "NEWEST_LOST_MODULES", "NEWEST_LOST_PRODUCTS",
-)
-
 
 class Missing(Exception):
     """What was asked for is not there; the message says why."""
@@ -79,9 +73,13 @@ class StarFile:
 
     @property
     def status(self):
-        """How whole it is, and what is newer than it, by the names of the root attributes that say so: "STATUS" is "complete" unless no
-        run has settled the star completely, "NEWEST_STATUS" is that of the newest run."""
-        return {name: self.file.attrs[name] for name in STANDING if name in self.file.attrs}
+        """How whole the file is, `complete` if it is; empty where the file is of a time before that was said."""
+        return self.attributes.get("STATUS", "")
+
+    @property
+    def attributes(self):
+        """What the file says of itself as a whole: which generation it shows, what that lost, what is newer."""
+        return {name: _attribute(value) for name, value in self.file.attrs.items()}
 
     @property
     def products(self):
@@ -163,8 +161,9 @@ class StarFile:
         return False
 
     def __repr__(self):
-        made, lost = len(self.products), sum(state not in ("succeeded", "skipped") for state, _ in self.modules.values())
-        return f"<{self.name} quarter {self.quarter}: {made} products, {lost} modules failed>"
+        status = self.status and f"{self.status}, "
+        lost = sum(state not in ("succeeded", "skipped") for state, _ in self.modules.values())
+        return f"<{self.name} quarter {self.quarter}: {status}{len(self.products)} products, {lost} modules failed>"
 
     def _entries(self):
         return {**self.manifest.get("externals", {}), **self.manifest.get("products", {})}
@@ -300,6 +299,13 @@ def _with_unit(value, unit):
 
 def _unit(data):
     return _text(data.attrs.get("unit", ""))
+
+
+def _attribute(value):
+    if np.ndim(value) == 0 or np.size(value) == 1 and np.asarray(value).dtype.kind in "if":
+        value = np.ravel(value)[0]
+        return value.item() if isinstance(value, np.generic) and not isinstance(value, bytes) else _text(value)
+    return [_attribute(item) for item in value]
 
 
 def _text(value):

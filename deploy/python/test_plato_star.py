@@ -41,8 +41,8 @@ def star_file(folder):
         file["EXTERNALS/DP1_LC_MERGED/time"].attrs["unit"] = "d"
     path = os.path.join(folder, "star.h5")
     with h5py.File(path, "w") as file:
-        file.attrs["PLATO_ID"], file.attrs["QUARTER_NUMBER"] = STAR, 3
-        file.attrs["STATUS"], file.attrs["NEWEST_STATUS"] = "complete", "failed"
+        file.attrs["PLATO_ID"], file.attrs["QUARTER_NUMBER"], file.attrs["STATUS"] = STAR, 3, np.bytes_(b"complete")
+        file.attrs["LOST_MODULES"] = ["M7", "M8"]
         file["EXTERNALS/DP1_LC_MERGED"] = h5py.ExternalLink("large.h5", "/EXTERNALS/DP1_LC_MERGED")
         file["PRODUCTS/IDP_SAS_AARPSD/frequency"] = np.arange(1.0, 4.0)
         file["PRODUCTS/IDP_SAS_AARPSD/power"] = np.arange(3.0)
@@ -73,12 +73,12 @@ class StarFile(unittest.TestCase):
 
     def test_what_is_there_is_listed_with_columns_and_units(self):
         self.assertEqual((self.star.name, self.star.quarter, self.star.generation["number"]), (STAR, 3, 1))
-        self.assertEqual(self.star.status, {"STATUS": "complete", "NEWEST_STATUS": "failed"})
         self.assertEqual(self.star.products, ["DP1_LC_MERGED", "DP3_SAS_NU_MAX", "IDP_SAS_AARPSD"])
+        self.assertEqual((self.star.status, self.star.attributes["LOST_MODULES"]), ("complete", ["M7", "M8"]))
         unit, shape, kind = self.star.columns("IDP_SAS_AARPSD")["power"]
         self.assertEqual((unit, shape, kind), ("ppm2 / uHz", (3,), np.float64))
         self.assertEqual(list(self.star.columns("DP3_SAS_NU_MAX")), ["info/label", "value"])
-        self.assertIn("3 products, 0 modules failed", repr(self.star))
+        self.assertIn("complete, 3 products, 0 modules failed", repr(self.star))
 
     def test_values_come_in_their_unit_and_links_are_followed(self):
         value = self.star.get("DP3_SAS_NU_MAX")

@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use clap::Args;
 use coordinator::operate::called::{CalledRun, find_named_run};
 use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable};
-use coordinator::star_list;
 use domain::id::{ProductName, StarId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -16,6 +15,7 @@ use crate::connect::Site;
 use crate::exit::usage;
 use crate::installation::Configured;
 use crate::output::{Format, note, table};
+use crate::selection::stars_in;
 
 /// Write a table: a row per star, columns by product with units, and for what is missing the reason.
 ///
@@ -32,7 +32,7 @@ pub(crate) struct ExportTable {
     /// Only these stars.
     #[arg(long, value_name = "STAR", num_args = 1..)]
     star: Vec<StarId>,
-    /// Only the stars in this file, one a line; `-` reads standard input.
+    /// Only the stars in this file, one a line.
     #[arg(long, value_name = "FILE")]
     stars_from: Option<PathBuf>,
     /// All scalar columns of these products.
@@ -56,7 +56,7 @@ impl ExportTable {
         let context = Configured::load(site)?.context()?;
         let mut stars = self.star;
         if let Some(file) = &self.stars_from {
-            stars.extend(stars_from(file)?);
+            stars.extend(stars_in(file)?);
         }
         let request = TableRequest {
             run: find_named_run(&context, self.run.as_ref()).await?,
@@ -95,9 +95,8 @@ impl ExportTable {
 
 fn words(file: &Path, written: &WrittenTable) -> String {
     let WrittenTable { run, rows, left_out, columns, missing, .. } = written;
-    let left_out =
-        if *left_out > 0 { format!(", {left_out} stars are left out by the condition") } else { String::new() };
-    let head = format!("{}: {rows} stars, {columns} columns, run {run}{left_out}", file.display());
+    let left_out = if *left_out > 0 { format!("; left out by the condition: {left_out}") } else { String::new() };
+    let head = format!("{}: {rows} rows of {columns} columns, run {run}{left_out}", file.display());
     if missing.is_empty() {
         return head;
     }
@@ -122,15 +121,4 @@ fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} stars");
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
-}
-
-/// Stars in a text file, or on standard input.
-fn stars_from(file: &Path) -> anyhow::Result<Vec<StarId>> {
-    let shown = file.display();
-    let text = match file == Path::new("-") {
-        true => std::io::read_to_string(std::io::stdin()),
-        false => std::fs::read_to_string(file),
-    };
-    let text = text.with_context(|| format!("failed to read star list `{shown}`"))?;
-    Ok(star_list(&text).map_err(|bad| usage(format!("star list `{shown}`: {bad}")))?)
 }

@@ -223,8 +223,8 @@ fn remarks(run: &RunSummary) -> String {
             modules.map(|module| format!("{} {}", module.module, count(&module.remarks))).collect();
         if modules.is_empty() { String::new() } else { format!("\n{what}: {}", modules.join(", ")) }
     };
-    let warned = of("WARNINGS, results with another unit or extra columns", |remarks| remarks.warned);
-    let unmade = of("not produced, results without a product that must be answered", |remarks| remarks.unmade);
+    let warned = of("WARNINGS in results (another unit, extra columns)", |remarks| remarks.warned);
+    let unmade = of("results without a product, with the module's reason", |remarks| remarks.unmade);
     let hint = if warned.is_empty() && unmade.is_empty() {
         ""
     } else {

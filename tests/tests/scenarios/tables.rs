@@ -107,12 +107,12 @@ fn what_is_odd_is_said_and_what_is_missing_has_its_reason() {
     let odd = ["ODD succeeded", "2 warnings", unit, "\"extra\" is not in the data model", "not made", "N: too faint"];
     place.sas(&run("lax.toml"), 0);
     place.says("star explain --store store STAR ODD", &odd);
-    place.says("run show --store store", &["WARNINGS", "ODD 1", "not produced"]);
+    place.says("run show --store store", &["WARNINGS", "ODD 1", "results without a product"]);
     // The same result, found under its key, is as odd as before.
     place.sas(&run("lax.toml"), 0);
     place.says("star explain --store store STAR ODD", &[&["was in the store"][..], &odd[1..]].concat());
 
-    place.says("export --store store --table stars.ecsv", &["1 stars", "X.why"]);
+    place.says("export --store store --table stars.ecsv", &["1 rows", "X.why"]);
     place.says("export --store store --table stars.csv --columns X.good,X.value,N.value,Y.flag", &["stars.csv"]);
     let csv = std::fs::read_to_string(place.campaign.path("stars.csv")).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
@@ -120,7 +120,10 @@ fn what_is_odd_is_said_and_what_is_missing_has_its_reason() {
     let reasons =
         ["1.25,,\"value is 2.4 in mHz, not in uHz\"", "ODD made none: too faint", "SKIPPED skipped (condition)"];
     assert!(lines.len() == 2 && reasons.iter().all(|words| lines[1].contains(words)), "{csv}");
-    place.says("export --store store --table none.vot --where P.X.good>2.0", &["0 stars", "1 stars are left out"]);
+    place.says(
+        "export --store store --table none.vot --where P.X.good>2.0",
+        &["0 rows", "left out by the condition: 1"],
+    );
     let unknown = place.sas("export --store store --table none.csv --columns X.mass", 2);
     assert!(said(&unknown).contains("only good, value"), "{}", said(&unknown));
     assert!(!place.campaign.path("none.csv").exists() && !place.campaign.path("none.csv.part").exists());

@@ -97,7 +97,8 @@ impl Findings {
             match run.phase {
                 RunPhase::Paused => stuck.push(format!("run {name} is paused")),
                 RunPhase::Accepted => stuck.push(format!("run {name} is accepted, and no coordinator took it up yet")),
-                RunPhase::Active | RunPhase::Cancelling | RunPhase::Open | RunPhase::Ended => {}
+                RunPhase::Open => stuck.push(format!("how run {name} goes on is not known: the state does not answer")),
+                RunPhase::Active | RunPhase::Cancelling | RunPhase::Ended => {}
             }
             if run.on_hold > 0 {
                 let held: Vec<&str> = run.held.iter().map(|module| module.as_str()).collect();
@@ -254,7 +255,9 @@ fn group_words(group: &FailureGroup) -> String {
 
 /// How far a run is and how long it takes, on a line.
 fn expected_words(run: &RunSummary) -> String {
-    let Some(expected) = &run.expected else { return "that cannot be told now".to_owned() };
+    let Some(expected) = &run.expected else {
+        return run.stored_only.clone().unwrap_or_else(|| "that cannot be told now".to_owned());
+    };
     let to_go = match (expected.seconds, &expected.unknown) {
         (Some(seconds), _) => format!("about {} to go", duration(seconds as f64)),
         (None, Some(unknown)) => unknown.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::id::{ModuleIndex, RunId};
+use domain::outcome::Remarks;
 use domain::run::{Row, TaskState};
 use services::state::Phase;
 use store::runs::{RunRecord, StarEnd};
@@ -39,7 +40,7 @@ pub(super) async fn run(
     let modules = course.pipeline.indexed().map(|(index, module)| ModuleSummary {
         module: module.name.clone(),
         tasks: settled.tasks(index),
-        remarks: Default::default(),
+        remarks: Remarks::default(),
     });
     let words = format!("{reason}: as the store has it; {} of {} stars settled", settled.stars, record.stars);
     let summary = RunSummary {
