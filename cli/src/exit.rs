@@ -38,7 +38,10 @@ impl ErrorAnswer {
     /// The first cause that has a kind of its own decides.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         let kind = error.chain().find_map(end_of).unwrap_or(End::Kind(ErrorKind::Failed));
-        let mistakes = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>());
+        let mistakes = error.chain().find_map(|cause| match cause.downcast_ref::<LoadError>() {
+            Some(LoadError::Mistakes(mistakes)) => Some(mistakes),
+            Some(LoadError::Read { .. }) | None => cause.downcast_ref::<Mistakes>(),
+        });
         Self {
             kind: kind.to_string(),
             code: kind.code(),

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use coordinator::operate::called::{CalledRun, find_named_run};
 use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable};
-use domain::id::{ProductName, RunId, StarId};
+use domain::id::{ProductName, StarId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::connect::Site;
@@ -27,7 +28,7 @@ pub(crate) struct ExportTable {
     table: PathBuf,
     /// What the stars ended with in this run; unless given, what scientists open of the stars of the newest run.
     #[arg(long)]
-    run: Option<RunId>,
+    run: Option<CalledRun>,
     /// Only these stars.
     #[arg(long, value_name = "STAR", num_args = 1..)]
     star: Vec<StarId>,
@@ -58,7 +59,7 @@ impl ExportTable {
             stars.extend(stars_in(file)?);
         }
         let request = TableRequest {
-            run: self.run,
+            run: find_named_run(&context, self.run.as_ref()).await?,
             stars: (!stars.is_empty() || self.stars_from.is_some()).then_some(stars),
             products: self.products,
             columns: self.columns,

@@ -4,6 +4,7 @@ use coordinator::operate::failures::FailureGroup;
 use coordinator::operate::status::{Level, Status};
 use coordinator::operate::view::RunSummary;
 use domain::run::TaskState;
+use domain::text::moment;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
@@ -40,7 +41,7 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
 /// Services on the left, tasks that settled over the last looks on the right.
 fn draw_lights(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
     let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(40)]).areas(area);
-    let at = status.at.strftime("%F %TZ").to_string();
+    let at = moment(status.at);
     let mut lines: Vec<Line<'_>> = status
         .lights
         .iter()
@@ -79,7 +80,7 @@ fn failures(status: &Status) -> Text<'_> {
         text.push_line(Line::from(group_words(group)));
     }
     for task in &status.hanging {
-        let since = task.since.strftime("%F %TZ");
+        let since = moment(task.since);
         text.push_line(format!("{} of {} runs on {} since {since}", task.module, task.star, task.host));
     }
     if text.lines.is_empty() {

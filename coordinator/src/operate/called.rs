@@ -106,16 +106,21 @@ pub async fn find_run(context: &Context, called: &CalledRun) -> Result<RunId, Op
     }
 }
 
+/// The run that is meant, if one is named.
+pub async fn find_named_run(context: &Context, called: Option<&CalledRun>) -> Result<Option<RunId>, OperateError> {
+    match called {
+        Some(called) => find_run(context, called).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The star that is meant, in this run; without a run in the newest that has such a star.
 pub async fn find_star(
     context: &Context,
     called: &CalledStar,
     run: Option<&CalledRun>,
 ) -> Result<OneStar, OperateError> {
-    let run = match run {
-        Some(run) => Some(find_run(context, run).await?),
-        None => None,
-    };
+    let run = find_named_run(context, run).await?;
     match called {
         CalledStar::Id(star) => Ok(OneStar { star: *star, run }),
         CalledStar::Begins(digits) => {

@@ -5,6 +5,7 @@ use std::iter::once;
 
 use domain::id::ClassName;
 use domain::run::TaskState;
+use domain::text::moment;
 use jiff::Timestamp;
 use services::queue::Depth;
 
@@ -158,7 +159,7 @@ impl Findings {
             act.push(format!(
                 "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
                 held.by,
-                held.since.strftime("%F %TZ")
+                moment(held.since)
             ));
         }
         for drained in &self.drained {
@@ -166,7 +167,7 @@ impl Findings {
                 "{} drains {} since {}: `sas worker resume {}`",
                 drained.by,
                 drained.host,
-                drained.since.strftime("%F %TZ"),
+                moment(drained.since),
                 drained.host
             ));
         }
