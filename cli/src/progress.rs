@@ -62,19 +62,13 @@ pub(crate) async fn watch(
     let (mut was_seen, mut is_away) = (false, false);
     loop {
         let looked = view::run(context, run).await;
-        if let Ok(summary) = &looked {
+        if looked.is_ok() {
             was_seen = true;
-            match &summary.stored_only {
-                Some(reason) if !std::mem::replace(&mut is_away, true) => {
-                    screen.say(&format!("waiting until it answers again: {reason}"));
-                }
-                Some(_) => {}
-                None if std::mem::take(&mut is_away) => screen.say("it answers again; the watch goes on"),
-                None => {}
+            if std::mem::take(&mut is_away) {
+                screen.say("it answers again; the watch goes on");
             }
         }
         match looked {
-            Ok(summary) if summary.stored_only.is_some() => {}
             Ok(summary) if summary.phase == RunPhase::Ended => {
                 screen.close();
                 return Ok(summary);

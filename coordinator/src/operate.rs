@@ -22,7 +22,7 @@ pub mod star;
 pub mod status;
 pub mod task;
 pub mod view;
-pub mod worker;
+pub mod workers;
 
 pub use context::{Connected, Context, Images, Installation};
 pub use error::{ErrorKind, OperateError};

@@ -1,7 +1,7 @@
 //! `sas worker`: which workers live, what they do, which stand out; drains and resumes their hosts.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::worker::{self, AllWorkers, HostDecided, OneHost, WorkerSummary};
+use coordinator::operate::workers::{self, AllWorkers, HostDecided, OneHost, WorkerSummary};
 use domain::id::HostName;
 use domain::text::moment;
 use jiff::Timestamp;
@@ -34,15 +34,15 @@ impl WorkerCommand {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::List => {
-                let all = worker::list(&context).await?;
+                let all = workers::list(&context).await?;
                 format.print_list(&all, list);
                 absent(&all).iter().for_each(|line| note(line));
             }
             Self::Drain(WhichHost { host }) => {
-                format.print(&worker::drain(&context, OneHost { host }).await?, decided);
+                format.print(&workers::drain(&context, OneHost { host }).await?, decided);
             }
             Self::Resume(WhichHost { host }) => {
-                format.print(&worker::resume(&context, OneHost { host }).await?, decided);
+                format.print(&workers::resume(&context, OneHost { host }).await?, decided);
             }
         }
         Ok(())

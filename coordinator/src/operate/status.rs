@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::failures::{self, FailureGroup, ListFailures};
 use super::selection::TaskSelection;
 use super::view::{self, RunPhase, RunSummary};
-use super::worker::{self, AllWorkers, WorkerSummary};
+use super::workers::{self, AllWorkers, WorkerSummary};
 use super::{Context, ErrorKind, OperateError, queue};
 
 /// How long a service has to answer.
@@ -142,7 +142,7 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let store = context.ask(|store| store.probe()).await;
     let held = context.ask(|store| store.all_held()).await?;
     let queues = soon("RabbitMQ", queue::list(&*context.installation)).await;
-    let (workers, drained) = match soon("Redis", worker::list(context)).await {
+    let (workers, drained) = match soon("Redis", workers::list(context)).await {
         Ok(AllWorkers { workers, drained }) => (Ok(workers), drained),
         Err(error) => (Err(error), Vec::new()),
     };

@@ -82,7 +82,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             ("what is said", &["words", "output", "exit"]),
             ("what it speaks to", &["connect", "installation", "embedded"]),
-            ("what is typed", &["selection", "progress", "command"]),
+            ("what is typed", &["selection", "progress", "top", "command"]),
         ],
     ),
     (

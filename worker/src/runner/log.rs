@@ -125,6 +125,10 @@ impl BoundedLog {
     /// The log as text. What is not UTF-8, and NUL, which HDF5 texts cannot hold, is replaced.
     pub fn text(&self) -> String {
         let mut log = self.clone();
+        // What is being written stands over the state before it.
+        if !log.line.is_empty() {
+            log.state.clear();
+        }
         log.write_out();
         let tail: Vec<u8> = log.tail.iter().copied().collect();
         let bytes = match log.cut {

@@ -261,7 +261,7 @@ impl ModuleCheck<'_> {
             let Some(module) = parse::<ModuleName>(name, "after", &mut self.mistakes) else { continue };
             match self.names.order.get(&module) {
                 Some(index) => after.push(*index),
-                None => self.mistakes.push(format!("after: the pipeline has no module {module}")),
+                None => self.mistakes.push(format!("after: the pipeline has no module `{module}`")),
             }
         }
         after

@@ -26,7 +26,7 @@ fn a_wrong_shape_hides_no_other_mistake() {
          [modules]\nB = 3\n",
         &[
             "classes.big: missing field `memory`",
-            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `params`, \
+            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `strict_units`, `params`, \
              `externals`, `aliases`, `classes`",
             "params.when: 2024-01-01 is a date, expected text",
             "params.width: nan is not allowed, expected a finite number",
@@ -175,7 +175,7 @@ fn order_and_circles() {
          [modules.E]\nimage = 'a'\nafter = ['F']\n[modules.F]\nimage = 'a'\nafter = ['E']\n\
          [modules.G]\nimage = 'a'\nafter = ['A']\n",
         &[
-            "module A: after: the pipeline has no module NOPE",
+            "module A: after: the pipeline has no module `NOPE`",
             "modules: depend on each other in a circle: A is after C, C is after B, B needs `X` of A",
             "module D: depends on itself: D needs `Y` of D",
             "modules: depend on each other in a circle: E is after F, F is after E",
@@ -232,11 +232,11 @@ fn the_data_model_is_checked_with_the_definition() {
         [
             "data_model: `m.toml`: 6:2: product: expected tables `[products.NAME.columns]` only",
             "data_model: `m.toml`: 4:1: product X: colour: unknown field `colour`, expected `columns`",
-            "data_model: `m.toml`: product X: columns.a: unknown variant `complex`, expected one of `float`, `int`, \
-             `bool`, `string` (line 2)",
-            "data_model: `m.toml`: product X: columns.b: invalid type: integer `3`, expected struct Column (line 3)",
-            "data_model: `m.toml`: product Z: expected a table `[products.\"Z\".columns]`",
-            "data_model: `m.toml`: products: \"a/b\" is not a valid product name: expected 1 to 200 bytes without `/`, `@` \
+            "data_model: `m.toml`: 2:22: product X: columns.a: unknown variant `complex`, expected one of `float`, \
+             `int`, `bool`, `string`",
+            "data_model: `m.toml`: 3:13: product X: columns.b: invalid type: integer `3`, expected struct Column",
+            "data_model: `m.toml`: 8:5: product Z: expected a table `[products.\"Z\".columns]`",
+            "data_model: `m.toml`: 5:1: products: \"a/b\" is not a valid product name: expected 1 to 200 bytes without `/`, `@` \
              or control characters, not `.` or `..`",
             "module A: class: `x` is not in [classes]",
         ]
@@ -255,7 +255,7 @@ fn every_mistake_has_the_place_of_what_it_is_about() {
         "p.toml:6:1: module A: speed: unknown field",
         "p.toml:7:21: module A: inputs.mandatory: product `EXT`",
         "p.toml:8:3: module A: inputs.mandatory: product `NOPE`",
-        "p.toml:10:10: module A: after: the pipeline has no module B",
+        "p.toml:10:10: module A: after: the pipeline has no module `B`",
         "p.toml:11:9: module A: class: `big` is not in [classes]",
         "p.toml:12:10: modules: \"B C\" is not a valid module name",
         "p.toml:16:1: class tiny: memory: is less than",
