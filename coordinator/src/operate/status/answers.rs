@@ -18,6 +18,8 @@ const TIMES_USUAL: f64 = 5.0;
 const AT_LEAST: f64 = 60.0;
 /// or for so many seconds where none of its like has ended yet.
 const UNKNOWN: f64 = 1800.0;
+/// A worker is silent when it has not shown itself for so many seconds: it does so three times a lease.
+const SILENT: f64 = 30.0;
 /// For how long nothing may end before that is said, in seconds.
 const STILL: f64 = 120.0;
 
@@ -62,7 +64,11 @@ impl Findings {
         }
         let hosts: BTreeSet<&str> =
             workers.iter().filter(|worker| !worker.attempts.is_empty()).map(|worker| worker.host.as_str()).collect();
-        let words = format!("{running} tasks run on {} hosts; {last}", hosts.len());
+        let words = format!(
+            "{} on {}; {last}",
+            counted(running.into(), "task runs", "tasks run"),
+            counted(hosts.len() as u64, "host", "hosts")
+        );
         if ended.is_some_and(|seconds| seconds > STILL) {
             return answer(question, Level::Attention, &format!("slowly: {words}"));
         }
@@ -81,7 +87,8 @@ impl Findings {
         let first = match (failed, errored) {
             (0, 0) if bad.is_empty() => "no".to_owned(),
             (0, 0) => "no task failed".to_owned(),
-            (failed, errored) => format!("{failed} tasks failed, {errored} could not be run"),
+            (failed, 0) => format!("{} failed", counted(failed, "task", "tasks")),
+            (failed, errored) => format!("{} failed, {errored} could not be run", counted(failed, "task", "tasks")),
         };
         let groups = self.failures.iter().map(group_words);
         lines(Question::Red, level, once(first).chain(bad).chain(groups).chain(self.damaged.iter().cloned()))
@@ -114,12 +121,15 @@ impl Findings {
             if let Some(reason) = &worker.waits_for {
                 stuck.push(format!("worker {} takes nothing: {reason}", worker.worker));
             }
+            let silent = self.seconds_since(worker.seen);
+            if silent > SILENT {
+                stuck.push(format!("worker {} has not shown itself for {}", worker.worker, duration(silent)));
+            }
         }
         if stuck.is_empty() {
             return answer(Question::Stuck, Level::Well, "nowhere");
         }
-        let count = stuck.len();
-        let first = format!("in {count} {}", if count == 1 { "place" } else { "places" });
+        let first = format!("in {}", counted(stuck.len() as u64, "place", "places"));
         lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
     }
 
@@ -128,7 +138,12 @@ impl Findings {
             return answer(Question::Done, Level::Well, "all is done");
         }
         let of_run = |run: &RunSummary| {
-            format!("run {} of {} {}: {}", short(run), run.pipeline, run.quarter, expected_words(run))
+            let hangs = self.hanging.iter().filter(|task| task.run == run.run).count() as u64;
+            let unless = match hangs {
+                0 => String::new(),
+                hangs => format!(", after what hangs ({})", counted(hangs, "task", "tasks")),
+            };
+            format!("run {} of {} {}: {}{unless}", short(run), run.pipeline, run.quarter, expected_words(run))
         };
         lines(Question::Done, Level::Well, self.runs.iter().map(of_run))
     }
@@ -184,8 +199,7 @@ impl Findings {
             return answer(Question::Act, Level::Well, "nobody");
         }
         let level = if self.hanging.is_empty() && self.failures.is_empty() { Level::Attention } else { Level::Bad };
-        let count = act.len();
-        let first = format!("{count} {} for a person", if count == 1 { "thing waits" } else { "things wait" });
+        let first = format!("{} for a person", counted(act.len() as u64, "thing waits", "things wait"));
         lines(Question::Act, level, once(first).chain(act))
     }
 
@@ -198,7 +212,7 @@ impl Findings {
                 let ready: u64 =
                     queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
                 let level = if acts.is_empty() { Level::Well } else { Level::Bad };
-                let words = if acts.is_empty() { format!("{ready} ready tasks") } else { acts.join("; ") };
+                let words = if acts.is_empty() { counted(ready, "ready task", "ready tasks") } else { acts.join("; ") };
                 Light { name, level, words }
             }
         }
@@ -213,7 +227,8 @@ impl Findings {
                 let (busy, slots): (u32, u32) =
                     (slots().map(|slot| slot.busy).sum(), slots().map(|slot| slot.of).sum());
                 let waiting = workers.iter().filter(|worker| worker.waits_for.is_some()).count();
-                let words = format!("{} workers, {busy} of {slots} slots busy", workers.len());
+                let words =
+                    format!("{}, {busy} of {slots} slots busy", counted(workers.len() as u64, "worker", "workers"));
                 let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
                 match (workers.is_empty(), waiting) {
                     (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
@@ -289,6 +304,11 @@ fn unserved(classes: &[ClassName]) -> Option<String> {
     (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
 }
 
+/// How many there are, in words.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 /// As much of a run's id as commands need.
 fn short(run: &RunSummary) -> String {
     run.run.to_string().chars().take(8).collect()
@@ -309,4 +329,66 @@ fn answer(question: Question, level: Level, words: &str) -> Answer {
 
 fn lines(question: Question, level: Level, lines: impl IntoIterator<Item = String>) -> Answer {
     Answer { question, level, lines: lines.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use services::queue::QueueName;
+
+    use super::*;
+    use crate::operate::{ErrorKind, OperateError};
+
+    fn nothing() -> Findings {
+        Findings {
+            at: Timestamp::UNIX_EPOCH,
+            runs: Vec::new(),
+            damaged: Vec::new(),
+            queues: Ok(Vec::new()),
+            workers: Ok(Vec::new()),
+            store: Ok(()),
+            held: Vec::new(),
+            drained: Vec::new(),
+            hanging: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn check(findings: Findings, question: Question, level: Level, words: &str) {
+        let status = findings.status();
+        let answer = status.answers.iter().find(|answer| answer.question == question).expect("all are answered");
+        assert!(answer.level == level && answer.lines.join("\n").contains(words), "{answer:?}");
+    }
+
+    #[test]
+    fn a_task_hangs_when_its_like_take_far_less() {
+        for (seconds, usual, expected) in [
+            (50.0, Some(1.0), false),
+            (70.0, Some(1.0), true),
+            (400.0, Some(100.0), false),
+            (600.0, Some(100.0), true),
+            (1000.0, None, false),
+            (2000.0, None, true),
+        ] {
+            assert_eq!(hangs(seconds, usual), expected, "{seconds} {usual:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_goes_on_all_is_well() {
+        for question in [Question::Moving, Question::Red, Question::Stuck, Question::Done, Question::Act] {
+            check(nothing(), question, Level::Well, "");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_away_is_red_and_somebody_must_act() {
+        let away = || OperateError::new(ErrorKind::OutOfReach, "Redis is away");
+        let findings = || Findings { workers: Err(away()), ..nothing() };
+        check(findings(), Question::Red, Level::Bad, "workers: Redis is away");
+        check(findings(), Question::Act, Level::Attention, "bring Redis back");
+        let dead =
+            Depth { queue: QueueName::Dead.to_string(), ready: 2, unacknowledged: None, unknown: None, consumers: 0 };
+        let findings = Findings { queues: Ok(vec![dead]), ..nothing() };
+        check(findings, Question::Act, Level::Attention, "2 messages could not be read");
+    }
 }
