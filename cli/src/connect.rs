@@ -11,7 +11,7 @@ use coordinator::config::{CoordinatorConfig, HttpConfig};
 use domain::id::{ClassName, WorkerName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use services::config::{LogConfig, StoreConfig, environment, load, local_queue, local_state, strange_sections};
+use services::config::{ConfigFile, LogConfig, StoreConfig, environment, local_queue, local_state};
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{QueueError, SharedQueue};
 use services::state::redis::{RedisConfig, RedisState};
@@ -77,15 +77,16 @@ impl Config {
 
     /// The same without a word.
     pub(crate) fn read(site: &Site) -> anyhow::Result<Self> {
-        let needed: Needed = load(site.config.as_deref(), environment(None), &["store", "queue", "state"])?;
-        let mut odd = strange_sections(site.config.as_deref())?;
-        let coordinator = section(site, "coordinator", &mut odd);
-        let worker = section(site, "worker", &mut odd);
-        let docker = section(site, "docker", &mut odd);
+        let file = ConfigFile::read(site.config.as_deref())?;
+        let needed: Needed = file.load(environment(None), &["store", "queue", "state"])?;
+        let mut odd = file.strange_sections();
+        let coordinator = section(&file, "coordinator", &mut odd);
+        let worker = section(&file, "worker", &mut odd);
+        let docker = section(&file, "docker", &mut odd);
         // No command reads these.
-        _ = section::<HttpConfig>(site, "http", &mut odd);
-        _ = section::<LogConfig>(site, "log", &mut odd);
-        _ = section::<BTreeMap<ClassName, u32>>(site, "slots", &mut odd);
+        _ = section::<HttpConfig>(&file, "http", &mut odd);
+        _ = section::<LogConfig>(&file, "log", &mut odd);
+        _ = section::<BTreeMap<ClassName, u32>>(&file, "slots", &mut odd);
         let store = site.store.clone().map(|root| StoreConfig { root }).or(needed.store);
         Ok(Self { store, queue: needed.queue, state: needed.state, coordinator, worker, docker, odd })
     }
@@ -155,8 +156,8 @@ impl Config {
 }
 
 /// A section of the file and the environment.
-fn section<T: DeserializeOwned + Default>(site: &Site, name: &str, odd: &mut Vec<String>) -> Section<T> {
-    let read = load::<BTreeMap<String, T>>(site.config.as_deref(), environment(None), &[name]);
+fn section<T: DeserializeOwned + Default>(file: &ConfigFile, name: &str, odd: &mut Vec<String>) -> Section<T> {
+    let read = file.load::<BTreeMap<String, T>>(environment(None), &[name]);
     let section = read.map(|mut read| read.remove(name).unwrap_or_default());
     section.map_err(|error| error.to_string()).inspect_err(|reason| odd.push(reason.clone()))
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use coordinator::CoordinatorParts;
 use coordinator::config::{Config, SECTIONS, load_pipelines};
 use domain::text::shown_lines;
-use services::config::{environment, load, strange_sections};
+use services::config::{ConfigFile, environment};
 use services::service;
 use services::telemetry;
 use store::Store;
@@ -74,7 +74,8 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: CoordinatorArguments) -> Result<()> {
-    let mut config: Config = load(arguments.config.as_deref(), environment(arguments.store), SECTIONS)?;
+    let file = ConfigFile::read(arguments.config.as_deref())?;
+    let mut config: Config = file.load(environment(arguments.store), SECTIONS)?;
     if !arguments.pipelines.is_empty() {
         config.coordinator.pipelines = arguments.pipelines;
     }
@@ -86,7 +87,7 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
         bail!("no pipeline: name at least one with --pipeline FILE or `[coordinator] pipelines`");
     }
     telemetry::start(&config.log).context("failed to read `[log] filter`")?;
-    for warning in strange_sections(arguments.config.as_deref())? {
+    for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

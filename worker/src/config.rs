@@ -1,13 +1,13 @@
 //! What a worker can be told: its own sections of the configuration, read and checked once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use domain::id::ClassName;
 use serde::{Deserialize, Serialize};
-use services::config::{ConfigError, LogConfig, StoreConfig, load, local_queue, local_state};
+use services::config::{ConfigError, ConfigFile, LogConfig, StoreConfig, local_queue, local_state};
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
@@ -114,10 +114,10 @@ impl WorkerConfig {
 impl Config {
     /// Reads the file, if one is given, with the environment on top.
     pub fn load(
-        file: Option<&Path>,
+        file: &ConfigFile,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let config: Self = load(file, environment, SECTIONS)?;
+        let config: Self = file.load(environment, SECTIONS)?;
         config.check()?;
         Ok(config)
     }
@@ -155,7 +155,7 @@ mod tests {
 
     fn check(environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::load(None, environment).map_err(|error| error.to_string())
+        Config::load(&ConfigFile::default(), environment).map_err(|error| error.to_string())
     }
 
     #[test]

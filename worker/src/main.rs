@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use domain::text::shown_lines;
-use services::config::{environment, strange_sections};
+use services::config::{ConfigFile, environment};
 use services::service;
 use services::telemetry;
 use store::Store;
@@ -67,9 +67,10 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: WorkerArguments) -> Result<()> {
-    let config = Config::load(arguments.config.as_deref(), environment(arguments.store))?;
+    let file = ConfigFile::read(arguments.config.as_deref())?;
+    let config = Config::load(&file, environment(arguments.store))?;
     telemetry::start(&config.log).context("failed to read the log filter")?;
-    for warning in strange_sections(arguments.config.as_deref())? {
+    for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
     tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))

@@ -5,6 +5,7 @@ use coordinator::operate::status::{Level, Status};
 use coordinator::operate::view::RunSummary;
 use domain::run::TaskState;
 use domain::text::moment;
+use domain::text::shown;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
@@ -40,7 +41,7 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
 
 /// Services on the left, tasks that settled over the last looks on the right.
 fn draw_lights(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect) {
-    let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(40)]).areas(area);
+    let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(26)]).areas(area);
     let at = moment(status.at);
     let mut lines: Vec<Line<'_>> = status
         .lights
@@ -66,9 +67,9 @@ fn questions(status: &Status) -> Text<'_> {
         text.push_line(vec![
             mark(answer.level),
             Span::styled(format!(" {:<20}", answer.question.to_string()), Modifier::BOLD),
-            Span::raw(first),
+            Span::raw(shown(first).into_owned()),
         ]);
-        lines.for_each(|line| text.push_line(format!("    {line}")));
+        lines.for_each(|line| text.push_line(format!("    {}", shown(line))));
         text.push_line("");
     }
     text
@@ -132,7 +133,7 @@ fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: R
 
 fn group_words(group: &FailureGroup) -> String {
     let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
-    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
+    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, shown(&group.sample))
 }
 
 fn to_go(run: &RunSummary) -> String {

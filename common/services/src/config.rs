@@ -1,7 +1,7 @@
 //! Configuration: one TOML file that all programs may share, and the environment on top of it. Read once, in `main`.
 //!
 //! A key of a program's own sections that it does not know is an error that names it; what else is odd in the file is a warning
-//! ([`strange_sections`]), for a slip in one program's section is no reason to stop another. `SAS_<SECTION>_<KEY>` sets `[section] key`, so `SAS_QUEUE_URL`
+//! ([`ConfigFile::strange_sections`]), for a slip in one program's section is no reason to stop another. `SAS_<SECTION>_<KEY>` sets `[section] key`, so `SAS_QUEUE_URL`
 //! sets `url` of `[queue]`; variables of other programs' sections are left alone. Durations are written `"90s"`, sizes `"8GB"`.
 
 use std::collections::BTreeMap;
@@ -96,19 +96,6 @@ pub fn local_state() -> RedisConfig {
     RedisConfig { url: Address::new("redis://127.0.0.1:6379/0") }
 }
 
-/// Sections of a file that no program reads, each as a warning that says what may have been meant.
-pub fn strange_sections(file: Option<&Path>) -> Result<Vec<String>, ConfigError> {
-    let Some(path) = file else { return Ok(Vec::new()) };
-    let tables = read(path)?;
-    let mut strange: Vec<&String> = tables.keys().filter(|section| !SECTIONS.contains(&section.as_str())).collect();
-    strange.sort();
-    let warn = |section: &String| {
-        let meant = did_you_mean(section, SECTIONS.iter().copied());
-        format!("configuration `{}`: no program reads `{section}`{meant}", path.display())
-    };
-    Ok(strange.into_iter().map(warn).collect())
-}
-
 /// The variables of this process, with the store that the command line names in place of another.
 pub fn environment(store: Option<String>) -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -116,33 +103,58 @@ pub fn environment(store: Option<String>) -> impl Iterator<Item = (String, Strin
         .chain(store.map(|root| ("SAS_STORE_ROOT".to_owned(), root)))
 }
 
-/// Reads a program's configuration from `file`, if one is given, with `environment` on top. `sections` are those that `T`
-/// has; all others are left alone.
-pub fn load<T: DeserializeOwned>(
-    file: Option<&Path>,
-    environment: impl IntoIterator<Item = (String, String)>,
-    sections: &[&str],
-) -> Result<T, ConfigError> {
-    let mut tables: Map<String, Value> = Map::new();
-    if let Some(path) = file {
-        tables = read(path)?;
+/// A file of settings, or none. Read once, for it may be a pipe.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    path: Option<PathBuf>,
+    tables: Map<String, Value>,
+}
+
+impl ConfigFile {
+    /// Reads the file, if one is given.
+    pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        Ok(Self { path: Some(path.to_owned()), tables: read(path)? })
     }
-    tables.retain(|section, _| sections.contains(&section.as_str()));
-    let variables = from_environment(environment, sections);
-    let invalid = |error: config::ConfigError| ConfigError::Invalid {
-        from: match file {
-            Some(path) if variables.is_empty() => format!(" `{}`", path.display()),
-            Some(path) => format!(" `{}` and the environment", path.display()),
-            None => " from the environment".to_owned(),
-        },
-        reason: error.to_string(),
-    };
-    let mut builder = Config::builder().add_source(Tables(tables));
-    for ((section, key), text) in &variables {
-        // Texts of the environment are numbers and truths where the field is one: the crate converts them.
-        builder = builder.set_override(format!("{section}.{key}"), text.as_str()).map_err(invalid)?;
+
+    /// A program's configuration, with `environment` on top of the file. `sections` are those that `T` has; all others are
+    /// left alone.
+    pub fn load<T: DeserializeOwned>(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        sections: &[&str],
+    ) -> Result<T, ConfigError> {
+        let mut tables = self.tables.clone();
+        tables.retain(|section, _| sections.contains(&section.as_str()));
+        let variables = from_environment(environment, sections);
+        let invalid = |error: config::ConfigError| ConfigError::Invalid {
+            from: match &self.path {
+                Some(path) if variables.is_empty() => format!(" `{}`", path.display()),
+                Some(path) => format!(" `{}` and the environment", path.display()),
+                None => " from the environment".to_owned(),
+            },
+            reason: error.to_string(),
+        };
+        let mut builder = Config::builder().add_source(Tables(tables));
+        for ((section, key), text) in &variables {
+            // Texts of the environment are numbers and truths where the field is one: the crate converts them.
+            builder = builder.set_override(format!("{section}.{key}"), text.as_str()).map_err(invalid)?;
+        }
+        builder.build().and_then(Config::try_deserialize).map_err(invalid)
     }
-    builder.build().and_then(Config::try_deserialize).map_err(invalid)
+
+    /// Sections that no program reads, each as a warning that says what may have been meant.
+    pub fn strange_sections(&self) -> Vec<String> {
+        let Some(path) = &self.path else { return Vec::new() };
+        let sections = self.tables.keys();
+        let mut strange: Vec<&String> = sections.filter(|section| !SECTIONS.contains(&section.as_str())).collect();
+        strange.sort();
+        let warn = |section: &String| {
+            let meant = did_you_mean(section, SECTIONS.iter().copied());
+            format!("configuration `{}`: no program reads `{section}`{meant}", path.display())
+        };
+        strange.into_iter().map(warn).collect()
+    }
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
@@ -222,7 +234,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        load(Some(file.path()), environment, PARTS).map_err(|error| error.to_string())
+        let read = ConfigFile::read(Some(file.path()));
+        read.and_then(|file| file.load(environment, PARTS)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -260,8 +273,9 @@ mod tests {
     fn a_section_that_no_program_reads_stops_nothing_and_is_said() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[store]\nroot = '/s'\n[wroker]\ncount = 1\n[http]\n").unwrap();
-        load::<Sample>(Some(file.path()), [], PARTS).unwrap();
-        let strange = strange_sections(Some(file.path())).unwrap();
+        let file = ConfigFile::read(Some(file.path())).unwrap();
+        file.load::<Sample>([], PARTS).unwrap();
+        let strange = file.strange_sections();
         assert!(strange.len() == 1 && strange[0].ends_with("`wroker`; did you mean worker?"), "{strange:?}");
     }
 
