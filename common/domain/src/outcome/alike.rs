@@ -225,7 +225,7 @@ mod tests {
                 "no star PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7.",
                 "no star PLATO_0a38cafe-abcd-5bee-bfed-a7a6f839c700.",
             ),
-            ("cannot open '/work/a1/in.h5'", "cannot open '/scratch/x/y.h5'"),
+            ("cannot open '/data/a1/in.h5'", "cannot open '/scratch/x/y.h5'"),
             ("sha256:9f86d081884c7d65 differs", "sha256:60303ae22b998861 differs"),
         ] {
             assert_eq!(without_particulars(one), without_particulars(other));
