@@ -1,6 +1,5 @@
 //! The pages of `sas top`.
 
-use coordinator::operate::failures::FailureGroup;
 use coordinator::operate::status::{Level, Status};
 use coordinator::operate::view::RunSummary;
 use domain::run::TaskState;
@@ -78,7 +77,7 @@ fn questions(status: &Status) -> Text<'_> {
 fn failures(status: &Status) -> Text<'_> {
     let mut text = Text::default();
     for group in &status.failures {
-        text.push_line(Line::from(group_words(group)));
+        text.push_line(Line::from(shown(&group.to_string()).into_owned()));
     }
     for task in &status.hanging {
         let since = moment(task.since);
@@ -129,11 +128,6 @@ fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: R
     let head = ["WORKER", "BUSY", "ENDED", "FAILED", "ERRORED", "LOST", "TAKES NOTHING, FOR"];
     let widths = [28, 30, 8, 8, 8, 6].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
-}
-
-fn group_words(group: &FailureGroup) -> String {
-    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
-    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, shown(&group.sample))
 }
 
 fn to_go(run: &RunSummary) -> String {

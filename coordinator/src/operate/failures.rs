@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use domain::id::{ImageName, ModuleName, RunId, StarId, StarIndex};
@@ -89,6 +90,14 @@ pub struct FailureGroup {
     pub fingerprint: FailureFingerprint,
     /// The words of one of them.
     pub sample: String,
+}
+
+/// On a line.
+impl fmt::Display for FailureGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+        write!(f, "{} × {} {}{host}: {}", self.count, self.module, self.reason, self.sample)
+    }
 }
 
 /// A run as a whole, with the largest groups of its failures.

@@ -90,7 +90,7 @@ impl Findings {
             (failed, 0) => format!("{} failed", counted(failed, "task", "tasks")),
             (failed, errored) => format!("{} failed, {errored} could not be run", counted(failed, "task", "tasks")),
         };
-        let groups = self.failures.iter().map(group_words);
+        let groups = self.failures.iter().map(FailureGroup::to_string);
         lines(Question::Red, level, once(first).chain(bad).chain(groups).chain(self.damaged.iter().cloned()))
     }
 
@@ -260,12 +260,6 @@ impl Findings {
     fn seconds_since(&self, then: Timestamp) -> f64 {
         self.at.duration_since(then).as_secs_f64().max(0.0)
     }
-}
-
-/// Failures that are alike, on a line.
-fn group_words(group: &FailureGroup) -> String {
-    let host = group.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
-    format!("{} × {} {}{host}: {}", group.count, group.module, group.reason, group.sample)
 }
 
 /// How far a run is and how long it takes, on a line.

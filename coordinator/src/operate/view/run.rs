@@ -1,12 +1,14 @@
 //! Runs as a whole: from their end in the store, or from the state while they go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domain::error::chain;
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::Pipeline;
 use services::state::{Phase, RunView, WorkerInfo};
-use store::runs::{RunEnd, RunRecord};
+use store::course::Course;
+use store::runs::{Decision, RunEnd, RunRecord};
 use store::{Store, StoreError};
 
 use super::expected::expected;
@@ -36,20 +38,30 @@ pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, Oper
 
 /// One run, whether the state can be asked or not: where it cannot, what the store has of it.
 pub async fn known_run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
-    let course = context.course(run).await?;
-    let look = move |store: &Store| Ok::<_, StoreError>((end_of(store, run)?, store.decisions(run)?));
-    let (end, decisions) = context.ask(look).await?;
+    let RunOnRecord { course, end, decisions } = on_record(context, run).await?;
     let summary = known(context, course.record.clone(), end, Some(&course.pipeline), &mut None).await?;
-    Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
+    Ok(RunSummary { decisions, ..summary })
 }
 
 /// One run as it goes on; an error where the state that knows it is out of reach.
 pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
+    let RunOnRecord { course, end, decisions } = on_record(context, run).await?;
+    let summary = summary(context, course.record.clone(), end, Some(&course.pipeline)).await?;
+    Ok(RunSummary { decisions, ..summary })
+}
+
+/// What the store has of one run.
+struct RunOnRecord {
+    course: Arc<Course>,
+    end: Option<RunEnd>,
+    decisions: Vec<Decision>,
+}
+
+async fn on_record(context: &Context, run: RunId) -> Result<RunOnRecord, OperateError> {
     let course = context.course(run).await?;
     let look = move |store: &Store| Ok::<_, StoreError>((end_of(store, run)?, store.decisions(run)?));
     let (end, decisions) = context.ask(look).await?;
-    let summary = summary(context, course.record.clone(), end, Some(&course.pipeline)).await?;
-    Ok(RunSummary { decisions: decisions.into_iter().map(|(_, decision)| decision).collect(), ..summary })
+    Ok(RunOnRecord { course, end, decisions: decisions.into_iter().map(|(_, decision)| decision).collect() })
 }
 
 /// The newest run.
