@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use coordinator::operate::failures::RunReport;
-use coordinator::operate::view::{self, RunPhase, RunSummary};
+use coordinator::operate::view::{self, RunPhase, RunSummary, unserved_words};
 use coordinator::operate::{Context, ErrorKind, OperateError};
 use domain::id::{ClassName, RunId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,7 +14,7 @@ use store::runs::StarEnd;
 
 use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
-use crate::words::{done, lasting, unserved};
+use crate::words::{done, lasting};
 
 /// How often the state is asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -217,6 +217,6 @@ fn describe(snapshot: &Snapshot) -> String {
     parts.extend(snapshot.eta_seconds.map(|seconds| format!("{} to go", lasting(seconds))));
     parts.extend(snapshot.eta_unknown.clone());
     // Where that is why nobody can tell, it is said already.
-    parts.extend(unserved(&snapshot.unserved).filter(|words| snapshot.eta_unknown.as_ref() != Some(words)));
+    parts.extend(unserved_words(&snapshot.unserved).filter(|words| snapshot.eta_unknown.as_ref() != Some(words)));
     parts.join(", ")
 }

@@ -12,7 +12,7 @@ use clap::builder::TypedValueParser;
 use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::run::{self, Lever};
-use coordinator::operate::view::{self, RunPhase, RunSummary};
+use coordinator::operate::view::{self, RunPhase, RunSummary, unserved_words};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{EventId, ModuleName, RunId};
 use domain::outcome::Remarks;
@@ -25,7 +25,7 @@ use crate::connect::Site;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 use crate::progress;
-use crate::words::{done, unserved};
+use crate::words::done;
 
 /// Runs: one pipeline over the stars of one event.
 #[derive(Debug, Subcommand)]
@@ -208,7 +208,7 @@ fn summary(run: &RunSummary) -> (String, Table) {
             [] => String::new(),
             names => format!(", {} on hold ({})", run.on_hold, names.join(", ")),
         };
-        let unserved = unserved(&run.unserved).map(|words| format!(", {words}")).unwrap_or_default();
+        let unserved = unserved_words(&run.unserved).map(|words| format!(", {words}")).unwrap_or_default();
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();

@@ -41,6 +41,12 @@ pub enum RunPhase {
     Ended,
 }
 
+/// That no worker takes tasks of these classes; nothing where there are none.
+pub fn unserved_words(classes: &[ClassName]) -> Option<String> {
+    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
+    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
+}
+
 /// A run as a whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunSummary {

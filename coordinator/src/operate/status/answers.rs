@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use services::queue::Depth;
 
 use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status};
-use crate::operate::view::{RunPhase, RunSummary};
+use crate::operate::view::{RunPhase, RunSummary, unserved_words};
 
 /// A task hangs when it runs for so many times as long as its like,
 const TIMES_USUAL: f64 = 5.0;
@@ -115,7 +115,7 @@ impl Findings {
             if waiting > 0 {
                 stuck.push(format!("run {name}: {waiting} tasks wait before their next try"));
             }
-            stuck.extend(unserved(&run.unserved).map(|words| format!("run {name}: {words}")));
+            stuck.extend(unserved_words(&run.unserved).map(|words| format!("run {name}: {words}")));
         }
         for worker in self.workers.iter().flatten() {
             if let Some(reason) = &worker.waits_for {
@@ -290,12 +290,6 @@ fn queue_acts(queues: &[Depth]) -> Vec<String> {
         }
     }
     acts
-}
-
-/// That no worker serves these classes.
-fn unserved(classes: &[ClassName]) -> Option<String> {
-    let names: Vec<&str> = classes.iter().map(ClassName::as_str).collect();
-    (!names.is_empty()).then(|| format!("no worker has slots of class {}", names.join(", ")))
 }
 
 /// How many there are, in words.
