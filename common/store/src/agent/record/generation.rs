@@ -32,7 +32,7 @@ pub struct GenerationInfo {
     /// What its modules ended with, as [`ends`] sums it up, for the same reason: other results may have the same row.
     #[serde(default)]
     pub ends: String,
-    /// How whole it is; files of older versions do not say it, and [`Manifest::status`] does.
+    /// How whole it is; files of older versions do not say it, and [`Manifest::status`](super::Manifest::status) does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<GenerationStatus>,
     /// Products that the star file had when this was built, of the same pipeline, and this has not.
