@@ -1,20 +1,20 @@
-//! What the coordinator answers over HTTP: whether it lives, and its metrics.
+//! What the coordinator answers over HTTP: the pages for people, the API for programs, whether it lives, and its metrics.
+//!
+//! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
+
+mod caller;
+mod health;
+mod pages;
+mod site;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::HttpConfig;
-use crate::metrics;
-use crate::running::Coordinator;
+pub(crate) use site::Site;
 
-/// The media type of metrics.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::config::HttpConfig;
 
 /// Opens the configured address; `None` when there is none.
 pub(crate) async fn listen(config: &HttpConfig) -> Result<Option<TcpListener>> {
@@ -29,25 +29,13 @@ pub(crate) async fn listen(config: &HttpConfig) -> Result<Option<TcpListener>> {
 }
 
 /// Answers until `shutdown`.
-pub(crate) async fn serve(listener: TcpListener, running: Coordinator, shutdown: CancellationToken) {
-    let router = Router::new().route("/health", get(health)).route("/metrics", get(show)).with_state(running);
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
+    let served = axum::serve(listener, router(site)).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "HTTP is not served any more");
     }
 }
 
-/// 200 when the state answers, 503 and why not otherwise.
-async fn health(State(running): State<Coordinator>) -> Response {
-    match running.services.state.epoch().await {
-        Ok(_) => "ok\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-    }
-}
-
-async fn show(State(running): State<Coordinator>) -> Response {
-    match metrics::text(&running).await {
-        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
-    }
+fn router(site: Site) -> Router {
+    Router::new().merge(health::routes()).merge(pages::routes()).with_state(site)
 }

@@ -107,7 +107,7 @@ async fn work(
     builders: Vec<(Scratch, Box<dyn StarFiles>)>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let CoordinatorParts { store, queue, state, pipelines, config, http, agent: _ } = parts;
+    let CoordinatorParts { store, queue, state, pipelines, config, http, agent } = parts;
     let listener = http::listen(&http).await?;
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
@@ -121,7 +121,8 @@ async fn work(
     let mut tasks = JoinSet::new();
     tasks.spawn(telling);
     if let Some(listener) = listener {
-        tasks.spawn(http::serve(listener, running.clone(), shutdown.clone()));
+        let site = http::Site::new(running.clone(), pipelines.clone(), agent);
+        tasks.spawn(http::serve(listener, site, shutdown.clone()));
     }
     let (settled, lines) = mpsc::channel(1024);
     let jobs = Arc::new(tokio::sync::Mutex::new(jobs));

@@ -63,7 +63,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("a coordinator at work", &["running", "deliveries"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),
             ("its loops", &["events", "comparison", "completions", "admission", "timers"]),
-            ("what others see", &["metrics", "http", "operate"]),
+            ("what others see", &["metrics", "operate", "http"]),
         ],
     ),
     (

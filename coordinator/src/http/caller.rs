@@ -1,0 +1,22 @@
+//! Who asks over HTTP.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::Site;
+
+/// Who asks: the name that goes on record with what is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) name: String,
+}
+
+impl FromRequestParts<Site> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &Site) -> Result<Self, Infallible> {
+        Ok(Self { name: "local".to_owned() })
+    }
+}

@@ -1,0 +1,42 @@
+//! What every route has: the running coordinator, and what operators ask and do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use domain::pipeline::Pipeline;
+
+use super::caller::Caller;
+use crate::operate::{Connected, Context, Readers};
+use crate::running::Coordinator;
+
+/// How many star files are read at once for people who look.
+const READERS: usize = 2;
+
+/// What every route has; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) running: Coordinator,
+    context: Context,
+}
+
+impl Site {
+    /// Around a running coordinator; `agent` is the program that reads star files, the running one when `None`.
+    pub(crate) fn new(running: Coordinator, pipelines: Arc<[Pipeline]>, agent: Option<PathBuf>) -> Self {
+        let services = &running.services;
+        let installation = Connected { queue: services.queue.clone(), state: services.state.clone(), pipelines };
+        let store = services.store.clone();
+        let context = Context {
+            readers: Readers::new(&store, agent, READERS),
+            courses: services.courses.clone(),
+            store,
+            installation: Arc::new(installation),
+            operator: String::new(),
+        };
+        Self { running, context }
+    }
+
+    /// To ask and do in the name of `caller`.
+    pub(crate) fn context(&self, caller: &Caller) -> Context {
+        Context { operator: caller.name.clone(), ..self.context.clone() }
+    }
+}
