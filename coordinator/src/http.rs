@@ -3,6 +3,7 @@
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
 mod caller;
+mod glance;
 mod health;
 mod pages;
 mod site;
