@@ -7,6 +7,7 @@ use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
 use crate::operate::{Connected, Context, Readers};
+use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
 /// How many star files are read at once for people who look.
@@ -16,6 +17,7 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
+    pub(crate) readiness: Arc<Readiness>,
     context: Context,
 }
 
@@ -32,7 +34,7 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, context }
+        Self { running, readiness: Arc::default(), context }
     }
 
     /// To ask and do in the name of `caller`.
