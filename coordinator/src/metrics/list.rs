@@ -31,7 +31,14 @@ impl List {
 
     /// Adds a gauge without labels, named but without a number where that is not known.
     pub(super) fn gauge(&mut self, name: &str, help: &str, number: Option<f64>) {
-        self.gauges(name, help, number.map(|number| ([], number)));
+        match number {
+            Some(number) => {
+                let gauge = Gauge::<f64, AtomicU64>::default();
+                gauge.set(number);
+                self.add(name, help, gauge);
+            }
+            None => self.gauges::<0>(name, help, []),
+        }
     }
 
     /// Adds gauges of one name, apart by their labels; numbers with the same ones are added up.

@@ -9,6 +9,7 @@ mod expressions;
 mod failures;
 mod generations;
 mod levers;
+mod metrics;
 mod pipeline_light;
 mod queue;
 mod registry;
