@@ -3,6 +3,7 @@
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
 mod caller;
+mod counted;
 mod glance;
 mod health;
 mod pages;
@@ -10,6 +11,8 @@ mod site;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use caller::Caller;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -38,5 +41,6 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
 }
 
 fn router(site: Site) -> Router {
-    Router::new().merge(health::routes()).merge(pages::routes()).with_state(site)
+    let counted = from_fn_with_state(site.clone(), counted::count);
+    Router::new().merge(health::routes()).merge(pages::routes()).layer(counted).with_state(site)
 }

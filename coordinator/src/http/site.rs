@@ -8,6 +8,7 @@ use domain::pipeline::Pipeline;
 use super::caller::Caller;
 use super::glance::Glance;
 use crate::operate::{Connected, Context, Readers};
+use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
 /// How many star files are read at once for people who look.
@@ -19,6 +20,7 @@ pub(crate) struct Site {
     pub(crate) running: Coordinator,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
+    pub(crate) readiness: Arc<Readiness>,
     context: Context,
 }
 
@@ -35,7 +37,7 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, glance: Glance::default(), context }
+        Self { running, glance: Glance::default(), readiness: Arc::default(), context }
     }
 
     /// To ask and do in the name of `caller`.
