@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
-use crate::operate::{Connected, Context, Readers};
+use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
@@ -35,6 +35,11 @@ impl Site {
             operator: String::new(),
         };
         Self { running, readiness: Arc::default(), context }
+    }
+
+    /// What is asked in nobody's name.
+    pub(crate) fn installation(&self) -> &dyn Installation {
+        &*self.context.installation
     }
 
     /// To ask and do in the name of `caller`.
