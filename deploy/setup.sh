@@ -160,6 +160,7 @@ cluster() {
 test_tools() {
     packages services python3-h5py python3-numpy python3-scipy hdf5-tools graphviz
     packages no-services docker-registry prometheus
+    packages services chromium chromium-driver
     has docker-compose || timeout 10 docker compose version >/dev/null 2>&1 || packages services docker-compose
 }
 

@@ -89,7 +89,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         "harness",
         &[
             ("what is started", &["programs", "services", "registry"]),
-            ("whole clusters", &["compose", "light", "cluster", "simulation"]),
+            ("whole clusters", &["compose", "light", "cluster", "exhibit", "browser", "simulation"]),
         ],
     ),
 ];
