@@ -7,7 +7,7 @@ use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
 use super::glance::Glance;
-use crate::operate::{Connected, Context, Readers};
+use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
@@ -38,6 +38,11 @@ impl Site {
             operator: String::new(),
         };
         Self { running, glance: Glance::default(), readiness: Arc::default(), context }
+    }
+
+    /// What is asked in nobody's name.
+    pub(crate) fn installation(&self) -> &dyn Installation {
+        &*self.context.installation
     }
 
     /// To ask and do in the name of `caller`.

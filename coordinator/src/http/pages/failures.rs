@@ -28,7 +28,12 @@ pub(super) async fn of_all(State(site): State<Site>, caller: Caller) -> Response
 }
 
 /// Of one run.
-pub(super) async fn of_run(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
+pub(super) async fn of_run(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    query: Query,
+) -> Response {
     let content = one(&site.context(&caller), &caller, &run, &query).await;
     answer(&site, &caller, (Place::Failures, "Failures of a run"), content).await
 }
