@@ -2,6 +2,7 @@
 //!
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
+mod api;
 mod caller;
 mod health;
 mod pages;
@@ -37,5 +38,5 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
 }
 
 fn router(site: Site) -> Router {
-    Router::new().merge(health::routes()).merge(pages::routes()).with_state(site)
+    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).with_state(site)
 }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod export;
 pub mod failures;
 mod look_up;
+pub mod matrix;
 pub mod module;
 mod pipelines;
 pub mod queue;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
+use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Readers};
 use crate::running::Coordinator;
 
@@ -29,6 +30,7 @@ impl Site {
             readers: Readers::new(&store, agent, READERS),
             courses: services.courses.clone(),
             store,
+            matrices: Matrices::default(),
             installation: Arc::new(installation),
             operator: String::new(),
         };

@@ -2,6 +2,7 @@
 //!
 //! One star at a time. Whatever is read of HDF5 is read by a store agent that is lent for the question.
 
+mod curves;
 mod difference;
 mod export;
 mod generations;
@@ -15,6 +16,7 @@ use store::Store;
 use store::agent::{Agent, Manifest};
 use store::paths;
 
+pub use curves::{DrawnCurve, Measured, StarCurves, curves};
 pub use difference::{ColumnDifference, CompareGenerations, ProductDifference, StarDifference, difference};
 pub use export::{ExportStar, Exported, export};
 pub use generations::{GenerationSummary, StarGenerations, generations, list_generations};
