@@ -5,6 +5,7 @@
 mod curves;
 mod difference;
 mod export;
+mod failed;
 mod generations;
 mod lineage;
 mod products;
@@ -19,6 +20,7 @@ use store::paths;
 pub use curves::{DrawnCurve, Measured, StarCurves, curves};
 pub use difference::{ColumnDifference, CompareGenerations, ProductDifference, StarDifference, difference};
 pub use export::{ExportStar, Exported, export};
+pub use failed::failed_attempts;
 pub use generations::{GenerationSummary, StarGenerations, generations, list_generations};
 pub use lineage::{AskLineage, Lineage, LineageNode, LineageOrigin, lineage};
 pub use products::{NoProduct, ProductSummary, StarProducts, products};
