@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod glance;
 mod health;
 mod pages;
 mod site;

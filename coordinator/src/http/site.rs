@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
+use super::glance::Glance;
 use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Readers};
 use crate::running::Coordinator;
@@ -17,6 +18,8 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
+    /// How things stood a moment ago.
+    pub(crate) glance: Glance,
     context: Context,
 }
 
@@ -34,7 +37,7 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, context }
+        Self { running, glance: Glance::default(), context }
     }
 
     /// To ask and do in the name of `caller`.
