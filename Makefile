@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 STORE ?=
 
-.PHONY: help build check test bench demo real images clean
+.PHONY: help build check test bench demo screenshots real images clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,10 @@ bench:  ## what the cluster does on this machine: no-op tasks, workers, classes,
 
 demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 	@deploy/demo.sh $(if $(STORE),--store "$(STORE)") $(if $(CLUSTER),--cluster)
+
+screenshots:  ## a picture of every page, light and dark, wide and narrow, in target/screenshots
+	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo build --workspace --bins --quiet && cargo test --quiet --workspace --test screenshots -- "$(CURDIR)/target/screenshots"
 
 real:  ## DATA=DIR: known stars of Kepler, K2 and PLATO's simulator, result beside literature
 	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \

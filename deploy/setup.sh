@@ -5,7 +5,7 @@
 #   build    compilers, make, python3, and a cmake that HDF5 accepts (3.26; from PyPI where the system's is older)
 #   docker   a Docker engine that answers, and mmdebstrap for machines without a registry
 #   cluster  RabbitMQ and Redis, installed but not started as services
-#   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, and an image registry, not started
+#   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, promtool, and an image registry, not started
 #   --cmake  only print the path of a fit cmake (nothing is installed); exit 1 if there is none
 #
 # What cannot be had is named at the end together with how to get it, and the exit code is 1.
@@ -159,7 +159,8 @@ cluster() {
 
 test_tools() {
     packages services python3-h5py python3-numpy python3-scipy hdf5-tools graphviz
-    packages no-services docker-registry
+    packages no-services docker-registry prometheus
+    packages services chromium chromium-driver
     has docker-compose || timeout 10 docker compose version >/dev/null 2>&1 || packages services docker-compose
 }
 

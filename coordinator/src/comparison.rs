@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::dispatch::declare;
 use crate::aside::Party;
 use crate::config::CoordinatorConfig;
+use crate::counters::now;
 use crate::events::accept::finish;
 use crate::running::{Coordinator, Services};
 use crate::runs::follow;
@@ -35,6 +36,7 @@ pub(crate) async fn recover(
         match compare(&running, &pipelines, &mut still).await {
             Ok(()) => {
                 running.counters.comparison.set(began.elapsed().as_secs_f64());
+                running.counters.compared.set(now());
                 outage.over();
             }
             Err(trouble) => {

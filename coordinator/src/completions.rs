@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::id::{ModuleIndex, RunId, Task};
 use domain::message::{Completion, Report, parse_completion};
-use domain::outcome::{Outcome, PlatformErrorKind, Success};
+use domain::outcome::{FailureKind, Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use services::queue::{Consumer, Delivery, QueueName};
 use services::state::{Detail, StateError};
@@ -23,7 +23,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::verdict::verdict;
 use crate::advance::{News, Race};
-use crate::counters::OfModule;
+use crate::counters::labels;
 use crate::deliveries::{Receipts, acknowledge, bury, consume};
 use crate::running::{Coordinator, Services};
 use crate::settle::gone;
@@ -62,6 +62,7 @@ pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToke
 
 /// A batch whose changes are in the state.
 struct DecidedBatch {
+    taken: Instant,
     news: Vec<News>,
     receipts: Receipts,
 }
@@ -86,6 +87,7 @@ async fn decide(
     outage: &mut Outage,
     shutdown: &CancellationToken,
 ) -> Option<DecidedBatch> {
+    let taken = Instant::now();
     let mut receipts = Vec::with_capacity(batch.len());
     let mut by_run: BTreeMap<RunId, Vec<Completion>> = BTreeMap::new();
     running.counters.completions.inc_by(batch.len() as u64);
@@ -118,7 +120,7 @@ async fn decide(
         }
     }
     running.wakes.admission.notify_one();
-    Some(DecidedBatch { news: brought_in, receipts })
+    Some(DecidedBatch { taken, news: brought_in, receipts })
 }
 
 /// Brings the completions of one run in; after trouble it goes on with what is left in `news`.
@@ -153,6 +155,7 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     let attempt = completion.attempt;
     let course = news.course.clone();
     let Some(definition) = course.pipeline.modules.get(module.at()) else { return Ok(()) };
+    measure(running, &course, completion);
     let outcome = match &completion.result {
         Report::GivenBack => {
             news.add(star, Event::GivenBack { module, attempt });
@@ -203,14 +206,64 @@ async fn lost_upstream(
     gone(&services.store, course, star, &view, upstream).await
 }
 
+/// Counts and measures what a completion says.
+fn measure(running: &Coordinator, course: &Course, completion: &Completion) {
+    let counters = &running.counters;
+    let module = course.pipeline.module(completion.task.module);
+    let of = [("pipeline", course.record.pipeline.as_str()), ("module", module.name.as_str())];
+    let (result, has_run) = match &completion.result {
+        Report::GivenBack => ("given_back", false),
+        Report::Ended(Outcome::Succeeded(success)) if success.reused => ("reused", false),
+        Report::Ended(Outcome::Succeeded(_)) => ("succeeded", true),
+        Report::Ended(Outcome::Skipped(_)) => ("skipped", false),
+        Report::Ended(Outcome::UpstreamFailed { .. }) => ("upstream_failed", false),
+        Report::Ended(Outcome::Failed(failure)) => {
+            if is_violation(failure.kind) {
+                counters.violations.get_or_create_owned(&labels(of)).inc();
+            }
+            ("failed", true)
+        }
+        Report::Ended(Outcome::Errored(_)) => ("errored", false),
+    };
+    counters.attempts.get_or_create_owned(&labels([of[0], of[1], ("result", result)])).inc();
+    if has_run {
+        counters.durations.get_or_create_owned(&labels(of)).observe(completion.millis as f64 / 1e3);
+    }
+    if let Some(times) = completion.claim {
+        counters.claims.observe(times.took_micros as f64 / 1e6);
+        if let Some(millis) = times.waited_millis {
+            let of_class = labels([("class", module.class.as_str())]);
+            counters.queue_waits.get_or_create_owned(&of_class).observe(millis as f64 / 1e3);
+        }
+    }
+}
+
+/// Whether a module gave something else than its contract says.
+fn is_violation(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::OutputMissing
+        | FailureKind::OutputUndeclared
+        | FailureKind::OutputCorrupt
+        | FailureKind::OutputViolates
+        | FailureKind::OutputTooLarge => true,
+        FailureKind::Exit
+        | FailureKind::TryAgain
+        | FailureKind::OutOfMemory
+        | FailureKind::TimeLimit
+        | FailureKind::Signal
+        | FailureKind::Expression => false,
+    }
+}
+
 /// Counts what is odd about a result; the first warning of a module is in the log.
 fn note(running: &Coordinator, course: &Course, module: ModuleIndex, success: &Success) {
     if success.nondeterministic {
         running.counters.nondeterministic.inc();
     }
     if let Some(warning) = success.warnings.first() {
-        let (pipeline, name) = (course.record.pipeline.to_string(), course.pipeline.module(module).name.to_string());
-        let counter = running.counters.warned.get_or_create_owned(&OfModule { pipeline, module: name });
+        let name = course.pipeline.module(module).name.as_str();
+        let of_module = labels([("pipeline", course.record.pipeline.as_str()), ("module", name)]);
+        let counter = running.counters.warned.get_or_create_owned(&of_module);
         if counter.inc() == 0 {
             tracing::warn!(run = %course.record.run, module = course.module_in_logs(module), warning, "a result is odd; more like it are counted in /metrics");
         }
@@ -235,6 +288,8 @@ async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch
             }
             outage.over();
         }
+        let took = batch.taken.elapsed().as_secs_f64();
+        batch.receipts.iter().for_each(|_| running.counters.unlocks.observe(took));
         acknowledge(batch.receipts).await;
     }
 }

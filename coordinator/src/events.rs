@@ -32,6 +32,7 @@ pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shu
         let event = match DatasetEvent::from_json(&delivery.body) {
             Ok(event) => event,
             Err(unreadable) => {
+                running.counters.disposed("unreadable");
                 bury(&running.counters, delivery.receipt, &unreadable.to_string()).await;
                 continue;
             }
@@ -48,7 +49,10 @@ pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shu
         outage.over();
         match accepted {
             Accepted::Taken => acknowledge(vec![delivery.receipt]).await,
-            Accepted::Refused(reason) => bury(&running.counters, delivery.receipt, &reason).await,
+            Accepted::Refused(reason) => {
+                running.counters.disposed("refused");
+                bury(&running.counters, delivery.receipt, &reason).await;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod counted;
 mod glance;
 mod health;
 mod pages;
@@ -11,6 +12,8 @@ mod site;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use caller::Caller;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -39,5 +42,6 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
 }
 
 fn router(site: Site) -> Router {
-    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).with_state(site)
+    let counted = from_fn_with_state(site.clone(), counted::count);
+    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).layer(counted).with_state(site)
 }

@@ -19,6 +19,7 @@ pub mod hooks;
 mod http;
 mod metrics;
 pub mod operate;
+mod readiness;
 mod running;
 mod runs;
 mod settle;

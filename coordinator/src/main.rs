@@ -54,7 +54,7 @@ Sections of the configuration file, with what is taken when a key is missing:
                  hooks = []                           tables: on = [run_started, run_ended, star_started, star_ended,
                                                       group_started, group_ended], command = [..] or url = \"..\",
                                                       pipeline, group, timeout = \"10s\"; told the moment as JSON
-  [http]         listen = \"127.0.0.1:8080\"            /health and /metrics; empty: off
+  [http]         listen = \"127.0.0.1:8080\"            /livez, /readyz, /metrics; empty: off
   [log]          format = \"human\" or \"json\", filter = \"info\"
 
 Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";

@@ -11,6 +11,7 @@ mod error;
 pub mod event;
 pub mod export;
 pub mod failures;
+pub mod flow;
 mod look_up;
 pub mod matrix;
 pub mod module;

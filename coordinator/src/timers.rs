@@ -18,6 +18,7 @@ use crate::advance::dispatch::publish;
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
+use crate::counters::now;
 use crate::drains;
 use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
@@ -60,7 +61,10 @@ impl Sweeper {
             let is_full = Instant::now() >= full;
             let done = if is_full { self.full().await } else { self.timers().await };
             match done {
-                Ok(()) => outage.over(),
+                Ok(()) => {
+                    self.running.counters.swept.set(now());
+                    outage.over();
+                }
                 Err(trouble) => {
                     outage.wait(&trouble).await;
                     if shutdown.is_cancelled() {
@@ -129,6 +133,7 @@ impl Sweeper {
             if !lost.is_empty() {
                 tracing::debug!(%run, messages = lost.len(), "published again");
             }
+            self.running.counters.republished.inc_by(lost.len() as u64);
             let tasks: Vec<(Task, Attempt)> = lost.into_iter().map(|ready| (ready.task, ready.attempt)).collect();
             publish(&self.running, &course, &tasks).await?;
         }
@@ -218,6 +223,7 @@ impl Sweeper {
             let age = self.config.publish_again;
             let again = self.running.services.state.republish(view.info.run, class, age, left).await;
             let again = self.running.of_run(view.info.run, again.map_err(Trouble::from)).await?.unwrap_or(0);
+            self.running.counters.republished.inc_by(again.into());
             if again > 0 {
                 tracing::info!(run = %view.info.run, %class, again, "messages got lost in the queue");
             }

@@ -2,11 +2,12 @@
 # Makes images, and their base when that is missing. Nothing is done when an image is there and was made from the same
 # sources. Works with Docker 20.10 and without buildx; no registry is needed.
 #
-#   build.sh [reference] [light] [system] [services]              default: reference light
+#   build.sh [reference] [light] [system] [services] [monitoring] default: reference light
 #   reference  sas/reference:1: the reference modules, which the demo runs
 #   light      sas/light:1: light modules, which tests and benchmarks run
 #   system     sas/system:1: sas, sas-coordinator and sas-worker, as built in SAS_BIN (default: target/release)
 #   services   sas/rabbitmq:3 and sas/redis:7 from Debian's packages, where no registry has the official images
+#   monitoring sas/prometheus:2 the same; Debian has no Grafana
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,9 +21,9 @@ bases=
 for part in "$@"; do
     case $part in
         reference | light) bases="$bases base" ;;
-        system | services) bases="$bases debian" ;;
-        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "build.sh: unknown part \`$part\`; known: reference light system services" >&2; exit 2 ;;
+        system | services | monitoring) bases="$bases debian" ;;
+        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "build.sh: unknown part \`$part\`; known: reference light system services monitoring" >&2; exit 2 ;;
     esac
 done
 
@@ -98,6 +99,10 @@ system() {
 services() {
     build "${SAS_RABBITMQ_IMAGE:-sas/rabbitmq:3}" rabbitmq.Dockerfile
     build "${SAS_REDIS_IMAGE:-sas/redis:7}" redis.Dockerfile
+}
+
+monitoring() {
+    build "${SAS_PROMETHEUS_IMAGE:-sas/prometheus:2}" prometheus.Dockerfile
 }
 
 for part in "$@"; do

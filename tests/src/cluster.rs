@@ -65,6 +65,11 @@ impl Cluster {
         self.run("sas-coordinator", name, &[])
     }
 
+    /// Starts a coordinator with more settings, as `("SAS_HTTP_LISTEN", "127.0.0.1:8080")`.
+    pub fn coordinator_with(&self, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
+        self.run("sas-coordinator", name, settings)
+    }
+
     /// Starts a worker with more settings, as `("SAS_SLOTS_DEFAULT", "2")`; `name` names its log and its host.
     pub fn worker(&self, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
         let host = [("SAS_WORKER_HOST", name)];
@@ -101,6 +106,11 @@ impl Cluster {
         let said: Vec<&str> = said.split_whitespace().collect();
         let ["0", seconds, kilobytes] = said[..] else { anyhow::bail!("sas {arguments:?} ended with {said:?}") };
         Ok(Cost { seconds: seconds.parse()?, kilobytes: kilobytes.parse()? })
+    }
+
+    /// Where the broker is.
+    pub fn queue_url(&self) -> &str {
+        &self.environment["SAS_QUEUE_URL"]
     }
 
     /// Where the state is.

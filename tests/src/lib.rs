@@ -2,9 +2,11 @@
 //!
 //! Everything that it starts ends with the process that started it, however that ends.
 
+pub mod browser;
 pub mod cluster;
 pub mod compose;
 mod cut;
+pub mod exhibit;
 mod http;
 mod images;
 pub mod light;

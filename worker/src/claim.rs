@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use domain::error::chain;
 use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, WorkerName};
-use domain::message::{TaskMessage, parse_task};
+use domain::message::{ClaimTimes, TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
 use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
 use store::StoreError;
+use tokio::time::Instant;
 
 use crate::gate::Gate;
 use crate::run::{RunHere, RunsHere};
@@ -41,6 +42,7 @@ pub(crate) struct Granted {
     pub(crate) message: TaskMessage,
     pub(crate) nonce: Nonce,
     pub(crate) grant: Grant,
+    pub(crate) times: ClaimTimes,
     /// The run with the star, or why this worker cannot run its tasks.
     pub(crate) work: Result<(Arc<RunHere>, StarId), String>,
 }
@@ -90,10 +92,15 @@ impl Claims {
         };
         let request = self.request(&message, upstream);
         let nonce = request.nonce;
+        let asked = Instant::now();
         match tokio::time::timeout(PATIENCE, self.state.claim(&request)).await {
             Ok(Ok(Claim::Granted(grant))) => {
+                let times = ClaimTimes {
+                    waited_millis: grant.waited.map(|waited| whole(waited.as_millis())),
+                    took_micros: whole(asked.elapsed().as_micros()),
+                };
                 answer(receipt, DeliveryAnswer::Ack).await;
-                Some(Granted { message, nonce, grant: *grant, work })
+                Some(Granted { message, nonce, grant: *grant, times, work })
             }
             Ok(Ok(Claim::Refused(refusal))) => {
                 tracing::debug!(task = %message, %refusal, "not granted");
@@ -170,6 +177,10 @@ impl Claims {
         }
         unsure.insert((message.run, message.task, message.attempt), nonce);
     }
+}
+
+fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 enum DeliveryAnswer {

@@ -139,7 +139,7 @@ async fn take(worker: Arc<Worker>, mut desk: Desk, delivery: Delivery) -> Desk {
 
 /// Runs a granted attempt and hands its completion on.
 async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
-    let Granted { message, nonce, grant, work } = granted;
+    let Granted { message, nonce, grant, times, work } = granted;
     let started = jiff::Timestamp::now();
     let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce };
     let cancel = worker.give_back.child_token();
@@ -191,6 +191,7 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         worker: worker.name.clone(),
         started,
         millis: millis_since(started),
+        claim: Some(times),
         result,
     };
     worker.report(PendingReport { completion, held }).await;

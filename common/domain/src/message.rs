@@ -180,9 +180,22 @@ pub struct Completion {
     pub started: jiff::Timestamp,
     /// How long it took, from claim to commit, in milliseconds.
     pub millis: u64,
+    /// How long its claim took, as far as the worker says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimTimes>,
     /// How it ended.
     #[serde(flatten)]
     pub result: Report,
+}
+
+/// How long an attempt was on its way to the worker that ran it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimTimes {
+    /// Milliseconds from the moment when it became ready to its claim; none where that was forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_millis: Option<u64>,
+    /// Microseconds that the claim itself took.
+    pub took_micros: u64,
 }
 
 /// What a worker says of an attempt.
@@ -289,6 +302,7 @@ mod tests {
             worker: "host-1".parse().unwrap(),
             started: jiff::Timestamp::UNIX_EPOCH,
             millis: 12,
+            claim: Some(ClaimTimes { waited_millis: Some(7), took_micros: 900 }),
             result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),
         };
         assert_eq!(parse_completion(&to_json(&completion)).unwrap(), completion);

@@ -25,6 +25,8 @@ pub enum QueueName {
     Tasks(ClassName),
     /// What could not be read, with the reason.
     Dead,
+    /// Messages of no use, of which one is kept: whoever asks whether the broker takes messages publishes one.
+    Probe,
 }
 
 impl fmt::Display for QueueName {
@@ -34,6 +36,7 @@ impl fmt::Display for QueueName {
             Self::Completions => f.write_str("sas.completions"),
             Self::Tasks(class) => write!(f, "sas.tasks.{class}"),
             Self::Dead => f.write_str("sas.dead"),
+            Self::Probe => f.write_str("sas.probe"),
         }
     }
 }
@@ -131,6 +134,8 @@ pub trait Queue: Send + Sync {
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;
     /// Consumes a queue with at most `prefetch` unanswered deliveries; 0 is no limit. Declares it where it is not there.
     async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError>;
+    /// Has a message of no use confirmed: an error says why none can be published.
+    async fn probe(&self) -> Result<(), QueueError>;
     /// How full these queues are; a queue that does not exist is left out.
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError>;
 }

@@ -17,6 +17,7 @@
 //! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
 mod claim;
+mod flow;
 pub mod memory;
 pub mod redis;
 mod view;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
+pub use flow::{Moves, PERIOD, PERIODS, Period, Places, RunFlow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 pub use view::{Counts, OpenPlace, OpenTask, RunView, RunningTask, Spent, StarView};
@@ -262,6 +264,8 @@ pub enum StateError {
 pub trait State: Send + Sync {
     /// Checks that the service keeps what it is given (no eviction, append-only file) and answers.
     async fn check(&self) -> Result<(), StateError>;
+    /// Writes something that is of no use, for a minute: an error says why nothing can be written.
+    async fn probe(&self) -> Result<(), StateError>;
     /// The epoch of this life of the state; 0 before any was set.
     async fn epoch(&self) -> Result<Epoch, StateError>;
     /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
@@ -277,6 +281,8 @@ pub trait State: Send + Sync {
     async fn runs(&self) -> Result<Vec<RunInfo>, StateError>;
     /// How a run stands; `None` when it is not in the state.
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError>;
+    /// Where the tasks of a run are, all seen at once, and how many came and went of late; `None` when it is not in the state.
+    async fn flow(&self, run: RunId) -> Result<Option<RunFlow>, StateError>;
     /// Changes whether a run goes on, or its weight. A run that becomes active has its published tasks back in the
     /// outbox, older than any age, for claims were refused in the meantime and their messages are gone.
     async fn set_phase(&self, run: RunId, phase: Phase, weight: u32) -> Result<(), StateError>;

@@ -25,6 +25,7 @@ pub mod presence;
 pub mod runs;
 pub mod scratch;
 mod sequence;
+pub mod space;
 
 use std::io;
 use std::path::{Path, PathBuf};

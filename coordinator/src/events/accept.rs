@@ -51,7 +51,10 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
         let Some(record) = store.event(id)? else { return Ok(Started::default()) };
         match read_stars(store, &record.event)? {
             Ok(stars) => dispose(store, &record, &stars, &pipelines),
-            Err(reason) => store.dispose_event(id, &[Disposition::Rejected { reason }]).map(|_| Started::default()),
+            Err(reason) => {
+                let disposed = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
+                Ok(Started::of(&disposed, Vec::new(), false))
+            }
         }
     });
     started.await?.open(running).await
@@ -63,15 +66,25 @@ struct Started {
     runs: Vec<RunId>,
     /// Those that were not on record before.
     new: Vec<RunId>,
+    /// What became of the event now; `None` where there is none.
+    disposition: Option<&'static str>,
 }
 
 impl Started {
-    fn of(dispositions: &[Disposition], new: Vec<RunId>) -> Self {
+    fn of(dispositions: &[Disposition], new: Vec<RunId>, is_repeated: bool) -> Self {
         let run = |disposition: &Disposition| match disposition {
             Disposition::Run { run } => Some(*run),
             Disposition::NoPipeline | Disposition::Rejected { .. } => None,
         };
-        Self { runs: dispositions.iter().filter_map(run).collect(), new }
+        let runs: Vec<RunId> = dispositions.iter().filter_map(run).collect();
+        let is_rejected = dispositions.iter().any(|disposition| matches!(disposition, Disposition::Rejected { .. }));
+        let disposition = match (is_repeated, is_rejected, runs.is_empty()) {
+            (true, ..) => "repeated",
+            (false, true, _) => "rejected",
+            (false, false, true) => "no_pipeline",
+            (false, false, false) => "run",
+        };
+        Self { runs, new, disposition: Some(disposition) }
     }
 
     /// Enters the runs into the state.
@@ -85,6 +98,9 @@ impl Started {
             let opened = open(running, run).await;
             running.of_run(run, opened).await?;
         }
+        if let Some(disposition) = self.disposition {
+            running.counters.disposed(disposition);
+        }
         Ok(())
     }
 }
@@ -93,7 +109,7 @@ impl Started {
 fn begin(store: &Store, pipelines: &[Pipeline], event: &DatasetEvent) -> Result<Result<Started, String>, StoreError> {
     let id = event.event_id();
     if let Some(dispositions) = store.dispositions(id)? {
-        return Ok(Ok(Started::of(&dispositions, Vec::new())));
+        return Ok(Ok(Started::of(&dispositions, Vec::new(), true)));
     }
     let stars = match read_stars(store, event)? {
         Ok(stars) => stars,
@@ -123,7 +139,11 @@ fn dispose(
         let (event, dataset) = (record.id, &record.event.data.dataset);
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
-    Ok(Started::of(&store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?, new))
+    Ok(Started::of(
+        &store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?,
+        new,
+        false,
+    ))
 }
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.

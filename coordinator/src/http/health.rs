@@ -1,32 +1,44 @@
-//! Whether the coordinator lives, and its metrics.
+//! Whether the coordinator lives, whether it can work, and its metrics.
+
+use std::fmt::Write;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use domain::text::shown;
 
-use super::Site;
-use crate::metrics;
-
-/// The media type of metrics.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{Caller, Site};
+use crate::metrics::{self, MetricsForm};
 
 pub(super) fn routes() -> Router<Site> {
-    Router::new().route("/health", get(health)).route("/metrics", get(show))
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/health", get(ready))
+        .route("/metrics", get(show))
 }
 
-/// 200 when the state answers, 503 and why not otherwise.
-async fn health(State(site): State<Site>) -> Response {
-    match site.running.services.state.epoch().await {
-        Ok(_) => "ok\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+/// A line per service; 503 where one cannot be written to.
+async fn ready(State(site): State<Site>) -> Response {
+    let services = site.readiness.look(&site.running.services).await;
+    let mut text = String::new();
+    for service in &services {
+        // Writing to a string cannot fail.
+        _ = match &service.trouble {
+            None => writeln!(text, "ok    {}", service.name),
+            Some(trouble) => writeln!(text, "away  {}: {}", service.name, shown(trouble)),
+        };
     }
+    let is_ready = services.iter().all(|service| service.trouble.is_none());
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text).into_response()
 }
 
-async fn show(State(site): State<Site>) -> Response {
-    match metrics::text(&site.running).await {
-        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
-    }
+async fn show(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let form = MetricsForm::accepted(accept);
+    let text = metrics::text(&site.running, &site.context(&Caller::scraper()), &site.readiness, form).await;
+    ([(header::CONTENT_TYPE, form.media_type())], text).into_response()
 }

@@ -9,6 +9,7 @@ use super::caller::Caller;
 use super::glance::Glance;
 use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Readers};
+use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
 /// How many star files are read at once for people who look.
@@ -18,6 +19,7 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
+    pub(crate) readiness: Arc<Readiness>,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
     context: Context,
@@ -37,7 +39,7 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, glance: Glance::default(), context }
+        Self { running, readiness: Arc::default(), glance: Glance::default(), context }
     }
 
     /// To ask and do in the name of `caller`.

@@ -14,7 +14,7 @@ use domain::id::{GroupName, ModuleName, RunId, StarId, StarIndex};
 use domain::run::TaskState;
 pub use kept::Matrices;
 use kept::SharedView;
-use order::Places;
+use order::StarPlaces;
 use rows::{BLOCK, Rows};
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
@@ -230,7 +230,8 @@ pub async fn stars(context: &Context, run: RunId, asked: MatrixRange) -> Result<
     };
     let course = rows.course.clone();
     let look = move |_: &store::Store| {
-        let index = |place: u32| places.as_ref().map_or(place, |places: &std::sync::Arc<Places>| places.star(place));
+        let index =
+            |place: u32| places.as_ref().map_or(place, |places: &std::sync::Arc<StarPlaces>| places.star(place));
         let indexes: Vec<StarIndex> = (asked.from..end).map(|place| StarIndex(index(place))).collect();
         let names = match asked.order {
             StarOrder::Arrival => course.stars.range(StarIndex(asked.from), end - asked.from)?,

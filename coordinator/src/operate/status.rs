@@ -166,7 +166,10 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
 }
 
 /// What a service answers, if it does so soon.
-async fn soon<T>(service: &str, answer: impl Future<Output = Result<T, OperateError>>) -> Result<T, OperateError> {
+pub(super) async fn soon<T>(
+    service: &str,
+    answer: impl Future<Output = Result<T, OperateError>>,
+) -> Result<T, OperateError> {
     match timeout(PATIENCE, answer).await {
         Ok(answer) => answer,
         Err(_) => {

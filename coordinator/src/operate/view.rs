@@ -16,6 +16,8 @@ use domain::id::{
 use domain::outcome::{Outcome, Remarks};
 use domain::run::TaskState;
 pub use expected::Expected;
+pub(crate) use expected::expected;
+pub(super) use expected::to_do;
 use jiff::Timestamp;
 pub use run::{known_run, newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};

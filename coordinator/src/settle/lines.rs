@@ -13,6 +13,7 @@ use store::runs::{FailedTasks, SettledStar};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::counters::labels;
 use crate::running::Coordinator;
 use crate::runs::end::end_if_done;
 use crate::trouble::{Outage, Trouble};
@@ -80,6 +81,11 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
             // Reopened since, or the run is over: neither is this star's matter any more.
             Ok(Written::Done) => {
                 running.counters.closed.inc();
+                if let Some(end) = done.line.end {
+                    let (pipeline, end) = (done.course.record.pipeline.as_str(), end.to_string());
+                    let of = labels([("pipeline", pipeline), ("end", end.as_str())]);
+                    running.counters.ended.get_or_create_owned(&of).inc();
+                }
                 running.hooks.star_ended(&done.course, done.line.star, done.line.end);
             }
             Ok(Written::Lost) => {}

@@ -2,6 +2,7 @@
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
 mod drained;
+mod flow;
 
 use domain::id::Attempt;
 use std::fs;

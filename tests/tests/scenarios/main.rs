@@ -1,5 +1,6 @@
 //! The whole system against real services: one binary, so that RabbitMQ, Redis and HDF5 clients are linked once.
 
+mod browser;
 mod cli;
 mod cluster;
 mod compose;
@@ -9,6 +10,7 @@ mod expressions;
 mod failures;
 mod generations;
 mod levers;
+mod metrics;
 mod pipeline_light;
 mod queue;
 mod registry;

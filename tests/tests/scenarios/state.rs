@@ -75,6 +75,7 @@ on_both_adapters!(
     workers_show_themselves_and_expire,
     stars_in_flight_are_listed_in_order,
     open_tasks_are_listed_by_place_the_oldest_first,
+    where_tasks_are_and_what_moved_is_told_by_module,
     what_modules_took_is_added_up,
     drained_hosts_are_told_whole,
     rows_of_many_stars_are_those_of_each,

@@ -37,7 +37,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "store",
         &[
-            ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch"]),
+            ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space"]),
             (
                 "one subject each",
                 &["epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
@@ -60,10 +60,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             ("what is kept in mind", &["trouble", "counters", "closings", "standing", "aside"]),
             ("what is configured", &["hooks", "config"]),
-            ("a coordinator at work", &["running", "deliveries"]),
+            ("a coordinator at work", &["running", "deliveries", "readiness"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),
             ("its loops", &["events", "comparison", "completions", "admission", "timers"]),
-            ("what others see", &["metrics", "operate", "http"]),
+            ("what others see", &["operate", "metrics", "http"]),
         ],
     ),
     (
@@ -89,7 +89,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         "harness",
         &[
             ("what is started", &["programs", "services", "registry"]),
-            ("whole clusters", &["compose", "light", "cluster", "simulation"]),
+            ("whole clusters", &["compose", "light", "cluster", "exhibit", "browser", "simulation"]),
         ],
     ),
 ];

@@ -86,6 +86,14 @@ impl Queue for AmqpQueue {
         Ok(Box::new(consumer))
     }
 
+    async fn probe(&self) -> Result<(), QueueError> {
+        let channel = self.link.channel().await?;
+        topology::declare(&channel, &QueueName::Probe).await?;
+        link::close(&channel).await;
+        let message = Outgoing { queue: QueueName::Probe, body: b"\"probe\"".to_vec() };
+        self.publish(vec![message]).await.into_iter().collect()
+    }
+
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
         let mut depths = Vec::new();
         for queue in queues {

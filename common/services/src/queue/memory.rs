@@ -130,6 +130,10 @@ impl Queue for MemoryQueue {
         Ok(Box::new(MemoryConsumer { broker: self.broker.clone(), queue, prefetch, id }))
     }
 
+    async fn probe(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
         let core = self.broker.lock();
         let depth = |queue: &QueueName| {

@@ -51,6 +51,8 @@ pub struct Grant {
     pub tries: Tries,
     /// Number of the newest decision that amends the run's images: this attempt must know of it.
     pub amended: u64,
+    /// How long it was ready before it was claimed; `None` where that was forgotten, or it was granted before.
+    pub waited: Option<Duration>,
 }
 
 /// Why a claim is not granted. None of these is an error.

@@ -14,8 +14,8 @@ use run::{Moment, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, Refusal, RunInfo, RunView,
-    StarView, State, StateError, WorkerInfo, Written,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, Refusal, RunFlow, RunInfo,
+    RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
@@ -63,6 +63,10 @@ impl State for MemoryState {
         Ok(())
     }
 
+    async fn probe(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
     async fn epoch(&self) -> Result<Epoch, StateError> {
         Ok(self.lock().epoch)
     }
@@ -95,6 +99,10 @@ impl State for MemoryState {
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
         Ok(self.lock().runs.get(&run).map(|run| run.view(now())))
+    }
+
+    async fn flow(&self, run: RunId) -> Result<Option<RunFlow>, StateError> {
+        Ok(self.lock().runs.get(&run).map(|run| run.flow(now())))
     }
 
     async fn set_phase(&self, run: RunId, phase: Phase, weight: u32) -> Result<(), StateError> {

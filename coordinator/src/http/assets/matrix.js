@@ -179,8 +179,8 @@
     const of = stars.length ? stars.flatMap((star) => ["--star", star]) : save.hidden ? [] : ["--stars-from", "stars.txt"];
     const commands = [["list", `sas task list ${[...words, ...of].join(" ")}`], ["retry", `sas task retry ${[...words, ...of].join(" ")} --dry-run`]];
     for (const [name, line] of commands) { is(name).textContent = line; is(`copy-${name}`).dataset.copy = line; }
-    const query = new URLSearchParams([["run", matrix.run], ...every.map((module) => ["module", module]), ...stars.map((star) => ["star", star])]);
-    is("tasks").href = `/tasks?${query}`;
+    const query = new URLSearchParams([...every.map((module) => ["module", module]), ...stars.map((star) => ["star", star])]);
+    is("tasks").href = `/runs/${matrix.run}/tasks?${query}`;
     const open = is("open"); open.hidden = count !== 1 || !stars.length;
     if (!open.hidden) open.href = starPage(stars[0]);
   }

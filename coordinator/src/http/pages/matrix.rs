@@ -106,8 +106,10 @@ fn legend() -> Markup {
 fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let states: BTreeSet<_> = summary.modules.iter().flat_map(|module| module.tasks.keys().copied()).collect();
     let of = |name: &ModuleName| summary.modules.iter().find(|module| module.module == *name);
-    let link = |module: &ModuleName, state: ShownState| format!("/tasks?run={}&module={module}&state={state}", head.run);
-    let heads = html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) } } };
+    let link =
+        |module: &ModuleName, state: ShownState| format!("/runs/{}/tasks?module={module}&state={state}", head.run);
+    let heads =
+        html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) } } };
     let rows = html! {
         @for module in &head.modules {
             tr {

@@ -172,12 +172,12 @@ fn why(task: &TaskSummary) -> Markup {
 /// What else is known: warnings, what was not made, the log.
 fn more(task: &TaskSummary, failure: Option<&FailureRecord>) -> Markup {
     let (warnings, not_made) = match &task.outcome {
-        Some(Outcome::Succeeded(success)) => {
-            (success.warnings.clone(), success.not_made.iter().map(|(product, why)| format!("{product}: {why}")).collect())
-        }
-        Some(Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_)) | None => {
-            (Vec::new(), Vec::<String>::new())
-        }
+        Some(Outcome::Succeeded(success)) => (
+            success.warnings.clone(),
+            success.not_made.iter().map(|(product, why)| format!("{product}: {why}")).collect(),
+        ),
+        Some(Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_))
+        | None => (Vec::new(), Vec::<String>::new()),
     };
     let said = failure.map_or(task.log_tail.as_str(), |failure| failure.log.as_str());
     html! {

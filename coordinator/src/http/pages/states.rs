@@ -137,12 +137,8 @@ mod tests {
     #[test]
     fn what_runs_and_what_is_held_is_taken_from_what_is_queued() {
         let tasks = BTreeMap::from([(TaskState::Queued, 10), (TaskState::Failed, 2)]);
-        let expected = [
-            (ShownState::Running, 3),
-            (ShownState::Queued, 5),
-            (ShownState::OnHold, 2),
-            (ShownState::Failed, 2),
-        ];
+        let expected =
+            [(ShownState::Running, 3), (ShownState::Queued, 5), (ShownState::OnHold, 2), (ShownState::Failed, 2)];
         assert_eq!(tally(&tasks, 3, 2), expected.into());
         assert_eq!(tally(&tasks, 12, 2).values().sum::<u64>(), 12, "numbers of two moments never go below nothing");
     }

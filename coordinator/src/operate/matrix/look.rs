@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use domain::run::TaskState;
 use strum::VariantArray;
 
-use super::order::Places;
+use super::order::StarPlaces;
 use super::rows::BLOCK;
 use super::{FEWEST_COUNTED, StarOrder, order};
 
@@ -29,7 +29,7 @@ impl Look {
     }
 
     /// Takes the rows from star `first` on.
-    pub(super) fn take(&mut self, first: u32, rows: &[u8], places: Option<&Places>) {
+    pub(super) fn take(&mut self, first: u32, rows: &[u8], places: Option<&StarPlaces>) {
         let line = self.width * STATES;
         for (star, row) in (first..).zip(rows.chunks_exact(self.width.max(1))) {
             let place = places.map_or(star, |places| places.place(star));

@@ -6,14 +6,14 @@ use super::StarOrder;
 
 /// Where each star of a run stands in an order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct StarPlaces {
     /// The star at each place.
     pub(super) stars: Vec<u32>,
     /// The place of each star.
     of_star: Vec<u32>,
 }
 
-impl Places {
+impl StarPlaces {
     /// By the ranks of all stars; those of one rank stay as the run's list has them.
     pub(super) fn by_rank(ranks: &[u16]) -> Self {
         let mut stars: Vec<u32> = (0..ranks.len() as u32).collect();

@@ -3,7 +3,7 @@
 use domain::run::TaskState::*;
 
 use super::look::{Look, STATES};
-use super::order::{Places, rank};
+use super::order::{StarPlaces, rank};
 use super::rows::BLOCK;
 use super::view::View;
 use super::*;
@@ -15,7 +15,7 @@ fn row(states: [TaskState; WIDTH]) -> [u8; WIDTH] {
 }
 
 /// A view after a look at these rows at a moment.
-fn look(view: &mut View, rows: &[[u8; WIDTH]], places: Option<&Places>, now: i64) {
+fn look(view: &mut View, rows: &[[u8; WIDTH]], places: Option<&StarPlaces>, now: i64) {
     let mut look = Look::new(rows.len() as u32, WIDTH);
     for (block, rows) in rows.chunks(BLOCK as usize).enumerate() {
         look.take(block as u32 * BLOCK, rows.as_flattened(), places);
@@ -89,7 +89,7 @@ fn orders_put_what_failed_or_is_furthest_first() {
         [(StarOrder::State, [5, 3, 4, 2, 6, 1, 7, 0]), (StarOrder::Progress, [1, 3, 4, 5, 7, 2, 0, 6])]
     {
         let ranks: Vec<u16> = rows.iter().map(|states| rank(order, &row(*states))).collect();
-        let places = Places::by_rank(&ranks);
+        let places = StarPlaces::by_rank(&ranks);
         assert_eq!(places.stars, expected, "{order}");
         assert!((0..8).all(|star| places.star(places.place(star)) == star));
     }
@@ -97,7 +97,7 @@ fn orders_put_what_failed_or_is_furthest_first() {
     let ranks: Vec<u16> = (0..128).map(|star| if star % 2 == 0 { 1 } else { 0 }).collect();
     let rows: Vec<_> = (0..128).map(|star| row([if star % 2 == 0 { Succeeded } else { Failed }, Blocked])).collect();
     let mut view = View::new(StarOrder::State);
-    look(&mut view, &rows, Some(&Places::by_rank(&ranks)), 1);
+    look(&mut view, &rows, Some(&StarPlaces::by_rank(&ranks)), 1);
     let bytes = view.counts(0..128, 64);
     let count = |line: usize, state: TaskState| bytes[(line * WIDTH * STATES + state as usize) * 2];
     assert_eq!([count(0, Failed), count(0, Succeeded), count(1, Failed), count(1, Succeeded)], [64, 0, 0, 64]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::look::{Look, STATES, rank_all};
-use super::order::Places;
+use super::order::StarPlaces;
 use super::rows::{BLOCK, Rows};
 use super::{FEWEST_COUNTED, StarOrder};
 use crate::operate::OperateError;
@@ -25,7 +25,7 @@ const SHARE: u32 = 4;
 pub(super) struct View {
     order: StarOrder,
     /// None: in the order of the run's list.
-    places: Option<Arc<Places>>,
+    places: Option<Arc<StarPlaces>>,
     counts: Vec<u8>,
     sums: Vec<u64>,
     /// When each block of places was seen to have changed.
@@ -40,7 +40,7 @@ pub(super) struct View {
     ended: Option<Timestamp>,
 }
 
-/// Places that changed.
+/// StarPlaces that changed.
 pub(super) struct Changed {
     pub(super) tick: i64,
     /// In order; none touches the next.
@@ -94,7 +94,7 @@ impl View {
         for block in 0..blocks {
             rank_all(self.order, &rows.block(block).await?, rows.width(), &mut ranks);
         }
-        (self.places, self.ordered) = (Some(Arc::new(Places::by_rank(&ranks))), Some(Instant::now()));
+        (self.places, self.ordered) = (Some(Arc::new(StarPlaces::by_rank(&ranks))), Some(Instant::now()));
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl View {
     }
 
     /// The stars in their order; none where that is the order of the run's list.
-    pub(super) fn places(&self) -> Option<Arc<Places>> {
+    pub(super) fn places(&self) -> Option<Arc<StarPlaces>> {
         self.places.clone()
     }
 

@@ -38,7 +38,7 @@ pub struct Expected {
 }
 
 /// What is expected of a run that stands so, with these workers.
-pub(super) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
+pub(crate) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
     let mut expected = Expected::default();
     let mut classes: BTreeMap<&ClassName, ClassWork> = BTreeMap::new();
     let nothing = BTreeMap::new();
@@ -54,9 +54,9 @@ pub(super) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
         expected.open += 1;
         if let Some(one) = module.seconds() {
             expected.measured += 1;
-            expected.work_to_go += one.share * one.seconds * module.open as f64;
+            expected.work_to_go += one.all(module.open);
             let work = classes.entry(class).or_default();
-            work.all += one.share * one.seconds * module.open as f64;
+            work.all += one.all(module.open);
             // However many slots there are, the last task takes its time.
             work.longest = work.longest.max(if one.share > 0.0 { one.seconds } else { 0.0 });
         }
@@ -65,6 +65,17 @@ pub(super) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
         Ok(seconds) => Expected { seconds: Some(seconds.ceil() as u64), ..expected },
         Err(unknown) => Expected { unknown: Some(unknown), ..expected },
     }
+}
+
+/// Slot seconds that the tasks of each module which are not settled will take; `None` where the module is not measured yet.
+pub(in crate::operate) fn to_do(view: &RunView) -> BTreeMap<ModuleIndex, Option<f64>> {
+    let nothing = BTreeMap::new();
+    let of = |module: ModuleIndex| {
+        let spent = view.spent.get(&module).copied().unwrap_or_default();
+        let work = ModuleWork::of(view.counts.get(&module).unwrap_or(&nothing), spent);
+        (module, if work.open == 0 { Some(0.0) } else { work.seconds().map(|one| one.all(work.open)) })
+    };
+    (0..=u8::MAX).map(ModuleIndex).take(view.info.modules.len()).map(of).collect()
 }
 
 /// What a class has to do, in seconds.
@@ -89,6 +100,13 @@ struct OneTask {
     share: f64,
     /// What one that runs takes.
     seconds: f64,
+}
+
+impl OneTask {
+    /// What so many are expected to take, in seconds.
+    fn all(&self, tasks: u64) -> f64 {
+        self.share * self.seconds * tasks as f64
+    }
 }
 
 impl ModuleWork {

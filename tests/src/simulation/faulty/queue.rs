@@ -91,6 +91,10 @@ impl Queue for FaultyQueue {
         Ok(Box::new(FaultyConsumer { inner, broker, queue, prefetch, faults }))
     }
 
+    async fn probe(&self) -> Result<(), QueueError> {
+        self.inner.probe().await
+    }
+
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
         self.inner.depths(queues).await
     }

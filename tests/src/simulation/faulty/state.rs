@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunInfo, RunView,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow, RunInfo, RunView,
     SharedState, StarView, State, StateError, WorkerInfo, Written,
 };
 
@@ -97,6 +97,7 @@ impl FaultyState {
 
 delegate! {
     check() -> ();
+    probe() -> ();
     epoch() -> Epoch;
     begin_epoch(epoch: Epoch) -> Epoch;
     open_run(info: &RunInfo) -> ();
@@ -104,6 +105,7 @@ delegate! {
     run_ids() -> Vec<RunId>;
     runs() -> Vec<RunInfo>;
     run(run: RunId) -> Option<RunView>;
+    flow(run: RunId) -> Option<RunFlow>;
     set_phase(run: RunId, phase: Phase, weight: u32) -> ();
     hold(run: RunId, modules: &[ModuleIndex]) -> ();
     amend(run: RunId, number: u64) -> ();

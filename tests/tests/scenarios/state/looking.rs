@@ -1,7 +1,7 @@
 //! What is asked only to look: open tasks, what modules took, who is drained.
 
 use domain::outcome::Remarks;
-use services::state::{OpenPlace, OpenTask, ROWS_BLOCK, Spent};
+use services::state::{OpenPlace, OpenTask, PERIOD, PERIODS, Places, ROWS_BLOCK, RunFlow, Spent};
 
 use super::*;
 
@@ -117,5 +117,47 @@ pub(crate) async fn rows_of_many_stars_are_those_of_each(f: StateFixture) -> Res
     }
     let is_fresh = |row: &&[u8]| row.iter().all(|byte| *byte == 0);
     assert_eq!(rows.chunks(MODULES).filter(|row| !is_fresh(row)).count(), written.len());
+    Ok(())
+}
+
+pub(crate) async fn where_tasks_are_and_what_moved_is_told_by_module(f: StateFixture) -> Result<()> {
+    let look = async || -> Result<RunFlow> { Ok(f.state.flow(f.run).await?.expect("the run is in the state")) };
+    let places = |flow: &RunFlow| {
+        let Places { to_come, ready, on_hold, in_progress, lease_lost, waiting, .. } = flow.modules[&ModuleIndex(0)];
+        [to_come, ready, on_hold, in_progress, lease_lost, waiting]
+    };
+    let fresh = look().await?;
+    assert_eq!((fresh.modules.len(), places(&fresh)), (MODULES, [5, 0, 0, 0, 0, 0]));
+    assert!(fresh.periods.len() as u64 == PERIODS && fresh.periods.iter().all(|period| period.moves.is_empty()));
+    let apart = fresh.periods[1].from.duration_since(fresh.periods[0].from).as_secs();
+    assert_eq!(apart, PERIOD.as_secs() as i64);
+
+    for star in 0..4 {
+        f.admit(star).await?;
+    }
+    f.granted(task(0, 0), 1).await?;
+    f.claim_briefly(task(1, 0), 1, Nonce::random()).await?;
+    f.wait_for_due_lease().await?;
+    let now = f.star(3).await?;
+    let waits = Change {
+        star: StarIndex(3),
+        expected: now.row.clone(),
+        after: StateFixture::with_cell(&now, 0, Cell { state: TaskState::Waiting, tag: 1 }),
+        wait: vec![(ModuleIndex(0), Duration::from_secs(60))],
+        ..Change::default()
+    };
+    assert_eq!(f.write(&[waits]).await?, [Written::Done]);
+    let flow = look().await?;
+    assert_eq!(places(&flow), [1, 1, 0, 1, 1, 1]);
+    let of = &flow.modules[&ModuleIndex(0)];
+    let ago = |at: Option<jiff::Timestamp>| at.map(|at| jiff::Timestamp::now().duration_since(at).as_secs());
+    assert!(ago(of.oldest).is_some_and(|ago| (0..30).contains(&ago)), "{of:?}");
+    assert!(ago(of.due).is_some_and(|ago| (-60..=-30).contains(&ago)), "{of:?}");
+    assert!(flow.modules[&ModuleIndex(1)].oldest.is_none() && flow.modules[&ModuleIndex(1)].due.is_none());
+
+    f.state.hold(f.run, &[ModuleIndex(0)]).await?;
+    assert_eq!(places(&look().await?), [1, 0, 1, 1, 1, 1], "what is held is not ready");
+    assert!(f.state.flow(fixture::other_run()).await?.is_none());
+    f.state.probe().await?;
     Ok(())
 }

@@ -32,9 +32,14 @@ pub(super) async fn declare(channel: &Channel, queue: &QueueName) -> Result<(), 
 
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    if *queue != QueueName::Dead {
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(DEAD_EXCHANGE.into()));
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+    match queue {
+        QueueName::Events | QueueName::Completions | QueueName::Tasks(_) => {
+            arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(DEAD_EXCHANGE.into()));
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+        }
+        QueueName::Dead => {}
+        // Nobody reads them: the newest takes the place of the one before.
+        QueueName::Probe => drop(arguments.insert("x-max-length".into(), AMQPValue::LongInt(1))),
     }
     let name = queue.to_string();
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };

@@ -2,6 +2,7 @@
 //!
 //! No lock and no clock; the adapter above has both.
 
+mod flow;
 mod look;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ pub(super) use look::Moment;
 use tokio::time::Instant;
 
 use crate::state::{
-    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Lease, Phase, Ready,
-    Refusal, RunInfo, Spent, StateError, Written,
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Lease, Moves, Phase,
+    Ready, Refusal, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -34,6 +35,9 @@ pub(super) struct Run {
     leases: BTreeMap<Task, LeaseHolder>,
     closing: BTreeMap<StarIndex, Instant>,
     spent: BTreeMap<ModuleIndex, Spent>,
+    /// By the period in which they were, counted from `opened`.
+    moves: BTreeMap<u64, BTreeMap<ModuleIndex, Moves>>,
+    opened: Instant,
     /// When a task was settled last.
     moved: Option<Instant>,
     /// The longest lease that was granted.
@@ -74,6 +78,8 @@ impl Run {
             leases: BTreeMap::new(),
             closing: BTreeMap::new(),
             spent: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            opened: Instant::now(),
             moved: None,
             lease: Duration::ZERO,
             swept: None,
@@ -140,6 +146,9 @@ impl Run {
             if old != new {
                 self.forget_task(Task { star, module });
                 self.count(module, old.state, new.state);
+                if old.state == TaskState::Queued {
+                    self.moves_of(module, now).left += 1;
+                }
                 if new.state.is_settled() {
                     self.moved = Some(now);
                 }
@@ -171,6 +180,7 @@ impl Run {
         }
         for &(module, _) in &change.queue {
             self.published.remove(&Task { star, module });
+            self.moves_of(module, now).entered += 1;
             if self.info.held.contains(&module) {
                 self.on_hold.insert(Task { star, module }, now);
             } else {
@@ -253,8 +263,8 @@ impl Run {
             None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(Refusal::OnHold)),
             None => {}
         }
-        self.outbox.remove(&task);
-        self.published.remove(&task);
+        let queued = self.outbox.remove(&task).flatten();
+        let since = self.published.remove(&task).or(queued);
         let held = LeaseHolder {
             attempt: request.attempt,
             nonce: request.nonce,
@@ -276,6 +286,7 @@ impl Run {
             }),
             row: star.row,
             amended: self.info.amended,
+            waited: since.map(|since| now - since),
         })))
     }
 

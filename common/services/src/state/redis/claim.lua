@@ -1,5 +1,6 @@
 -- Asks for an attempt. ARGV: epoch, star, module, attempt, nonce, worker, lease in milliseconds, `active`, upstream modules.
--- Answers with a refusal's word, or `granted`, row, tries, newest amendment, admission and the detail of each upstream module ('' where
+-- Answers with a refusal's word, or `granted`, row, tries, newest amendment, milliseconds that it was
+-- ready ('' where that is not known), admission and the detail of each upstream module ('' where
 -- nothing is known).
 
 local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease')
@@ -33,6 +34,8 @@ elseif is_held(info[5], module) then
   return { 'on_hold' }
 end
 local class = class_of(module)
+local since = redis.call('ZSCORE', key('published:' .. class), task) or redis.call('ZSCORE', key('outbox:' .. class), task)
+local waited = since and tonumber(since) > 0 and string.format('%.0f', math.max(now - since, 0)) or ''
 redis.call('ZREM', key('outbox:' .. class), task)
 redis.call('ZREM', key('published:' .. class), task)
 redis.call('ZADD', key('leases'), now + tonumber(ARGV[7]), task)
@@ -43,8 +46,8 @@ if tonumber(ARGV[7]) > tonumber(info[7] or 0) then
 end
 
 local known = redis.call('HMGET', key('star:' .. star), 'admission', unpack(ARGV, 9))
-local granted = { 'granted', row, tries, info[6] or '0' }
+local granted = { 'granted', row, tries, info[6] or '0', waited }
 for i = 1, #ARGV - 7 do
-  granted[4 + i] = known[i] or ''
+  granted[5 + i] = known[i] or ''
 end
 return granted

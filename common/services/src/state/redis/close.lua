@@ -1,4 +1,4 @@
--- Forgets a run. ARGV: its classes.
+-- Forgets a run, but for its moves of late, which are forgotten by themselves. ARGV: its classes.
 
 local stars = tonumber(redis.call('HGET', INFO, 'stars') or 0)
 for _, star in ipairs(redis.call('ZRANGE', key('in_flight'), 0, -1)) do

@@ -22,6 +22,7 @@ script!(PHASE, "phase.lua", "#!lua");
 script!(HOLD, "hold.lua", "#!lua");
 script!(AMEND, "amend.lua", "#!lua");
 script!(VIEW, "view.lua", "#!lua flags=no-writes");
+script!(FLOW, "flow.lua", "#!lua flags=no-writes");
 script!(LOAD, "load.lua", "#!lua flags=no-writes");
 script!(ROWS, "rows.lua", "#!lua flags=no-writes");
 script!(STAR, "star.lua", "#!lua flags=no-writes");

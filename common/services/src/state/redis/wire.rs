@@ -182,6 +182,8 @@ pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Clai
     let star = star(part(), &part())?;
     let amended = String::from_utf8(part()).ok().and_then(|number| number.parse().ok());
     let amended = amended.ok_or_else(|| Odd("number of an amendment".to_owned()))?;
+    // Empty where it is not known.
+    let waited = String::from_utf8(part()).ok().and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
     let admission = match part() {
         none if none.is_empty() => Admission::default(),
         json => from_json("admission", &json)?,
@@ -193,6 +195,7 @@ pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Clai
         tries: star.tries.get(&request.task.module).copied().unwrap_or(first),
         row: star.row,
         amended,
+        waited,
     };
     for (&module, json) in request.upstream.iter().zip(parts).filter(|(_, json)| !json.is_empty()) {
         grant.upstream.insert(module, from_json("detail", &json)?);

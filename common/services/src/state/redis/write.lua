@@ -1,7 +1,7 @@
 -- Writes a batch of changes: row, counts, tries, details, timers, outbox, times and admission cursor together.
 --
 -- ARGV[1] is JSON: epoch, cursor (from, to), changes; ARGV[2], ARGV[3], ... are the expected row and the row after it of
--- each change. Counts follow from those bytes alone, so they equal the rows (P1). Answers 1 or 0 for each change.
+-- each change; last, milliseconds of a period in which moves are counted, and how long they are kept. Counts follow from those bytes alone, so they equal the rows (P1). Answers 1 or 0 for each change.
 
 local batch = cjson.decode(ARGV[1])
 local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'cursor', 'held')
@@ -13,7 +13,8 @@ if tonumber(info[1]) ~= batch.epoch then
 end
 local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
 local cursor = tonumber(info[4])
-local classes, counted, spent, has_moved = {}, {}, {}, false
+local classes, counted, spent, moves, has_moved = {}, {}, {}, {}, false
+local period, kept = tonumber(ARGV[#ARGV - 1]), ARGV[#ARGV]
 
 local function class_key(kind, module)
   classes[module] = classes[module] or class_of(module)
@@ -33,6 +34,12 @@ end
 local function count(module, state, by)
   local field = module .. ':' .. state
   counted[field] = (counted[field] or 0) + by
+end
+
+-- An attempt that became ready, or ended.
+local function move(module, how)
+  local field = module .. ':' .. how
+  moves[field] = (moves[field] or 0) + 1
 end
 
 -- What an attempt adds to what its module took.
@@ -78,6 +85,9 @@ local function apply(change, expected, after)
       forget(star .. ':' .. module, module, state)
       count(module, state, -1)
       count(module, math.floor(new / 16), 1)
+      if state == QUEUED then
+        move(module, 'left')
+      end
       has_moved = has_moved or new >= 16 * SETTLED
     end
   end
@@ -110,6 +120,7 @@ local function apply(change, expected, after)
   end
   for _, module in ipairs(change.queue) do
     redis.call('ZREM', class_key('published', module), star .. ':' .. module)
+    move(module, 'entered')
     local queue = is_held(info[5], module) and key('on_hold') or class_key('outbox', module)
     redis.call('ZADD', queue, now, star .. ':' .. module)
   end
@@ -142,6 +153,13 @@ for field, by in pairs(counted) do
   if by ~= 0 then
     redis.call('HINCRBY', key('counts'), field, by)
   end
+end
+if next(moves) then
+  local moved = key('moves:' .. string.format('%.0f', now - now % period))
+  for field, by in pairs(moves) do
+    redis.call('HINCRBY', moved, field, by)
+  end
+  redis.call('PEXPIRE', moved, kept)
 end
 for field, by in pairs(spent) do
   redis.call('HINCRBY', key('spent'), field, string.format('%.0f', by))

@@ -59,7 +59,10 @@ fn spectrum(star: &StarCurves) -> Option<Markup> {
     let mark = |numax: &Measured| Mark { at: numax.value.log10(), words: said("ν_max", numax), is_faint: false };
     let plot = Plot {
         curve: &drawn.curve,
-        label: format!("Power spectrum{}", star.numax.as_ref().map(|numax| format!(" with {}", said("ν_max", numax))).unwrap_or_default()),
+        label: format!(
+            "Power spectrum{}",
+            star.numax.as_ref().map(|numax| format!(" with {}", said("ν_max", numax))).unwrap_or_default()
+        ),
         along: axis("frequency", &drawn.curve.along_unit),
         values: axis("power", &drawn.curve.unit),
         is_logarithmic: true,
@@ -73,7 +76,11 @@ fn oscillations(star: &StarCurves) -> Option<Markup> {
     let (drawn, numax, separation) = (star.oscillations.as_ref()?, star.numax.as_ref()?, star.separation.as_ref()?);
     let tooth = |order: i32| Mark {
         at: numax.value + f64::from(order) * separation.value,
-        words: if order == 0 { format!("{}, comb of {}", said("ν_max", numax), said("Δν", separation)) } else { format!("ν_max {order:+} Δν") },
+        words: if order == 0 {
+            format!("{}, comb of {}", said("ν_max", numax), said("Δν", separation))
+        } else {
+            format!("ν_max {order:+} Δν")
+        },
         is_faint: order != 0,
     };
     let plot = Plot {

@@ -28,8 +28,9 @@ pub(in crate::http::pages) async fn show(
 async fn content(context: &Context, star: &str, product: &str, asked: AskStar) -> Result<Markup, OperateError> {
     let called: CalledStar = star.parse()?;
     let star = find_star(context, &called, None).await?.star;
-    let product: ProductName =
-        product.parse().map_err(|error| OperateError::new(ErrorKind::Invalid, format!("{product:?} names no product: {error}")))?;
+    let product: ProductName = product
+        .parse()
+        .map_err(|error| OperateError::new(ErrorKind::Invalid, format!("{product:?} names no product: {error}")))?;
     let which = OneGeneration { star, quarter: asked.quarter, generation: asked.generation };
     let found = lineage(context, AskLineage { which, product }).await?;
     let quarter: u32 = found.quarter.into();

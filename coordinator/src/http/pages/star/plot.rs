@@ -201,7 +201,9 @@ mod tests {
     #[test]
     fn whatever_the_numbers_are_there_is_a_drawing_or_nothing() {
         let part = |at: f64, mean: f64| CurvePart { at, least: mean, mean, most: mean };
-        for parts in [vec![], vec![part(1.0, 2.0)], vec![part(0.0, 0.0); 3], vec![part(-1e300, 1e300), part(1e300, -1e300)]] {
+        for parts in
+            [vec![], vec![part(1.0, 2.0)], vec![part(0.0, 0.0); 3], vec![part(-1e300, 1e300), part(1e300, -1e300)]]
+        {
             let curve = Curve { points: 3, along_unit: "<d>".to_owned(), unit: String::new(), parts };
             for is_logarithmic in [false, true] {
                 let plot = Plot {

@@ -53,7 +53,9 @@ fn product_rows(star: &StarProducts, product: &ProductSummary) -> Markup {
 /// A name as a part of an address.
 fn encoded(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    name.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    name.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// A scalar, or the first values of a list.
@@ -143,7 +145,10 @@ mod tests {
     #[test]
     fn numbers_have_as_many_digits_as_say_something() {
         let shown = |number: f64| scalar(&Scalar::Float(number));
-        assert_eq!([shown(3021.5), shown(0.05), shown(0.0), shown(1.25e-9)], ["3021.50", "0.0500000", "0", "1.25000e-9"]);
+        assert_eq!(
+            [shown(3021.5), shown(0.05), shown(0.0), shown(1.25e-9)],
+            ["3021.50", "0.0500000", "0", "1.25000e-9"]
+        );
         assert_eq!(shown(f64::NAN), "NaN");
         assert_eq!(scalar(&Scalar::Text("ü".repeat(61))).chars().count(), 61);
         assert_eq!(encoded("IDP_SAS_[FE_H]_SAPP"), "IDP_SAS_%5BFE_H%5D_SAPP");

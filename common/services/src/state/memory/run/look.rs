@@ -17,8 +17,13 @@ pub(in crate::state::memory) struct Moment {
 }
 
 impl Moment {
+    /// What people's clock showed so long before.
+    pub(super) fn before(self, time: std::time::Duration) -> Timestamp {
+        self.wall.saturating_sub(time).unwrap_or(self.wall)
+    }
+
     /// What people's clock showed, or will show, at another moment.
-    fn at(self, other: Instant) -> Timestamp {
+    pub(super) fn at(self, other: Instant) -> Timestamp {
         let (before, after) =
             (self.instant.saturating_duration_since(other), other.saturating_duration_since(self.instant));
         self.wall.saturating_sub(before).and_then(|at| at.saturating_add(after)).unwrap_or(self.wall)

@@ -1,0 +1,135 @@
+//! A real browser: Debian's Chromium, driven through its WebDriver, without a window.
+//!
+//! It ends with the process that started it.
+
+use std::io::BufReader;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Addresses of everything that a page loaded, itself included.
+const LOADED: &str = "return performance.getEntriesByType('resource').map(entry => entry.name).concat([location.href])";
+
+/// A browser with one window.
+pub struct Browser {
+    driver: Child,
+    client: Client,
+}
+
+impl Browser {
+    /// Starts one with a window of this many pixels. It resolves no name and asks nobody by itself.
+    pub async fn start(width: u32, height: u32) -> Result<Self> {
+        let mut driver = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "chromedriver", "--port=0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("chromedriver is needed: `deploy/setup.sh test` installs it")?;
+        let said = driver.stdout.take().context("its output is piped")?;
+        let port = tokio::task::spawn_blocking(move || port_in(BufReader::new(said))).await??;
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1".to_owned(),
+            format!("--window-size={width},{height}"),
+        ];
+        let wanted = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = wanted else { bail!("capabilities are a table") };
+        let address = format!("http://127.0.0.1:{port}");
+        let client = ClientBuilder::rustls()?.capabilities(capabilities).connect(&address).await;
+        let client = client.context("failed to start Chromium")?;
+        Ok(Self { driver, client })
+    }
+
+    /// What drives the window.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Goes to an address, which must answer with a page that has a heading.
+    pub async fn open(&self, address: &str) -> Result<()> {
+        self.client.goto(address).await.with_context(|| format!("failed to open {address}"))?;
+        let heading = self.client.wait().at_most(PATIENCE).for_element(Locator::Css("h1")).await;
+        heading.with_context(|| format!("{address} has no heading"))?;
+        Ok(())
+    }
+
+    /// All words that the page shows.
+    pub async fn words(&self) -> Result<String> {
+        Ok(self.client.find(Locator::Css("body")).await?.text().await?)
+    }
+
+    /// Waits until the page shows these words, as it is kept up to date.
+    pub async fn wait_for(&self, words: &str) -> Result<()> {
+        let mut last = String::new();
+        let shown = crate::wait_until(PATIENCE, words, async || {
+            last = self.words().await.unwrap_or_default();
+            last.contains(words)
+        });
+        let shown = shown.await;
+        shown.with_context(|| format!("the page says:\n{last}"))
+    }
+
+    /// Runs a script in the page.
+    pub async fn run(&self, script: &str) -> Result<Value> {
+        Ok(self.client.execute(script, Vec::new()).await?)
+    }
+
+    /// Presses these keys, where the focus is.
+    pub async fn press(&self, keys: &str) -> Result<()> {
+        Ok(self.client.active_element().await?.send_keys(keys).await?)
+    }
+
+    /// Fails when the page loaded anything from elsewhere than below `address`.
+    pub async fn require_own(&self, address: &str) -> Result<()> {
+        let loaded = self.run(LOADED).await?;
+        for name in loaded.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            ensure!(name.starts_with(address), "{name} is not of {address}");
+        }
+        Ok(())
+    }
+
+    /// What the window shows now, as PNG.
+    pub async fn picture(&self) -> Result<Vec<u8>> {
+        Ok(self.client.screenshot().await?)
+    }
+
+    /// Ends it.
+    pub async fn close(mut self) -> Result<()> {
+        self.client.clone().close().await?;
+        self.driver.kill()?;
+        self.driver.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        _ = self.driver.kill();
+        _ = self.driver.wait();
+    }
+}
+
+/// The port that a driver says it listens on.
+fn port_in(said: impl std::io::BufRead) -> Result<u16> {
+    for line in said.lines() {
+        let line = line?;
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return port.trim_end_matches('.').trim().parse().with_context(|| format!("no port in {line:?}"));
+        }
+    }
+    bail!("chromedriver ended without a word about its port")
+}
