@@ -23,8 +23,8 @@ pub(super) struct Rows {
     /// When the run ended, if it is over.
     pub(super) ended: Option<Timestamp>,
     state: Option<SharedState>,
-    /// Why the store answers for a run that goes on.
-    stored_only: OnceLock<String>,
+    /// That the store answers where the state should, and why; without a reason where the run ended meanwhile.
+    stored_only: OnceLock<Option<String>>,
 }
 
 impl Rows {
@@ -37,7 +37,7 @@ impl Rows {
             None => match context.installation.state().await {
                 Ok(state) => Some(state),
                 Err(error) => {
-                    _ = stored_only.set(error.message);
+                    _ = stored_only.set(Some(error.message));
                     None
                 }
             },
@@ -60,7 +60,7 @@ impl Rows {
 
     /// Why only what is settled was found, once that was looked for.
     pub(super) fn stored_only(&self) -> Option<String> {
-        self.stored_only.get().cloned()
+        self.stored_only.get().cloned().flatten()
     }
 
     /// The stars of a block.
@@ -81,8 +81,12 @@ impl Rows {
                     rows.resize(wanted, 0);
                     return Ok(rows);
                 }
-                Err(StateError::NoRun(_)) => _ = self.stored_only.set("Redis does not have the run".to_owned()),
-                Err(error @ StateError::Unreachable(_)) => _ = self.stored_only.set(error.to_string()),
+                Err(StateError::NoRun(run)) => {
+                    let has_ended = self.context.ask(move |store| end_of(store, run)).await?.is_some();
+                    let reason = (!has_ended).then(|| "Redis does not have the run".to_owned());
+                    _ = self.stored_only.set(reason);
+                }
+                Err(error @ StateError::Unreachable(_)) => _ = self.stored_only.set(Some(error.to_string())),
                 Err(error) => return Err(error.into()),
             }
         }
