@@ -13,7 +13,6 @@ mod site;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use caller::Caller;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

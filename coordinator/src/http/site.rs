@@ -8,7 +8,7 @@ use domain::pipeline::Pipeline;
 use super::caller::Caller;
 use super::glance::Glance;
 use crate::operate::matrix::Matrices;
-use crate::operate::{Connected, Context, Readers};
+use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
@@ -19,9 +19,9 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
-    pub(crate) readiness: Arc<Readiness>,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
+    pub(crate) readiness: Arc<Readiness>,
     context: Context,
 }
 
@@ -39,7 +39,12 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, readiness: Arc::default(), glance: Glance::default(), context }
+        Self { running, glance: Glance::default(), readiness: Arc::default(), context }
+    }
+
+    /// What is asked in nobody's name.
+    pub(crate) fn installation(&self) -> &dyn Installation {
+        &*self.context.installation
     }
 
     /// To ask and do in the name of `caller`.
