@@ -4,6 +4,7 @@ mod assets;
 mod failures;
 mod graph;
 mod layout;
+mod matrix;
 mod overview;
 mod parts;
 mod query;
@@ -11,6 +12,7 @@ mod queues;
 mod run;
 mod runs;
 mod search;
+mod star;
 mod states;
 mod tasks;
 mod workers;
@@ -31,5 +33,8 @@ pub(super) fn routes() -> Router<Site> {
         .route("/queues", get(queues::show))
         .route("/workers", get(workers::show))
         .route("/search", get(search::find))
+        .route("/runs/{run}/matrix", get(matrix::show))
+        .route("/stars/{star}", get(star::show))
+        .route("/stars/{star}/lineage/{product}", get(star::show_lineage))
         .merge(assets::routes())
 }

@@ -7,6 +7,7 @@ use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
 use super::glance::Glance;
+use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
@@ -34,6 +35,7 @@ impl Site {
             readers: Readers::new(&store, agent, READERS),
             courses: services.courses.clone(),
             store,
+            matrices: Matrices::default(),
             installation: Arc::new(installation),
             operator: String::new(),
         };
