@@ -4,6 +4,7 @@
 
 mod caller;
 mod counted;
+mod glance;
 mod health;
 mod pages;
 mod site;

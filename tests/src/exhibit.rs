@@ -79,7 +79,7 @@ impl Exhibit {
 
     /// Every page with something on it: a name for files, and its path.
     pub fn pages(&self) -> Vec<(&'static str, String)> {
-        let Self { ended, open, whole, failed, hanging, .. } = self;
+        let Self { ended, open, .. } = self;
         vec![
             ("overview", "/".to_owned()),
             ("runs", "/runs".to_owned()),
@@ -87,15 +87,9 @@ impl Exhibit {
             ("run-open", format!("/runs/{open}")),
             ("run-failures", format!("/runs/{ended}/failures")),
             ("tasks", format!("/runs/{open}/tasks?state=running")),
-            ("matrix", format!("/runs/{ended}/matrix")),
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
-            ("events", "/events".to_owned()),
-            ("audit", "/audit".to_owned()),
-            ("star-whole", format!("/stars/{whole}?run={ended}")),
-            ("star-failed", format!("/stars/{failed}?run={ended}")),
-            ("star-hanging", format!("/stars/{hanging}?run={open}")),
         ]
     }
 }

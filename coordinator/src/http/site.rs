@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
+use super::glance::Glance;
 use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
@@ -17,6 +18,8 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
+    /// How things stood a moment ago.
+    pub(crate) glance: Glance,
     pub(crate) readiness: Arc<Readiness>,
     context: Context,
 }
@@ -34,7 +37,7 @@ impl Site {
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, readiness: Arc::default(), context }
+        Self { running, glance: Glance::default(), readiness: Arc::default(), context }
     }
 
     /// What is asked in nobody's name.
