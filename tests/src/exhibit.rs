@@ -63,8 +63,17 @@ impl Exhibit {
         let files = campaign.star_files()?;
         let of =
             |quarter: &str| files.iter().filter(|file| file.to_string_lossy().ends_with(quarter)).cloned().collect();
+        let shared = campaign.shared_file()?;
+        let taken = cluster.sas(&[
+            "ingest",
+            "--shared",
+            "--dataset",
+            "models/grids",
+            shared.to_str().context("a path that is no UTF-8")?,
+        ])?;
+        ensure!(taken.status.success(), "sas ingest --shared: {}", String::from_utf8_lossy(&taken.stderr));
         let ingest = |files: Vec<_>| cluster.ingest(&files);
-        ingest([vec![campaign.shared_file()?], of("_Q3.h5")].concat())?;
+        ingest(of("_Q3.h5"))?;
         let ended = newest_run(&cluster, |run| run["phase"] == "ended").await?;
         ingest(of("_Q4.h5"))?;
         let open = newest_run(&cluster, |run| run["run"] != ended.as_str()).await?;
