@@ -1,7 +1,22 @@
 //! The pages for people: HTML that is whole without a script; scripts keep it up to date and draw.
 
+mod act;
+mod assets;
+mod drawing;
+mod events;
+mod failures;
+mod graph;
 mod layout;
 mod overview;
+mod parts;
+mod query;
+mod queues;
+mod run;
+mod runs;
+mod search;
+mod states;
+mod tasks;
+mod workers;
 
 use axum::Router;
 use axum::routing::get;
@@ -9,5 +24,17 @@ use axum::routing::get;
 use super::Site;
 
 pub(super) fn routes() -> Router<Site> {
-    Router::new().route("/", get(overview::show)).merge(layout::assets())
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/runs", get(runs::show))
+        .route("/runs/{run}", get(run::show))
+        .route("/runs/{run}/tasks", get(tasks::show))
+        .route("/runs/{run}/failures", get(failures::of_run))
+        .route("/failures", get(failures::of_all))
+        .route("/queues", get(queues::show))
+        .route("/workers", get(workers::show))
+        .route("/events", get(events::show))
+        .route("/search", get(search::go))
+        .merge(act::routes())
+        .merge(assets::routes())
 }

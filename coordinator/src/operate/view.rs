@@ -3,6 +3,7 @@
 //! Reads only. Everything here serializes as the command line and the API show it.
 
 mod expected;
+mod modules;
 mod run;
 mod star;
 mod stored;
@@ -19,6 +20,7 @@ pub use expected::Expected;
 pub(crate) use expected::expected;
 pub(super) use expected::to_do;
 use jiff::Timestamp;
+pub use modules::{EdgeKind, ModuleInRun, RunModules, UpstreamModule, modules, shown_states};
 pub use run::{known_run, newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};
 pub use star::star;

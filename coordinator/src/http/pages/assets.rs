@@ -41,7 +41,8 @@ async fn send(Path((_, name)): Path<(String, String)>) -> Response {
     let Some((_, kind, content)) = FILES.iter().find(|(known, ..)| *known == name) else {
         return (StatusCode::NOT_FOUND, "there is no such file\n").into_response();
     };
-    ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], *content).into_response()
+    ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], *content)
+        .into_response()
 }
 
 fn hash(content: &str) -> u64 {

@@ -28,7 +28,12 @@ pub(super) async fn of_all(State(site): State<Site>, caller: Caller) -> Response
 }
 
 /// Of one run.
-pub(super) async fn of_run(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
+pub(super) async fn of_run(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    query: Query,
+) -> Response {
     let content = one(&site.context(&caller), &caller, &run, &query).await;
     answer(&site, &caller, (Place::Failures, "Failures of a run"), content).await
 }
@@ -64,7 +69,7 @@ async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) ->
         @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
         @if failures.groups.is_empty() { (empty(html! { "Nothing failed" (text(&narrowed)) "." })) } @else {
             div.actions {
-                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/retry{}", query_of(&selection))) { "Retry these…" } }
+                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&selection))) { "Retry these…" } }
                 (command(&format!("sas run failures{} --retry", arguments_of(&selection).replacen(" --run", "", 1))))
             }
             (groups(&failures.groups, Some(run)))

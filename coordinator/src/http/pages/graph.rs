@@ -71,7 +71,8 @@ impl Layout {
     fn place(&mut self, nodes: &[Node], rows: &[usize], groups: &[String]) {
         let members = |group: &String| (0..nodes.len()).filter(|at| nodes[*at].group == *group).collect::<Vec<usize>>();
         let all: Vec<usize> = groups.iter().flat_map(members).collect();
-        let (Some(first), Some(last)) = (all.iter().map(|at| rows[*at]).min(), all.iter().map(|at| rows[*at]).max()) else {
+        let (Some(first), Some(last)) = (all.iter().map(|at| rows[*at]).min(), all.iter().map(|at| rows[*at]).max())
+        else {
             return;
         };
         let top = self.height + GAP;

@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_bar_add_up_to_the_whole() {
-        let tally: Tally = states::ORDER.iter().zip([3, 1, 0, 7, 1, 1, 299_983, 1, 1, 1, 0, 1]).map(|(s, n)| (*s, n)).collect();
+        let tally: Tally =
+            states::ORDER.iter().zip([3, 1, 0, 7, 1, 1, 299_983, 1, 1, 1, 0, 1]).map(|(s, n)| (*s, n)).collect();
         let parts = shares(&tally);
         assert_eq!(parts.len(), 10);
         for pair in parts.windows(2) {
@@ -231,12 +232,19 @@ mod tests {
     #[test]
     fn numbers_shares_and_durations_are_written_for_people() {
         assert_eq!([digits(7), digits(1000), digits(10_200_000)], ["7", "1\u{2009}000", "10\u{2009}200\u{2009}000"]);
-        for (part, whole, expected) in
-            [(0, 0, "–"), (0, 5, "0 %"), (1, 300_000, "< 0.1 %"), (299_999, 300_000, "> 99.9 %"), (1, 3, "33 %"), (5, 5, "100 %")]
-        {
+        for (part, whole, expected) in [
+            (0, 0, "–"),
+            (0, 5, "0 %"),
+            (1, 300_000, "< 0.1 %"),
+            (299_999, 300_000, "> 99.9 %"),
+            (1, 3, "33 %"),
+            (5, 5, "100 %"),
+        ] {
             assert_eq!(percent(part, whole), expected);
         }
-        for (seconds, expected) in [(0.24, "0.2 s"), (59.9, "60 s"), (61.0, "1 min 01 s"), (7260.0, "2 h 01 min"), (9e4, "1 d 1 h")] {
+        for (seconds, expected) in
+            [(0.24, "0.2 s"), (59.9, "60 s"), (61.0, "1 min 01 s"), (7260.0, "2 h 01 min"), (9e4, "1 d 1 h")]
+        {
             assert_eq!(duration(seconds), expected, "{seconds}");
         }
     }

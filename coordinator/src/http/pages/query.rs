@@ -110,14 +110,21 @@ pub(super) fn arguments_of(selection: &TaskSelection) -> String {
     selection.reasons.iter().for_each(|reason| say("reason", reason));
     selection.hosts.iter().for_each(|host| say("host", host));
     selection.stars.iter().for_each(|star| say("star", star));
-    selection.older.iter().for_each(|older| say("older", &humantime::format_duration(*older).to_string().replace(' ', "")));
+    selection
+        .older
+        .iter()
+        .for_each(|older| say("older", &humantime::format_duration(*older).to_string().replace(' ', "")));
     line
 }
 
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@".contains(c);
-    if word.chars().all(is_plain) && !word.is_empty() { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.chars().all(is_plain) && !word.is_empty() {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -127,9 +134,13 @@ mod tests {
     #[test]
     fn a_selection_is_the_same_after_it_was_an_address() {
         let run: RunId = "00000000-0000-5000-8000-000000000000".parse().unwrap();
-        let query = "state=failed&state=upstream_failed&module=A&group=G+1%26&reason=out_of_memory&host=h%C3%A4&older=10m";
+        let query =
+            "state=failed&state=upstream_failed&module=A&group=G+1%26&reason=out_of_memory&host=h%C3%A4&older=10m";
         let selection = Query::read(query.as_bytes()).selection(run).unwrap();
-        assert_eq!((selection.states.len(), selection.groups[0].as_str(), selection.hosts[0].as_str()), (2, "G 1&", "hä"));
+        assert_eq!(
+            (selection.states.len(), selection.groups[0].as_str(), selection.hosts[0].as_str()),
+            (2, "G 1&", "hä")
+        );
         let again = Query::read(query_of(&selection).trim_start_matches('?').as_bytes()).selection(run).unwrap();
         assert_eq!(again, selection);
         let line = arguments_of(&selection);
@@ -140,7 +151,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_with_its_name() {
         let run = "00000000-0000-5000-8000-000000000000".parse().unwrap();
-        for (query, words) in [("state=dead", "`state` is \"dead\""), ("older=soon", "such as `10m`"), ("star=x", "`star` is")] {
+        for (query, words) in
+            [("state=dead", "`state` is \"dead\""), ("older=soon", "such as `10m`"), ("star=x", "`star` is")]
+        {
             let error = Query::read(query.as_bytes()).selection(run).unwrap_err();
             assert!(error.kind == ErrorKind::Invalid && error.message.contains(words), "{error}");
         }

@@ -49,7 +49,8 @@ pub(super) fn table_of_runs(runs: &[RunSummary]) -> Markup {
 
 fn line(run: &RunSummary) -> Markup {
     let id = run.run;
-    let count = |states: &[ShownState]| tally_of(run).iter().filter(|(state, _)| states.contains(state)).map(|(_, n)| n).sum();
+    let count =
+        |states: &[ShownState]| tally_of(run).iter().filter(|(state, _)| states.contains(state)).map(|(_, n)| n).sum();
     let failed = [ShownState::Failed, ShownState::Errored];
     let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
     html! {
