@@ -2,6 +2,7 @@
 //!
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
+mod api;
 mod caller;
 mod counted;
 mod glance;
@@ -12,7 +13,6 @@ mod site;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use caller::Caller;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,5 +42,5 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
 
 fn router(site: Site) -> Router {
     let counted = from_fn_with_state(site.clone(), counted::count);
-    Router::new().merge(health::routes()).merge(pages::routes()).layer(counted).with_state(site)
+    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).layer(counted).with_state(site)
 }

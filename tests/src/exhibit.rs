@@ -63,8 +63,17 @@ impl Exhibit {
         let files = campaign.star_files()?;
         let of =
             |quarter: &str| files.iter().filter(|file| file.to_string_lossy().ends_with(quarter)).cloned().collect();
+        let shared = campaign.shared_file()?;
+        let taken = cluster.sas(&[
+            "ingest",
+            "--shared",
+            "--dataset",
+            "models/grids",
+            shared.to_str().context("a path that is no UTF-8")?,
+        ])?;
+        ensure!(taken.status.success(), "sas ingest --shared: {}", String::from_utf8_lossy(&taken.stderr));
         let ingest = |files: Vec<_>| cluster.ingest(&files);
-        ingest([vec![campaign.shared_file()?], of("_Q3.h5")].concat())?;
+        ingest(of("_Q3.h5"))?;
         let ended = newest_run(&cluster, |run| run["phase"] == "ended").await?;
         ingest(of("_Q4.h5"))?;
         let open = newest_run(&cluster, |run| run["run"] != ended.as_str()).await?;
@@ -79,7 +88,7 @@ impl Exhibit {
 
     /// Every page with something on it: a name for files, and its path.
     pub fn pages(&self) -> Vec<(&'static str, String)> {
-        let Self { ended, open, whole, failed, hanging, .. } = self;
+        let Self { ended, open, .. } = self;
         vec![
             ("overview", "/".to_owned()),
             ("runs", "/runs".to_owned()),
@@ -87,15 +96,9 @@ impl Exhibit {
             ("run-open", format!("/runs/{open}")),
             ("run-failures", format!("/runs/{ended}/failures")),
             ("tasks", format!("/runs/{open}/tasks?state=running")),
-            ("matrix", format!("/runs/{ended}/matrix")),
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
-            ("events", "/events".to_owned()),
-            ("audit", "/audit".to_owned()),
-            ("star-whole", format!("/stars/{whole}?run={ended}")),
-            ("star-failed", format!("/stars/{failed}?run={ended}")),
-            ("star-hanging", format!("/stars/{hanging}?run={open}")),
         ]
     }
 }

@@ -13,13 +13,6 @@ pub(crate) struct Caller {
     pub(crate) name: String,
 }
 
-impl Caller {
-    /// Whoever collects metrics: it decides nothing.
-    pub(super) fn scraper() -> Self {
-        Self { name: "metrics".to_owned() }
-    }
-}
-
 impl FromRequestParts<Site> for Caller {
     type Rejection = Infallible;
 

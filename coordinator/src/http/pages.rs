@@ -7,6 +7,7 @@ mod events;
 mod failures;
 mod graph;
 mod layout;
+mod matrix;
 mod overview;
 mod parts;
 mod query;
@@ -14,6 +15,7 @@ mod queues;
 mod run;
 mod runs;
 mod search;
+mod star;
 mod states;
 mod tasks;
 mod workers;
@@ -35,6 +37,9 @@ pub(super) fn routes() -> Router<Site> {
         .route("/workers", get(workers::show))
         .route("/events", get(events::show))
         .route("/search", get(search::go))
+        .route("/runs/{run}/matrix", get(matrix::show))
+        .route("/stars/{star}", get(star::show))
+        .route("/stars/{star}/lineage/{product}", get(star::show_lineage))
         .merge(act::routes())
         .merge(assets::routes())
 }

@@ -7,7 +7,8 @@ use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
 use super::glance::Glance;
-use crate::operate::{Connected, Context, Readers};
+use crate::operate::matrix::Matrices;
+use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
@@ -34,10 +35,16 @@ impl Site {
             readers: Readers::new(&store, agent, READERS),
             courses: services.courses.clone(),
             store,
+            matrices: Matrices::default(),
             installation: Arc::new(installation),
             operator: String::new(),
         };
         Self { running, glance: Glance::default(), readiness: Arc::default(), context }
+    }
+
+    /// What is asked in nobody's name.
+    pub(crate) fn installation(&self) -> &dyn Installation {
+        &*self.context.installation
     }
 
     /// To ask and do in the name of `caller`.

@@ -184,6 +184,8 @@ pub struct TaskSummary {
     pub state: TaskState,
     /// Whether a worker has it now.
     pub running: bool,
+    /// Modules upstream: what it needs comes from them, or it waits for their end.
+    pub upstream: Vec<ModuleName>,
     /// Modules upstream that are not settled.
     pub waits_for: Vec<ModuleName>,
     /// How its newest attempt ended, or why there was none.

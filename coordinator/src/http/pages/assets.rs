@@ -16,6 +16,11 @@ const FILES: &[(&str, &str, &str)] = &[
     ("style.css", CSS, include_str!("../assets/style.css")),
     ("first.js", JS, include_str!("../assets/first.js")),
     ("live.js", JS, include_str!("../assets/live.js")),
+    ("matrix.css", CSS, include_str!("../assets/matrix.css")),
+    ("matrix.js", JS, include_str!("../assets/matrix.js")),
+    ("matrix-data.js", JS, include_str!("../assets/matrix-data.js")),
+    ("matrix-draw.js", JS, include_str!("../assets/matrix-draw.js")),
+    ("star.css", CSS, include_str!("../assets/star.css")),
     ("keys.js", JS, include_str!("../assets/keys.js")),
     ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
 ];

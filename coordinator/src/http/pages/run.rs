@@ -5,7 +5,6 @@ use axum::response::Response;
 use domain::id::RunId;
 use domain::text::moment;
 use maud::{Markup, html};
-use store::runs::{Decided, Decision};
 
 use super::Site;
 use super::drawing::draw;
@@ -13,12 +12,12 @@ use super::failures::groups;
 use super::layout::{Place, answer, may_act};
 use super::parts::{bar, command, duration, number, percent, plain, short, text, time};
 use super::query::{Query, tasks_href};
-use super::runs::{counted, how_far, phase, tally_of, to_go};
+use super::runs::{how_far, phase, tally_of, to_go};
 use super::states::{self, ORDER, Tally};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{ListFailures, RunFailures, list};
-use crate::operate::run::words as words_of;
+use crate::operate::run::decided_words;
 use crate::operate::selection::{ShownState, TaskSelection};
 use crate::operate::view::{ModuleInRun, RunModules, RunPhase, RunSummary, modules, unserved_words};
 use crate::operate::{Context, OperateError};
@@ -54,7 +53,7 @@ fn content(run: &RunModules, failures: &RunFailures, may_act: bool, decided: Opt
     let id = summary.run;
     let decision = decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
     html! {
-        @if let Some((number, decision)) = decision { p.done role="status" { "Decision " (number) " is on record: " (decision_words(decision)) ", by " (text(&decision.by)) ", " (time(decision.at)) ". Coordinators follow it within a second." } }
+        @if let Some((number, decision)) = decision { p.done role="status" { "Decision " (number) " is on record: " (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) ". Coordinators follow it within a second." } }
         (facts(summary))
         @if may_act { (levers(summary)) }
         @if let Some(reason) = &summary.stored_only { p.note { (text(reason)) } }
@@ -72,7 +71,7 @@ fn content(run: &RunModules, failures: &RunFailures, may_act: bool, decided: Opt
         }
         h2 { "Decisions" }
         @if summary.decisions.is_empty() { p.soft { "Nobody decided anything about this run." } } @else {
-            ol { @for decision in &summary.decisions { li { (decision_words(decision)) ", by " (text(&decision.by)) ", " (time(decision.at)) } } }
+            ol { @for decision in &summary.decisions { li { (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) } } }
         }
         p { "The same in a terminal: " (command(&format!("sas run show {id}"))) }
     }
@@ -161,18 +160,4 @@ pub(super) fn share_failed(module: &ModuleInRun) -> String {
     let count = |state| module.tasks.get(&state).copied().unwrap_or(0);
     let failed = count(ShownState::Failed) + count(ShownState::Errored);
     percent(failed, failed + count(ShownState::Succeeded))
-}
-
-fn decision_words(decision: &Decision) -> Markup {
-    html! {
-        @match &decision.what {
-            Decided::Pause => "it is paused",
-            Decided::Resume => "it goes on",
-            Decided::Cancel => "it is cancelled",
-            Decided::Priority { weight } => { "its weight is " (weight) },
-            Decided::Retry { selection } => { (text(&words_of(selection))) " are tried again" },
-            Decided::CancelTasks { selection } => { (text(&crate::operate::run::open_words(selection))) " are cancelled" },
-            Decided::Amend { images } => { (counted(images.len() as u64, "module runs", "modules run")) " another image" },
-        }
-    }
 }
