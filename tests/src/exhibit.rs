@@ -58,7 +58,12 @@ impl Exhibit {
         let cluster = Cluster::start(&directory, &[&pipeline])?;
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let mut programs = vec![cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?];
-        let slots = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "3"), ("SAS_SLOTS_HEAVY", "1")];
+        let slots = [
+            ("SAS_WORKER_RUNNER", "process"),
+            ("SAS_SLOTS_DEFAULT", "2"),
+            ("SAS_SLOTS_SMALL", "2"),
+            ("SAS_SLOTS_LARGE", "1"),
+        ];
         programs.push(cluster.worker("host-a", &slots)?);
         let files = campaign.star_files()?;
         let of =
@@ -88,7 +93,7 @@ impl Exhibit {
 
     /// Every page with something on it: a name for files, and its path.
     pub fn pages(&self) -> Vec<(&'static str, String)> {
-        let Self { ended, open, .. } = self;
+        let Self { ended, open, whole, failed, hanging, .. } = self;
         vec![
             ("overview", "/".to_owned()),
             ("runs", "/runs".to_owned()),
@@ -96,9 +101,13 @@ impl Exhibit {
             ("run-open", format!("/runs/{open}")),
             ("run-failures", format!("/runs/{ended}/failures")),
             ("tasks", format!("/runs/{open}/tasks?state=running")),
+            ("matrix", format!("/runs/{ended}/matrix")),
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
+            ("star-whole", format!("/stars/{whole}?run={ended}")),
+            ("star-failed", format!("/stars/{failed}?run={ended}")),
+            ("star-hanging", format!("/stars/{hanging}?run={open}")),
         ]
     }
 }

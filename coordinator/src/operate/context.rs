@@ -10,7 +10,7 @@ use services::state::SharedState;
 use store::Store;
 use store::course::{Course, Courses};
 
-use super::matrix::Matrices;
+use super::matrices::Matrices;
 use super::{ErrorKind, OperateError, Readers, look_up};
 
 /// Who asks, and what is there to ask. Cheap to clone.

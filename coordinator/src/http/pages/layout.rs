@@ -53,11 +53,6 @@ impl Frame {
         let lights = site.glance.lights(&site.context(caller)).await;
         Self { place, caller: Some(caller.clone()), lights }
     }
-
-    /// Around a page for whom nobody knows yet: it says nothing of the installation.
-    pub(in crate::http) fn for_nobody() -> Self {
-        Self { place: Place::Elsewhere, caller: None, lights: Vec::new() }
-    }
 }
 
 /// Whether pages offer actions to `caller`.
