@@ -19,6 +19,7 @@ pub mod module;
 mod pipelines;
 pub mod queue;
 mod readers;
+pub mod received;
 pub mod run;
 pub mod selection;
 pub mod star;

@@ -1,6 +1,9 @@
 //! The pages for people: HTML that is whole without a script; scripts keep it up to date and draw.
 
+mod act;
 mod assets;
+mod drawing;
+mod events;
 mod failures;
 mod graph;
 mod layout;
@@ -32,9 +35,11 @@ pub(super) fn routes() -> Router<Site> {
         .route("/failures", get(failures::of_all))
         .route("/queues", get(queues::show))
         .route("/workers", get(workers::show))
-        .route("/search", get(search::find))
+        .route("/events", get(events::show))
+        .route("/search", get(search::go))
         .route("/runs/{run}/matrix", get(matrix::show))
         .route("/stars/{star}", get(star::show))
         .route("/stars/{star}/lineage/{product}", get(star::show_lineage))
+        .merge(act::routes())
         .merge(assets::routes())
 }

@@ -4,6 +4,7 @@
 //! `answers`, which is pure.
 
 mod answers;
+mod lights;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 
 mod open;
 mod plan;
+mod settled;
 
 use std::cmp::Reverse;
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use open::{OpenTasks, find_open};
 pub use plan::{PlannedVerb, TaskPlan, carry_out, plan_cancel, plan_retry, plan_star_cancel};
 use serde::{Deserialize, Serialize};
+pub use settled::{ListSettled, SettledTask, SettledTasks, TaskPosition, settled};
 use store::Store;
 use store::failures::FailureRecord;
 use store::runs::FailedTask;
@@ -21,7 +23,7 @@ use super::selection::{ShownState, SoughtTasks, TaskSelection};
 use super::{Context, ErrorKind, OperateError};
 
 /// The states whose tasks are listed one by one.
-const LISTED: [ShownState; 7] = [
+pub const LISTED: [ShownState; 7] = [
     ShownState::Running,
     ShownState::Queued,
     ShownState::OnHold,

@@ -3,6 +3,7 @@
 //! Reads only. Everything here serializes as the command line and the API show it.
 
 mod expected;
+mod modules;
 mod run;
 mod star;
 mod stored;
@@ -19,7 +20,8 @@ pub use expected::Expected;
 pub(crate) use expected::expected;
 pub(super) use expected::to_do;
 use jiff::Timestamp;
-pub use run::{known_run, newest_run, newest_runs, run, runs, shape};
+pub use modules::{EdgeKind, ModuleInRun, RunModules, UpstreamModule, modules, shown_states};
+pub use run::{known_run, newest_run, newest_runs, run, runs};
 use serde::{Deserialize, Serialize};
 pub use star::star;
 use store::runs::{Decision, StarEnd};
@@ -123,21 +125,6 @@ pub struct ModuleSummary {
     /// How many of its results gave cause for remarks, as far as the state knows: one that was lost begins at nothing.
     #[serde(flatten)]
     pub remarks: Remarks,
-}
-
-/// A module as a run's pipeline has it.
-#[derive(Debug, Clone, Serialize)]
-pub struct ModuleShape {
-    /// Its name.
-    pub module: ModuleName,
-    /// The group that it is drawn in; empty where it has none.
-    pub group: String,
-    /// Its class.
-    pub class: ClassName,
-    /// What it needs, by position in the pipeline's order; all of it stands before.
-    pub upstream: Vec<usize>,
-    /// The condition on which it runs, where it has one.
-    pub run_if: Option<String>,
 }
 
 /// A star to look at.

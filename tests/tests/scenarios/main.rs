@@ -11,6 +11,7 @@ mod generations;
 mod levers;
 mod matrix;
 mod metrics;
+mod pages;
 mod pipeline_light;
 mod queue;
 mod registry;

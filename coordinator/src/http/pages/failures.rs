@@ -69,7 +69,7 @@ async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) ->
         @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
         @if failures.groups.is_empty() { (empty(html! { "Nothing failed" (text(&narrowed)) "." })) } @else {
             div.actions {
-                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/retry{}", query_of(&selection))) { "Retry these…" } }
+                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&selection))) { "Retry these…" } }
                 (command(&format!("sas run failures{} --retry", arguments_of(&selection).replacen(" --run", "", 1))))
             }
             (groups(&failures.groups, Some(run)))

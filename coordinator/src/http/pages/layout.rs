@@ -24,17 +24,20 @@ pub(in crate::http) enum Place {
     Workers,
     /// What failed.
     Failures,
+    /// Dataset events.
+    Events,
     /// Something else.
     Elsewhere,
 }
 
 /// Where one can go: what it is about, its name, its address, its key after `g`.
-const PLACES: [(Place, &str, &str, &str); 5] = [
+const PLACES: [(Place, &str, &str, &str); 6] = [
     (Place::Overview, "Overview", "/", "o"),
     (Place::Runs, "Runs", "/runs", "r"),
     (Place::Queues, "Queues", "/queues", "q"),
     (Place::Workers, "Workers", "/workers", "w"),
     (Place::Failures, "Failures", "/failures", "f"),
+    (Place::Events, "Events", "/events", "e"),
 ];
 
 /// What is around a page: for whom it is, what it is about, and how things stand.

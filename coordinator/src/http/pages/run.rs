@@ -1,157 +1,163 @@
-//! One run: how its stars ended, and its modules in their groups, each with its bar of states.
+//! One run: its pipeline as a drawing and as a table, what was decided about it, what failed most in it, its levers.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::RunId;
+use domain::text::moment;
 use maud::{Markup, html};
 
 use super::Site;
-use super::graph::{HEIGHT, Layout, Node, WIDTH};
-use super::layout::{Place, answer};
-use super::parts::{bar, command, number, percent, plain, said, table, text, time, words};
+use super::drawing::draw;
+use super::failures::groups;
+use super::layout::{Place, answer, may_act};
+use super::parts::{bar, command, duration, number, percent, plain, short, text, time};
+use super::query::{Query, tasks_href};
 use super::runs::{how_far, phase, tally_of, to_go};
-use super::states;
+use super::states::{self, ORDER, Tally};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
+use crate::operate::failures::{ListFailures, RunFailures, list};
 use crate::operate::run::decided_words;
-use crate::operate::view::{ModuleShape, ModuleSummary, RunSummary, known_run, shape};
+use crate::operate::selection::{ShownState, TaskSelection};
+use crate::operate::view::{ModuleInRun, RunModules, RunPhase, RunSummary, modules, unserved_words};
 use crate::operate::{Context, OperateError};
-use domain::run::TaskState;
 
-pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>) -> Response {
-    let found = look(&site.context(&caller), &run).await;
-    let title = found
-        .as_ref()
-        .map_or("Run".to_owned(), |(run, _)| format!("{} {}, Q{}", run.pipeline, run.version, run.quarter));
-    let content = found.map(|(run, shape)| content(&run, &shape));
+/// How many groups of failures are shown, and stars of each.
+const GROUPS: usize = 5;
+const STARS: usize = 3;
+
+pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
+    let found = find(&site.context(&caller), &run).await;
+    let title = match &found {
+        Ok((run, _)) => format!("{} {} · run {}", run.summary.pipeline, run.summary.quarter, short(run.summary.run)),
+        Err(_) => String::new(),
+    };
+    let content = match found {
+        Ok((run, failures)) => {
+            query.value("decided").map(|decided| content(&run, &failures, may_act(&caller), decided))
+        }
+        Err(error) => Err(error),
+    };
     answer(&site, &caller, (Place::Runs, &title), content).await
 }
 
-/// The run that an address calls.
-pub(super) async fn called(context: &Context, called: &str) -> Result<RunId, OperateError> {
-    find_run(context, &called.parse::<CalledRun>()?).await
+async fn find(context: &Context, called: &str) -> Result<(RunModules, RunFailures), OperateError> {
+    let run = find_run(context, &called.parse::<CalledRun>()?).await?;
+    let selection = TaskSelection { run: Some(run), ..TaskSelection::default() };
+    let failures = list(context, ListFailures { selection, groups: GROUPS, stars: STARS }).await?;
+    Ok((modules(context, run).await?, failures))
 }
 
-async fn look(context: &Context, run: &str) -> Result<(RunSummary, Vec<ModuleShape>), OperateError> {
-    let run = called(context, run).await?;
-    Ok((known_run(context, run).await?, shape(context, run).await?))
-}
-
-fn content(run: &RunSummary, shape: &[ModuleShape]) -> Markup {
-    let id = run.run;
+fn content(run: &RunModules, failures: &RunFailures, may_act: bool, decided: Option<usize>) -> Markup {
+    let RunModules { summary, drawn } = run;
+    let id = summary.run;
+    let decision = decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
     html! {
-        p {
-            (phase(run.phase)) " " span.id { (id) } ", accepted " (time(run.accepted))
-            @if let Some(ended) = run.ended { ", ended " (time(ended)) }
-        }
-        @if let Some(reason) = &run.stored_only { p.note { "As the store has it: " (words(reason)) } }
-        (bar(&tally_of(run)))
-        dl.facts {
-            dt { "done" } dd { (how_far(run)) }
-            dt { "to go" } dd { (to_go(run)) }
-            dt { "stars" } dd { (plain(run.stars.into())) }
-            dt { "in flight" } dd { (plain(run.in_flight.into())) }
-            dt { "to come" } dd { (plain(run.to_come.into())) }
-            @for (end, count) in &run.ends { dt { (end) } dd { (number(*count, &format!("/runs/{id}/failures"))) } }
-            dt { "running" } dd { (number(run.running.into(), &format!("/runs/{id}/tasks?state=running"))) }
-        }
-        p {
-            a href=(format!("/runs/{id}/failures")) { "failures" } " · "
-            a href=(format!("/runs/{id}/tasks")) { "open and failed tasks" }
-        }
+        @if let Some((number, decision)) = decision { p.done role="status" { "Decision " (number) " is on record: " (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) ". Coordinators follow it within a second." } }
+        (facts(summary))
+        @if may_act { (levers(summary)) }
+        @if let Some(reason) = &summary.stored_only { p.note { (text(reason)) } }
+        @if let Some(words) = unserved_words(&summary.unserved) { p.note { "▲ " (words) ": its tasks wait until one is started" } }
+        div { (bar(&tally_of(summary))) }
+        (key(id, &tally_of(summary)))
+        h2 { "Pipeline" }
+        (draw(id, drawn))
         h2 { "Modules" }
-        (drawn(run, shape))
-        (modules(run, shape))
-        @if !run.decisions.is_empty() {
-            h2 { "Decisions" }
-            ul {
-                @for decision in &run.decisions { li { (time(decision.at)) " " (text(&decision.by)) ": " (text(&decided_words(&decision.what))) } }
-            }
+        (table(id, summary, drawn, may_act))
+        h2 { "What failed most" }
+        @if failures.groups.is_empty() { p.soft { "Nothing is on record." } } @else {
+            (groups(&failures.groups, Some(id)))
+            p { a href=(format!("/runs/{id}/failures")) { "All failures" } }
         }
-        h2 { "In a terminal" }
-        p { (command(&format!("sas run show {id}"))) " " (command(&format!("sas run failures {id}"))) }
+        h2 { "Decisions" }
+        @if summary.decisions.is_empty() { p.soft { "Nobody decided anything about this run." } } @else {
+            ol { @for decision in &summary.decisions { li { (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) } } }
+        }
+        p { "The same in a terminal: " (command(&format!("sas run show {id}"))) }
     }
 }
 
-/// The modules as boxes in their groups, each with its bar; edges of what waits for a condition are dashed.
-fn drawn(run: &RunSummary, shape: &[ModuleShape]) -> Markup {
-    let nodes: Vec<Node> =
-        shape.iter().map(|module| Node { group: module.group.clone(), upstream: module.upstream.clone() }).collect();
-    let layout = Layout::of(&nodes);
+fn facts(run: &RunSummary) -> Markup {
+    let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
     html! {
-        div.scroll tabindex="0" role="region" aria-label="The pipeline" {
-            svg.graph width=(layout.width) height=(layout.height) viewBox=(format!("0 0 {} {}", layout.width, layout.height)) {
-                @for frame in &layout.frames {
-                    rect.frame x=(frame.at.x) y=(frame.at.y) width=(frame.width) height=(frame.height) rx="6" {}
-                    text.group x=(frame.at.x + 8) y=(frame.at.y + 14) { (text(&frame.group)) }
-                }
-                @for (to, module) in shape.iter().enumerate() {
-                    @for (at, from) in module.upstream.iter().enumerate() {
-                        path.edge.(if module.run_if.is_some() { "branch" } else { "" }) d=(layout.path(*from, to, (at + 1) as f64 / (module.upstream.len() + 1) as f64)) {}
-                    }
-                }
-                @for (module, spot) in shape.iter().zip(&layout.boxes) {
-                    @if let Some(summary) = run.modules.iter().find(|summary| summary.module == module.module) {
-                        a href=(tasks(run, summary, "")) {
-                            title { (module.module) ": " (said(&states::tally(&summary.tasks, 0, 0))) @if let Some(condition) = &module.run_if { "; runs if " (condition) } }
-                            rect.node x=(spot.x) y=(spot.y) width=(WIDTH) height=(HEIGHT) rx="4" {}
-                            text x=(spot.x + 8) y=(spot.y + 18) { (module.module) }
-                            text.soft x=(spot.x + 8) y=(spot.y + 36) { (split(summary)) }
-                            svg x=(spot.x + 8) y=(spot.y + HEIGHT - 20) width=(WIDTH - 16) height="12" { (bar(&states::tally(&summary.tasks, 0, 0))) }
-                        }
-                    }
+        dl.facts {
+            div { dt { "phase" } dd { (phase(run.phase)) } }
+            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(settled, run.stars.into())) " of the stars" } } }
+            div { dt { "to go" } dd { (to_go(run)) } }
+            div { dt { "stars" } dd { (number(run.stars.into(), &format!("/runs/{}/matrix", run.run))) } }
+            div { dt { "settled" } dd { (plain(settled)) } }
+            div { dt { "in flight" } dd { (plain(run.in_flight.into())) } }
+            div { dt { "to come" } dd { (plain(run.to_come.into())) } }
+            @for (end, count) in &run.ends { div { dt { (end) } dd { (plain(*count)) } } }
+            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (group) } } }
+            div { dt { "accepted" } dd title=(moment(run.accepted)) { (time(run.accepted)) } }
+        }
+    }
+}
+
+fn levers(run: &RunSummary) -> Markup {
+    let act = |verb: &str| format!("/runs/{}/do/{verb}", run.run);
+    html! {
+        div.actions {
+            a.button href=(format!("/runs/{}/matrix", run.run)) { "Matrix of stars" }
+            @match run.phase {
+                RunPhase::Ended => {}
+                RunPhase::Paused => { a.button.strong href=(act("resume")) { "Resume…" } }
+                RunPhase::Accepted | RunPhase::Active | RunPhase::Cancelling | RunPhase::Open => { a.button href=(act("pause")) { "Pause…" } }
+            }
+            @if run.phase != RunPhase::Ended {
+                a.button href=(act("priority")) { "Priority…" }
+                a.button href=(act("cancel")) { "Cancel…" }
+            }
+            a.button href=(act("retry")) { "Retry what was lost…" }
+        }
+    }
+}
+
+/// What the colours mean, with the number of tasks in each state.
+fn key(run: RunId, tally: &Tally) -> Markup {
+    html! {
+        div.key {
+            @for state in ORDER {
+                @if let Some(count) = tally.get(&state) {
+                    span title=(states::meaning(state)) { (super::parts::badge(state)) " " (number(*count, &tasks_href(run, None, &[state]))) }
                 }
             }
         }
     }
 }
 
-/// How many stars took a module and how many did not need it; failures first.
-fn split(module: &ModuleSummary) -> String {
-    let parts = [
-        (lost(module), "failed"),
-        (count(module, TaskState::Succeeded), "ran"),
-        (count(module, TaskState::Skipped), "skipped"),
-    ];
-    let words: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    words.join(", ")
-}
-
-fn modules(run: &RunSummary, shape: &[ModuleShape]) -> Markup {
+fn table(run: RunId, summary: &RunSummary, modules: &[ModuleInRun], may_act: bool) -> Markup {
+    let shown: Vec<ShownState> =
+        ORDER.into_iter().filter(|state| modules.iter().any(|module| module.tasks.contains_key(state))).collect();
     let heads = html! {
-        th { "module" } th { "group" } th { "class" } th { "states" } th.n { "succeeded" } th.n { "skipped" } th.n { "failed" } th.n { "share" }
-        th.n { "lost upstream" } th.n { "queued" } th.n { "waiting" }
+        th scope="col" { "Module" } th scope="col" { "Group" } th scope="col" { "Class" } th scope="col" { "States" }
+        @for state in &shown { th.n scope="col" title=(states::meaning(*state)) { (states::word(*state)) } }
+        th.n scope="col" { "Failed" } th.n scope="col" { "Mean time" } @if may_act { th scope="col" { "Module" } }
+    };
+    let hold = |module: &ModuleInRun, verb: &str| {
+        format!("/modules/{}/{}/do/{verb}?run={run}", summary.pipeline, module.module)
     };
     let rows = html! {
-        @for module in &run.modules {
-            @let known = shape.iter().find(|known| known.module == module.module);
-            tr {
-                td { a href=(tasks(run, module, "")) { (module.module) } @if run.held.contains(&module.module) { " " span.badge { "held" } } }
-                td { @if let Some(known) = known { (known.group) } }
-                td { @if let Some(known) = known { (known.class) } }
-                td { (bar(&states::tally(&module.tasks, 0, 0))) }
-                td.n { (plain(count(module, TaskState::Succeeded))) }
-                td.n { (plain(count(module, TaskState::Skipped))) }
-                td.n { (number(lost(module), &tasks(run, module, "&state=failed&state=errored"))) }
-                td.n { (percent(lost(module), lost(module) + count(module, TaskState::Succeeded))) }
-                td.n { (plain(count(module, TaskState::UpstreamFailed))) }
-                td.n { (number(count(module, TaskState::Queued), &tasks(run, module, "&state=running&state=queued&state=on_hold"))) }
-                td.n { (number(count(module, TaskState::Waiting), &tasks(run, module, "&state=waiting"))) }
+        @for module in modules {
+            tr #(format!("m-{}", module.module)) {
+                th scope="row" title=(module.doc) { (module.module) @if module.held { " " span.tag.attention { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
+                td { @if let Some(group) = &module.group { (text(group.as_str())) } }
+                td { (module.class) }
+                td.bars { (bar(&module.tasks)) }
+                @for state in &shown { td.n { (number(module.tasks.get(state).copied().unwrap_or(0), &tasks_href(run, Some(module.module.as_str()), &[*state]))) } }
+                td.n { (share_failed(module)) }
+                td.n { @match module.seconds { Some(seconds) => (duration(seconds)), None => span.nothing { "–" } } }
+                @if may_act { td { @if module.held { a href=(hold(module, "release")) { "Release…" } } @else { a href=(hold(module, "hold")) { "Hold…" } } } }
             }
         }
     };
-    table("Modules", heads, rows)
+    super::parts::table("Modules", heads, rows)
 }
 
-fn count(module: &ModuleSummary, state: TaskState) -> u64 {
-    module.tasks.get(&state).copied().unwrap_or_default()
-}
-
-fn lost(module: &ModuleSummary) -> u64 {
-    count(module, TaskState::Failed) + count(module, TaskState::Errored)
-}
-
-fn tasks(run: &RunSummary, module: &ModuleSummary, more: &str) -> String {
-    format!("/runs/{}/tasks?module={}{more}", run.run, module.module)
+/// The share of tasks that ended in failure, of those that were tried.
+pub(super) fn share_failed(module: &ModuleInRun) -> String {
+    let count = |state| module.tasks.get(&state).copied().unwrap_or(0);
+    let failed = count(ShownState::Failed) + count(ShownState::Errored);
+    percent(failed, failed + count(ShownState::Succeeded))
 }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer};
-use super::parts::{bar, duration, empty, number, percent, plain, progress, run_link, text, time};
+use super::parts::{bar, digits, duration, empty, number, percent, plain, progress, run_link, text, time};
 use super::query::{Query, tasks_href};
 use super::states::tally;
 use crate::http::caller::Caller;
@@ -120,4 +120,9 @@ pub(super) fn phase(phase: RunPhase) -> Markup {
         RunPhase::Ended => ("■", ""),
     };
     html! { span.tag.(class) { span aria-hidden="true" { (sign) " " } (phase) } }
+}
+
+/// A number in a sentence.
+pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", digits(count), if count == 1 { one } else { more })
 }

@@ -42,7 +42,7 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
                 @for drained in &all.drained {
                     li #(format!("drained-{}", drained.host)) {
                         strong { (drained.host) } " since " (time(drained.since)) " by " (text(&drained.by)) " "
-                        @if may_act { a.button href=(format!("/hosts/{}/resume", drained.host)) { "Resume…" } }
+                        @if may_act { a.button href=(format!("/hosts/{}/do/resume", drained.host)) { "Resume…" } }
                     }
                 }
             }
@@ -97,7 +97,7 @@ fn line(worker: &WorkerSummary, may_act: bool) -> Markup {
             }
             td { (text(&worker.version)) }
             @if may_act {
-                td { @if worker.drained { a.button href=(format!("/hosts/{}/resume", worker.host)) { "Resume…" } } @else { a.button href=(format!("/hosts/{}/drain", worker.host)) { "Drain…" } } }
+                td { @if worker.drained { a.button href=(format!("/hosts/{}/do/resume", worker.host)) { "Resume…" } } @else { a.button href=(format!("/hosts/{}/do/drain", worker.host)) { "Drain…" } } }
             }
         }
     }

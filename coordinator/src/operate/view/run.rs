@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use domain::error::chain;
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
-use domain::pipeline::{Module, Pipeline};
+use domain::pipeline::Pipeline;
 use services::state::{Phase, RunView, WorkerInfo};
 use store::course::Course;
 use store::runs::{Decision, RunEnd, RunRecord};
 use store::{Store, StoreError};
 
 use super::expected::expected;
-use super::{AllRuns, ModuleShape, ModuleSummary, RunPhase, RunSummary, stored};
+use super::{AllRuns, ModuleSummary, RunPhase, RunSummary, stored};
 use crate::operate::look_up::{self, end_of};
 use crate::operate::{Context, ErrorKind, OperateError};
 
@@ -48,19 +48,6 @@ pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateErr
     let RunOnRecord { course, end, decisions } = on_record(context, run).await?;
     let summary = summary(context, course.record.clone(), end, Some(&course.pipeline)).await?;
     Ok(RunSummary { decisions, ..summary })
-}
-
-/// The modules of a run's pipeline in topological order.
-pub async fn shape(context: &Context, run: RunId) -> Result<Vec<ModuleShape>, OperateError> {
-    let course = context.course(run).await?;
-    let shape = |module: &Module| ModuleShape {
-        module: module.name.clone(),
-        group: module.group.as_ref().map(ToString::to_string).unwrap_or_default(),
-        class: module.class.clone(),
-        upstream: module.upstream.iter().map(|index| index.at()).collect(),
-        run_if: module.run_if.as_ref().map(|condition| condition.text().to_owned()),
-    };
-    Ok(course.pipeline.modules.iter().map(shape).collect())
 }
 
 /// What the store has of one run.
