@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/runs/{run}/failures", get(failures::of_run))
         .route("/failures", get(failures::of_all))
         .route("/queues", get(queues::show))
+        .route("/queues/{pipeline}/{module}", get(queues::behind))
         .route("/workers", get(workers::show))
         .route("/events", get(events::show))
         .route("/search", get(search::go))

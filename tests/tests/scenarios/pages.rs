@@ -95,10 +95,15 @@ async fn every_page_is_whole_without_a_script_and_what_is_done_from_it_is_on_rec
     cluster.ingest(&campaign.star_files()?)?;
     let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let _coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
-    let _worker = cluster.worker("host-a", &[("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "3")])?;
+    let _worker = cluster.worker(
+        "host-a",
+        &[("SAS_WORKER_RUNNER", "process"), ("SAS_WORKER_LEASE", "3s"), ("SAS_SLOTS_DEFAULT", "3")],
+    )?;
     let failed = |found: &Value| found["tasks"]["failed"] == 2 && found["running"] == 1;
     let run = wait_for(&cluster, &["run", "show"], failed).await?;
     let run = run["run"].as_str().context("it has an id")?.to_owned();
+    let shows = |found: &Value| found["workers"][0]["attempts"][0]["module"] == "FAILS";
+    wait_for(&cluster, &["worker", "list"], shows).await?;
     let reader = Reader::new(&listen)?;
 
     look(&reader, &run, &stars).await?;
@@ -140,7 +145,7 @@ async fn look(reader: &Reader, run: &str, stars: &[String]) -> Result<()> {
         ensure!(to.starts_with(&leads), "{query} leads to {to}");
     }
     for (path, status, words) in [
-        (of("/tasks?state=dead"), 400, "`state` is"),
+        (of("/tasks?state=dead"), 400, "<code>state</code> is"),
         (of("/tasks?module=NONE"), 404, "no module NONE"),
         (of("/do/stop"), 404, "expected pause"),
         ("/runs/00000000".to_owned(), 404, "no run begins"),

@@ -6,11 +6,11 @@ use domain::id::RunId;
 use domain::text::shown;
 use maud::{Markup, html};
 
-use super::graph::{GroupFrame, HEIGHT, Layout, Node, WIDTH};
+use super::graph::{GroupFrame, HEIGHT, Layout, Node, WIDTH, direct};
 use super::parts::{Share, digits, duration, is_hatched, percent, said, shares};
 use super::states;
 use crate::operate::selection::ShownState;
-use crate::operate::view::{EdgeKind, ModuleInRun};
+use crate::operate::view::{EdgeKind, ModuleInRun, UpstreamModule};
 
 /// Most letters of a name that fit into a box.
 const LETTERS: usize = 20;
@@ -25,13 +25,16 @@ pub(super) fn draw(run: RunId, modules: &[ModuleInRun]) -> Markup {
     let nodes: Vec<Node> =
         modules.iter().map(|module| Node { group: group(module), upstream: upstream(module) }).collect();
     let layout = Layout::of(&nodes);
+    let direct = direct(&nodes);
+    let is_drawn =
+        |up: &UpstreamModule, from: usize, to: usize| up.edge == EdgeKind::Condition || direct.contains(&(from, to));
     html! {
         div.dag tabindex="0" role="region" aria-label="The pipeline as a drawing; the table below says the same" {
             svg width=(layout.width) height=(layout.height) viewBox=(format!("0 0 {} {}", layout.width, layout.height)) role="group" {
                 @for frame in &layout.frames { (self::frame(frame)) }
                 @for (to, module) in modules.iter().enumerate() {
                     @for (number, up) in module.upstream.iter().enumerate() {
-                        @if let Some(from) = at.get(up.module.as_str()) {
+                        @if let Some(from) = at.get(up.module.as_str()).filter(|from| is_drawn(up, **from, to)) {
                             path.edge.(class(up.edge)) d=(layout.path(*from, to, lane(number, module.upstream.len()))) {
                                 title { (up.module) " → " (module.module) " (" (up.edge) ")" }
                             }
@@ -42,7 +45,7 @@ pub(super) fn draw(run: RunId, modules: &[ModuleInRun]) -> Markup {
             }
         }
         div.key {
-            span { "── reads what the other makes" } span.l-attention { "╌╌ its condition reads what the other makes: so many stars took the branch" } span { "···· only comes after" }
+            span { "── reads what the other makes" } span.l-attention { "╌╌ its condition reads what the other makes: so many stars took the branch" } span { "···· only comes after" } span.soft { "Lines that follow from others are left out." }
         }
     }
 }

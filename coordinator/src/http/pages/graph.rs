@@ -3,7 +3,7 @@
 //! From top to bottom: a module stands below everything that it needs. Groups whose layers overlap stand side by side, others
 //! below each other, so that 34 modules need no more width than their fullest layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Size of a box, and room between boxes, in pixels.
 pub(super) const WIDTH: i32 = 172;
@@ -133,6 +133,19 @@ impl Layout {
     }
 }
 
+/// The edges that do not follow from others, as positions: a module that is reached over another one needs no line of its own.
+pub(super) fn direct(nodes: &[Node]) -> BTreeSet<(usize, usize)> {
+    let mut above: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
+    let mut direct = BTreeSet::new();
+    for (to, node) in nodes.iter().enumerate() {
+        let before = || node.upstream.iter().copied().filter(|from| *from < to);
+        let over: BTreeSet<usize> = before().flat_map(|from| &above[from]).copied().collect();
+        direct.extend(before().filter(|from| !over.contains(from)).map(|from| (from, to)));
+        above.push(before().chain(over.iter().copied()).collect());
+    }
+    direct
+}
+
 /// How many modules stand above each at most, one needing the other.
 fn layers(nodes: &[Node]) -> Vec<usize> {
     let mut layers: Vec<usize> = vec![0; nodes.len()];
@@ -215,6 +228,12 @@ mod tests {
         }
         let right = layout.frames.iter().map(|frame| frame.at.x + frame.width).max().unwrap();
         assert!(right <= layout.width && layout.width < 7 * (WIDTH + GAP), "{}", layout.width);
+    }
+
+    #[test]
+    fn an_edge_that_follows_from_others_is_not_drawn() {
+        let nodes = [node("", &[]), node("", &[0]), node("", &[0, 1]), node("", &[0, 2])];
+        assert_eq!(direct(&nodes), BTreeSet::from([(0, 1), (1, 2), (2, 3)]));
     }
 
     #[test]

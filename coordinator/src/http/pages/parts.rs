@@ -187,7 +187,7 @@ pub(super) fn empty(words: Markup) -> Markup {
 pub(super) fn table(label: &str, heads: Markup, rows: Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(label) {
-            table { thead { tr { (heads) } } tbody { (rows) } }
+            table.many[heads.0.matches("<th").count() > 4] { thead { tr { (heads) } } tbody { (rows) } }
         }
     }
 }

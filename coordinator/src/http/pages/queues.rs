@@ -1,18 +1,53 @@
 //! Queues: what is ready, in progress, waiting, dead and still to come, by class and module.
 
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer};
-use super::parts::{duration, plain, table, text, time_or};
+use super::parts::{duration, empty, number, plain, short, table, text, time_or};
+use super::query::{Query, tasks_href};
 use crate::http::caller::Caller;
 use crate::operate::OperateError;
-use crate::operate::flow::{ClassFlow, PeriodFlow, QueueFlow, TasksFlow, flow};
+use crate::operate::flow::{ClassFlow, ModuleFlow, PeriodFlow, QueueFlow, TasksFlow, flow};
+use crate::operate::selection::ShownState;
+use crate::operate::view::{RunPhase, newest_runs};
+
+/// How many of the newest runs are looked at for those that go on.
+const RUNS: usize = 50;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller) -> Response {
     answer(&site, &caller, (Place::Queues, "Queues"), content(&site, &caller).await).await
+}
+
+/// The tasks behind a number of a module: of the run that goes on; where there are several, of each.
+pub(super) async fn behind(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((pipeline, module)): Path<(String, String)>,
+    query: Query,
+) -> Response {
+    let state = query.value::<ShownState>("state");
+    let found = async {
+        let state = state?;
+        let mut runs = newest_runs(&site.context(&caller), RUNS).await?.runs;
+        runs.retain(|run| run.phase != RunPhase::Ended && run.pipeline.as_str() == pipeline);
+        Ok::<_, OperateError>(
+            runs.into_iter()
+                .map(|run| (run.run, tasks_href(run.run, Some(&module), state.as_slice())))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let content = match found.await.as_deref() {
+        Ok([(_, one)]) => return Redirect::to(one).into_response(),
+        Ok(several) => Ok(html! {
+            @if several.is_empty() { (empty(html! { "No run of it goes on." })) }
+            ul { @for (run, href) in several { li { a href=(href) { "Tasks of " (text(&module)) " in run " (short(*run)) } } } }
+        }),
+        Err(error) => Err(error.clone()),
+    };
+    answer(&site, &caller, (Place::Queues, "Tasks of a module"), content).await
 }
 
 async fn content(site: &Site, caller: &Caller) -> Result<Markup, OperateError> {
@@ -38,7 +73,7 @@ fn line(queue: &QueueFlow) -> Markup {
             ("how attempts ended, on their way to a coordinator", deaf.then_some("no coordinator listens"))
         }
         "sas.dead" => ("messages that could not be read, with the reason", (ready > 0).then_some("somebody must look")),
-        _ => ("tasks on their way to workers", (deaf && ready > 0).then_some("no worker listens")),
+        _ => ("tasks on their way to workers", queue.class.as_ref().filter(|_| ready > 0).and_then(full)),
     };
     html! {
         tr {
@@ -48,6 +83,15 @@ fn line(queue: &QueueFlow) -> Markup {
             td.n { (known(queue.unacknowledged, queue.unknown.as_deref().unwrap_or("the broker's management API is not configured"))) }
             td.n { (known(queue.consumers, "the broker does not say")) }
         }
+    }
+}
+
+/// Why tasks of a class that are ready stay so; a worker whose slots are all busy listens no more.
+fn full(class: &ClassFlow) -> Option<&'static str> {
+    match (class.slots, class.busy) {
+        (0, _) => Some("no worker serves it"),
+        (slots, busy) if busy >= slots => Some("all slots are busy"),
+        _ => None,
     }
 }
 
@@ -70,20 +114,24 @@ fn of_class(queue: &str, class: &ClassFlow) -> Markup {
             div { dt { "in and out, the last minutes" } dd { (rates(&class.periods)) } }
         }
         (table(&format!("Tasks of class {name}"), heads, html! {
-            @for module in &class.modules { (tasks(html! { (module.module) " " span.soft { (module.pipeline) } }, &module.tasks)) }
-            (tasks(html! { "all" }, &class.tasks))
+            @for module in &class.modules { (tasks(html! { (module.module) " " span.soft { (module.pipeline) } }, &module.tasks, Some(module))) }
+            (tasks(html! { "all" }, &class.tasks, None))
         }))
     }
 }
 
-fn tasks(name: Markup, tasks: &TasksFlow) -> Markup {
+fn tasks(name: Markup, tasks: &TasksFlow, of: Option<&ModuleFlow>) -> Markup {
+    let count = |count: u64, state: ShownState| match of {
+        Some(of) => number(count, &format!("/queues/{}/{}?state={state}", of.pipeline, of.module)),
+        None => plain(count),
+    };
     html! {
         tr {
             th scope="row" { (name) }
-            td.n { (plain(tasks.ready)) } td { @if tasks.ready > 0 { (time_or(tasks.oldest, "not known")) } }
-            td.n { (plain(tasks.in_progress)) @if tasks.lease_lost > 0 { " " span.tag.attention { "▲ " (tasks.lease_lost) " lost" } } }
-            td.n { (plain(tasks.waiting)) @if tasks.waiting > 0 { br; span.soft { "next " (time_or(tasks.due, "not known")) } } }
-            td.n { (plain(tasks.on_hold)) } td.n { (plain(tasks.to_come)) } td.n { (plain(tasks.entered)) } td.n { (plain(tasks.left)) }
+            td.n { (count(tasks.ready, ShownState::Queued)) } td { @if tasks.ready > 0 { (time_or(tasks.oldest, "not known")) } }
+            td.n { (count(tasks.in_progress, ShownState::Running)) @if tasks.lease_lost > 0 { " " span.tag.attention { "▲ " (tasks.lease_lost) " lost" } } }
+            td.n { (count(tasks.waiting, ShownState::Waiting)) @if tasks.waiting > 0 { br; span.soft { "next " (time_or(tasks.due, "not known")) } } }
+            td.n { (count(tasks.on_hold, ShownState::OnHold)) } td.n { (plain(tasks.to_come)) } td.n { (plain(tasks.entered)) } td.n { (plain(tasks.left)) }
             td.n { (work(tasks)) }
         }
     }

@@ -27,6 +27,9 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
     }
     let may_act = may_act(caller);
     Ok(html! {
+        @if let Some(decided) = query.one("decided") {
+            p.done role="status" { "It is on record: " (text(decided)) @if all.drained.iter().any(|drained| drained.host.as_str() == decided) { " is drained." } @else { " is not drained." } " Its workers follow within a second." }
+        }
         @if let Some(host) = host { p { "On host " strong { (text(host)) } ". " a href="/workers" { "All workers" } } }
         @if all.workers.is_empty() {
             (empty(html! { "No worker lives here. Start one with " (command("sas-worker")) " on any host that sees the store and the services." }))
