@@ -40,7 +40,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space"]),
             (
                 "one subject each",
-                &["epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
+                &["audit", "epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
             ),
             ("events and their runs", &["events", "runs", "course"]),
             ("what HDF5 is asked", &["agent"]),
