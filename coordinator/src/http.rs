@@ -2,8 +2,10 @@
 //!
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
+mod api;
 mod caller;
 mod counted;
+mod glance;
 mod health;
 mod pages;
 mod site;
@@ -41,5 +43,5 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
 
 fn router(site: Site) -> Router {
     let counted = from_fn_with_state(site.clone(), counted::count);
-    Router::new().merge(health::routes()).merge(pages::routes()).layer(counted).with_state(site)
+    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).layer(counted).with_state(site)
 }

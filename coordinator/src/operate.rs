@@ -13,6 +13,7 @@ pub mod export;
 pub mod failures;
 pub mod flow;
 mod look_up;
+pub mod matrix;
 pub mod module;
 mod pipelines;
 pub mod queue;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use cut::Cut;
-pub use http::ask;
+pub use http::{ask, ask_bytes};
 pub use images::{Variant, base_image};
 pub use programs::program;
 pub use registry::{Registry, TinyImage};

@@ -43,6 +43,9 @@ use domain::message::Completion;
 use domain::outcome::Outcome;
 use domain::run::{Row, Star};
 
+/// Stars whose rows are read at once by [`State::rows`].
+pub const ROWS_BLOCK: u32 = 4096;
+
 /// How long whoever was told to close a star has for it before [`State::due`] names the star again.
 pub const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -294,6 +297,9 @@ pub trait State: Send + Sync {
 
     /// The state of these stars, in their order.
     async fn load(&self, run: RunId, stars: &[StarIndex]) -> Result<Vec<Star>, StateError>;
+    /// The rows of many stars, one after the other as they are kept: those of the block with this number, which begins at
+    /// star `block` × [`ROWS_BLOCK`] and ends with the run's last star at the latest. Empty beyond that. Nobody checks the bytes.
+    async fn rows(&self, run: RunId, block: u32) -> Result<Vec<u8>, StateError>;
     /// Everything about one star.
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError>;
     /// Writes changes, each whole or not at all, in one step; at most about a thousand at once, for nobody else is served

@@ -185,6 +185,11 @@ impl Agent {
         self.ask(Request::Columns { wants }).await
     }
 
+    /// Two columns thinned out for drawing; `None` where the product has no such lists of numbers of one length.
+    pub async fn curve(&mut self, ask: AskCurve) -> Result<Option<Curve>, AgentError> {
+        self.ask(Request::Curve(ask)).await
+    }
+
     /// The columns that differ between each of these products, before and after.
     pub async fn compare(&mut self, pairs: Vec<[At; 2]>) -> Result<Vec<BTreeMap<String, ColumnChange>>, AgentError> {
         self.ask(Request::Compare { pairs }).await

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use domain::pipeline::Pipeline;
 
 use super::caller::Caller;
+use super::glance::Glance;
+use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
@@ -18,6 +20,8 @@ const READERS: usize = 2;
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
     pub(crate) readiness: Arc<Readiness>,
+    /// How things stood a moment ago.
+    pub(crate) glance: Glance,
     context: Context,
 }
 
@@ -31,10 +35,11 @@ impl Site {
             readers: Readers::new(&store, agent, READERS),
             courses: services.courses.clone(),
             store,
+            matrices: Matrices::default(),
             installation: Arc::new(installation),
             operator: String::new(),
         };
-        Self { running, readiness: Arc::default(), context }
+        Self { running, readiness: Arc::default(), glance: Glance::default(), context }
     }
 
     /// To ask and do in the name of `caller`.

@@ -10,6 +10,7 @@ use services::state::SharedState;
 use store::Store;
 use store::course::{Course, Courses};
 
+use super::matrix::Matrices;
 use super::{ErrorKind, OperateError, Readers, look_up};
 
 /// Who asks, and what is there to ask. Cheap to clone.
@@ -23,6 +24,8 @@ pub struct Context {
     pub courses: Courses,
     /// Who opens star files.
     pub readers: Readers,
+    /// The matrices that somebody looks at.
+    pub matrices: Matrices,
     /// Who asks: the name that goes on record with decisions.
     pub operator: String,
 }
@@ -54,7 +57,14 @@ impl Context {
     /// For an operator of an installation; star files are read by agents of the running program.
     pub fn new(store: Store, installation: Arc<dyn Installation>, operator: impl Into<String>) -> Self {
         let readers = Readers::new(&store, None, 1);
-        Self { courses: Courses::new(store.clone()), store, installation, readers, operator: operator.into() }
+        Self {
+            courses: Courses::new(store.clone()),
+            store,
+            installation,
+            readers,
+            matrices: Matrices::default(),
+            operator: operator.into(),
+        }
     }
 
     /// What is fixed of a run.

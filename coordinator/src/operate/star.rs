@@ -2,8 +2,10 @@
 //!
 //! One star at a time. Whatever is read of HDF5 is read by a store agent that is lent for the question.
 
+mod curves;
 mod difference;
 mod export;
+mod failed;
 mod generations;
 mod lineage;
 mod products;
@@ -15,8 +17,10 @@ use store::Store;
 use store::agent::{Agent, Manifest};
 use store::paths;
 
+pub use curves::{DrawnCurve, Measured, StarCurves, curves};
 pub use difference::{ColumnDifference, CompareGenerations, ProductDifference, StarDifference, difference};
 pub use export::{ExportStar, Exported, export};
+pub use failed::failed_attempts;
 pub use generations::{GenerationSummary, StarGenerations, generations, list_generations};
 pub use lineage::{AskLineage, Lineage, LineageNode, LineageOrigin, lineage};
 pub use products::{NoProduct, ProductSummary, StarProducts, products};

@@ -10,6 +10,7 @@ mod expressions;
 mod failures;
 mod generations;
 mod levers;
+mod matrix;
 mod metrics;
 mod pipeline_light;
 mod queue;

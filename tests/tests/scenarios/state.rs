@@ -78,6 +78,7 @@ on_both_adapters!(
     where_tasks_are_and_what_moved_is_told_by_module,
     what_modules_took_is_added_up,
     drained_hosts_are_told_whole,
+    rows_of_many_stars_are_those_of_each,
 );
 
 async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: StateFixture) -> Result<()> {
@@ -104,6 +105,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Resu
     assert_eq!(s.runs().await?, vec![]);
     let gone = |result: Result<(), StateError>| matches!(result, Err(StateError::NoRun(run)) if run == f.run);
     assert!(gone(s.load(f.run, &[StarIndex(0)]).await.map(drop)));
+    assert!(gone(s.rows(f.run, 0).await.map(drop)));
     assert!(gone(s.star(f.run, StarIndex(0)).await.map(drop)));
     assert!(gone(s.write(f.run, EPOCH, None, &[]).await.map(drop)));
     assert!(gone(s.closed(f.run, StarIndex(0), &f.fresh()).await.map(drop)));

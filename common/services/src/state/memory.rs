@@ -126,6 +126,10 @@ impl State for MemoryState {
         stars.iter().map(|&star| run.load(star)).collect()
     }
 
+    async fn rows(&self, run: RunId, block: u32) -> Result<Vec<u8>, StateError> {
+        Ok(self.lock().run(run)?.rows(block))
+    }
+
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
         self.lock().run(run)?.star(star, now())
     }

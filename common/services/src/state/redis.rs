@@ -254,6 +254,10 @@ impl State for RedisState {
         found.into_iter().map(|(row, tries)| wire::star(row, &tries).map_err(|odd| odd.of(run))).collect()
     }
 
+    async fn rows(&self, run: RunId, block: u32) -> Result<Vec<u8>, StateError> {
+        self.run_script(run, Epoch::default(), on(run, &scripts::ROWS).arg(block)).await
+    }
+
     async fn star(&self, run: RunId, star: StarIndex) -> Result<StarView, StateError> {
         type StarReply = (Vec<u8>, Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<(u8, String)>, Vec<(u8, f64)>);
         let (row, tries, known, running, due): StarReply =

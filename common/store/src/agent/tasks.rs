@@ -3,6 +3,7 @@
 mod assemble;
 mod check;
 mod compare;
+mod curve;
 mod export;
 mod import;
 mod pack;
@@ -38,6 +39,7 @@ pub(super) fn perform(request: Request) -> Done<Value> {
         Request::Show(order) => reply(show::show(&order)),
         Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<Done<Vec<_>>>()),
         Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<Done<Vec<_>>>()),
+        Request::Curve(ask) => reply(curve::curve(&ask)),
         Request::Export(order) => reply(export::export(&order)),
     }
 }

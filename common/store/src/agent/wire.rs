@@ -63,6 +63,8 @@ pub(super) enum Request {
         /// Products, before and after.
         pairs: Vec<[At; 2]>,
     },
+    /// → `Option<Curve>`
+    Curve(AskCurve),
     /// → `()`
     Export(Export),
 }
@@ -74,6 +76,7 @@ impl Request {
             Self::Check(check) => vec![check.output.clone()],
             Self::Pack(pack) => vec![pack.output.clone()],
             Self::Import(import) => [&import.sources[..], &import.bases].concat(),
+            Self::Curve(ask) => vec![ask.product.file.clone()],
             Self::Digest { at } => vec![at.file.clone()],
             Self::Compare { pairs } => pairs.iter().flatten().map(|at| at.file.clone()).collect(),
             Self::Export(export) => export.reads.clone(),

@@ -10,6 +10,7 @@ mod record;
 mod whole;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,22 @@ impl Store {
     /// particular order. One pass, without the keys.
     pub fn each_settled_row(&self, run: RunId, visit: impl FnMut(SettledRow)) -> Result<(), StoreError> {
         self.settled_files(run)?.each_row(visit)
+    }
+
+    /// The rows of stars that follow each other, `width` bytes each: what is settled of them, and zeros for those that are not,
+    /// or were reopened since. Reads their records and no others.
+    pub fn settled_rows(&self, run: RunId, stars: Range<u32>, width: usize) -> Result<Vec<u8>, StoreError> {
+        let mut rows = vec![0; stars.len() * width];
+        let mut seen = vec![false; stars.len()];
+        for path in self.settled_files(run)?.newest_first() {
+            for SettledRow { star, row, end, .. } in open(&path)?.between(&stars)? {
+                let at = (star.0 - stars.start) as usize;
+                if !std::mem::replace(&mut seen[at], true) && end.is_some() && row.len() == width {
+                    rows[at * width..(at + 1) * width].copy_from_slice(&row);
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// What the stars of a run ended with; for runs of few stars, whose keys fit into memory.

@@ -110,6 +110,7 @@ delegate! {
     hold(run: RunId, modules: &[ModuleIndex]) -> ();
     amend(run: RunId, number: u64) -> ();
     load(run: RunId, stars: &[StarIndex]) -> Vec<Star>;
+    rows(run: RunId, block: u32) -> Vec<u8>;
     star(run: RunId, star: StarIndex) -> StarView;
     write(run: RunId, epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> Vec<Written>;
     closed(run: RunId, star: StarIndex, row: &Row) -> Written;

@@ -1,7 +1,7 @@
 //! What is asked only to look: open tasks, what modules took, who is drained.
 
 use domain::outcome::Remarks;
-use services::state::{OpenPlace, OpenTask, PERIOD, PERIODS, Places, RunFlow, Spent};
+use services::state::{OpenPlace, OpenTask, PERIOD, PERIODS, Places, ROWS_BLOCK, RunFlow, Spent};
 
 use super::*;
 
@@ -94,6 +94,29 @@ pub(crate) async fn drained_hosts_are_told_whole(f: StateFixture) -> Result<()> 
         f.state.set_drained(&hosts(names)).await?;
         assert_eq!(f.state.drained().await?, Some(hosts(names)));
     }
+    Ok(())
+}
+
+pub(crate) async fn rows_of_many_stars_are_those_of_each(f: StateFixture) -> Result<()> {
+    let run = fixture::other_run();
+    let stars = ROWS_BLOCK + 3;
+    f.state.open_run(&RunInfo { run, stars, ..f.info.clone() }).await?;
+    assert_eq!(f.state.rows(run, 0).await?, vec![0; ROWS_BLOCK as usize * MODULES], "never written");
+    let written = [1, ROWS_BLOCK - 1, ROWS_BLOCK + 1].map(StarIndex);
+    let changes: Vec<Change> = written.iter().map(|star| f.admission_of(star.0)).collect();
+    assert_eq!(f.state.write(run, EPOCH, None, &changes).await?, [Written::Done; 3]);
+    let mut rows = Vec::new();
+    for block in 0..3 {
+        let of_block = f.state.rows(run, block).await?;
+        assert_eq!(of_block.len() / MODULES, [ROWS_BLOCK as usize, 3, 0][block as usize]);
+        rows.extend(of_block);
+    }
+    let all: Vec<StarIndex> = (0..stars).map(StarIndex).collect();
+    for (star, row) in f.state.load(run, &all).await?.iter().zip(rows.chunks(MODULES)) {
+        assert_eq!(star.row.as_bytes(), row);
+    }
+    let is_fresh = |row: &&[u8]| row.iter().all(|byte| *byte == 0);
+    assert_eq!(rows.chunks(MODULES).filter(|row| !is_fresh(row)).count(), written.len());
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use domain::run::{Cell, Row, Star, TaskState, Tries};
 pub(super) struct Run {
     pub(super) info: RunInfo,
     /// All rows, one after the other.
-    rows: Vec<u8>,
+    all_rows: Vec<u8>,
     counts: BTreeMap<(ModuleIndex, TaskState), u64>,
     tries: BTreeMap<StarIndex, BTreeMap<ModuleIndex, Tries>>,
     in_flight: BTreeMap<StarIndex, InFlight>,
@@ -66,7 +66,7 @@ impl Run {
     pub(super) fn open(info: &RunInfo) -> Self {
         let modules = (0..=u8::MAX).map(ModuleIndex).take(info.modules.len());
         Self {
-            rows: vec![0; info.stars as usize * info.modules.len()],
+            all_rows: vec![0; info.stars as usize * info.modules.len()],
             counts: modules.map(|module| ((module, TaskState::Blocked), info.stars.into())).collect(),
             info: info.clone(),
             tries: BTreeMap::new(),
@@ -155,7 +155,7 @@ impl Run {
             }
         }
         let at = star.0 as usize * after.len();
-        self.rows[at..at + after.len()].copy_from_slice(after);
+        self.all_rows[at..at + after.len()].copy_from_slice(after);
         if change.after.tries.is_empty() {
             self.tries.remove(&star);
         } else {
@@ -327,7 +327,7 @@ impl Run {
     fn bytes(&self, star: StarIndex) -> Option<&[u8]> {
         let width = self.info.modules.len();
         let at = (star.0 as usize).checked_mul(width)?;
-        self.rows.get(at..at.checked_add(width)?)
+        self.all_rows.get(at..at.checked_add(width)?)
     }
 
     fn attempt(&self, task: Task) -> Attempt {

@@ -24,6 +24,7 @@ script!(AMEND, "amend.lua", "#!lua");
 script!(VIEW, "view.lua", "#!lua flags=no-writes");
 script!(FLOW, "flow.lua", "#!lua flags=no-writes");
 script!(LOAD, "load.lua", "#!lua flags=no-writes");
+script!(ROWS, "rows.lua", "#!lua flags=no-writes");
 script!(STAR, "star.lua", "#!lua flags=no-writes");
 script!(TASKS, "tasks.lua", "#!lua flags=no-writes");
 script!(WRITE, "write.lua", "#!lua");

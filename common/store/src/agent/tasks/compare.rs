@@ -10,6 +10,9 @@ use crate::h5::{Attributed, Dataset, H5Error, Shape};
 /// Elements of the largest arrays that are compared one by one.
 const LARGEST: u64 = 5_000_000;
 
+/// How many values of a list are told.
+const FIRST: usize = 3;
+
 /// All columns of a product.
 pub(super) fn columns(at: &At) -> Done<BTreeMap<String, ColumnFacts>> {
     let mut columns = BTreeMap::new();
@@ -22,12 +25,14 @@ pub(super) fn columns(at: &At) -> Done<BTreeMap<String, ColumnFacts>> {
 
 fn facts(dataset: &Dataset) -> Result<ColumnFacts, H5Error> {
     let shape = dataset.shape()?;
-    let value = match shape {
-        Shape::Scalar => dataset.value(1)?.first(1).into_iter().next(),
-        Shape::Null | Shape::Array(_) => None,
-    };
+    let (mut value, mut first) = (None, Vec::new());
+    match &shape {
+        Shape::Scalar => value = dataset.value(1)?.first(1).into_iter().next(),
+        Shape::Array(dims) if dims.len() == 1 => first = dataset.value(FIRST as u64)?.first(FIRST),
+        Shape::Null | Shape::Array(_) => {}
+    }
     let unit = dataset.text_attribute("unit")?;
-    Ok(ColumnFacts { dtype: dataset.dtype()?.word(), shape: shape.dims().to_vec(), unit, value })
+    Ok(ColumnFacts { dtype: dataset.dtype()?.word(), shape: shape.dims().to_vec(), unit, value, first })
 }
 
 /// The columns in which two products differ.

@@ -9,6 +9,7 @@ use domain::expression::Scalar;
 use domain::id::{Generation, StarId};
 use serde::{Deserialize, Serialize};
 
+use super::At;
 use crate::generations::Rollback;
 
 /// Copies a generation for the star file's place, with what is to be said of newer ones in its root attributes.
@@ -59,6 +60,9 @@ pub struct ColumnFacts {
     pub unit: Option<String>,
     /// The value of a scalar.
     pub value: Option<Scalar>,
+    /// The first values of a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<Scalar>,
 }
 
 /// How a column differs between two files.
@@ -72,4 +76,64 @@ pub struct ColumnChange {
     pub differing: Option<u64>,
     /// The largest difference of two finite numbers in the same place, of arrays of one shape.
     pub largest: Option<f64>,
+}
+
+/// Two columns of a product, to be drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskCurve {
+    /// The product.
+    pub product: At,
+    /// The column along the axis.
+    pub along: String,
+    /// The column of values.
+    pub values: String,
+    /// What the axis is.
+    pub axis: CurveAxis,
+    /// In how many parts the axis is divided at most.
+    pub parts: u32,
+    /// Only from here to there on the axis.
+    pub within: Option<[f64; 2]>,
+}
+
+/// What the axis of a curve is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CurveAxis {
+    /// The column as it is.
+    Plain,
+    /// Its logarithm to the base of ten.
+    Logarithmic,
+    /// Its phase, from −0.5 to 0.5.
+    Folded {
+        /// One turn, in the column's unit.
+        period: f64,
+        /// Where the phase is 0.
+        epoch: f64,
+    },
+}
+
+/// Two columns thinned out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// How many pairs of finite numbers there are.
+    pub points: u64,
+    /// Unit of the column along the axis.
+    pub along_unit: String,
+    /// Unit of the values.
+    pub unit: String,
+    /// Parts of the axis that have any, in order.
+    pub parts: Vec<CurvePart>,
+}
+
+/// What is in a part of the axis.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePart {
+    /// Its middle.
+    pub at: f64,
+    /// The smallest value.
+    pub least: f64,
+    /// The mean.
+    pub mean: f64,
+    /// The largest value.
+    pub most: f64,
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -227,6 +228,19 @@ impl Batch {
             .chunks_exact(len)
             .map(|bytes| Record::read(self.header.width, bytes).map_err(|reason| self.damaged(reason)))
             .collect()
+    }
+
+    /// What a pass needs of those of these stars that it has, in order.
+    pub(super) fn between(&self, stars: &Range<u32>) -> Result<Vec<SettledRow>, StoreError> {
+        let Header { stars: count, first, last, .. } = self.header;
+        if count == 0 || stars.is_empty() || last < stars.start || first >= stars.end {
+            return Ok(Vec::new());
+        }
+        let (from, to) = (self.position(StarIndex(stars.start))?, self.position(StarIndex(stars.end))?);
+        let mut rows: Vec<SettledRow> = self.records(from, to)?.into_iter().map(|record| record.row).collect();
+        // A file whose records are not in order is damaged, and no reason to write beside the range.
+        rows.retain(|row| stars.contains(&row.star.0));
+        Ok(rows)
     }
 
     /// Shows `visit` what a pass needs of every star, in order.

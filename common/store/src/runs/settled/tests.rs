@@ -46,6 +46,12 @@ fn check(store: &Store, run: RunId, expected: &BTreeMap<u32, SettledStar>, stars
     for star in 0..stars {
         assert_eq!(store.settled_star(run, StarIndex(star)).unwrap().as_ref(), expected.get(&star), "star {star}");
     }
+    for range in [0..stars, stars / 3..stars / 2, 7..8] {
+        let rows = store.settled_rows(run, range.clone(), 3).unwrap();
+        for (star, row) in range.zip(rows.chunks(3)) {
+            assert_eq!(row, expected.get(&star).map_or(&[0; 3][..], |line| &line.row), "star {star}");
+        }
+    }
     let mut rows = BTreeMap::new();
     store
         .each_settled_row(run, |row| {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{LeaseHolder, Run, count};
-use crate::state::{Counts, OpenPlace, OpenTask, RunView, RunningTask, StarView, StateError};
+use crate::state::{Counts, OpenPlace, OpenTask, ROWS_BLOCK, RunView, RunningTask, StarView, StateError};
 
 /// A moment on both clocks: the one that timers run by, and the one that people read.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,11 @@ impl Run {
             spent: self.spent.clone(),
             moved: self.moved.map(|moved| now.at(moved)),
         }
+    }
+
+    pub(in crate::state::memory) fn rows(&self, block: u32) -> Vec<u8> {
+        let bytes = self.info.modules.len() * ROWS_BLOCK as usize;
+        self.all_rows.chunks(bytes.max(1)).nth(block as usize).unwrap_or_default().to_vec()
     }
 
     pub(in crate::state::memory) fn star(&self, star: StarIndex, now: Moment) -> Result<StarView, StateError> {

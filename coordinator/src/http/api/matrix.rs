@@ -1,0 +1,139 @@
+//! The matrix of a run over HTTP: `…/matrix/head`, `…/matrix` (rows), `…/matrix/counts`, `…/stars`.
+//!
+//! Rows and counts are bytes, `application/octet-stream`: for each part that changed the place of its first star and the number
+//! of its lines, 4 bytes each, little-endian, then its lines. The line of a row is a byte for each module, the state in the
+//! high four bits, the attempt modulo 16 in the low four; the line of counts is, for each module and each state, the number of
+//! tasks in 2 bytes, little-endian. Nothing changed: 204, without a body. `sas-tick` is what to ask for next as `since`;
+//! `sas-stored-only` says why only what is settled is there, where the state cannot be asked.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use domain::id::RunId;
+use serde::Deserialize;
+
+use super::Refused;
+use crate::http::Site;
+use crate::http::caller::Caller;
+use crate::operate::Context;
+use crate::operate::OperateError;
+use crate::operate::called::{CalledRun, find_run};
+use crate::operate::matrix::{self, MatrixAnswer, MatrixHead, MatrixRange, PlacedStar, StarOrder};
+
+const TICK: HeaderName = HeaderName::from_static("sas-tick");
+const STORED_ONLY: HeaderName = HeaderName::from_static("sas-stored-only");
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/runs/{run}/matrix", get(rows))
+        .route("/runs/{run}/matrix/head", get(head))
+        .route("/runs/{run}/matrix/counts", get(counts))
+        .route("/runs/{run}/stars", get(stars))
+}
+
+/// Which part of a matrix.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskRange {
+    /// Place of the first star in the order.
+    #[serde(default)]
+    from: u32,
+    /// How many stars.
+    count: u32,
+    /// Their order.
+    #[serde(default)]
+    order: StarOrder,
+    /// Only what changed since this tick.
+    #[serde(default)]
+    since: i64,
+}
+
+/// Which part of a matrix, and how many stars make a line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskCounts {
+    /// Place of the first star in the order.
+    #[serde(default)]
+    from: u32,
+    /// How many stars.
+    count: u32,
+    /// Their order.
+    #[serde(default)]
+    order: StarOrder,
+    /// Only what changed since this tick.
+    #[serde(default)]
+    since: i64,
+    /// Stars of a line.
+    stars_per_line: u32,
+}
+
+async fn head(State(site): State<Site>, caller: Caller, Path(run): Path<String>) -> Result<Json<MatrixHead>, Refused> {
+    let context = site.context(&caller);
+    Ok(Json(matrix::head(&context, named(&context, &run).await?).await?))
+}
+
+async fn rows(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    Query(asked): Query<AskRange>,
+) -> Result<Response, Refused> {
+    let context = site.context(&caller);
+    let AskRange { from, count, order, since } = asked;
+    let asked = MatrixRange { from, count, order, since };
+    Ok(sent(matrix::rows(&context, named(&context, &run).await?, asked).await?))
+}
+
+async fn counts(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    Query(asked): Query<AskCounts>,
+) -> Result<Response, Refused> {
+    let context = site.context(&caller);
+    let AskCounts { from, count, order, since, stars_per_line } = asked;
+    let asked = MatrixRange { from, count, order, since };
+    Ok(sent(matrix::counts(&context, named(&context, &run).await?, asked, stars_per_line).await?))
+}
+
+async fn stars(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    Query(asked): Query<AskRange>,
+) -> Result<Json<Vec<PlacedStar>>, Refused> {
+    let context = site.context(&caller);
+    let AskRange { from, count, order, since } = asked;
+    let asked = MatrixRange { from, count, order, since };
+    Ok(Json(matrix::stars(&context, named(&context, &run).await?, asked).await?))
+}
+
+async fn named(context: &Context, run: &str) -> Result<RunId, OperateError> {
+    let called: CalledRun = run.parse()?;
+    find_run(context, &called).await
+}
+
+fn sent(answer: MatrixAnswer) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(TICK, answer.tick.into());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A header has ASCII alone.
+    let reason = answer.stored_only.map(|reason| reason.replace(|c: char| !c.is_ascii() || c.is_ascii_control(), " "));
+    if let Some(reason) = reason.and_then(|reason| HeaderValue::from_str(&reason).ok()) {
+        headers.insert(STORED_ONLY, reason);
+    }
+    if answer.parts.is_empty() {
+        return (StatusCode::NO_CONTENT, headers).into_response();
+    }
+    let length = answer.parts.iter().map(|part| part.bytes.len() + 8).sum();
+    let mut body = Vec::with_capacity(length);
+    for part in answer.parts {
+        body.extend_from_slice(&part.from.to_le_bytes());
+        body.extend_from_slice(&part.lines.to_le_bytes());
+        body.extend(part.bytes);
+    }
+    (headers, body).into_response()
+}
