@@ -5,6 +5,7 @@
 //! store before anything follows it; coordinators find it there.
 
 pub mod announce;
+pub mod audit;
 pub mod called;
 mod context;
 mod error;

@@ -119,7 +119,7 @@ impl World {
             state: self.state.clone(),
             pipelines: self.scripts.iter().map(|script| script.pipeline.clone()).collect(),
             config: CoordinatorConfig { in_flight: 20, hooks, ..CoordinatorConfig::default() },
-            http: HttpConfig { listen: listen.to_owned() },
+            http: HttpConfig { listen: listen.to_owned(), ..HttpConfig::default() },
             agent: None,
         };
         let files = JsonFiles { store: self.store.clone(), faults: self.faults.clone() };

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::Site;
 use crate::operate::{ErrorKind, OperateError};
 
-pub(super) fn routes() -> Router<Site> {
+pub(super) fn routes(_: &Site) -> Router<Site> {
     Router::new().nest("/api/v1", matrix::routes())
 }
 

@@ -1,29 +1,40 @@
 //! Who asks over HTTP.
 
-use std::convert::Infallible;
-
+use aide::OperationInput;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use store::audit::Door;
 
 use super::Site;
+use super::problem::Problem;
+use crate::tokens::Role;
 
-/// Who asks: the name that goes on record with what is decided.
+/// Who asks, as the guard found: the name goes on record with what is decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) door: Door,
 }
 
 impl Caller {
     /// Whoever collects metrics: it decides nothing.
     pub(super) fn scraper() -> Self {
-        Self { name: "metrics".to_owned() }
+        Self { name: "metrics".to_owned(), role: Role::Viewer, door: Door::Http }
+    }
+
+    /// Whether that needs no more than the role of this caller.
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.role >= role
     }
 }
 
 impl FromRequestParts<Site> for Caller {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, _: &Site) -> Result<Self, Infallible> {
-        Ok(Self { name: "local".to_owned() })
+    async fn from_request_parts(parts: &mut Parts, _: &Site) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unknown_caller)
     }
 }
+
+impl OperationInput for Caller {}

@@ -1,7 +1,7 @@
 //! The pages for people: HTML that is whole without a script; scripts keep it up to date and draw.
 
 mod assets;
-mod layout;
+pub(super) mod layout;
 mod matrix;
 mod overview;
 mod parts;

@@ -4,10 +4,12 @@ use domain::id::{DatasetName, Quarter, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use serde::Deserialize;
 use services::queue::{Outgoing, QueueName, SharedQueue};
+use store::audit::{Target, Verb};
 use store::{Store, StoreError};
 use uuid::Uuid;
 
-use super::{ErrorKind, Installation, OperateError};
+use super::audit::{Deed, Doer};
+use super::{Context, ErrorKind, OperateError};
 
 /// What publishers without a name of their own are called.
 pub const SOURCE: &str = "sas";
@@ -34,10 +36,30 @@ pub struct PublishEvent {
 }
 
 /// Publishes that stars have new data; what cannot be read is refused before anything is asked.
-pub async fn publish(installation: &dyn Installation, asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
+pub async fn publish(context: &Context, asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
     let event = compose(asked)?;
-    send(&installation.queue().await?, &event).await?;
+    publish_written(context, vec![event.clone()]).await?;
     Ok(event)
+}
+
+/// Publishes events as publishers wrote them; returns the line of the audit of each.
+pub async fn publish_written(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec<u64>, OperateError> {
+    let by = context.doer()?;
+    let queue = context.installation.queue().await?;
+    send_all(&queue, &events).await?;
+    context.ask(move |store| events.iter().map(|event| record(store, &by, event)).collect()).await
+}
+
+/// Writes down that an event was published. Blocks on the disk.
+pub(super) fn record(store: &Store, by: &Doer, event: &DatasetEvent) -> Result<u64, OperateError> {
+    let DatasetUpdate { dataset, quarter, stars, .. } = &event.data;
+    let count = match stars {
+        StarSelection::Inline(stars) => Some(stars.len() as u64),
+        StarSelection::File(_) => None,
+    };
+    let effect = format!("event {:?} of {:?}: new data in {dataset}, {quarter}", event.id, event.source);
+    let target = Target::Event { event: event.event_id() };
+    by.record(store, Deed { verb: Verb::Publish, target, count, decision: None, effect: &effect })
 }
 
 /// Reads an event as publishers write it (CloudEvents 1.0, structured JSON).
@@ -52,12 +74,22 @@ pub fn new(data: DatasetUpdate) -> DatasetEvent {
 
 /// Hands an event to a broker and waits until it has it.
 pub async fn send(queue: &SharedQueue, event: &DatasetEvent) -> Result<(), OperateError> {
+    send_all(queue, std::slice::from_ref(event)).await
+}
+
+/// The same with many. Where one fails others may be published: the same may be sent again.
+async fn send_all(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), OperateError> {
     queue.declare(&[]).await?;
-    let message = Outgoing { queue: QueueName::Events, body: to_json(event) };
-    let Some(confirmed) = queue.publish(vec![message]).await.pop() else {
+    let messages = events.iter().map(|event| Outgoing { queue: QueueName::Events, body: to_json(event) });
+    let confirmed = queue.publish(messages.collect()).await;
+    if confirmed.len() != events.len() {
         return Err(OperateError::new(ErrorKind::Failed, "the broker gave no answer"));
-    };
-    confirmed.map_err(|error| OperateError::from(error).within(&format!("failed to publish event {}", event.id)))
+    }
+    for (event, confirmed) in events.iter().zip(confirmed) {
+        let doing = || format!("failed to publish event {}", event.id);
+        confirmed.map_err(|error| OperateError::from(error).within(&doing()))?;
+    }
+    Ok(())
 }
 
 /// How an event names its stars; many are laid into the store beside it, by the event's id. Blocks on the disk.

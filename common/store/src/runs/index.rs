@@ -18,7 +18,7 @@ use super::{RunEnd, RunRecord, is_over};
 use crate::durable;
 use crate::{Store, StoreError, io_error, names_in, numbered, paths, to_json};
 use domain::id::{RunId, Sequence, StarId, StarIndex};
-use walk::{Head, Line as _, Lines, read_singles};
+use walk::{Head, Line, Lines, read_singles};
 
 /// How many single entries there may be before they are made one file.
 const SINGLES: u64 = 16;

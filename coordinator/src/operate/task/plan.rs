@@ -133,7 +133,7 @@ pub async fn plan_star_cancel(context: &Context, asked: OneStar) -> Result<TaskP
 
 /// Decides what was planned: coordinators follow it within a second.
 pub async fn carry_out(context: &Context, plan: TaskPlan) -> Result<RunDecided, OperateError> {
-    let by = context.operator.clone();
+    let by = context.doer()?;
     let decide = move |store: &Store| {
         let TaskPlan { run, verb, count, tasks, selection, .. } = plan;
         let (what, comes) = match verb {
@@ -144,9 +144,9 @@ pub async fn carry_out(context: &Context, plan: TaskPlan) -> Result<RunDecided, 
             ),
         };
         require_sense(store, run, &standing(store, run)?, &what)?;
-        let (number, decision) = write(store, run, by, what)?;
+        let decided = write(store, run, &by, what)?;
         let effect = format!("{} {comes}", counted(count, &tasks));
-        Ok::<_, OperateError>(RunDecided { run, number: Some(number), decision: Some(decision), effect })
+        RunDecided::on_record(store, run, &by, decided, (count, effect))
     };
     context.ask(decide).await
 }
