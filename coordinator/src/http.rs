@@ -11,15 +11,21 @@ mod glance;
 mod guard;
 mod health;
 mod login;
+mod openapi;
 mod pages;
 mod problem;
+mod repeats;
 mod server;
 mod site;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use caller::Caller;
+use problem::Problem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,9 +52,18 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
     server::serve(listener, router(site), shutdown).await;
 }
 
+/// That there is nothing at an address.
+async fn nothing(request: Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/api/") {
+        return Problem::no_address(path).into_response();
+    }
+    (StatusCode::NOT_FOUND, login::refused("There is nothing at this address.")).into_response()
+}
+
 fn router(site: Site) -> Router {
     let guarded = from_fn_with_state(site.clone(), guard::guard);
     let counted = from_fn_with_state(site.clone(), counted::count);
     let people = health::routes().merge(login::routes()).merge(pages::routes());
-    people.merge(api::routes(&site)).layer(guarded).layer(counted).with_state(site)
+    people.merge(api::routes(&site)).fallback(nothing).layer(guarded).layer(counted).with_state(site)
 }

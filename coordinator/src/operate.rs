@@ -16,7 +16,7 @@ pub mod flow;
 mod look_up;
 pub mod matrix;
 pub mod module;
-mod pipelines;
+pub mod pipelines;
 pub mod queue;
 mod readers;
 pub mod run;

@@ -122,7 +122,11 @@ impl Holders {
     fn read(path: &Path) -> Result<Self> {
         let failed = || format!("failed to read the file of tokens `{}` (`[http] tokens`)", path.display());
         let length = fs::metadata(path).with_context(failed)?.len();
-        ensure!(length <= LARGEST, "the file of tokens `{}` has {length} bytes, {LARGEST} are the most", path.display());
+        ensure!(
+            length <= LARGEST,
+            "the file of tokens `{}` has {length} bytes, {LARGEST} are the most",
+            path.display()
+        );
         let text = fs::read_to_string(path).with_context(failed)?;
         Self::parse(&text).with_context(failed)
     }
@@ -135,7 +139,9 @@ impl Holders {
                 if words.is_empty() {
                     continue;
                 }
-                bail!("line {number}: expected a name, a role and the SHA-256 of a token, as `sas token new` prints them");
+                bail!(
+                    "line {number}: expected a name, a role and the SHA-256 of a token, as `sas token new` prints them"
+                );
             };
             require_name(name).with_context(|| format!("line {number}"))?;
             let role = role.parse().ok();
@@ -178,8 +184,7 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_line_and_by_nothing_else() {
-        let (first, second) =
-            (issue("anna", Role::Operator).unwrap(), issue("robot@x", Role::Ingestion).unwrap());
+        let (first, second) = (issue("anna", Role::Operator).unwrap(), issue("robot@x", Role::Ingestion).unwrap());
         let text = format!("# people\n{} # since May\n\n{}\n", first.line, second.line);
         let holders = Holders::parse(&text).unwrap();
         let who = |token: &str| holders.find(token).map(|holder| (holder.name.as_str(), holder.role));

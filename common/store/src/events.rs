@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
@@ -18,7 +19,7 @@ use domain::id::{EventId, RunId, Sequence, StarId};
 use domain::message::DatasetEvent;
 
 /// An event that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecord {
     /// Its computed id.
     pub id: EventId,
@@ -31,7 +32,7 @@ pub struct EventRecord {
 }
 
 /// What became of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "disposition", rename_all = "snake_case")]
 pub enum Disposition {
     /// It started a run.
@@ -49,7 +50,7 @@ pub enum Disposition {
 }
 
 /// An event that was accepted, with what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DisposedEvent {
     /// What is on record of it.
     #[serde(flatten)]

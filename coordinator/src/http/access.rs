@@ -200,7 +200,9 @@ mod tests {
         let access = Access { tokens: Some(TokenFile::open(file.path()).unwrap()), hosts: Vec::new() };
         let may = |method, path| {
             let bearers = issued.each_ref().map(|issued| format!("Bearer {}", issued.token));
-            bearers.each_ref().map(|bearer| check(&access, &request(method, path, &[("authorization", bearer)])).is_ok())
+            bearers
+                .each_ref()
+                .map(|bearer| check(&access, &request(method, path, &[("authorization", bearer)])).is_ok())
         };
         assert_eq!(may("GET", "/api/v1/runs"), [true; 3]);
         assert_eq!(may("POST", "/api/v1/events"), [false, true, true]);

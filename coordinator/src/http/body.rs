@@ -10,7 +10,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
-use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -90,11 +91,8 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Site> for About<T> {
 
 impl<T: JsonSchema> OperationInput for Asked<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
-        let schema = SchemaObject {
-            json_schema: context.schema.subschema_for::<T>(),
-            example: None,
-            external_docs: None,
-        };
+        let json_schema = T::json_schema(&mut schemas_of_requests());
+        let schema = SchemaObject { json_schema, example: None, external_docs: None };
         let media = MediaType { schema: Some(schema), ..MediaType::default() };
         let content = [("application/json".to_owned(), media)].into_iter().collect();
         set_body(context, operation, RequestBody { content, ..RequestBody::default() });
@@ -113,13 +111,22 @@ impl<T: JsonSchema> OperationInput for About<T> {
     }
 }
 
+/// Schemas of what is read: what may be missing there is there in what is written.
+pub(super) fn schemas_of_requests() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    settings.into_generator()
+}
+
 fn add(
     context: &mut GenContext,
     operation: &mut Operation,
-    schema: impl FnOnce(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    schema: impl FnOnce(&mut SchemaGenerator) -> Schema,
     location: ParamLocation,
 ) {
-    let schema = schema(&mut context.schema);
+    let schema = schema(&mut schemas_of_requests());
     let parameters = parameters_from_schema(context, schema, location);
     add_parameters(context, operation, parameters);
 }

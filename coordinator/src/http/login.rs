@@ -34,7 +34,11 @@ pub(super) fn address(from: &Uri) -> String {
 
 /// The page that says why there is no other, for whom nobody knows.
 pub(super) fn refused(detail: &str) -> Markup {
-    page(&Frame::for_nobody(), "This is not allowed", html! { p.error role="alert" { (detail) } p { a href="/" { "Overview" } } })
+    page(
+        &Frame::for_nobody(),
+        "This is not allowed",
+        html! { p.error role="alert" { (detail) } p { a href="/" { "Overview" } } },
+    )
 }
 
 #[derive(Debug, Deserialize)]

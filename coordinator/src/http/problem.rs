@@ -78,7 +78,8 @@ impl Problem {
 
     /// The body is too large.
     pub(super) fn too_large(most: usize) -> Self {
-        let detail = format!("the body has more than {most} bytes; many stars are named by a file below the store's root");
+        let detail =
+            format!("the body has more than {most} bytes; many stars are named by a file below the store's root");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
@@ -147,11 +148,8 @@ impl OperationOutput for Problem {
     type Inner = Self;
 
     fn operation_response(context: &mut GenContext, _: &mut Operation) -> Option<Described> {
-        let schema = SchemaObject {
-            json_schema: context.schema.subschema_for::<Self>(),
-            example: None,
-            external_docs: None,
-        };
+        let schema =
+            SchemaObject { json_schema: context.schema.subschema_for::<Self>(), example: None, external_docs: None };
         let media = MediaType { schema: Some(schema), ..MediaType::default() };
         let content = [(PROBLEM_JSON.to_owned(), media)].into_iter().collect();
         let description = "why there is no other answer".to_owned();

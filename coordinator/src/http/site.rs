@@ -9,6 +9,7 @@ use store::audit::Door;
 use super::access::Access;
 use super::caller::Caller;
 use super::glance::Glance;
+use super::repeats::Repeats;
 use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Readers};
 use crate::readiness::Readiness;
@@ -22,6 +23,7 @@ const READERS: usize = 2;
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
     pub(super) access: Arc<Access>,
+    pub(super) repeats: Arc<Repeats>,
     pub(crate) readiness: Arc<Readiness>,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
@@ -49,7 +51,14 @@ impl Site {
             door: Door::Http,
             reason: None,
         };
-        Self { running, access: Arc::new(access), readiness: Arc::default(), glance: Glance::default(), context }
+        Self {
+            running,
+            access: Arc::new(access),
+            repeats: Arc::default(),
+            readiness: Arc::default(),
+            glance: Glance::default(),
+            context,
+        }
     }
 
     /// To ask and do in the name of `caller`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::error::chain;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::audit::{AuditRecord, Door, Target, Verb};
 use store::{Store, StoreError};
@@ -14,7 +15,7 @@ use super::{Context, ErrorKind, OperateError};
 const LONGEST_REASON: usize = 1000;
 
 /// Lines of the audit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AuditPage {
     /// Newest first.
     pub lines: Vec<AuditLine>,
@@ -25,7 +26,7 @@ pub struct AuditPage {
 }
 
 /// A line of the audit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AuditLine {
     /// Its number.
     pub number: u64,

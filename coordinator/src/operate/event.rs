@@ -1,10 +1,14 @@
 //! Dataset events: read, made and published.
 
-use domain::id::{DatasetName, Quarter, StarId};
+use domain::error::chain;
+use domain::id::{DatasetName, EventId, PipelineName, Quarter, Sequence, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use serde::Deserialize;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use store::audit::{Target, Verb};
+use store::events::{DisposedEvent, Disposition, EventRecord};
 use store::{Store, StoreError};
 use uuid::Uuid;
 
@@ -62,6 +66,82 @@ pub(super) fn record(store: &Store, by: &Doer, event: &DatasetEvent) -> Result<u
     by.record(store, Deed { verb: Verb::Publish, target, count, decision: None, effect: &effect })
 }
 
+/// Some of the events, with what became of them.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<EventSummary>,
+    /// The number below which older ones are; `None` where there are none.
+    pub older: Option<Sequence>,
+    /// What cannot be read of others, a line each.
+    pub damaged: Vec<String>,
+}
+
+/// An event that was accepted, with what became of it; of many stars their number alone.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EventSummary {
+    /// Its computed id.
+    pub event: EventId,
+    /// Its place among the events and ingests of this store.
+    pub sequence: Sequence,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// Who published it.
+    pub source: String,
+    /// The publisher's own id of it.
+    pub id: String,
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The quarter of the data.
+    pub quarter: Quarter,
+    /// How many stars it names; `None` where they are in a file.
+    pub stars: Option<u64>,
+    /// The file below the store's root that has its stars.
+    pub stars_file: Option<String>,
+    /// The pipeline that somebody started over what the store has; nothing is new then.
+    pub start: Option<PipelineName>,
+    /// What became of it; `None` while no coordinator finished accepting it.
+    pub dispositions: Option<Vec<Disposition>>,
+}
+
+/// So many of the newest events, of those below a number where one is given.
+pub async fn list(context: &Context, newest: usize, before: Option<Sequence>) -> Result<EventPage, OperateError> {
+    let found = context.ask(move |store| store.events_before(newest, before)).await?;
+    Ok(EventPage {
+        events: found.events.into_iter().map(EventSummary::of).collect(),
+        older: found.older,
+        damaged: found.damaged.iter().map(|error| chain(error)).collect(),
+    })
+}
+
+/// One event.
+pub async fn show(context: &Context, event: EventId) -> Result<EventSummary, OperateError> {
+    let missing = || OperateError::not_found(format!("event {event} was not accepted, or not yet"));
+    find(context, event).await?.ok_or_else(missing)
+}
+
+/// One event, where it was accepted.
+pub async fn find(context: &Context, event: EventId) -> Result<Option<EventSummary>, OperateError> {
+    let look = move |store: &Store| {
+        let Some(record) = store.event(event)? else { return Ok(None) };
+        Ok::<_, StoreError>(Some(DisposedEvent { record, dispositions: store.dispositions(event)? }))
+    };
+    Ok(context.ask(look).await?.map(EventSummary::of))
+}
+
+impl EventSummary {
+    fn of(DisposedEvent { record, dispositions }: DisposedEvent) -> Self {
+        let EventRecord { id: event, sequence, accepted, event: DatasetEvent { source, id, data, .. } } = record;
+        let (stars, stars_file) = match data.stars {
+            StarSelection::Inline(stars) => (Some(stars.len() as u64), None),
+            StarSelection::File(file) => (None, Some(file)),
+        };
+        let start = data.start.map(|start| start.pipeline);
+        let (dataset, quarter) = (data.dataset, data.quarter);
+        Self { event, sequence, accepted, source, id, dataset, quarter, stars, stars_file, start, dispositions }
+    }
+}
+
 /// Reads an event as publishers write it (CloudEvents 1.0, structured JSON).
 pub fn read(body: &[u8]) -> Result<DatasetEvent, OperateError> {
     Ok(DatasetEvent::from_json(body)?)
@@ -69,7 +149,7 @@ pub fn read(body: &[u8]) -> Result<DatasetEvent, OperateError> {
 
 /// A new event with an id of its own.
 pub fn new(data: DatasetUpdate) -> DatasetEvent {
-    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), jiff::Timestamp::now().to_string(), data)
+    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), Timestamp::now().to_string(), data)
 }
 
 /// Hands an event to a broker and waits until it has it.

@@ -16,6 +16,7 @@ pub use kept::Matrices;
 use kept::SharedView;
 use order::StarPlaces;
 use rows::{BLOCK, Rows};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
@@ -43,6 +44,7 @@ pub const FEWEST_COUNTED: u32 = 64;
     Default,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::EnumString,
     strum::VariantArray,
@@ -61,7 +63,7 @@ pub enum StarOrder {
 }
 
 /// What a matrix is about.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MatrixHead {
     /// The run.
     pub run: RunId,
@@ -82,7 +84,7 @@ pub struct MatrixHead {
 }
 
 /// A module of a matrix.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MatrixModule {
     /// The module.
     pub module: ModuleName,
@@ -131,7 +133,7 @@ pub struct MatrixPart {
 }
 
 /// A star by its place in an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlacedStar {
     /// Its place in the order.
     pub place: u32,

@@ -1,6 +1,7 @@
 //! Modules that operators hold back, in all runs of a pipeline, until they are released.
 
 use domain::id::{ModuleName, PipelineName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::audit::{Target, Verb};
 use store::holds::{Grip, Held, HoldDecision};
@@ -19,7 +20,7 @@ pub struct OneModule {
 }
 
 /// What was decided about a module, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModuleDecided {
     /// The pipeline.
     pub pipeline: PipelineName,

@@ -10,6 +10,7 @@ mod start;
 
 use domain::id::RunId;
 use domain::text::moment;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::Store;
 use store::audit::{Target, Verb};
@@ -27,7 +28,7 @@ use super::look_up::{end_of, record};
 use crate::standing::{self, Sense, Standing};
 
 /// What was decided about a run, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunDecided {
     /// The run.
     pub run: RunId,

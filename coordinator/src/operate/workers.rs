@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ClassName, HostName, WorkerName};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::state::{AttemptCounts, RunningAttempt, WorkerInfo};
 use store::Store;
@@ -17,7 +18,7 @@ use super::{Context, ErrorKind, OperateError};
 use odd::{Median, median, oddities};
 
 /// The workers that live, and the hosts that are drained.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AllWorkers {
     /// By host and name.
     pub workers: Vec<WorkerSummary>,
@@ -26,7 +27,7 @@ pub struct AllWorkers {
 }
 
 /// A worker as it showed itself last.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WorkerSummary {
     /// Its host.
     pub host: String,
@@ -55,7 +56,7 @@ pub struct WorkerSummary {
 }
 
 /// Slots of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkerSlots {
     /// How many run something.
     pub busy: u32,
@@ -72,7 +73,7 @@ pub struct OneHost {
 }
 
 /// What was decided about a host, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HostDecided {
     /// The host.
     pub host: HostName,

@@ -9,9 +9,9 @@ use store::Store;
 use store::runs::{Decided, RunEnd, RunRecord, Selection, SettledStar};
 
 use super::{RunDecided, require_sense, standing, write};
+use crate::operate::audit::Doer;
 use crate::operate::look_up::{pipeline_of, record, settled_line};
 use crate::operate::pipelines::module_of;
-use crate::operate::audit::Doer;
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// Which tasks are run again.
@@ -49,7 +49,8 @@ fn decide(store: &Store, asked: RetryTasks, by: &Doer) -> Result<RunDecided, Ope
         );
         (Some(count), effect)
     } else {
-        let effect = format!("{words} are tried again, and what depends on them; tasks that end later are not part of this");
+        let effect =
+            format!("{words} are tried again, and what depends on them; tasks that end later are not part of this");
         (None, effect)
     };
     let decided = write(store, run, by, what)?;

@@ -10,6 +10,7 @@ use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use domain::text::did_you_mean;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::Store;
 use store::audit::{Target, Verb};
@@ -49,7 +50,7 @@ pub struct StartRun {
 }
 
 /// What was started for one quarter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StartedRun {
     /// The quarter.
     pub quarter: Quarter,

@@ -2,6 +2,7 @@
 
 use domain::id::{Generation, Quarter, StarId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::audit::{Target, Verb};
 use store::generations::Rollback;
@@ -25,7 +26,7 @@ pub struct RollBack {
 }
 
 /// What was decided about a star file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RolledBack {
     /// The star.
     pub star: StarId,
