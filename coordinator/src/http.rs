@@ -24,7 +24,6 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use caller::Caller;
 use problem::Problem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

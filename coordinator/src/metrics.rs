@@ -14,7 +14,7 @@ mod services;
 use list::List;
 use prometheus_client::encoding::text::encode;
 
-use crate::operate::Context;
+use crate::operate::Installation;
 use crate::operate::flow::flow as look_at_flow;
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
@@ -44,12 +44,14 @@ impl MetricsForm {
 }
 
 /// All metrics.
-pub(crate) async fn text(running: &Coordinator, context: &Context, readiness: &Readiness, form: MetricsForm) -> String {
-    let (flow, ready, runs) = tokio::join!(
-        look_at_flow(&*context.installation),
-        readiness.look(&running.services),
-        runs::RunsSeen::look(running)
-    );
+pub(crate) async fn text(
+    running: &Coordinator,
+    installation: &dyn Installation,
+    readiness: &Readiness,
+    form: MetricsForm,
+) -> String {
+    let (flow, ready, runs) =
+        tokio::join!(look_at_flow(installation), readiness.look(&running.services), runs::RunsSeen::look(running));
     let mut list = List::default();
     process::add(&mut list, running);
     services::add(&mut list, &ready, running).await;

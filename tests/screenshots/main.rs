@@ -23,7 +23,7 @@ async fn main() -> Result<()> {
             browser.run(&format!("localStorage.setItem('theme', '{theme}')")).await?;
             for (name, path) in exhibit.pages() {
                 browser.open(&format!("{}{path}", exhibit.address)).await?;
-                tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+                browser.drawn().await?;
                 let file = directory.join(format!("{name}-{window}-{theme}.png"));
                 fs::write(&file, browser.picture().await?)?;
                 println!("{}", file.display());

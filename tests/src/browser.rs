@@ -83,6 +83,12 @@ impl Browser {
         shown.with_context(|| format!("the page says:\n{last}"))
     }
 
+    /// Waits until everything that the page loads is there.
+    pub async fn drawn(&self) -> Result<()> {
+        let is_drawn = async || self.run("return document.readyState").await.is_ok_and(|state| state == "complete");
+        crate::wait_until(PATIENCE, "the page is drawn", is_drawn).await
+    }
+
     /// Runs a script in the page.
     pub async fn run(&self, script: &str) -> Result<Value> {
         Ok(self.client.execute(script, Vec::new()).await?)

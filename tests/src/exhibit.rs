@@ -58,13 +58,27 @@ impl Exhibit {
         let cluster = Cluster::start(&directory, &[&pipeline])?;
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let mut programs = vec![cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?];
-        let slots = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "3"), ("SAS_SLOTS_HEAVY", "1")];
+        let slots = [
+            ("SAS_WORKER_RUNNER", "process"),
+            ("SAS_SLOTS_DEFAULT", "2"),
+            ("SAS_SLOTS_SMALL", "2"),
+            ("SAS_SLOTS_LARGE", "1"),
+        ];
         programs.push(cluster.worker("host-a", &slots)?);
         let files = campaign.star_files()?;
         let of =
             |quarter: &str| files.iter().filter(|file| file.to_string_lossy().ends_with(quarter)).cloned().collect();
+        let shared = campaign.shared_file()?;
+        let taken = cluster.sas(&[
+            "ingest",
+            "--shared",
+            "--dataset",
+            "models/grids",
+            shared.to_str().context("a path that is no UTF-8")?,
+        ])?;
+        ensure!(taken.status.success(), "sas ingest --shared: {}", String::from_utf8_lossy(&taken.stderr));
         let ingest = |files: Vec<_>| cluster.ingest(&files);
-        ingest([vec![campaign.shared_file()?], of("_Q3.h5")].concat())?;
+        ingest(of("_Q3.h5"))?;
         let ended = newest_run(&cluster, |run| run["phase"] == "ended").await?;
         ingest(of("_Q4.h5"))?;
         let open = newest_run(&cluster, |run| run["run"] != ended.as_str()).await?;
@@ -91,8 +105,6 @@ impl Exhibit {
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
-            ("events", "/events".to_owned()),
-            ("audit", "/audit".to_owned()),
             ("star-whole", format!("/stars/{whole}?run={ended}")),
             ("star-failed", format!("/stars/{failed}?run={ended}")),
             ("star-hanging", format!("/stars/{hanging}?run={open}")),

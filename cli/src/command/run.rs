@@ -18,7 +18,7 @@ use domain::id::{EventId, ModuleName, RunId};
 use domain::outcome::Remarks;
 use domain::run::TaskState;
 use domain::text::{moment, shown};
-use store::runs::{Amendment, Decided, Decision, StarEnd};
+use store::runs::{Decision, StarEnd};
 use strum::VariantArray;
 
 use crate::connect::Site;
@@ -233,24 +233,12 @@ fn remarks(run: &RunSummary) -> String {
     if hint.is_empty() { String::new() } else { format!("\n{warned}{unmade}{hint}") }
 }
 
-/// A line about a decision.
-fn decided(decision: &Decision) -> String {
-    let what = match &decision.what {
-        Decided::Pause => "pause".to_owned(),
-        Decided::Resume => "resume".to_owned(),
-        Decided::Cancel => "cancel".to_owned(),
-        Decided::Priority { weight } => format!("weight {weight}"),
-        Decided::Retry { selection } => format!("retry {}", run::words(selection)),
-        Decided::CancelTasks { selection } => format!("cancel {}", run::open_words(selection)),
-        Decided::Amend { images } => {
-            let image = |(module, amendment): (&ModuleName, &Amendment)| format!("{module} runs {}", amendment.image);
-            images.iter().map(image).collect::<Vec<_>>().join(", ")
-        }
-    };
-    format!("{} {}: {what}\n", moment(decision.at), shown(&decision.by))
-}
-
 fn ends(run: &RunSummary) -> String {
     let count = |(end, count): (&StarEnd, &u64)| format!("{count} {end}");
     run.ends.iter().map(count).collect::<Vec<_>>().join(", ")
+}
+
+/// A line about a decision.
+fn decided(decision: &Decision) -> String {
+    format!("{} {}: {}\n", moment(decision.at), shown(&decision.by), run::decided_words(&decision.what))
 }

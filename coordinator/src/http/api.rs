@@ -8,6 +8,7 @@ mod matrix;
 mod page;
 mod pipelines;
 mod runs;
+mod settled;
 mod stars;
 mod status;
 mod tasks;
@@ -47,6 +48,7 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
             .merge(events::routes())
             .merge(runs::routes())
             .merge(tasks::routes())
+            .merge(settled::routes())
             .merge(matrix::routes())
             .merge(stars::routes())
             .merge(workers::routes())

@@ -18,11 +18,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whoever collects metrics: it decides nothing.
-    pub(super) fn scraper() -> Self {
-        Self { name: "metrics".to_owned(), role: Role::Viewer, door: Door::Http }
-    }
-
     /// Whether that needs no more than the role of this caller.
     pub(crate) fn may(&self, role: Role) -> bool {
         self.role >= role

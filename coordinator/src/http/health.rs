@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::text::shown;
 
-use super::{Caller, Site};
+use super::Site;
 use crate::metrics::{self, MetricsForm};
 
 pub(super) fn routes() -> Router<Site> {
@@ -39,6 +39,6 @@ async fn ready(State(site): State<Site>) -> Response {
 async fn show(State(site): State<Site>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let form = MetricsForm::accepted(accept);
-    let text = metrics::text(&site.running, &site.context(&Caller::scraper()), &site.readiness, form).await;
+    let text = metrics::text(&site.running, site.installation(), &site.readiness, form).await;
     ([(header::CONTENT_TYPE, form.media_type())], text).into_response()
 }

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::glance::Glance;
 use super::repeats::Repeats;
 use crate::operate::matrix::Matrices;
-use crate::operate::{Connected, Context, Readers};
+use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
 use crate::running::Coordinator;
 
@@ -24,9 +24,9 @@ pub(crate) struct Site {
     pub(crate) running: Coordinator,
     pub(super) access: Arc<Access>,
     pub(super) repeats: Arc<Repeats>,
-    pub(crate) readiness: Arc<Readiness>,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
+    pub(crate) readiness: Arc<Readiness>,
     context: Context,
 }
 
@@ -59,6 +59,11 @@ impl Site {
             glance: Glance::default(),
             context,
         }
+    }
+
+    /// What is asked in nobody's name.
+    pub(crate) fn installation(&self) -> &dyn Installation {
+        &*self.context.installation
     }
 
     /// To ask and do in the name of `caller`.

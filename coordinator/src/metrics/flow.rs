@@ -35,18 +35,19 @@ pub(super) fn add(list: &mut List, flow: &Flow) {
     });
     list.gauges("class_tasks", "Tasks that are not settled, by where they are, as the state says", places);
     let at = flow.at;
-    let of_classes: [(&str, &str, &dyn Fn(&ClassFlow) -> Option<f64>); 5] = [
+    type OfClass<'a> = &'a dyn Fn(&ClassFlow) -> f64;
+    let of_classes: [(&str, &str, OfClass<'_>); 5] = [
         ("class_oldest_seconds", "For how long the oldest ready task is ready; 0 where none is", &|class| {
-            Some(class.tasks.oldest.map_or(0.0, |oldest| at.duration_since(oldest).as_secs_f64().max(0.0)))
+            class.tasks.oldest.map_or(0.0, |oldest| at.duration_since(oldest).as_secs_f64().max(0.0))
         }),
-        ("class_work_seconds", "Slot time that all tasks to do are expected to take", &|class| Some(class.tasks.work)),
+        ("class_work_seconds", "Slot time that all tasks to do are expected to take", &|class| class.tasks.work),
         ("class_unmeasured_modules", "Modules with tasks to do whose time is not known yet", &|class| {
-            Some(class.tasks.unmeasured.into())
+            class.tasks.unmeasured.into()
         }),
-        ("slots", "Slots of workers that live and are not drained", &|class| Some(class.slots as f64)),
-        ("slots_busy", "Slots of these that run something", &|class| Some(class.busy as f64)),
+        ("slots", "Slots of workers that live and are not drained", &|class| class.slots as f64),
+        ("slots_busy", "Slots of these that run something", &|class| class.busy as f64),
     ];
     for (name, help, number) in of_classes {
-        list.gauges(name, help, classes.iter().filter_map(|(class, flow)| Some(([("class", *class)], number(flow)?))));
+        list.gauges(name, help, classes.iter().map(|(class, flow)| ([("class", *class)], number(flow))));
     }
 }

@@ -11,7 +11,7 @@ use store::Store;
 use store::audit::Door;
 use store::course::{Course, Courses};
 
-use super::matrix::Matrices;
+use super::matrices::Matrices;
 use super::{ErrorKind, OperateError, Readers, look_up};
 
 /// Who asks, and what is there to ask. Cheap to clone.

@@ -101,7 +101,7 @@ pub async fn flow(installation: &dyn Installation) -> Result<Flow, OperateError>
     let mut classes = found.map(Found::classes).unwrap_or_default();
     let mut queues: Vec<QueueFlow> = Vec::new();
     for depth in depths.into_iter().flatten() {
-        let class = classes.iter().map(|(class, _)| class).find(|class| queue_of(class) == depth.queue).cloned();
+        let class = classes.keys().find(|class| queue_of(class) == depth.queue).cloned();
         queues.push(QueueFlow { class: class.and_then(|class| classes.remove(&class)), ..QueueFlow::of(depth) });
     }
     // Queues that the broker does not have, or whose broker is away.

@@ -1,25 +1,15 @@
 //! The matrix of a run: the state of every task, stars down and modules across, as bytes.
 //!
-//! Nothing here grows with the number of stars but a view, which those who look at one run in one order share: it is made
-//! anew at most once a second, only when somebody asks, and forgotten when nobody does. Answers are bounded by what is asked
-//! for, and whoever says up to when he knows everything gets only what changed since.
-
-mod kept;
-mod look;
-mod order;
-mod rows;
-mod view;
+//! Answers are bounded by what is asked for, and whoever says up to when he knows everything gets only what changed since.
 
 use domain::id::{GroupName, ModuleName, RunId, StarId, StarIndex};
 use domain::run::TaskState;
-pub use kept::Matrices;
-use kept::SharedView;
-use order::StarPlaces;
-use rows::{BLOCK, Rows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
+use super::matrices::{BLOCK, Rows, SharedView, StarPlaces};
+pub use super::matrices::{FEWEST_COUNTED, Matrices, StarOrder};
 use super::{Context, ErrorKind, OperateError};
 
 /// How many stars' rows are sent at once.
@@ -30,37 +20,6 @@ pub const MOST_LINES: u32 = 2048;
 
 /// How many stars are named at once.
 pub const MOST_NAMES: u32 = 4096;
-
-/// Stars that are counted together at least: a line of counts is of this many, or of a multiple.
-pub const FEWEST_COUNTED: u32 = 64;
-
-/// How the stars of a matrix are ordered.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum StarOrder {
-    /// As the run's list has them, which is the order in which they are let in.
-    #[default]
-    Arrival,
-    /// Those with failed tasks first, by the first module that failed; then those that lost tasks otherwise, those that go on,
-    /// those that are complete, those that did not enter the run yet.
-    State,
-    /// Those of which most tasks have ended first.
-    Progress,
-}
 
 /// What a matrix is about.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -247,7 +206,9 @@ pub async fn stars(context: &Context, run: RunId, asked: MatrixRange) -> Result<
 
 /// Where rows come from now, and the view that all who look in this order share.
 async fn find(context: &Context, run: RunId, order: StarOrder) -> Result<(Rows, SharedView), OperateError> {
-    let rows = Rows::find(context, run).await?;
+    let course = context.course(run).await?;
+    let state = context.installation.state().await.map_err(|error| error.message);
+    let rows = Rows::find(&context.store, course, state).await?;
     let view = context.matrices.find(&rows, order);
     Ok((rows, view))
 }
@@ -265,6 +226,3 @@ fn end_of(rows: &Rows, asked: MatrixRange, stars_per_line: u32, most: u32) -> Re
     };
     Err(OperateError::new(ErrorKind::Invalid, reason))
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,13 +8,13 @@ mod lever;
 mod retry;
 mod start;
 
-use domain::id::RunId;
+use domain::id::{ModuleName, RunId};
 use domain::text::moment;
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::Store;
 use store::audit::{Target, Verb};
-use store::runs::{Decided, Decision};
+use store::runs::{Amendment, Decided, Decision};
 
 pub use amend::{AmendImages, amend};
 pub use lever::{Lever, PullLever, pull};
@@ -41,6 +41,22 @@ pub struct RunDecided {
     pub decision: Option<Decision>,
     /// What comes of it, in words.
     pub effect: String,
+}
+
+/// What was decided, in a few words.
+pub fn decided_words(what: &Decided) -> String {
+    match what {
+        Decided::Pause => "pause".to_owned(),
+        Decided::Resume => "resume".to_owned(),
+        Decided::Cancel => "cancel".to_owned(),
+        Decided::Priority { weight } => format!("weight {weight}"),
+        Decided::Retry { selection } => format!("retry {}", words(selection)),
+        Decided::CancelTasks { selection } => format!("cancel {}", open_words(selection)),
+        Decided::Amend { images } => {
+            let image = |(module, amendment): (&ModuleName, &Amendment)| format!("{module} runs {}", amendment.image);
+            images.iter().map(image).collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// How an existing run stands by its decisions. Blocks on the disk.

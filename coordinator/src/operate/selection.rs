@@ -81,6 +81,24 @@ impl ShownState {
     }
 }
 
+/// What runs is queued, and what is on hold, too.
+impl From<TaskState> for ShownState {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Blocked => Self::Blocked,
+            TaskState::Queued => Self::Queued,
+            TaskState::Waiting => Self::Waiting,
+            TaskState::Succeeded => Self::Succeeded,
+            TaskState::Failed => Self::Failed,
+            TaskState::Errored => Self::Errored,
+            TaskState::Skipped => Self::Skipped,
+            TaskState::UpstreamFailed => Self::UpstreamFailed,
+            TaskState::Cancelled => Self::Cancelled,
+            TaskState::Superseded => Self::Superseded,
+        }
+    }
+}
+
 /// Tasks of one run. Of several values of one kind any may hold; of several kinds all must.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

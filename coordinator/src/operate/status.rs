@@ -1,9 +1,10 @@
 //! One screen for whoever comes to work: is it moving, is something red, where is it stuck, when is it done, who must act.
 //!
 //! Looks at everything once, and answers where a service is away with what the others say. What is said is found in
-//! [`answers`], which is pure.
+//! `answers`, which is pure.
 
 mod answers;
+mod lights;
 
 use std::time::Duration;
 

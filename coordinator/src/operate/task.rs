@@ -4,6 +4,7 @@
 
 mod open;
 mod plan;
+mod settled;
 
 use std::cmp::Reverse;
 
@@ -13,6 +14,7 @@ use open::{OpenTasks, find_open};
 pub use plan::{PlannedVerb, TaskPlan, carry_out, plan_cancel, plan_retry, plan_star_cancel, require_count};
 use schemars::JsonSchema;
 use serde::Serialize;
+pub use settled::{ListSettled, SettledTask, SettledTasks, TaskPosition, settled};
 use store::Store;
 use store::failures::FailureRecord;
 use store::runs::FailedTask;
@@ -22,7 +24,7 @@ use super::selection::{ShownState, SoughtTasks, TaskSelection};
 use super::{Context, ErrorKind, OperateError};
 
 /// The states whose tasks are listed one by one.
-const LISTED: [ShownState; 7] = [
+pub const LISTED: [ShownState; 7] = [
     ShownState::Running,
     ShownState::Queued,
     ShownState::OnHold,

@@ -3,6 +3,7 @@
 //! Reads only. Everything here serializes as the command line and the API show it.
 
 mod expected;
+mod modules;
 mod run;
 mod star;
 mod stored;
@@ -19,6 +20,7 @@ pub use expected::Expected;
 pub(crate) use expected::expected;
 pub(super) use expected::to_do;
 use jiff::Timestamp;
+pub use modules::{EdgeKind, ModuleInRun, RunModules, UpstreamModule, modules, shown_states};
 pub use run::{known_run, newest_run, newest_runs, run, runs, runs_after};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,6 +185,8 @@ pub struct TaskSummary {
     pub state: TaskState,
     /// Whether a worker has it now.
     pub running: bool,
+    /// Modules upstream: what it needs comes from them, or it waits for their end.
+    pub upstream: Vec<ModuleName>,
     /// Modules upstream that are not settled.
     pub waits_for: Vec<ModuleName>,
     /// How its newest attempt ended, or why there was none.

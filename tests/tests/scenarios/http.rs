@@ -53,14 +53,19 @@ async fn events_are_taken_in_every_form_and_once() -> Result<()> {
     let structured = async |event: &Value| client.send("/events", "application/cloudevents+json", &[], event).await;
 
     let first = structured(&one).await?.is(202);
-    assert_eq!((&first["is_repeat"], &first["dispositions"][0]["disposition"]), (&false.into(), &"run".into()), "{first}");
+    assert_eq!(
+        (&first["is_repeat"], &first["dispositions"][0]["disposition"]),
+        (&false.into(), &"run".into()),
+        "{first}"
+    );
     let again = structured(&one).await?.is(200);
     assert_eq!((&again["event"], &again["is_repeat"]), (&first["event"], &true.into()));
     assert!(structured(&event("1", stars(2))?).await?.is(409)["detail"].to_string().contains("new id"));
     let empty = structured(&event("9", Vec::new())?).await?.is(422);
     assert!(empty["detail"].to_string().contains("data.stars"), "{empty}");
 
-    let attributes = [("ce-specversion", "1.0"), ("ce-type", "sas.dataset.updated.v1"), ("ce-source", "k%C3%B6ln"), ("ce-id", "2")];
+    let attributes =
+        [("ce-specversion", "1.0"), ("ce-type", "sas.dataset.updated.v1"), ("ce-source", "k%C3%B6ln"), ("ce-id", "2")];
     let binary = client.send("/events", "application/json", &attributes, &one["data"]).await?.is(202);
     let batch = json!([event("3", stars(1))?, one]);
     let batch = client.send("/events", "application/cloudevents-batch+json", &[], &batch).await?.is(202);
@@ -118,8 +123,12 @@ async fn what_is_asked_for_is_done_once_and_is_on_record_with_who_and_why() -> R
     // The terminal leaves lines, too, and shows those of others.
     sas(world.store.root(), &["run", "resume", &run, "--reason", "it was mended"])?;
     let audit = sas(world.store.root(), &["audit", "-n", "2"])?;
-    let of = |at: usize| ["who", "door", "verb", "run", "reason", "decision"].map(|field| audit["lines"][at][field].clone());
-    assert_eq!(of(1), [json!("local"), json!("http"), json!("pause"), json!(run), json!("a bad calibration"), json!(1)]);
+    let of =
+        |at: usize| ["who", "door", "verb", "run", "reason", "decision"].map(|field| audit["lines"][at][field].clone());
+    assert_eq!(
+        of(1),
+        [json!("local"), json!("http"), json!("pause"), json!(run), json!("a bad calibration"), json!(1)]
+    );
     assert_eq!(of(0)[1..], [json!("cli"), json!("resume"), json!(run), json!("it was mended"), json!(2)]);
     assert_eq!(audit["lines"][1]["number"], paused["audit"]);
 
@@ -170,7 +179,10 @@ async fn every_route_is_described_and_a_stream_tells_how_things_stand() -> Resul
         for (method, described) in methods.as_object().context("methods")? {
             routes += 1;
             assert!(ids.insert(described["operationId"].to_string()), "{path}: {described}");
-            assert!(described["summary"].is_string() && described["responses"]["default"].is_object(), "{path}: {described}");
+            assert!(
+                described["summary"].is_string() && described["responses"]["default"].is_object(),
+                "{path}: {described}"
+            );
             let address = address.replace(['{', '}'], "~");
             if address != "/stream" {
                 let method = Method::from_bytes(method.to_uppercase().as_bytes())?;

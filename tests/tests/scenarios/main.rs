@@ -1,6 +1,5 @@
 //! The whole system against real services: one binary, so that RabbitMQ, Redis and HDF5 clients are linked once.
 
-mod browser;
 mod cli;
 mod cluster;
 mod compose;
@@ -13,6 +12,7 @@ mod http;
 mod levers;
 mod matrix;
 mod metrics;
+mod pages;
 mod pipeline_light;
 mod queue;
 mod registry;

@@ -23,7 +23,7 @@ use crate::http::problem::Problem;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{RunReport, report};
 use crate::operate::run::{self, AmendImages, Lever, PullLever, RetryTasks, RunDecided, StartRun, StartedRun};
-use crate::operate::view::{self, ModuleSummary, RunSummary};
+use crate::operate::view::{self, RunModules, RunSummary};
 use crate::operate::{Context, OperateError};
 
 pub(super) fn routes() -> ApiRouter<Site> {
@@ -32,7 +32,10 @@ pub(super) fn routes() -> ApiRouter<Site> {
     ApiRouter::new()
         .api_route("/runs", list_or_start)
         .api_route("/runs/{run}", get_with(show, saying("showRun", "A run as it stands, with what failed most in it")))
-        .api_route("/runs/{run}/modules", get_with(modules, saying("countTasks", "Tasks of a run by module and state")))
+        .api_route(
+            "/runs/{run}/modules",
+            get_with(modules, saying("countTasks", "Tasks of a run by module and state, and what waits for what")),
+        )
         .api_route(
             "/runs/{run}/pause",
             post_with(pause, saying("pauseRun", "Let no star enter and no task be claimed")),
@@ -72,17 +75,6 @@ impl OneRun {
         let called: CalledRun = self.run.parse()?;
         find_run(context, &called).await
     }
-}
-
-/// Tasks of a run by module and state.
-#[derive(Debug, Serialize, JsonSchema)]
-struct RunCounts {
-    /// The run.
-    run: RunId,
-    /// How many stars it has.
-    stars: u32,
-    /// In topological order.
-    modules: Vec<ModuleSummary>,
 }
 
 /// What is to be started.
@@ -159,10 +151,9 @@ async fn show(State(site): State<Site>, caller: Caller, About(one): About<OneRun
     Ok(Json(report(&context, one.find(&context).await?).await?))
 }
 
-async fn modules(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<RunCounts> {
+async fn modules(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<RunModules> {
     let context = site.context(&caller);
-    let RunSummary { run, stars, modules, .. } = view::known_run(&context, one.find(&context).await?).await?;
-    Ok(Json(RunCounts { run, stars, modules }))
+    Ok(Json(view::modules(&context, one.find(&context).await?).await?))
 }
 
 async fn start(

@@ -1,6 +1,6 @@
 // Before anything is painted: the colours that were chosen here before.
 "use strict";
 try {
-  const theme = localStorage.getItem("sas-theme");
+  const theme = localStorage.getItem("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch { /* a browser that keeps nothing follows the system */ }

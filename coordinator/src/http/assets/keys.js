@@ -8,7 +8,7 @@
     theme.hidden = false; name();
     theme.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark"; name();
-      try { localStorage.setItem("sas-theme", root.dataset.theme); } catch { /* it lasts as long as the page */ }
+      try { localStorage.setItem("theme", root.dataset.theme); } catch { /* it lasts as long as the page */ }
     });
   }
 

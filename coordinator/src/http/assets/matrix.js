@@ -11,6 +11,8 @@
   try { matrix = await sasMatrix.open(root.dataset.run); } catch (error) { say(`The matrix cannot be shown: ${error.message}`); return; }
   const { head, columns } = matrix, painter = new sasMatrix.Painter(matrix), names = new sasMatrix.Names(matrix);
   $("tools").hidden = false; $("frame").hidden = false;
+  // A run of few stars needs no more room than they do.
+  if (head.stars * 28 < innerHeight / 2) $("frame").style.gridTemplateRows = `auto ${Math.max(84, head.stars * 28)}px`;
   const digits = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u2009");
   const word = (state) => state.replaceAll("_", " ").replace(/^queued$/, "queued or running");
 
@@ -32,7 +34,7 @@
     at.from = clamp(Math.floor(at.from / stars) * stars, 0, Math.max(0, Math.ceil((head.stars - spans(at.level)) / stars) * stars));
     at.place = clamp(at.place, 0, head.stars - 1); at.column = clamp(at.column, 0, columns.length - 1);
   }
-  const shown = () => ({ from: at.from, lines: lines(at.level), perLine: LEVELS[at.level][1], height: heightOf(at.level), isMixed: mixed.checked });
+  const shown = () => ({ from: at.from, lines: Math.min(lines(at.level), Math.ceil((head.stars - at.from) / LEVELS[at.level][1])), perLine: LEVELS[at.level][1], height: heightOf(at.level), isMixed: mixed.checked });
   const order = () => orders.value;
 
   // ---- what is asked for ----
@@ -60,7 +62,7 @@
         const perMap = LEVELS[furthest()][1];
         if (!overview?.covers(order(), perMap, 0, head.stars)) overview = new sasMatrix.Lines(matrix, order(), perMap, 0, Math.min(head.stars, perMap >= head.fewest_counted ? head.stars : head.most_rows));
         if (await overview.update()) drawMap();
-        if (shown().height >= 12 && await names.want(order(), at.from, at.from + visible)) drawGutter();
+        if (shown().height >= 12 && await names.want(order(), at.from, at.from + visible)) { drawGutter(); tell(); }
       }
       say(matrix.storedOnly && `Only what has ended is shown: ${matrix.storedOnly}`);
     } catch (error) { say(`No news: ${error.message}`); } finally { isAsking = false; }
@@ -98,7 +100,7 @@
     const { from, perLine, height } = shown(), step = Math.max(1, Math.ceil((height >= 12 ? 14 : 56) / height)), labels = [];
     for (let line = 0; line < lines(at.level) && from + line * perLine < head.stars; line += step) {
       const place = from + line * perLine, star = height >= 12 ? names.at(order(), place) : undefined;
-      labels.push([line * height, star ? star.slice(6, 19) : digits(place + 1), star]);
+      labels.push([line * height, star ? star.slice(6, canvas.clientWidth < 600 ? 13 : 19) : digits(place + 1), star]);
     }
     gutter.replaceChildren(...labels.map(([top, text, star]) => {
       const label = document.createElement(star ? "a" : "span");

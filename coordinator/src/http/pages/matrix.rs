@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use super::assets::address;
 use super::layout::{Place, answer};
 use super::parts::{badge, digits, number, run_link, table, text};
+use super::query::tasks_href;
 use super::states;
 use crate::http::Site;
 use crate::http::caller::Caller;
@@ -106,8 +107,7 @@ fn legend() -> Markup {
 fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let states: BTreeSet<_> = summary.modules.iter().flat_map(|module| module.tasks.keys().copied()).collect();
     let of = |name: &ModuleName| summary.modules.iter().find(|module| module.module == *name);
-    let link =
-        |module: &ModuleName, state: ShownState| format!("/runs/{}/tasks?module={module}&state={state}", head.run);
+    let link = |module: &ModuleName, state: ShownState| tasks_href(head.run, Some(module.as_str()), &[state]);
     let heads =
         html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) } } };
     let rows = html! {

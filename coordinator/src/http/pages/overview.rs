@@ -1,22 +1,64 @@
-//! How things stand.
+//! How things stand: the five questions, the lights, the runs that go on, what failed most often.
 
 use axum::extract::State;
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
 
+use super::Site;
+use super::failures::groups;
 use super::layout::{Place, answer};
-use crate::http::Site;
+use super::parts::{empty, light, plain, text, words};
+use super::runs::table_of_runs;
 use crate::http::caller::Caller;
-use crate::operate::status::status;
+use crate::operate::status::{Answer, HangingTask, Status};
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller) -> Response {
-    let content = status(&site.context(&caller)).await.map(|status| {
-        html! {
-            @for answer in &status.answers {
-                h2 { (answer.question) }
-                @for line in &answer.lines { p { (line) } }
-            }
+    let status = site.glance.status(&site.context(&caller)).await;
+    answer(&site, &caller, (Place::Overview, "Overview"), status.map(|status| content(&status))).await
+}
+
+fn content(status: &Status) -> Markup {
+    html! {
+        section.cards aria-label="The five questions" {
+            @for answer in &status.answers { (card(answer)) }
         }
-    });
-    answer(&site, &caller, (Place::Overview, "Overview"), content).await
+        h2 { "Runs that go on" }
+        @if status.runs.is_empty() {
+            (empty(html! { "No run goes on. " a href="/runs" { "All runs" } " · " code { "sas ingest --publish FILE…" } " starts one." }))
+        } @else {
+            (table_of_runs(&status.runs))
+        }
+        @if !status.hanging.is_empty() {
+            h2 { "Tasks that hang" }
+            ul { @for task in &status.hanging { li { (hanging(task)) } } }
+        }
+        h2 { "What failed most often" }
+        @if status.failures.is_empty() { (empty(html! { "Nothing failed in the runs that go on." })) } @else {
+            (groups(&status.failures, None))
+            p { a href="/failures" { "All failures" } }
+        }
+        h2 { "Services" }
+        ul {
+            @for part in &status.lights { li { (light(part.level)) " " strong { (part.name) } ": " (words(&part.words)) } }
+            li { a href="/workers" { (plain(status.workers.len() as u64)) " workers" } " live" }
+        }
+    }
+}
+
+fn card(answer: &Answer) -> Markup {
+    let mut lines = answer.lines.iter();
+    html! {
+        article.card.(format!("c-{}", answer.level)) {
+            h2 { (answer.question) (light(answer.level)) }
+            @if let Some(first) = lines.next() { p.first { (words(first)) } }
+            @if answer.lines.len() > 1 { ul { @for line in lines { li { (words(line)) } } } }
+        }
+    }
+}
+
+fn hanging(task: &HangingTask) -> Markup {
+    html! {
+        a href=(format!("/stars/{}?run={}", task.star, task.run)) { (task.star) } " " strong { (task.module) }
+        " on " a href=(format!("/workers?host={}", task.host)) { (text(&task.host)) } ", since " (super::parts::time(task.since))
+    }
 }

@@ -174,7 +174,7 @@ pub(super) fn progress(done: f64, all: f64) -> Markup {
 /// A command to copy.
 pub(super) fn command(line: &str) -> Markup {
     html! {
-        span.command { code { (shown(line)) } button.copy type="button" data-copy=(line) hidden aria-label="copy the command" { "copy" } }
+        span.command { code { (shown(line)) } button.copy type="button" data-copy=(shown(line)) hidden aria-label="copy the command" { "copy" } }
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(percent(part, whole), expected);
         }
         for (seconds, expected) in
-            [(0.24, "0.2 s"), (59.9, "60 s"), (61.0, "1 min 01 s"), (7260.0, "2 h 01 min"), (9e4, "1 d 1 h")]
+            [(0.24, "0.2 s"), (59.9, "1 min 00 s"), (61.0, "1 min 01 s"), (7260.0, "2 h 01 min"), (9e4, "1 d 1 h")]
         {
             assert_eq!(duration(seconds), expected, "{seconds}");
         }
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn what_comes_from_outside_is_text() {
         let hostile = "<script>alert(1)</script>\u{1b}[2J`x`";
-        for shown in [text(hostile), words(hostile), log(hostile), command(hostile)].map(maud::Markup::into_string) {
+        for shown in [text(hostile), words(hostile), log(hostile), command(hostile)].map(Markup::into_string) {
             assert!(!shown.contains("<script>") && !shown.contains('\u{1b}'), "{shown}");
         }
     }

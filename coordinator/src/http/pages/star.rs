@@ -1,5 +1,6 @@
 //! One star: its tasks with states and reasons; what it ended with, drawn and in numbers; where that came from.
 
+mod dag;
 mod drawn;
 mod lineage;
 mod plot;
@@ -67,6 +68,8 @@ async fn content(context: &Context, star: &str, asked: AskStar) -> Result<Markup
             @if matches!(files, Some(Ok(_))) {
                 p { a href="#tasks" { "Tasks" } " · " a href="#plots" { "Plots" } " · " a href="#products" { "Products" } " · " a href="#generations" { "Generations" } }
             }
+            h2 #tasks { "Tasks" }
+            (dag::drawing(&star))
             (tasks(&star, &failures))
             @match files {
                 Some(Ok(files)) => (files),
@@ -120,6 +123,7 @@ fn head(star: &StarSummary) -> Markup {
     }
 }
 
+/// Its state in the words of all pages.
 fn state_of(task: &TaskSummary) -> ShownState {
     if task.running { ShownState::Running } else { states::of_task(task.state) }
 }
@@ -140,7 +144,7 @@ fn tasks(star: &StarSummary, failures: &[FailureRecord]) -> Markup {
             @for task in tasks { (row(task, failures.iter().rfind(|failure| is_of(failure, star, task)))) }
         }
     };
-    html! { h2 #tasks { "Tasks" } div.star-tasks { (table("Tasks of the star", heads, rows)) } }
+    html! { div.star-tasks { (table("Tasks of the star", heads, rows)) } }
 }
 
 fn is_of(failure: &FailureRecord, star: &StarSummary, task: &TaskSummary) -> bool {
@@ -156,7 +160,7 @@ fn row(task: &TaskSummary, failure: Option<&FailureRecord>) -> Markup {
             td { (badge(state)) }
             td.why { (why(task)) (more(task, failure)) }
             td.n { @if was_tried { (task.attempt) } @else { span.nothing { "–" } } }
-            td.n { @if was_tried { (duration(task.millis as f64 / 1e3)) } @else { span.nothing { "–" } } }
+            td.n { @if task.millis > 0 { (duration(task.millis as f64 / 1e3)) } @else { span.nothing { "–" } } }
             td { @match task.worker.as_ref().map(WorkerName::host) { Some(host) => (text(host)), None => span.nothing { "–" } } }
             td { (time_or(task.started, "–")) }
         }

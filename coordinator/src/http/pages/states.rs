@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use domain::run::TaskState;
 
 use crate::operate::selection::ShownState;
+use crate::operate::view::shown_states;
 
 /// All states in the order in which bars show them: what went well, what goes on, what is to come, what went wrong.
 pub(super) const ORDER: [ShownState; 12] = [
@@ -86,33 +87,14 @@ pub(super) fn class(state: ShownState) -> String {
     format!("s-{state}")
 }
 
-/// The word for a settled or open state as the core knows it; what runs counts as queued.
-pub(super) const fn of_task(state: TaskState) -> ShownState {
-    match state {
-        TaskState::Blocked => ShownState::Blocked,
-        TaskState::Queued => ShownState::Queued,
-        TaskState::Waiting => ShownState::Waiting,
-        TaskState::Succeeded => ShownState::Succeeded,
-        TaskState::Failed => ShownState::Failed,
-        TaskState::Errored => ShownState::Errored,
-        TaskState::Skipped => ShownState::Skipped,
-        TaskState::UpstreamFailed => ShownState::UpstreamFailed,
-        TaskState::Cancelled => ShownState::Cancelled,
-        TaskState::Superseded => ShownState::Superseded,
-    }
+/// The word for a state as the core knows it; what runs counts as queued.
+pub(super) fn of_task(state: TaskState) -> ShownState {
+    state.into()
 }
 
 /// Counts as the core has them, with what is known of the queued ones: so many run, so many are on hold.
 pub(super) fn tally(tasks: &BTreeMap<TaskState, u64>, running: u64, on_hold: u64) -> Tally {
-    let mut tally: Tally = tasks.iter().map(|(state, count)| (of_task(*state), *count)).collect();
-    let queued = tally.entry(ShownState::Queued).or_default();
-    let running = running.min(*queued);
-    let on_hold = on_hold.min(*queued - running);
-    *queued -= running + on_hold;
-    tally.insert(ShownState::Running, running);
-    tally.insert(ShownState::OnHold, on_hold);
-    tally.retain(|_, count| *count > 0);
-    tally
+    shown_states(tasks, running, on_hold)
 }
 
 #[cfg(test)]
@@ -132,14 +114,5 @@ mod tests {
         for state in ORDER {
             assert!(style.contains(&format!(".{} ", class(state))), "style.css has no colour of {state}");
         }
-    }
-
-    #[test]
-    fn what_runs_and_what_is_held_is_taken_from_what_is_queued() {
-        let tasks = BTreeMap::from([(TaskState::Queued, 10), (TaskState::Failed, 2)]);
-        let expected =
-            [(ShownState::Running, 3), (ShownState::Queued, 5), (ShownState::OnHold, 2), (ShownState::Failed, 2)];
-        assert_eq!(tally(&tasks, 3, 2), expected.into());
-        assert_eq!(tally(&tasks, 12, 2).values().sum::<u64>(), 12, "numbers of two moments never go below nothing");
     }
 }

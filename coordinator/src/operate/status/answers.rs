@@ -31,7 +31,7 @@ pub(super) fn hangs(seconds: f64, usual: Option<f64>) -> bool {
 impl Findings {
     /// What there is to say.
     pub(super) fn status(self) -> Status {
-        let lights = vec![self.queues_light(), self.workers_light(), self.store_light()];
+        let lights = self.lights();
         let answers = vec![self.moving(), self.red(&lights), self.stuck(), self.done(), self.act()];
         let workers = self.workers.unwrap_or_default();
         Status {
@@ -203,51 +203,6 @@ impl Findings {
         lines(Question::Act, level, once(first).chain(act))
     }
 
-    fn queues_light(&self) -> Light {
-        let name = "queues";
-        match &self.queues {
-            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
-            Ok(queues) => {
-                let acts = queue_acts(queues);
-                let ready: u64 =
-                    queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
-                let level = if acts.is_empty() { Level::Well } else { Level::Bad };
-                let words = if acts.is_empty() { counted(ready, "ready task", "ready tasks") } else { acts.join("; ") };
-                Light { name, level, words }
-            }
-        }
-    }
-
-    fn workers_light(&self) -> Light {
-        let name = "workers";
-        match &self.workers {
-            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
-            Ok(workers) => {
-                let slots = || workers.iter().flat_map(|worker| worker.slots.values());
-                let (busy, slots): (u32, u32) =
-                    (slots().map(|slot| slot.busy).sum(), slots().map(|slot| slot.of).sum());
-                let waiting = workers.iter().filter(|worker| worker.waits_for.is_some()).count();
-                let words =
-                    format!("{}, {busy} of {slots} slots busy", counted(workers.len() as u64, "worker", "workers"));
-                let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
-                match (workers.is_empty(), waiting) {
-                    (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
-                    (_, 0) => Light { name, level: Level::Well, words },
-                    (_, waiting) => {
-                        Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") }
-                    }
-                }
-            }
-        }
-    }
-
-    fn store_light(&self) -> Light {
-        match &self.store {
-            Ok(()) => Light { name: "store", level: Level::Well, words: "it can be written to".to_owned() },
-            Err(error) => Light { name: "store", level: Level::Bad, words: error.to_string() },
-        }
-    }
-
     fn hanging_words(&self, task: &HangingTask) -> String {
         let usual = match task.usual {
             Some(usual) => format!("its like take {}", duration(usual)),
@@ -276,7 +231,7 @@ fn expected_words(run: &RunSummary) -> String {
 }
 
 /// What queues need of a person.
-fn queue_acts(queues: &[Depth]) -> Vec<String> {
+pub(super) fn queue_acts(queues: &[Depth]) -> Vec<String> {
     let mut acts = Vec::new();
     for depth in queues {
         match depth.queue.as_str() {
@@ -293,7 +248,7 @@ fn queue_acts(queues: &[Depth]) -> Vec<String> {
 }
 
 /// How many there are, in words.
-fn counted(count: u64, one: &str, more: &str) -> String {
+pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 

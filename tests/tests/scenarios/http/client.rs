@@ -63,13 +63,25 @@ impl Client {
     }
 
     /// Posts a body of this kind with these headers.
-    pub(super) async fn send(&self, path: &str, kind: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answered> {
+    pub(super) async fn send(
+        &self,
+        path: &str,
+        kind: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answered> {
         let headers = [&[("content-type", kind)], headers].concat();
         self.page(Method::POST, &format!("/api/v1{path}"), &headers, &body.to_string()).await
     }
 
     /// Asks for any address of the site.
-    pub(super) async fn page(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answered> {
+    pub(super) async fn page(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answered> {
         let mut request = self.http.request(method, format!("{}{path}", self.site)).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -53,10 +53,15 @@ async fn other_hosts_need_tokens_and_a_role_decides_what_these_are_good_for() ->
     let sent = nobody.page(Method::GET, "/", &[], "").await?;
     assert_eq!((sent.status, sent.header("location")), (303, "/login?next=%2F".to_owned()));
     let form = nobody.page(Method::GET, "/login?next=%2Fruns", &[], "").await?;
-    assert!(form.body.contains("name=\"token\"") && form.header("content-security-policy").contains("'self'"), "{form:?}");
+    assert!(
+        form.body.contains("name=\"token\"") && form.header("content-security-policy").contains("'self'"),
+        "{form:?}"
+    );
     let log_in = async |token: &str| {
         let origin = format!("http://{listen}");
-        nobody.page(Method::POST, "/login", &[("origin", &origin)], &format!("token={token}&next=%2F%2Fevil.example")).await
+        nobody
+            .page(Method::POST, "/login", &[("origin", &origin)], &format!("token={token}&next=%2F%2Fevil.example"))
+            .await
     };
     assert_eq!(log_in("sas_0").await?.status, 401);
     let logged_in = log_in(&tokens[0]).await?;

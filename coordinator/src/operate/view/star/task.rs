@@ -37,6 +37,7 @@ impl StarFacts {
             state,
             running: known.running,
             reason: self.reason(pipeline, module, known, outcome.as_ref()),
+            upstream: definition.upstream.iter().map(|up| pipeline.module(*up).name.clone()).collect(),
             waits_for,
             attempt: known.attempt,
             worker: known.worker.clone(),

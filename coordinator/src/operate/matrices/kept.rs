@@ -17,7 +17,7 @@ const MOST: usize = 4;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A view, for one who asks at a time: whoever comes meanwhile finds it fresh.
-pub(super) type SharedView = Arc<AsyncMutex<View>>;
+pub(in crate::operate) type SharedView = Arc<AsyncMutex<View>>;
 
 /// The matrices that somebody looks at; clones are the same.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ struct Kept {
 
 impl Matrices {
     /// The view of a run in this order; those that nobody asks for any more are forgotten.
-    pub(super) fn find(&self, rows: &Rows, order: StarOrder) -> SharedView {
+    pub(in crate::operate) fn find(&self, rows: &Rows, order: StarOrder) -> SharedView {
         let (run, now) = (rows.run(), Instant::now());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| now - kept.asked < IDLE);

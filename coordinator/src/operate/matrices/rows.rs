@@ -10,16 +10,16 @@ use services::state::{ROWS_BLOCK, SharedState, StateError};
 use store::Store;
 use store::course::Course;
 
+use crate::operate::OperateError;
 use crate::operate::look_up::end_of;
-use crate::operate::{Context, OperateError};
 
 /// Stars whose rows are in memory at once.
-pub(super) const BLOCK: u32 = ROWS_BLOCK;
+pub(in crate::operate) const BLOCK: u32 = ROWS_BLOCK;
 
 /// The rows of a run.
-pub(super) struct Rows {
-    context: Context,
-    pub(super) course: Arc<Course>,
+pub(in crate::operate) struct Rows {
+    store: Store,
+    pub(in crate::operate) course: Arc<Course>,
     /// When the run ended, if it is over.
     pub(super) ended: Option<Timestamp>,
     state: Option<SharedState>,
@@ -28,28 +28,31 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) async fn find(context: &Context, run: RunId) -> Result<Self, OperateError> {
-        let course = context.course(run).await?;
-        let ended = context.ask(move |store| end_of(store, run)).await?.map(|end| end.ended);
+    /// Of a run; where the state cannot be had it is said why.
+    pub(in crate::operate) async fn find(
+        store: &Store,
+        course: Arc<Course>,
+        state: Result<SharedState, String>,
+    ) -> Result<Self, OperateError> {
+        let run = course.record.run;
+        let ended = store.ask(move |store| end_of(store, run)).await?.map(|end| end.ended);
         let stored_only = OnceLock::new();
-        let state = match ended {
-            Some(_) => None,
-            None => match context.installation.state().await {
-                Ok(state) => Some(state),
-                Err(error) => {
-                    _ = stored_only.set(Some(error.message));
-                    None
-                }
-            },
+        let state = match (ended, state) {
+            (Some(_), _) => None,
+            (None, Ok(state)) => Some(state),
+            (None, Err(reason)) => {
+                _ = stored_only.set(Some(reason));
+                None
+            }
         };
-        Ok(Self { context: context.clone(), course, ended, state, stored_only })
+        Ok(Self { store: store.clone(), course, ended, state, stored_only })
     }
 
     pub(super) fn run(&self) -> RunId {
         self.course.record.run
     }
 
-    pub(super) fn stars(&self) -> u32 {
+    pub(in crate::operate) fn stars(&self) -> u32 {
         self.course.stars.len()
     }
 
@@ -59,7 +62,7 @@ impl Rows {
     }
 
     /// Why only what is settled was found, once that was looked for.
-    pub(super) fn stored_only(&self) -> Option<String> {
+    pub(in crate::operate) fn stored_only(&self) -> Option<String> {
         self.stored_only.get().cloned().flatten()
     }
 
@@ -82,7 +85,7 @@ impl Rows {
                     return Ok(rows);
                 }
                 Err(StateError::NoRun(run)) => {
-                    let has_ended = self.context.ask(move |store| end_of(store, run)).await?.is_some();
+                    let has_ended = self.store.ask(move |store| end_of(store, run)).await?.is_some();
                     let reason = (!has_ended).then(|| "Redis does not have the run".to_owned());
                     _ = self.stored_only.set(reason);
                 }
@@ -91,11 +94,11 @@ impl Rows {
             }
         }
         let (run, width) = (self.run(), self.width());
-        self.context.ask(move |store: &Store| store.settled_rows(run, range, width)).await
+        Ok(self.store.ask(move |store: &Store| store.settled_rows(run, range, width)).await?)
     }
 
     /// The rows of stars that follow each other in the run's list.
-    pub(super) async fn range(&self, range: Range<u32>) -> Result<Vec<u8>, OperateError> {
+    pub(in crate::operate) async fn range(&self, range: Range<u32>) -> Result<Vec<u8>, OperateError> {
         let mut found = Vec::with_capacity(range.len() * self.width());
         for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
             let (rows, of_block) = (self.block(block).await?, self.of_block(block));
@@ -107,7 +110,7 @@ impl Rows {
     }
 
     /// The rows of these stars, in their order.
-    pub(super) async fn of(&self, stars: &[u32]) -> Result<Vec<u8>, OperateError> {
+    pub(in crate::operate) async fn of(&self, stars: &[u32]) -> Result<Vec<u8>, OperateError> {
         let width = self.width();
         let mut of_block: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (at, star) in stars.iter().enumerate() {

@@ -22,7 +22,7 @@ const ORDERED: Duration = Duration::from_secs(60);
 const SHARE: u32 = 4;
 
 /// A run in one order.
-pub(super) struct View {
+pub(in crate::operate) struct View {
     order: StarOrder,
     /// None: in the order of the run's list.
     places: Option<Arc<StarPlaces>>,
@@ -41,10 +41,10 @@ pub(super) struct View {
 }
 
 /// StarPlaces that changed.
-pub(super) struct Changed {
-    pub(super) tick: i64,
+pub(in crate::operate) struct Changed {
+    pub(in crate::operate) tick: i64,
     /// In order; none touches the next.
-    pub(super) ranges: Vec<Range<u32>>,
+    pub(in crate::operate) ranges: Vec<Range<u32>>,
 }
 
 impl View {
@@ -66,7 +66,7 @@ impl View {
     }
 
     /// Looks again, unless it did a moment ago or the run is over.
-    pub(super) async fn refresh(&mut self, rows: &Rows) -> Result<(), OperateError> {
+    pub(in crate::operate) async fn refresh(&mut self, rows: &Rows) -> Result<(), OperateError> {
         let is_final = self.ended.is_some() && self.ended == rows.ended;
         let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < FRESH.max(self.took * SHARE));
         if is_final || is_fresh {
@@ -111,17 +111,17 @@ impl View {
     }
 
     /// The stars in their order; none where that is the order of the run's list.
-    pub(super) fn places(&self) -> Option<Arc<StarPlaces>> {
+    pub(in crate::operate) fn places(&self) -> Option<Arc<StarPlaces>> {
         self.places.clone()
     }
 
     /// Which of these places changed since a tick.
-    pub(super) fn changed(&self, range: Range<u32>, since: i64) -> Changed {
+    pub(in crate::operate) fn changed(&self, range: Range<u32>, since: i64) -> Changed {
         self.changed_lines(range, since, 1)
     }
 
     /// Which of these places changed, in whole lines.
-    pub(super) fn changed_lines(&self, range: Range<u32>, since: i64, stars_per_line: u32) -> Changed {
+    pub(in crate::operate) fn changed_lines(&self, range: Range<u32>, since: i64, stars_per_line: u32) -> Changed {
         // A line never ends beyond the next block: it has no more stars than a block.
         let has_changed = |from: u32, to: u32| {
             let blocks = (from / BLOCK) as usize..=((to - 1) / BLOCK) as usize;
@@ -145,7 +145,7 @@ impl View {
     }
 
     /// Tasks by line, module and state.
-    pub(super) fn counts(&self, range: Range<u32>, stars_per_line: u32) -> Vec<u8> {
+    pub(in crate::operate) fn counts(&self, range: Range<u32>, stars_per_line: u32) -> Vec<u8> {
         let line = self.width * STATES;
         let (from, to) = (range.start / FEWEST_COUNTED, range.end.div_ceil(FEWEST_COUNTED));
         let counted = self.counts.get(from as usize * line..to as usize * line).unwrap_or_default();

@@ -6,9 +6,9 @@ use super::StarOrder;
 
 /// Where each star of a run stands in an order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct StarPlaces {
+pub(in crate::operate) struct StarPlaces {
     /// The star at each place.
-    pub(super) stars: Vec<u32>,
+    pub(in crate::operate) stars: Vec<u32>,
     /// The place of each star.
     of_star: Vec<u32>,
 }
@@ -26,7 +26,7 @@ impl StarPlaces {
     }
 
     /// The star at a place.
-    pub(super) fn star(&self, place: u32) -> u32 {
+    pub(in crate::operate) fn star(&self, place: u32) -> u32 {
         self.stars.get(place as usize).copied().unwrap_or(place)
     }
 

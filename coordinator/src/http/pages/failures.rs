@@ -1,0 +1,118 @@
+//! What failed and why, in groups of what is alike.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::Site;
+use super::layout::{Place, answer, may_act};
+use super::parts::{command, digits, empty, number, run_link, star_link, table, text, time, words};
+use super::query::{Query, arguments_of, query_of};
+use crate::http::caller::Caller;
+use crate::operate::called::{CalledRun, find_run};
+use crate::operate::failures::{FailureGroup, ListFailures, RunFailures, list};
+use crate::operate::selection::TaskSelection;
+use crate::operate::view::newest_runs;
+use crate::operate::{Context, OperateError};
+use domain::id::RunId;
+
+/// How many groups are shown, and stars of each.
+const GROUPS: usize = 50;
+const STARS: usize = 3;
+/// How many runs are looked at where none is named.
+const RUNS: usize = 10;
+
+/// Of the newest runs.
+pub(super) async fn of_all(State(site): State<Site>, caller: Caller) -> Response {
+    answer(&site, &caller, (Place::Failures, "Failures"), newest(&site.context(&caller)).await).await
+}
+
+/// Of one run.
+pub(super) async fn of_run(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(run): Path<String>,
+    query: Query,
+) -> Response {
+    let content = one(&site.context(&caller), &caller, &run, &query).await;
+    answer(&site, &caller, (Place::Failures, "Failures of a run"), content).await
+}
+
+async fn newest(context: &Context) -> Result<Markup, OperateError> {
+    let mut found = Vec::new();
+    for run in newest_runs(context, RUNS).await?.runs {
+        let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
+        let failures = list(context, ListFailures { selection, groups: STARS, stars: STARS }).await?;
+        if failures.listed + failures.not_listed > 0 {
+            found.push((run, failures));
+        }
+    }
+    Ok(html! {
+        p { "Tasks that failed in the " (RUNS) " newest runs, in groups of what is alike: reason, module, image, host and words." }
+        @if found.is_empty() { (empty(html! { "Nothing failed." })) }
+        @for (run, failures) in &found {
+            h2 { "Run " (run_link(run.run)) " " (run.pipeline) " " (run.quarter) }
+            (groups(&failures.groups, Some(failures.run)))
+            p { a href=(format!("/runs/{}/failures", run.run)) { "All failures of this run" } " (" (digits(failures.listed)) " tasks)" }
+        }
+    })
+}
+
+async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) -> Result<Markup, OperateError> {
+    let run = find_run(context, &called.parse::<CalledRun>()?).await?;
+    let selection = query.selection(run)?;
+    let failures = list(context, ListFailures { selection: selection.clone(), groups: GROUPS, stars: STARS }).await?;
+    let narrowed = selection.words();
+    Ok(html! {
+        p { "Run " (run_link(run)) @if !narrowed.is_empty() { ", tasks" (text(&narrowed)) " · " a href=(format!("/runs/{run}/failures")) { "all" } } }
+        (sums(&failures))
+        @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
+        @if failures.groups.is_empty() { (empty(html! { "Nothing failed" (text(&narrowed)) "." })) } @else {
+            div.actions {
+                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&selection))) { "Retry these…" } }
+                (command(&format!("sas run failures{} --retry", arguments_of(&selection).replacen(" --run", "", 1))))
+            }
+            (groups(&failures.groups, Some(run)))
+            @if failures.groups_left_out > 0 { p.soft { (digits(failures.groups_left_out)) " smaller groups are not shown; narrow the selection" } }
+        }
+    })
+}
+
+fn sums(failures: &RunFailures) -> Markup {
+    let run = failures.run;
+    html! {
+        dl.facts {
+            div { dt { "listed here" } dd { (digits(failures.listed)) } }
+            @for (state, count) in &failures.all {
+                div { dt { (super::states::word(super::states::of_task(*state))) } dd { (number(*count, &format!("/runs/{run}/tasks?state={state}"))) } }
+            }
+        }
+    }
+}
+
+/// A line for each group.
+pub(super) fn groups(groups: &[FailureGroup], run: Option<RunId>) -> Markup {
+    let heads = html! {
+        th.n scope="col" { "Tasks" } th scope="col" { "Module" } th scope="col" { "Reason" } th scope="col" { "Host" } th scope="col" { "What they say" } th scope="col" { "Stars" } th scope="col" { "Last" }
+    };
+    table("Groups of failures", heads, html! { @for group in groups { (line(group, run)) } })
+}
+
+fn line(group: &FailureGroup, run: Option<RunId>) -> Markup {
+    let narrow = format!("reason={}&module={}", group.fingerprint, group.module);
+    let tasks = |run: RunId| format!("/runs/{run}/tasks?{narrow}");
+    html! {
+        tr {
+            td.n { @match run { Some(run) => (number(group.count, &tasks(run))), None => strong { (digits(group.count)) } } }
+            th scope="row" { (group.module) }
+            td { (group.reason) @if group.is_platforms { br; span.tag { "platform" } } }
+            td { @if let Some(host) = &group.host { a href=(format!("/workers?host={host}")) { (text(host)) } } @else { span.soft { "none" } } }
+            td.wide { code { (text(&group.sample)) } br; span.soft { "image " (group.image) " · " (group.fingerprint) } }
+            td {
+                @for star in &group.stars { (star_link(*star, run)) br; }
+                @if group.stars_left_out > 0 { span.soft { (digits(group.stars_left_out)) " more" } }
+            }
+            td { (time(group.last)) }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One run: its pipeline as a drawing and as a table, what was decided about it, what failed most in it, its levers.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use domain::id::RunId;
+use domain::text::moment;
+use maud::{Markup, html};
+
+use super::Site;
+use super::drawing::draw;
+use super::failures::groups;
+use super::layout::{Place, answer, may_act};
+use super::parts::{bar, command, duration, number, percent, plain, short, text, time};
+use super::query::{Query, tasks_href};
+use super::runs::{how_far, phase, tally_of, to_go};
+use super::states::{self, ORDER, Tally};
+use crate::http::caller::Caller;
+use crate::operate::called::{CalledRun, find_run};
+use crate::operate::failures::{ListFailures, RunFailures, list};
+use crate::operate::run::decided_words;
+use crate::operate::selection::{ShownState, TaskSelection};
+use crate::operate::view::{ModuleInRun, RunModules, RunPhase, RunSummary, modules, unserved_words};
+use crate::operate::{Context, OperateError};
+
+/// How many groups of failures are shown, and stars of each.
+const GROUPS: usize = 5;
+const STARS: usize = 3;
+
+pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
+    let found = find(&site.context(&caller), &run).await;
+    let title = match &found {
+        Ok((run, _)) => format!("{} {} · run {}", run.summary.pipeline, run.summary.quarter, short(run.summary.run)),
+        Err(_) => String::new(),
+    };
+    let content = match found {
+        Ok((run, failures)) => {
+            query.value("decided").map(|decided| content(&run, &failures, may_act(&caller), decided))
+        }
+        Err(error) => Err(error),
+    };
+    answer(&site, &caller, (Place::Runs, &title), content).await
+}
+
+async fn find(context: &Context, called: &str) -> Result<(RunModules, RunFailures), OperateError> {
+    let run = find_run(context, &called.parse::<CalledRun>()?).await?;
+    let selection = TaskSelection { run: Some(run), ..TaskSelection::default() };
+    let failures = list(context, ListFailures { selection, groups: GROUPS, stars: STARS }).await?;
+    Ok((modules(context, run).await?, failures))
+}
+
+fn content(run: &RunModules, failures: &RunFailures, may_act: bool, decided: Option<usize>) -> Markup {
+    let RunModules { summary, drawn } = run;
+    let id = summary.run;
+    let decision = decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
+    html! {
+        @if let Some((number, decision)) = decision { p.done role="status" { "Decision " (number) " is on record: " (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) ". Coordinators follow it within a second." } }
+        (facts(summary))
+        @if may_act { (levers(summary)) }
+        @if let Some(reason) = &summary.stored_only { p.note { (text(reason)) } }
+        @if let Some(words) = unserved_words(&summary.unserved) { p.note { "▲ " (words) ": its tasks wait until one is started" } }
+        div { (bar(&tally_of(summary))) }
+        (key(id, &tally_of(summary)))
+        h2 { "Pipeline" }
+        (draw(id, drawn))
+        h2 { "Modules" }
+        (table(id, summary, drawn, may_act))
+        h2 { "What failed most" }
+        @if failures.groups.is_empty() { p.soft { "Nothing is on record." } } @else {
+            (groups(&failures.groups, Some(id)))
+            p { a href=(format!("/runs/{id}/failures")) { "All failures" } }
+        }
+        h2 { "Decisions" }
+        @if summary.decisions.is_empty() { p.soft { "Nobody decided anything about this run." } } @else {
+            ol { @for decision in &summary.decisions { li { (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) } } }
+        }
+        p { "The same in a terminal: " (command(&format!("sas run show {id}"))) }
+    }
+}
+
+fn facts(run: &RunSummary) -> Markup {
+    let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
+    html! {
+        dl.facts {
+            div { dt { "phase" } dd { (phase(run.phase)) } }
+            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(settled, run.stars.into())) " of the stars" } } }
+            div { dt { "to go" } dd { (to_go(run)) } }
+            div { dt { "stars" } dd { (number(run.stars.into(), &format!("/runs/{}/matrix", run.run))) } }
+            div { dt { "settled" } dd { (plain(settled)) } }
+            div { dt { "in flight" } dd { (plain(run.in_flight.into())) } }
+            div { dt { "to come" } dd { (plain(run.to_come.into())) } }
+            @for (end, count) in &run.ends { div { dt { (end) } dd { (plain(*count)) } } }
+            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (group) } } }
+            div { dt { "accepted" } dd title=(moment(run.accepted)) { (time(run.accepted)) } }
+        }
+    }
+}
+
+fn levers(run: &RunSummary) -> Markup {
+    let act = |verb: &str| format!("/runs/{}/do/{verb}", run.run);
+    html! {
+        div.actions {
+            a.button href=(format!("/runs/{}/matrix", run.run)) { "Matrix of stars" }
+            @match run.phase {
+                RunPhase::Ended => {}
+                RunPhase::Paused => { a.button.strong href=(act("resume")) { "Resume…" } }
+                RunPhase::Accepted | RunPhase::Active | RunPhase::Cancelling | RunPhase::Open => { a.button href=(act("pause")) { "Pause…" } }
+            }
+            @if run.phase != RunPhase::Ended {
+                a.button href=(act("priority")) { "Priority…" }
+                a.button href=(act("cancel")) { "Cancel…" }
+            }
+            a.button href=(act("retry")) { "Retry what was lost…" }
+        }
+    }
+}
+
+/// What the colours mean, with the number of tasks in each state.
+fn key(run: RunId, tally: &Tally) -> Markup {
+    html! {
+        div.key {
+            @for state in ORDER {
+                @if let Some(count) = tally.get(&state) {
+                    span title=(states::meaning(state)) { (super::parts::badge(state)) " " (number(*count, &tasks_href(run, None, &[state]))) }
+                }
+            }
+        }
+    }
+}
+
+fn table(run: RunId, summary: &RunSummary, modules: &[ModuleInRun], may_act: bool) -> Markup {
+    let shown: Vec<ShownState> =
+        ORDER.into_iter().filter(|state| modules.iter().any(|module| module.tasks.contains_key(state))).collect();
+    let heads = html! {
+        th scope="col" { "Module" } th scope="col" { "Group" } th scope="col" { "Class" } th scope="col" { "States" }
+        @for state in &shown { th.n scope="col" title=(states::meaning(*state)) { (states::word(*state)) } }
+        th.n scope="col" { "Failed" } th.n scope="col" { "Mean time" } @if may_act { th scope="col" { "Module" } }
+    };
+    let hold = |module: &ModuleInRun, verb: &str| {
+        format!("/modules/{}/{}/do/{verb}?run={run}", summary.pipeline, module.module)
+    };
+    let rows = html! {
+        @for module in modules {
+            tr #(format!("m-{}", module.module)) {
+                th scope="row" title=(module.doc) { (module.module) @if module.held { " " span.tag.attention { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
+                td { @if let Some(group) = &module.group { (text(group.as_str())) } }
+                td { (module.class) }
+                td.bars { (bar(&module.tasks)) }
+                @for state in &shown { td.n { (number(module.tasks.get(state).copied().unwrap_or(0), &tasks_href(run, Some(module.module.as_str()), &[*state]))) } }
+                td.n { (share_failed(module)) }
+                td.n { @match module.seconds { Some(seconds) => (duration(seconds)), None => span.nothing { "–" } } }
+                @if may_act { td { @if module.held { a href=(hold(module, "release")) { "Release…" } } @else { a href=(hold(module, "hold")) { "Hold…" } } } }
+            }
+        }
+    };
+    super::parts::table("Modules", heads, rows)
+}
+
+/// The share of tasks that ended in failure, of those that were tried.
+pub(super) fn share_failed(module: &ModuleInRun) -> String {
+    let count = |state| module.tasks.get(&state).copied().unwrap_or(0);
+    let failed = count(ShownState::Failed) + count(ShownState::Errored);
+    percent(failed, failed + count(ShownState::Succeeded))
+}

@@ -1,0 +1,128 @@
+//! Runs, newest first.
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::Site;
+use super::layout::{Place, answer};
+use super::parts::{bar, digits, duration, empty, number, percent, plain, progress, run_link, text, time};
+use super::query::{Query, tasks_href};
+use super::states::tally;
+use crate::http::caller::Caller;
+use crate::operate::OperateError;
+use crate::operate::selection::ShownState;
+use crate::operate::view::{RunPhase, RunSummary, newest_runs};
+
+/// How many runs are shown at first, and at most.
+const FEW: usize = 50;
+const MOST: usize = 500;
+
+pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
+    answer(&site, &caller, (Place::Runs, "Runs"), content(&site, &caller, &query).await).await
+}
+
+async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {
+    let most = query.value("limit")?.unwrap_or(FEW).clamp(1, MOST);
+    let all = newest_runs(&site.context(caller), most).await?;
+    Ok(html! {
+        @for line in &all.damaged { p.note { (text(line)) } }
+        @if all.runs.is_empty() {
+            (empty(html! { "There is no run yet. " code { "sas ingest --publish FILE…" } " delivers stars and starts one." }))
+        } @else {
+            (table_of_runs(&all.runs))
+            @if all.runs.len() == most && most < MOST { p { a href=(format!("/runs?limit={}", (most * 2).min(MOST))) { "Show older runs" } } }
+        }
+    })
+}
+
+/// A line for each of these runs.
+pub(super) fn table_of_runs(runs: &[RunSummary]) -> Markup {
+    let heads = html! {
+        th scope="col" { "Run" } th scope="col" { "Pipeline" } th scope="col" { "Phase" } th scope="col" { "Progress" }
+        th.n scope="col" { "Stars" } th.n scope="col" { "Settled" } th.n scope="col" { "In flight" } th.n scope="col" { "To come" }
+        th.n scope="col" { "Running" } th.n scope="col" { "Waiting" } th.n scope="col" { "Failed" } th scope="col" { "To go" }
+        th scope="col" { "Accepted" }
+    };
+    super::parts::table("Runs", heads, html! { @for run in runs { (line(run)) } })
+}
+
+fn line(run: &RunSummary) -> Markup {
+    let id = run.run;
+    let count =
+        |states: &[ShownState]| tally_of(run).iter().filter(|(state, _)| states.contains(state)).map(|(_, n)| n).sum();
+    let failed = [ShownState::Failed, ShownState::Errored];
+    let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
+    html! {
+        tr {
+            th scope="row" { (run_link(id)) }
+            td { (run.pipeline) " " span.soft { (text(&run.version)) " " (run.quarter) } @if let Some(group) = &run.only_group { " only " (group) } }
+            td { (phase(run.phase)) }
+            td.bars { (how_far(run)) (bar(&tally_of(run))) }
+            td.n { (number(run.stars.into(), &format!("/runs/{id}/matrix"))) }
+            td.n { (plain(settled)) } td.n { (plain(run.in_flight.into())) } td.n { (plain(run.to_come.into())) }
+            td.n { (number(count(&[ShownState::Running]), &tasks_href(id, None, &[ShownState::Running]))) }
+            td.n { (number(count(&[ShownState::Waiting]), &tasks_href(id, None, &[ShownState::Waiting]))) }
+            td.n { (number(count(&failed), &format!("/runs/{id}/failures"))) }
+            td { (to_go(run)) }
+            td { (time(run.accepted)) }
+        }
+    }
+}
+
+/// All tasks of a run by state.
+pub(super) fn tally_of(run: &RunSummary) -> super::states::Tally {
+    tally(&run.tasks, run.running.into(), run.on_hold)
+}
+
+/// How far a run is by what its tasks are expected to take; by their number where that is not known.
+pub(super) fn how_far(run: &RunSummary) -> Markup {
+    match &run.expected {
+        Some(expected) if expected.seconds.is_some() => {
+            let all = expected.work_done + expected.work_to_go;
+            html! { (progress(expected.work_done, all)) " " span.soft { (percent(expected.work_done as u64, all.max(1.0) as u64)) " of the work" } }
+        }
+        Some(expected) => {
+            html! { (progress(expected.tasks_done as f64, expected.tasks as f64)) " " span.soft { (percent(expected.tasks_done, expected.tasks)) " of the tasks" } }
+        }
+        None => html! {},
+    }
+}
+
+/// How long it takes, and how sure that is.
+pub(super) fn to_go(run: &RunSummary) -> Markup {
+    html! {
+        @match (&run.expected, &run.ended) {
+            (_, Some(ended)) => { "ended " (time(*ended)) }
+            (Some(expected), _) => {
+                @match (expected.seconds, &expected.unknown) {
+                    (Some(seconds), _) => {
+                        "about " strong { (duration(seconds as f64)) }
+                        @if expected.measured < expected.open { br; span.soft { (expected.measured) " of " (expected.open) " modules measured" } }
+                    }
+                    (None, Some(unknown)) => { (text(unknown)) }
+                    (None, None) => { "not known" }
+                }
+            }
+            (None, None) => { (text(run.stored_only.as_deref().unwrap_or("not known now"))) }
+        }
+    }
+}
+
+/// Where a run is, in a word with its sign.
+pub(super) fn phase(phase: RunPhase) -> Markup {
+    let (sign, class) = match phase {
+        RunPhase::Active => ("▶", ""),
+        RunPhase::Paused => ("‖", "attention"),
+        RunPhase::Accepted => ("…", "attention"),
+        RunPhase::Cancelling => ("×", "attention"),
+        RunPhase::Open => ("?", "bad"),
+        RunPhase::Ended => ("■", ""),
+    };
+    html! { span.tag.(class) { span aria-hidden="true" { (sign) " " } (phase) } }
+}
+
+/// A number in a sentence.
+pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", digits(count), if count == 1 { one } else { more })
+}

@@ -1,0 +1,76 @@
+//! From what was found to a light for each part of the installation. Pure.
+
+use services::queue::QueueName;
+
+use super::answers::{counted, queue_acts};
+use super::{Findings, Level, Light};
+use crate::operate::view::RunPhase;
+
+impl Findings {
+    /// Events, queues, workers, store.
+    pub(super) fn lights(&self) -> Vec<Light> {
+        vec![self.events_light(), self.queues_light(), self.workers_light(), self.store_light()]
+    }
+
+    fn events_light(&self) -> Light {
+        let name = "events";
+        let events = match &self.queues {
+            Err(error) => return Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(queues) => queues.iter().find(|depth| depth.queue == QueueName::Events.to_string()),
+        };
+        let ready = events.map_or(0, |depth| depth.ready);
+        let waiting = counted(ready, "event waits", "events wait");
+        match events {
+            Some(depth) if depth.consumers == 0 => {
+                Light { name, level: Level::Bad, words: format!("no coordinator takes them; {waiting}") }
+            }
+            _ if ready > 0 => Light { name, level: Level::Attention, words: format!("{waiting} for a coordinator") },
+            _ => Light { name, level: Level::Well, words: "all that came are taken up".to_owned() },
+        }
+    }
+
+    fn queues_light(&self) -> Light {
+        let name = "queues";
+        match &self.queues {
+            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(queues) => {
+                let acts = queue_acts(queues);
+                let ready: u64 =
+                    queues.iter().filter(|depth| depth.queue.starts_with("sas.tasks.")).map(|depth| depth.ready).sum();
+                let level = if acts.is_empty() { Level::Well } else { Level::Bad };
+                let words = if acts.is_empty() { counted(ready, "ready task", "ready tasks") } else { acts.join("; ") };
+                Light { name, level, words }
+            }
+        }
+    }
+
+    fn workers_light(&self) -> Light {
+        let name = "workers";
+        match &self.workers {
+            Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(workers) => {
+                let slots = || workers.iter().flat_map(|worker| worker.slots.values());
+                let (busy, slots): (u32, u32) =
+                    (slots().map(|slot| slot.busy).sum(), slots().map(|slot| slot.of).sum());
+                let waiting = workers.iter().filter(|worker| worker.waits_for.is_some()).count();
+                let words =
+                    format!("{}, {busy} of {slots} slots busy", counted(workers.len() as u64, "worker", "workers"));
+                let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
+                match (workers.is_empty(), waiting) {
+                    (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
+                    (_, 0) => Light { name, level: Level::Well, words },
+                    (_, waiting) => {
+                        Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") }
+                    }
+                }
+            }
+        }
+    }
+
+    fn store_light(&self) -> Light {
+        match &self.store {
+            Ok(()) => Light { name: "store", level: Level::Well, words: "it can be written to".to_owned() },
+            Err(error) => Light { name: "store", level: Level::Bad, words: error.to_string() },
+        }
+    }
+}
