@@ -51,6 +51,10 @@ impl<T: DeserializeOwned> FromRequest<Site> for Asked<T> {
         if let Some(kind) = kind.filter(|kind| !is_json(kind)) {
             return Err(Problem::wrong_media(&kind, "application/json"));
         }
+        // A list of values in the order of the fields would be read, too.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::invalid("the body is not what is expected here: expected an object, `{…}`"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(body);
         let asked = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let place = error.path().to_string();

@@ -136,7 +136,7 @@ async fn what_is_asked_for_is_done_once_and_is_on_record_with_who_and_why() -> R
         ("priority", json!({"weight": 0}), "weight"),
         ("priority", json!({"wieght": 2}), "wieght"),
         ("tasks/plan", json!({"verb": "retry", "selection": {"modul": ["M00"]}}), "modul"),
-        ("pause", json!([]), "expected struct"),
+        ("pause", json!([]), "expected an object"),
     ] {
         let refused = client.post(&format!("/runs/{run}/{path}"), &body).await?.is(422);
         assert!(refused["detail"].to_string().contains(word), "{refused}");

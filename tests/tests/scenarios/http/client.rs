@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(super) struct Client {
     http: reqwest::Client,
     site: String,
-    pub(super) token: Option<String>,
+    token: Option<String>,
 }
 
 /// What was answered.
@@ -42,6 +42,11 @@ impl Client {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let http = http.timeout(Duration::from_secs(60)).build().expect("a client");
         Self { http, site: format!("http://{address}"), token: None }
+    }
+
+    /// The same with this token.
+    pub(super) fn with(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     /// Waits until somebody answers.

@@ -28,7 +28,7 @@ async fn other_hosts_need_tokens_and_a_role_decides_what_these_are_good_for() ->
     std::fs::write(&file, lines.join("\n"))?;
     let listen = "127.0.0.1:19146";
     let _working = world.coordinator_at(config("0.0.0.0:19146", Some(&file)), Vec::new());
-    let client = |token: Option<&String>| Client { token: token.cloned(), ..Client::new(listen) };
+    let client = |token: Option<&String>| Client::new(listen).with(token.cloned());
     let nobody = client(None);
     nobody.is_up().await?;
 
