@@ -7,8 +7,7 @@ use domain::text::shown;
 use maud::{Markup, html};
 
 use super::graph::{GroupFrame, HEIGHT, Layout, Node, WIDTH};
-use super::parts::{Share, digits, duration, is_hatched, said, shares};
-use super::run::share_failed;
+use super::parts::{Share, digits, duration, is_hatched, percent, said, shares};
 use super::states;
 use crate::operate::selection::ShownState;
 use crate::operate::view::{EdgeKind, ModuleInRun};
@@ -133,4 +132,11 @@ fn cut(name: &str) -> String {
     } else {
         format!("{}…", name.chars().take(LETTERS - 1).collect::<String>())
     }
+}
+
+/// The share of tasks that ended in failure, of those that were tried.
+pub(super) fn share_failed(module: &ModuleInRun) -> String {
+    let count = |state| module.tasks.get(&state).copied().unwrap_or(0);
+    let failed = count(ShownState::Failed) + count(ShownState::Errored);
+    percent(failed, failed + count(ShownState::Succeeded))
 }

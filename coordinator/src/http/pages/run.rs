@@ -7,7 +7,7 @@ use domain::text::moment;
 use maud::{Markup, html};
 
 use super::Site;
-use super::drawing::draw;
+use super::drawing::{draw, share_failed};
 use super::failures::groups;
 use super::layout::{Place, answer, may_act};
 use super::parts::{bar, command, duration, number, percent, plain, short, text, time};
@@ -153,11 +153,4 @@ fn table(run: RunId, summary: &RunSummary, modules: &[ModuleInRun], may_act: boo
         }
     };
     super::parts::table("Modules", heads, rows)
-}
-
-/// The share of tasks that ended in failure, of those that were tried.
-pub(super) fn share_failed(module: &ModuleInRun) -> String {
-    let count = |state| module.tasks.get(&state).copied().unwrap_or(0);
-    let failed = count(ShownState::Failed) + count(ShownState::Errored);
-    percent(failed, failed + count(ShownState::Succeeded))
 }
