@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 STORE ?=
 
-.PHONY: help build check test bench demo screenshots real images clean
+.PHONY: help build check test bench demo screenshots fuzz real images clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,10 @@ demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 screenshots:  ## a picture of every page, light and dark, wide and narrow, in target/screenshots
 	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
 	cargo build --workspace --bins --quiet && cargo test --quiet --workspace --test screenshots -- "$(CURDIR)/target/screenshots"
+
+fuzz:  ## the API of a live cluster against its own document, with schemathesis
+	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo build --workspace --bins --quiet && cargo test --quiet --workspace --test fuzz
 
 real:  ## DATA=DIR: known stars of Kepler, K2 and PLATO's simulator, result beside literature
 	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \

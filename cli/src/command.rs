@@ -1,5 +1,6 @@
 //! The commands, a file each: arguments and what they do.
 
+pub(crate) mod audit;
 pub(crate) mod event;
 pub(crate) mod export;
 pub(crate) mod ingest;
@@ -12,4 +13,5 @@ pub(crate) mod run;
 pub(crate) mod star;
 pub(crate) mod status;
 pub(crate) mod task;
+pub(crate) mod token;
 pub(crate) mod worker;

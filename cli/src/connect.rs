@@ -38,6 +38,9 @@ pub(crate) struct Site {
     /// `local` make one.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
+    /// Why something is changed, for the audit; with commands that change something.
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 /// What the commands read of the configuration.

@@ -21,6 +21,8 @@ use crate::connect::{Config, Site, here};
 /// What a configuration names.
 pub(crate) struct Configured {
     pub(crate) config: Config,
+    /// Why something is changed.
+    reason: Option<String>,
     queue: OnceCell<SharedQueue>,
     state: OnceCell<SharedState>,
 }
@@ -28,11 +30,11 @@ pub(crate) struct Configured {
 impl Configured {
     /// The installation of the configuration that a command line names.
     pub(crate) fn load(site: &Site) -> anyhow::Result<Self> {
-        Ok(Self::of(Config::load(site)?))
+        Ok(Self { reason: site.reason.clone(), ..Self::of(Config::load(site)?) })
     }
 
     pub(crate) fn of(config: Config) -> Self {
-        Self { config, queue: OnceCell::new(), state: OnceCell::new() }
+        Self { config, reason: None, queue: OnceCell::new(), state: OnceCell::new() }
     }
 
     /// With its store, for whoever sits at the terminal.
@@ -43,7 +45,8 @@ impl Configured {
 
     /// The same with a store that was opened already.
     pub(crate) fn context_with(self, store: Store) -> Context {
-        Context::new(store, Arc::new(self), operator())
+        let reason = self.reason.clone();
+        Context::new(store, Arc::new(self), operator()).because(reason)
     }
 }
 

@@ -77,6 +77,10 @@ enum Command {
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
+    Audit(command::audit::Audit),
+    /// Tokens of those who ask a coordinator over HTTP.
+    #[command(subcommand)]
+    Token(command::token::TokenCommand),
     /// Run a pipeline on this machine in one process: no broker, no Redis.
     Local(command::local::LocalCommand),
     /// Print what a shell needs to complete these commands, as in `source <(sas completions bash)`.
@@ -149,6 +153,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Worker(command) => command.run(site, format).await,
         Command::Export(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
+        Command::Audit(command) => command.run(site, format).await,
+        Command::Token(command) => command.run(format),
         Command::Local(command) => command.run(site, format).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -108,12 +108,12 @@ pub(crate) async fn carry_out(
             return Ok(());
         }
     }
-    let RunDecided { run, number, decision, effect } = task::carry_out(context, plan).await?;
-    let answer = RunDecided { run, number, decision, effect };
+    let answer = task::carry_out(context, plan).await?;
     match format {
         Format::Json => format.print(&answer, |_| String::new()),
         Format::Table | Format::Csv => {
-            line(&format!("run {run}, decision {}: {}", answer.number.unwrap_or_default(), answer.effect));
+            let RunDecided { run, number, effect, .. } = &answer;
+            line(&format!("run {run}, decision {}: {effect}", number.unwrap_or_default()));
         }
     }
     Ok(())

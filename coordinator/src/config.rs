@@ -99,20 +99,25 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Address and port; empty: nowhere.
+    /// Address and port; empty: nowhere. One that other hosts reach needs `tokens`.
     pub listen: String,
+    /// The file of tokens, as `sas token new` prints its lines; without it everybody on this host may do everything.
+    pub tokens: Option<PathBuf>,
+    /// Names by which requests may call this host, besides those that mean the host itself.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned() }
+        Self { listen: "127.0.0.1:8080".to_owned(), tokens: None, hosts: Vec::new() }
     }
 }
 
 impl HttpConfig {
     /// No HTTP at all.
     pub fn off() -> Self {
-        Self { listen: String::new() }
+        Self { listen: String::new(), ..Self::default() }
     }
 }
 

@@ -2,45 +2,67 @@
 //!
 //! Every route asks a function of [`crate::operate`] and says its answer; none decides anything itself.
 
+mod access;
 mod api;
+mod body;
 mod caller;
 mod counted;
 mod glance;
+mod guard;
 mod health;
+mod login;
+mod openapi;
 mod pages;
+mod problem;
+mod repeats;
+mod server;
 mod site;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use problem::Problem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use access::Access;
 pub(crate) use site::Site;
 
 use crate::config::HttpConfig;
 
-/// Opens the configured address; `None` when there is none.
-pub(crate) async fn listen(config: &HttpConfig) -> Result<Option<TcpListener>> {
+/// Opens the configured address, and finds out who may ask there; `None` when there is none.
+pub(crate) async fn open(config: &HttpConfig) -> Result<Option<(TcpListener, Access)>> {
     if config.listen.is_empty() {
         return Ok(None);
     }
     let listener = TcpListener::bind(&config.listen)
         .await
         .with_context(|| format!("failed to listen on {:?} (`[http] listen`)", config.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "HTTP is served");
-    Ok(Some(listener))
+    let access = Access::open(config, &listener)?;
+    tracing::info!(address = %listener.local_addr()?, tokens = access.needs_token(), "HTTP is served");
+    Ok(Some((listener, access)))
 }
 
 /// Answers until `shutdown`.
 pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
-    let served = axum::serve(listener, router(site)).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "HTTP is not served any more");
+    server::serve(listener, router(site), shutdown).await;
+}
+
+/// That there is nothing at an address.
+async fn nothing(request: Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/api/") {
+        return Problem::no_address(path).into_response();
     }
+    (StatusCode::NOT_FOUND, login::refused("There is nothing at this address.")).into_response()
 }
 
 fn router(site: Site) -> Router {
+    let guarded = from_fn_with_state(site.clone(), guard::guard);
     let counted = from_fn_with_state(site.clone(), counted::count);
-    Router::new().merge(health::routes()).merge(pages::routes()).merge(api::routes()).layer(counted).with_state(site)
+    let people = health::routes().merge(login::routes()).merge(pages::routes());
+    people.merge(api::routes(&site)).fallback(nothing).layer(guarded).layer(counted).with_state(site)
 }

@@ -25,6 +25,7 @@ mod runs;
 mod settle;
 mod standing;
 mod timers;
+pub mod tokens;
 mod trouble;
 
 use std::path::PathBuf;
@@ -109,7 +110,7 @@ async fn work(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let CoordinatorParts { store, queue, state, pipelines, config, http, agent } = parts;
-    let listener = http::listen(&http).await?;
+    let door = http::open(&http).await?;
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
     let (closings, jobs) = Closings::channel();
@@ -121,8 +122,8 @@ async fn work(
     let pipelines: Arc<[Pipeline]> = pipelines.into();
     let mut tasks = JoinSet::new();
     tasks.spawn(telling);
-    if let Some(listener) = listener {
-        let site = http::Site::new(running.clone(), pipelines.clone(), agent);
+    if let Some((listener, access)) = door {
+        let site = http::Site::new(running.clone(), pipelines.clone(), agent, access);
         tasks.spawn(http::serve(listener, site, shutdown.clone()));
     }
     let (settled, lines) = mpsc::channel(1024);

@@ -55,6 +55,9 @@ Sections of the configuration file, with what is taken when a key is missing:
                                                       group_started, group_ended], command = [..] or url = \"..\",
                                                       pipeline, group, timeout = \"10s\"; told the moment as JSON
   [http]         listen = \"127.0.0.1:8080\"            /livez, /readyz, /metrics; empty: off
+                 tokens                               file of tokens, as `sas token new` prints its lines; needed where
+                                                      other hosts reach `listen`; without it this host may do everything
+                 hosts = []                           names by which requests may call this host, besides its own
   [log]          format = \"human\" or \"json\", filter = \"info\"
 
 Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";

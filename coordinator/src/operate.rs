@@ -5,6 +5,7 @@
 //! store before anything follows it; coordinators find it there.
 
 pub mod announce;
+pub mod audit;
 pub mod called;
 mod context;
 mod error;
@@ -16,7 +17,7 @@ mod look_up;
 mod matrices;
 pub mod matrix;
 pub mod module;
-mod pipelines;
+pub mod pipelines;
 pub mod queue;
 mod readers;
 pub mod received;

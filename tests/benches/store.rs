@@ -107,7 +107,7 @@ async fn comparison(store: &Store) -> Result<Duration> {
         state: Arc::new(MemoryState::new()),
         pipelines: Vec::new(),
         config: CoordinatorConfig { compare: every, ..CoordinatorConfig::default() },
-        http: HttpConfig { listen: address.clone() },
+        http: HttpConfig { listen: address.clone(), ..HttpConfig::default() },
         agent: None,
     };
     let shutdown = CancellationToken::new();

@@ -113,13 +113,18 @@ impl World {
 
     /// Starts a coordinator that answers HTTP at this address and tells these hooks.
     pub fn coordinator_with(&self, listen: &str, hooks: Vec<Hook>) -> JoinHandle<()> {
+        self.coordinator_at(HttpConfig { listen: listen.to_owned(), ..HttpConfig::default() }, hooks)
+    }
+
+    /// Starts a coordinator that answers HTTP so and tells these hooks.
+    pub fn coordinator_at(&self, http: HttpConfig, hooks: Vec<Hook>) -> JoinHandle<()> {
         let parts = CoordinatorParts {
             store: self.store.clone(),
             queue: self.queue.clone(),
             state: self.state.clone(),
             pipelines: self.scripts.iter().map(|script| script.pipeline.clone()).collect(),
             config: CoordinatorConfig { in_flight: 20, hooks, ..CoordinatorConfig::default() },
-            http: HttpConfig { listen: listen.to_owned() },
+            http,
             agent: None,
         };
         let files = JsonFiles { store: self.store.clone(), faults: self.faults.clone() };

@@ -43,7 +43,7 @@ impl EventCommand {
         let Self::Publish(Publish { dataset, quarter, stars, stars_file, source, id }) = self;
         let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);
         let asked = PublishEvent { dataset, quarter, stars, source: Some(source), id };
-        let event = event::publish(&Configured::load(site)?, asked).await?;
+        let event = event::publish(&Configured::load(site)?.context()?, asked).await?;
         format.print(&event, published);
         Ok(())
     }

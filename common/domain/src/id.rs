@@ -18,6 +18,7 @@ pub use name::{
 pub use number::{Attempt, Epoch, Generation, Sequence};
 pub use position::{ModuleIndex, StarIndex, Task};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::{Uuid, uuid};
 
@@ -41,7 +42,17 @@ impl InvalidName {
 
 /// Writes a name as its text, and reads it by parsing that.
 macro_rules! as_text {
-    ($name:ident) => {
+    ($name:ident, $pattern:literal) => {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -61,7 +72,7 @@ use as_text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StarId(Uuid);
 
-as_text!(StarId);
+as_text!(StarId, "^PLATO_[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$");
 
 impl StarId {
     /// The star that PLATO's simulator names by an integer: UUIDv5 of `psls/<number>`, the same everywhere.
@@ -100,8 +111,9 @@ impl FromStr for StarId {
 }
 
 /// `QUARTER_NUMBER` of the data: 0 to 999.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schemars(extend("maximum" = 999))]
 pub struct Quarter(u16);
 
 impl Quarter {
@@ -150,7 +162,7 @@ impl FromStr for Quarter {
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 

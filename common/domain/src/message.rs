@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ pub struct Unreadable {
 }
 
 /// "These stars have new data in this dataset": a CloudEvents 1.0 event in structured JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetEvent {
     /// Always `1.0`.
     pub specversion: String,
@@ -54,7 +55,7 @@ pub struct DatasetEvent {
 }
 
 /// What a dataset event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetUpdate {
     /// The dataset that has new data.
     pub dataset: DatasetName,
@@ -69,7 +70,7 @@ pub struct DatasetUpdate {
 }
 
 /// A wish to run one pipeline over stars that the store has already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Start {
     /// The pipeline, whatever triggers it otherwise.
     pub pipeline: PipelineName,
@@ -82,7 +83,7 @@ pub struct Start {
 }
 
 /// Which stars an event is about: exactly one of `stars` and `stars_file`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StarSelection {
     /// The list itself.
     #[serde(rename = "stars")]

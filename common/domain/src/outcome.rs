@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use alike::{FailureFingerprint, FailurePattern, FailureReason, FailureWords, NoReason};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, GroupName, Key, ProductName};
 use crate::run::TaskState;
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// The products are committed under this key.
@@ -34,7 +35,7 @@ pub enum Outcome {
 }
 
 /// A committed result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Success {
     /// Content address of the result; its file is `products/<module>-<key>.h5`.
     pub key: Key,
@@ -60,7 +61,7 @@ pub struct Success {
 }
 
 /// How many results of a module gave cause for remarks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Remarks {
     /// Results with warnings: another unit, an extra column.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -77,7 +78,7 @@ pub const WARNINGS: usize = 8;
 const LONGEST: usize = 300;
 
 /// Why a module was skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Skip {
     /// Its `run_if` is false.
@@ -110,7 +111,7 @@ pub enum Skip {
 }
 
 /// What a module did wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The kind of mistake.
     pub kind: FailureKind,
@@ -126,7 +127,18 @@ pub struct Failure {
 
 /// The kinds of a module's mistakes.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -156,7 +168,7 @@ pub enum FailureKind {
 }
 
 /// What the platform could not do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlatformError {
     /// The kind of trouble.
     pub kind: PlatformErrorKind,
@@ -166,7 +178,18 @@ pub struct PlatformError {
 
 /// The kinds of platform trouble.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

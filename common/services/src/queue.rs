@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use domain::id::ClassName;
@@ -103,7 +104,7 @@ pub enum QueueError {
 }
 
 /// How full a queue is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Depth {
     /// The queue's name.
     pub queue: String,

@@ -3,13 +3,14 @@
 //! `control/drains/<host>/<n>.json` is every decision about a host in order; the newest counts.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 use domain::id::HostName;
 
 /// What an operator decided about a host, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainDecision {
     /// When.
     pub at: Timestamp,
@@ -21,7 +22,7 @@ pub struct DrainDecision {
 }
 
 /// Whether workers of a host take tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Drain {
@@ -32,7 +33,7 @@ pub enum Drain {
 }
 
 /// A host that is drained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DrainedHost {
     /// The host.
     pub host: HostName,

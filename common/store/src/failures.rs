@@ -3,6 +3,7 @@
 //! A product wins over a failure: readers look for the result first.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
@@ -11,7 +12,7 @@ use domain::id::{Attempt, Key, ModuleName, Quarter, RunId, StarId, WorkerName};
 use domain::outcome::Outcome;
 
 /// A task that failed for good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureRecord {
     /// The run.
     pub run: RunId,

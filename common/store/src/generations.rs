@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
@@ -14,7 +15,7 @@ use super::{Store, StoreError, io_error, names_in, numbered, paths, read_json, t
 use domain::id::{Generation, Quarter, StarId};
 
 /// An operator's decision that the star file shows this generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rollback {
     /// When.
     pub at: Timestamp,

@@ -3,13 +3,14 @@
 //! `control/holds/<pipeline>/<module>/<n>.json` is every decision about a module in order; the newest counts.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 use domain::id::{ModuleName, PipelineName};
 
 /// What an operator decided about a module, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldDecision {
     /// When.
     pub at: Timestamp,
@@ -21,7 +22,7 @@ pub struct HoldDecision {
 }
 
 /// Whether a module's tasks are handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Grip {
@@ -32,7 +33,7 @@ pub enum Grip {
 }
 
 /// A module that is held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Held {
     /// Its pipeline.
     pub pipeline: PipelineName,

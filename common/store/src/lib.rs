@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod ask;
+pub mod audit;
 pub mod course;
 pub mod digest;
 pub mod drains;

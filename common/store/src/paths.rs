@@ -119,6 +119,26 @@ pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join(format!("{star}.h5"))
 }
 
+/// The audit: who changed what, and why.
+pub fn audit() -> PathBuf {
+    PathBuf::from("audit")
+}
+
+/// Dataset events that were accepted, in the order of their numbers.
+pub fn event_index() -> PathBuf {
+    PathBuf::from("control/events")
+}
+
+/// The folder of events whose numbers lie in this thousand.
+pub fn event_shard(shard: u64) -> PathBuf {
+    event_index().join(shard.to_string())
+}
+
+/// Which event has this number.
+pub fn event_by_number(number: Sequence) -> PathBuf {
+    event_shard(number.0 / SEQUENCE_SHARD).join(number.to_string())
+}
+
 /// Where events are.
 pub fn events() -> PathBuf {
     PathBuf::from("events")

@@ -14,7 +14,7 @@ mod stars;
 
 pub use amendments::Amendments;
 pub use decisions::{Amendment, Decided, Decision, RunEnd, is_over};
-pub use index::{ListedRun, RunList};
+pub use index::{ListedRun, RunList, RunRank};
 pub use record::RunRecord;
 pub use selection::Selection;
 pub use settled::{Alike, FailedTask, FailedTasks, SettledRow, SettledStar, StarEnd};

@@ -1,40 +1,91 @@
-//! The API for programs, below `/api/v1`.
+//! The API for programs, below `/api/v1`: JSON in and out, the answers of [`crate::operate`] as they are.
+//!
+//! Every route is made together with its description, so that the document cannot miss one; a test keeps it so.
 
+mod audit;
+mod events;
 mod matrix;
+mod page;
+mod pipelines;
+mod runs;
+mod settled;
+mod stars;
+mod status;
+mod tasks;
+mod workers;
 
+use aide::axum::ApiRouter;
+use aide::transform::TransformOperation;
+use axum::Json;
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::Site;
-use crate::operate::{ErrorKind, OperateError};
+use super::caller::Caller;
+use super::problem::Problem;
+use super::{openapi, repeats};
+use crate::operate::Context;
 
-pub(super) fn routes() -> Router<Site> {
-    Router::new().nest("/api/v1", matrix::routes())
+/// What most routes answer.
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// Why something is to be done.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    /// Why, for the audit: 1000 characters at most.
+    #[serde(default)]
+    reason: Option<String>,
 }
 
-/// Why something was not done, as RFC 9457 has it.
-struct Refused(OperateError);
-
-impl From<OperateError> for Refused {
-    fn from(error: OperateError) -> Self {
-        Self(error)
-    }
+pub(super) fn routes(site: &Site) -> Router<Site> {
+    let described = || {
+        let all = ApiRouter::new()
+            .merge(status::routes())
+            .merge(events::routes())
+            .merge(runs::routes())
+            .merge(tasks::routes())
+            .merge(settled::routes())
+            .merge(matrix::routes())
+            .merge(stars::routes())
+            .merge(workers::routes())
+            .merge(pipelines::routes())
+            .merge(audit::routes());
+        ApiRouter::new().nest("/api/v1", all)
+    };
+    let repeated = from_fn_with_state(site.clone(), repeats::answer_once);
+    openapi::describe(described).method_not_allowed_fallback(wrong_method).layer(repeated)
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let status = match self.0.kind {
-            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-            ErrorKind::NotFound => StatusCode::NOT_FOUND,
-            ErrorKind::Refused | ErrorKind::AlreadySo => StatusCode::CONFLICT,
-            ErrorKind::OutOfReach => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        let problem = serde_json::json!({
-            "title": self.0.kind.to_string(), "status": status.as_u16(), "detail": self.0.message,
-        });
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+async fn wrong_method(request: Request) -> Problem {
+    Problem::wrong_method(request.method().as_str(), request.uri().path())
+}
+
+/// Names a route and says in a line what it is for.
+fn saying(id: &'static str, summary: &'static str) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
+    move |operation| operation.id(id).summary(summary)
+}
+
+/// To do something in the name of `caller`, for a reason.
+fn doing(site: &Site, caller: &Caller, reason: Option<String>) -> Context {
+    site.context(caller).because(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_route_is_made_without_its_description() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/api");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains(".route("), "{} has a route that is not in the document", path.display());
+            files += 1;
+        }
+        assert!(files > 5, "the files of the API are elsewhere");
     }
 }

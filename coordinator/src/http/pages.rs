@@ -2,11 +2,12 @@
 
 mod act;
 mod assets;
+mod audit;
 mod drawing;
 mod events;
 mod failures;
 mod graph;
-mod layout;
+pub(super) mod layout;
 mod matrix;
 mod overview;
 mod parts;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/queues/{pipeline}/{module}", get(queues::behind))
         .route("/workers", get(workers::show))
         .route("/events", get(events::show))
+        .route("/audit", get(audit::show))
         .route("/search", get(search::go))
         .route("/runs/{run}/matrix", get(matrix::show))
         .route("/stars/{star}", get(star::show))

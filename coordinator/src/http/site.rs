@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::pipeline::Pipeline;
+use store::audit::Door;
 
+use super::access::Access;
 use super::caller::Caller;
 use super::glance::Glance;
+use super::repeats::Repeats;
 use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
@@ -19,6 +22,8 @@ const READERS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) running: Coordinator,
+    pub(super) access: Arc<Access>,
+    pub(super) repeats: Arc<Repeats>,
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
     pub(crate) readiness: Arc<Readiness>,
@@ -27,7 +32,12 @@ pub(crate) struct Site {
 
 impl Site {
     /// Around a running coordinator; `agent` is the program that reads star files, the running one when `None`.
-    pub(crate) fn new(running: Coordinator, pipelines: Arc<[Pipeline]>, agent: Option<PathBuf>) -> Self {
+    pub(crate) fn new(
+        running: Coordinator,
+        pipelines: Arc<[Pipeline]>,
+        agent: Option<PathBuf>,
+        access: Access,
+    ) -> Self {
         let services = &running.services;
         let installation = Connected { queue: services.queue.clone(), state: services.state.clone(), pipelines };
         let store = services.store.clone();
@@ -38,8 +48,17 @@ impl Site {
             matrices: Matrices::default(),
             installation: Arc::new(installation),
             operator: String::new(),
+            door: Door::Http,
+            reason: None,
         };
-        Self { running, glance: Glance::default(), readiness: Arc::default(), context }
+        Self {
+            running,
+            access: Arc::new(access),
+            repeats: Arc::default(),
+            readiness: Arc::default(),
+            glance: Glance::default(),
+            context,
+        }
     }
 
     /// What is asked in nobody's name.
@@ -49,6 +68,6 @@ impl Site {
 
     /// To ask and do in the name of `caller`.
     pub(crate) fn context(&self, caller: &Caller) -> Context {
-        Context { operator: caller.name.clone(), ..self.context.clone() }
+        Context { operator: caller.name.clone(), door: caller.door, ..self.context.clone() }
     }
 }

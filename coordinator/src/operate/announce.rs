@@ -33,6 +33,7 @@ async fn publish(
     ingested: Vec<Ingested>,
     told: &mut Vec<DatasetEvent>,
 ) -> Result<(), OperateError> {
+    let by = context.doer()?;
     let queue = context.installation.queue().await?;
     let of = dataset.clone();
     let quarters = context.ask(move |store| unannounced(store, &of, &ingested)).await?;
@@ -46,7 +47,9 @@ async fn publish(
         };
         let event = context.ask(compose).await?;
         event::send(&queue, &event).await?;
-        told.push(event);
+        told.push(event.clone());
+        let by = by.clone();
+        context.ask(move |store| event::record(store, &by, &event)).await?;
     }
     Ok(())
 }

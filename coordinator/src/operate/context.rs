@@ -8,6 +8,7 @@ use domain::pipeline::Pipeline;
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use store::Store;
+use store::audit::Door;
 use store::course::{Course, Courses};
 
 use super::matrices::Matrices;
@@ -28,6 +29,10 @@ pub struct Context {
     pub matrices: Matrices,
     /// Who asks: the name that goes on record with decisions.
     pub operator: String,
+    /// Through which door.
+    pub door: Door,
+    /// Why, for the record of what is done.
+    pub reason: Option<String>,
 }
 
 /// What an installation has besides its store. Each is asked for only when it is needed, so that whatever the store alone
@@ -64,7 +69,15 @@ impl Context {
             readers,
             matrices: Matrices::default(),
             operator: operator.into(),
+            door: Door::Cli,
+            reason: None,
         }
+    }
+
+    /// The same, for this reason.
+    #[must_use]
+    pub fn because(self, reason: Option<String>) -> Self {
+        Self { reason, ..self }
     }
 
     /// What is fixed of a run.

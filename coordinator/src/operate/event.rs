@@ -1,13 +1,19 @@
 //! Dataset events: read, made and published.
 
-use domain::id::{DatasetName, Quarter, StarId};
+use domain::error::chain;
+use domain::id::{DatasetName, EventId, PipelineName, Quarter, Sequence, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use serde::Deserialize;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use services::queue::{Outgoing, QueueName, SharedQueue};
+use store::audit::{Target, Verb};
+use store::events::{DisposedEvent, Disposition, EventRecord};
 use store::{Store, StoreError};
 use uuid::Uuid;
 
-use super::{ErrorKind, Installation, OperateError};
+use super::audit::{Deed, Doer};
+use super::{Context, ErrorKind, OperateError};
 
 /// What publishers without a name of their own are called.
 pub const SOURCE: &str = "sas";
@@ -34,10 +40,106 @@ pub struct PublishEvent {
 }
 
 /// Publishes that stars have new data; what cannot be read is refused before anything is asked.
-pub async fn publish(installation: &dyn Installation, asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
+pub async fn publish(context: &Context, asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
     let event = compose(asked)?;
-    send(&installation.queue().await?, &event).await?;
+    publish_written(context, vec![event.clone()]).await?;
     Ok(event)
+}
+
+/// Publishes events as publishers wrote them; returns the line of the audit of each.
+pub async fn publish_written(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec<u64>, OperateError> {
+    let by = context.doer()?;
+    let queue = context.installation.queue().await?;
+    send_all(&queue, &events).await?;
+    context.ask(move |store| events.iter().map(|event| record(store, &by, event)).collect()).await
+}
+
+/// Writes down that an event was published. Blocks on the disk.
+pub(super) fn record(store: &Store, by: &Doer, event: &DatasetEvent) -> Result<u64, OperateError> {
+    let DatasetUpdate { dataset, quarter, stars, .. } = &event.data;
+    let count = match stars {
+        StarSelection::Inline(stars) => Some(stars.len() as u64),
+        StarSelection::File(_) => None,
+    };
+    let effect = format!("event {:?} of {:?}: new data in {dataset}, {quarter}", event.id, event.source);
+    let target = Target::Event { event: event.event_id() };
+    by.record(store, Deed { verb: Verb::Publish, target, count, decision: None, effect: &effect })
+}
+
+/// Some of the events, with what became of them.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<EventSummary>,
+    /// The number below which older ones are; `None` where there are none.
+    pub older: Option<Sequence>,
+    /// What cannot be read of others, a line each.
+    pub damaged: Vec<String>,
+}
+
+/// An event that was accepted, with what became of it; of many stars their number alone.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EventSummary {
+    /// Its computed id.
+    pub event: EventId,
+    /// Its place among the events and ingests of this store.
+    pub sequence: Sequence,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// Who published it.
+    pub source: String,
+    /// The publisher's own id of it.
+    pub id: String,
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The quarter of the data.
+    pub quarter: Quarter,
+    /// How many stars it names; `None` where they are in a file.
+    pub stars: Option<u64>,
+    /// The file below the store's root that has its stars.
+    pub stars_file: Option<String>,
+    /// The pipeline that somebody started over what the store has; nothing is new then.
+    pub start: Option<PipelineName>,
+    /// What became of it; `None` while no coordinator finished accepting it.
+    pub dispositions: Option<Vec<Disposition>>,
+}
+
+/// So many of the newest events, of those below a number where one is given.
+pub async fn list(context: &Context, newest: usize, before: Option<Sequence>) -> Result<EventPage, OperateError> {
+    let found = context.ask(move |store| store.events_before(newest, before)).await?;
+    Ok(EventPage {
+        events: found.events.into_iter().map(EventSummary::of).collect(),
+        older: found.older,
+        damaged: found.damaged.iter().map(|error| chain(error)).collect(),
+    })
+}
+
+/// One event.
+pub async fn show(context: &Context, event: EventId) -> Result<EventSummary, OperateError> {
+    let missing = || OperateError::not_found(format!("event {event} was not accepted, or not yet"));
+    find(context, event).await?.ok_or_else(missing)
+}
+
+/// One event, where it was accepted.
+pub async fn find(context: &Context, event: EventId) -> Result<Option<EventSummary>, OperateError> {
+    let look = move |store: &Store| {
+        let Some(record) = store.event(event)? else { return Ok(None) };
+        Ok::<_, StoreError>(Some(DisposedEvent { record, dispositions: store.dispositions(event)? }))
+    };
+    Ok(context.ask(look).await?.map(EventSummary::of))
+}
+
+impl EventSummary {
+    fn of(DisposedEvent { record, dispositions }: DisposedEvent) -> Self {
+        let EventRecord { id: event, sequence, accepted, event: DatasetEvent { source, id, data, .. } } = record;
+        let (stars, stars_file) = match data.stars {
+            StarSelection::Inline(stars) => (Some(stars.len() as u64), None),
+            StarSelection::File(file) => (None, Some(file)),
+        };
+        let start = data.start.map(|start| start.pipeline);
+        let (dataset, quarter) = (data.dataset, data.quarter);
+        Self { event, sequence, accepted, source, id, dataset, quarter, stars, stars_file, start, dispositions }
+    }
 }
 
 /// Reads an event as publishers write it (CloudEvents 1.0, structured JSON).
@@ -47,17 +149,27 @@ pub fn read(body: &[u8]) -> Result<DatasetEvent, OperateError> {
 
 /// A new event with an id of its own.
 pub fn new(data: DatasetUpdate) -> DatasetEvent {
-    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), jiff::Timestamp::now().to_string(), data)
+    DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), Timestamp::now().to_string(), data)
 }
 
 /// Hands an event to a broker and waits until it has it.
 pub async fn send(queue: &SharedQueue, event: &DatasetEvent) -> Result<(), OperateError> {
+    send_all(queue, std::slice::from_ref(event)).await
+}
+
+/// The same with many. Where one fails others may be published: the same may be sent again.
+async fn send_all(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), OperateError> {
     queue.declare(&[]).await?;
-    let message = Outgoing { queue: QueueName::Events, body: to_json(event) };
-    let Some(confirmed) = queue.publish(vec![message]).await.pop() else {
+    let messages = events.iter().map(|event| Outgoing { queue: QueueName::Events, body: to_json(event) });
+    let confirmed = queue.publish(messages.collect()).await;
+    if confirmed.len() != events.len() {
         return Err(OperateError::new(ErrorKind::Failed, "the broker gave no answer"));
-    };
-    confirmed.map_err(|error| OperateError::from(error).within(&format!("failed to publish event {}", event.id)))
+    }
+    for (event, confirmed) in events.iter().zip(confirmed) {
+        let doing = || format!("failed to publish event {}", event.id);
+        confirmed.map_err(|error| OperateError::from(error).within(&doing()))?;
+    }
+    Ok(())
 }
 
 /// How an event names its stars; many are laid into the store beside it, by the event's id. Blocks on the disk.

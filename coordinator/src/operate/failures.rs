@@ -10,7 +10,8 @@ use domain::outcome::{FailureFingerprint, FailureReason};
 use domain::run::{Cell, TaskState};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 use services::state::{SharedState, StateError};
 use store::Store;
 use store::course::Course;
@@ -32,10 +33,9 @@ const FEW: usize = 3;
 const TOGETHER: usize = 64;
 
 /// Which failures are listed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListFailures {
     /// Of these tasks.
-    #[serde(flatten)]
     pub selection: TaskSelection,
     /// At most so many groups, the largest first.
     pub groups: usize,
@@ -44,7 +44,7 @@ pub struct ListFailures {
 }
 
 /// What failed in a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunFailures {
     /// The run.
     pub run: RunId,
@@ -64,7 +64,7 @@ pub struct RunFailures {
 }
 
 /// Failures that are alike: the same reason, module, image and host, and the same words but for numbers, ids and paths.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FailureGroup {
     /// Why, in a word.
     pub reason: FailureReason,
@@ -101,7 +101,7 @@ impl fmt::Display for FailureGroup {
 }
 
 /// A run as a whole, with the largest groups of its failures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunReport {
     /// The run.
     #[serde(flatten)]

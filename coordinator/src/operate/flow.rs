@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::id::{ClassName, ModuleName, PipelineName, RunId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::queue::{Depth, QueueName};
 use services::state::{RunFlow, RunView, SharedState, StateError, WorkerInfo};
@@ -17,7 +18,7 @@ use super::status::soon;
 use super::{Installation, OperateError, queue};
 
 /// Queues, and the tasks behind them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Flow {
     /// When it was looked at.
     pub at: Timestamp,
@@ -32,7 +33,7 @@ pub struct Flow {
 }
 
 /// A queue.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct QueueFlow {
     /// Its name.
     pub queue: String,
@@ -51,7 +52,7 @@ pub struct QueueFlow {
 }
 
 /// Tasks of a class, of all runs that go on.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct ClassFlow {
     /// Slots of workers that live and are not drained.
     pub slots: u64,
@@ -67,7 +68,7 @@ pub struct ClassFlow {
 }
 
 /// Tasks of a module, of all runs of its pipeline that go on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModuleFlow {
     /// The pipeline.
     pub pipeline: PipelineName,
@@ -79,7 +80,7 @@ pub struct ModuleFlow {
 }
 
 /// What came and went in a period of some seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PeriodFlow {
     /// When it began.
     pub from: Timestamp,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use domain::id::{PipelineName, Quarter, RunId, StarId, StarIndex};
 use domain::pipeline::Pipeline;
-use store::runs::{RunEnd, RunList, RunRecord, SettledStar};
+use store::runs::{RunEnd, RunList, RunRank, RunRecord, SettledStar};
 use store::{Store, StoreError, paths};
 
 use super::OperateError;
@@ -19,7 +19,12 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<RunId>, StoreError> {
 
 /// So many of the newest runs, newest first, each with its end where it is over, and what cannot be read of others.
 pub(super) fn runs(store: &Store, most: usize) -> Result<RunList, StoreError> {
-    let RunList { runs, mut damaged } = store.newest_runs(most)?;
+    runs_after(store, most, None)
+}
+
+/// The same of those that come after this one in the list of all.
+pub(super) fn runs_after(store: &Store, most: usize, after: Option<RunRank>) -> Result<RunList, StoreError> {
+    let RunList { runs, mut damaged } = store.runs_before(most, after)?;
     let mut known = Vec::with_capacity(runs.len());
     for mut listed in runs {
         if listed.end.is_none() {

@@ -9,6 +9,7 @@ mod order;
 mod rows;
 mod view;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use kept::Matrices;
@@ -29,6 +30,7 @@ pub const FEWEST_COUNTED: u32 = 64;
     Default,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::EnumString,
     strum::VariantArray,

@@ -4,6 +4,7 @@
 
 use domain::id::{GroupName, ModuleName, RunId, StarId, StarIndex};
 use domain::run::TaskState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
@@ -21,7 +22,7 @@ pub const MOST_LINES: u32 = 2048;
 pub const MOST_NAMES: u32 = 4096;
 
 /// What a matrix is about.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MatrixHead {
     /// The run.
     pub run: RunId,
@@ -42,7 +43,7 @@ pub struct MatrixHead {
 }
 
 /// A module of a matrix.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MatrixModule {
     /// The module.
     pub module: ModuleName,
@@ -91,7 +92,7 @@ pub struct MatrixPart {
 }
 
 /// A star by its place in an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlacedStar {
     /// Its place in the order.
     pub place: u32,

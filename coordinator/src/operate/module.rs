@@ -1,9 +1,12 @@
 //! Modules that operators hold back, in all runs of a pipeline, until they are released.
 
 use domain::id::{ModuleName, PipelineName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::audit::{Target, Verb};
 use store::holds::{Grip, Held, HoldDecision};
 
+use super::audit::Deed;
 use super::{Context, OperateError, pipelines};
 
 /// A module of a pipeline.
@@ -17,7 +20,7 @@ pub struct OneModule {
 }
 
 /// What was decided about a module, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModuleDecided {
     /// The pipeline.
     pub pipeline: PipelineName,
@@ -25,6 +28,8 @@ pub struct ModuleDecided {
     pub module: ModuleName,
     /// The decision's number; none when it was so already.
     pub number: Option<u64>,
+    /// The line of the audit that says so.
+    pub audit: Option<u64>,
     /// The decision.
     #[serde(flatten)]
     pub decision: Option<HoldDecision>,
@@ -58,16 +63,24 @@ async fn decide(context: &Context, which: OneModule, what: Grip) -> Result<Modul
     }
     if is_held == (what == Grip::Hold) {
         let effect = "nothing was decided: it is so already";
-        return Ok(ModuleDecided { pipeline, module, number: None, decision: None, effect });
+        return Ok(ModuleDecided { pipeline, module, number: None, audit: None, decision: None, effect });
     }
-    let by = context.operator.clone();
+    let by = context.doer()?;
     let write = move |store: &store::Store| {
-        let decision = HoldDecision { at: jiff::Timestamp::now(), by, what };
+        let decision = HoldDecision { at: jiff::Timestamp::now(), by: by.who.clone(), what };
         let number = store.decide_hold(&pipeline, &module, &decision)?;
+        let verb = match what {
+            Grip::Hold => Verb::Hold,
+            Grip::Release => Verb::Release,
+        };
+        let target = Target::Module { pipeline: pipeline.clone(), module: module.clone() };
+        let deed = Deed { verb, target, count: None, decision: Some(number), effect: effect(what) };
+        let audit = by.record(store, deed)?;
         Ok::<_, OperateError>(ModuleDecided {
             pipeline,
             module,
             number: Some(number),
+            audit: Some(audit),
             decision: Some(decision),
             effect: effect(what),
         })

@@ -2,12 +2,90 @@
 
 use std::collections::BTreeSet;
 
-use domain::id::{ModuleIndex, ModuleName, PipelineName};
-use domain::pipeline::Pipeline;
+use domain::id::{ClassName, DatasetName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName};
+use domain::pipeline::{Module, Pipeline};
 use domain::text::did_you_mean;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::look_up::{ask_versions, newest_run_of, pipeline_of, record};
 use super::{Context, OperateError};
+
+/// A pipeline in a list.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PipelineSummary {
+    /// Its name.
+    pub pipeline: PipelineName,
+    /// Its version.
+    pub version: String,
+    /// The dataset whose events start it.
+    pub trigger: DatasetName,
+    /// How many modules it has.
+    pub modules: usize,
+}
+
+/// A pipeline with its modules and edges.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PipelineView {
+    /// The pipeline.
+    #[serde(flatten)]
+    pub summary: PipelineSummary,
+    /// Its modules in topological order.
+    pub nodes: Vec<ModuleView>,
+}
+
+/// A module of a pipeline.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ModuleView {
+    /// Its name.
+    pub module: ModuleName,
+    /// The group that it is drawn in.
+    pub group: Option<GroupName>,
+    /// One line about it.
+    pub doc: String,
+    /// Its image.
+    pub image: ImageName,
+    /// Its resource class.
+    pub class: ClassName,
+    /// Whether it is ever run.
+    pub enabled: bool,
+    /// The condition under which it runs.
+    pub run_if: Option<String>,
+    /// The edges: modules that it waits for.
+    pub upstream: Vec<ModuleName>,
+}
+
+/// The pipelines that events start, by name.
+pub async fn list(context: &Context) -> Result<Vec<PipelineSummary>, OperateError> {
+    Ok(context.installation.pipelines().await?.iter().map(PipelineSummary::of).collect())
+}
+
+/// A pipeline as it is configured, else as its newest run had it.
+pub async fn show(context: &Context, name: &PipelineName) -> Result<PipelineView, OperateError> {
+    let pipeline = named(context, name).await?;
+    let node = |module: &Module| ModuleView {
+        module: module.name.clone(),
+        group: module.group.clone(),
+        doc: module.doc.clone(),
+        image: module.image.clone(),
+        class: module.class.clone(),
+        enabled: module.enabled,
+        run_if: module.run_if.as_ref().map(|expression| expression.text().to_owned()),
+        upstream: module.upstream.iter().map(|index| pipeline.module(*index).name.clone()).collect(),
+    };
+    Ok(PipelineView { summary: PipelineSummary::of(&pipeline), nodes: pipeline.modules.iter().map(node).collect() })
+}
+
+impl PipelineSummary {
+    fn of(pipeline: &Pipeline) -> Self {
+        Self {
+            pipeline: pipeline.name.clone(),
+            version: pipeline.version.clone(),
+            trigger: pipeline.trigger.clone(),
+            modules: pipeline.modules.len(),
+        }
+    }
+}
 
 /// The pipeline of this name as it is configured, else as its newest run had it.
 pub(super) async fn named(context: &Context, name: &PipelineName) -> Result<Pipeline, OperateError> {

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::{DatasetName, EventId, PipelineName, Quarter, RunId, Sequence};
-use domain::message::StarSelection;
-use jiff::Timestamp;
+use domain::id::{PipelineName, RunId, Sequence};
 use serde::Serialize;
-use store::events::{Disposition, EventRecord};
+use store::events::Disposition;
 use store::runs::StarEnd;
-use store::{Store, StoreError};
 
+use super::event::{self, EventSummary};
 use super::view::{RunPhase, known_run};
 use super::{Context, OperateError};
 
@@ -18,35 +16,20 @@ use super::{Context, OperateError};
 pub struct ReceivedEvents {
     /// Newest first.
     pub events: Vec<ReceivedEvent>,
-    /// How many there are in all.
-    pub all: u64,
+    /// The number below which older ones are; `None` where there are none.
+    pub older: Option<Sequence>,
+    /// What cannot be read of others, a line each.
+    pub damaged: Vec<String>,
 }
 
-/// An event that was accepted.
+/// An event that was accepted, with its runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReceivedEvent {
-    /// Its id.
-    pub event: EventId,
-    /// Its place among events and ingests.
-    pub sequence: Sequence,
-    /// When it was accepted.
-    pub accepted: Timestamp,
-    /// Who published it.
-    pub source: String,
-    /// The publisher's own id of it.
-    pub id: String,
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The quarter.
-    pub quarter: Quarter,
-    /// How many stars it names; `None` where a file names them.
-    pub stars: Option<u64>,
+    /// The event.
+    #[serde(flatten)]
+    pub event: EventSummary,
     /// The runs that it started.
     pub runs: Vec<EventRun>,
-    /// Why it started none; `None` where it did, or is not followed yet.
-    pub no_run: Option<String>,
-    /// Whether a coordinator is still to say what becomes of it.
-    pub pending: bool,
 }
 
 /// A run of an event, with its stars by what became of them: all of these numbers together are all stars.
@@ -70,62 +53,20 @@ pub struct EventRun {
     pub to_come: u64,
 }
 
-/// The newest events.
-pub async fn list(context: &Context, most: usize) -> Result<ReceivedEvents, OperateError> {
-    let (records, all) = context.ask(move |store| newest(store, most)).await?;
-    let mut events = Vec::with_capacity(records.len());
-    for (record, dispositions) in records {
-        events.push(received(context, record, dispositions).await?);
-    }
-    Ok(ReceivedEvents { events, all })
-}
-
-type Found = Vec<(EventRecord, Option<Vec<Disposition>>)>;
-
-fn newest(store: &Store, most: usize) -> Result<(Found, u64), StoreError> {
-    let mut records = store.events()?;
-    let all = records.len() as u64;
-    records.reverse();
-    records.truncate(most);
-    let found = records.into_iter().map(|record| {
-        let dispositions = store.dispositions(record.id)?;
-        Ok((record, dispositions))
-    });
-    Ok((found.collect::<Result<_, StoreError>>()?, all))
-}
-
-async fn received(
-    context: &Context,
-    record: EventRecord,
-    dispositions: Option<Vec<Disposition>>,
-) -> Result<ReceivedEvent, OperateError> {
-    let pending = dispositions.is_none();
-    let (mut runs, mut no_run) = (Vec::new(), None);
-    for disposition in dispositions.unwrap_or_default() {
-        match disposition {
-            Disposition::Run { run } => runs.push(of_run(context, run).await?),
-            Disposition::NoPipeline => no_run = Some("no pipeline is triggered by its dataset".to_owned()),
-            Disposition::Rejected { reason } => no_run = Some(reason),
+/// So many of the newest events, of those below a number where one is given.
+pub async fn list(context: &Context, newest: usize, before: Option<Sequence>) -> Result<ReceivedEvents, OperateError> {
+    let found = event::list(context, newest, before).await?;
+    let mut events = Vec::with_capacity(found.events.len());
+    for event in found.events {
+        let mut runs = Vec::new();
+        for disposition in event.dispositions.iter().flatten() {
+            if let Disposition::Run { run } = disposition {
+                runs.push(of_run(context, *run).await?);
+            }
         }
+        events.push(ReceivedEvent { event, runs });
     }
-    let update = record.event.data;
-    let stars = match &update.stars {
-        StarSelection::Inline(stars) => Some(stars.len() as u64),
-        StarSelection::File(_) => None,
-    };
-    Ok(ReceivedEvent {
-        event: record.id,
-        sequence: record.sequence,
-        accepted: record.accepted,
-        source: record.event.source,
-        id: record.event.id,
-        dataset: update.dataset,
-        quarter: update.quarter,
-        stars,
-        runs,
-        no_run,
-        pending,
-    })
+    Ok(ReceivedEvents { events, older: found.older, damaged: found.damaged })
 }
 
 async fn of_run(context: &Context, run: RunId) -> Result<EventRun, OperateError> {

@@ -10,8 +10,10 @@ mod start;
 
 use domain::id::{ModuleName, RunId};
 use domain::text::moment;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::Store;
+use store::audit::{Target, Verb};
 use store::runs::{Amendment, Decided, Decision};
 
 pub use amend::{AmendImages, amend};
@@ -21,16 +23,19 @@ pub use retry::{RetryTasks, open_words, retry, words};
 pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 
 use super::OperateError;
+use super::audit::{Deed, Doer};
 use super::look_up::{end_of, record};
 use crate::standing::{self, Sense, Standing};
 
 /// What was decided about a run, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunDecided {
     /// The run.
     pub run: RunId,
     /// The decision's number; none when everything was so already.
     pub number: Option<u64>,
+    /// The line of the audit that says so.
+    pub audit: Option<u64>,
     /// The decision.
     #[serde(flatten)]
     pub decision: Option<Decision>,
@@ -84,9 +89,35 @@ pub(super) fn require_sense(
 }
 
 /// Writes a decision down; coordinators find it by themselves, and at once where the run has ended. Blocks on the disk.
-pub(super) fn write(store: &Store, run: RunId, by: String, what: Decided) -> Result<(u64, Decision), OperateError> {
-    let decision = Decision { at: jiff::Timestamp::now(), by, what };
+pub(super) fn write(store: &Store, run: RunId, by: &Doer, what: Decided) -> Result<(u64, Decision), OperateError> {
+    let decision = Decision { at: jiff::Timestamp::now(), by: by.who.clone(), what };
     let number = store.decide(run, &decision)?;
     store.nudge(run)?;
     Ok((number, decision))
+}
+
+impl RunDecided {
+    /// What was decided, with its line in the audit. Blocks on the disk.
+    pub(super) fn on_record(
+        store: &Store,
+        run: RunId,
+        by: &Doer,
+        (number, decision): (u64, Decision),
+        (count, effect): (Option<u64>, String),
+    ) -> Result<Self, OperateError> {
+        let (verb, target) = (verb(&decision.what), Target::Run { run });
+        let audit = by.record(store, Deed { verb, target, count, decision: Some(number), effect: &effect })?;
+        Ok(Self { run, number: Some(number), audit: Some(audit), decision: Some(decision), effect })
+    }
+}
+
+fn verb(what: &Decided) -> Verb {
+    match what {
+        Decided::Pause => Verb::Pause,
+        Decided::Resume => Verb::Resume,
+        Decided::Cancel | Decided::CancelTasks { .. } => Verb::Cancel,
+        Decided::Priority { .. } => Verb::Priority,
+        Decided::Retry { .. } => Verb::Retry,
+        Decided::Amend { .. } => Verb::Amend,
+    }
 }

@@ -12,6 +12,7 @@ use domain::outcome::FailurePattern;
 use domain::run::TaskState;
 use domain::text::did_you_mean;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::course::Course;
 
@@ -30,6 +31,7 @@ use super::{Context, OperateError};
     Ord,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::EnumString,
     strum::VariantArray,
@@ -98,8 +100,8 @@ impl From<TaskState> for ShownState {
 }
 
 /// Tasks of one run. Of several values of one kind any may hold; of several kinds all must.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct TaskSelection {
     /// The run; the newest unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +125,7 @@ pub struct TaskSelection {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stars: Vec<StarId>,
     /// In their state for longer than this.
+    #[schemars(with = "Option<String>")]
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub older: Option<Duration>,
 }

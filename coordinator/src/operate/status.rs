@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::id::{ModuleName, RunId, StarId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::queue::Depth;
 use services::state::OpenPlace;
@@ -33,7 +34,7 @@ const TASKS: u32 = 2_000;
 const GROUPS: usize = 5;
 
 /// How things stand.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Status {
     /// When it was looked at.
     pub at: Timestamp,
@@ -52,7 +53,7 @@ pub struct Status {
 }
 
 /// The answer to a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Answer {
     /// The question.
     pub question: Question,
@@ -63,7 +64,7 @@ pub struct Answer {
 }
 
 /// What operators ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Do tasks end?
@@ -84,7 +85,7 @@ pub enum Question {
 }
 
 /// How good an answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Level {
@@ -97,7 +98,7 @@ pub enum Level {
 }
 
 /// A part of the installation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Light {
     /// Which.
     pub name: &'static str,
@@ -108,7 +109,7 @@ pub struct Light {
 }
 
 /// A task that runs for far longer than its like did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct HangingTask {
     /// Its run.
     pub run: RunId,

@@ -11,8 +11,9 @@ use std::cmp::Reverse;
 use domain::id::{Attempt, ModuleName, RunId, StarId};
 use jiff::Timestamp;
 use open::{OpenTasks, find_open};
-pub use plan::{PlannedVerb, TaskPlan, carry_out, plan_cancel, plan_retry, plan_star_cancel};
-use serde::{Deserialize, Serialize};
+pub use plan::{PlannedVerb, TaskPlan, carry_out, plan_cancel, plan_retry, plan_star_cancel, require_count};
+use schemars::JsonSchema;
+use serde::Serialize;
 pub use settled::{ListSettled, SettledTask, SettledTasks, TaskPosition, settled};
 use store::Store;
 use store::failures::FailureRecord;
@@ -34,18 +35,17 @@ pub const LISTED: [ShownState; 7] = [
 ];
 
 /// Which tasks are listed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListTasks {
     /// Those of these that have not ended, that failed or that the platform could not run. Blocked ones only where they are
     /// asked for: they are many, and wait for the others.
-    #[serde(flatten)]
     pub selection: TaskSelection,
     /// At most so many.
     pub limit: usize,
 }
 
 /// Tasks of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TaskList {
     /// The run.
     pub run: RunId,
@@ -59,7 +59,7 @@ pub struct TaskList {
 }
 
 /// A task in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ListedTask {
     /// The star.
     pub star: StarId,

@@ -21,13 +21,14 @@ pub(crate) use expected::expected;
 pub(super) use expected::to_do;
 use jiff::Timestamp;
 pub use modules::{EdgeKind, ModuleInRun, RunModules, UpstreamModule, modules, shown_states};
-pub use run::{known_run, newest_run, newest_runs, run, runs};
+pub use run::{known_run, newest_run, newest_runs, run, runs, runs_after};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use star::star;
 use store::runs::{Decision, StarEnd};
 
 /// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum RunPhase {
@@ -52,7 +53,7 @@ pub fn unserved_words(classes: &[ClassName]) -> Option<String> {
 }
 
 /// A run as a whole.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunSummary {
     /// The run.
     pub run: RunId,
@@ -107,7 +108,7 @@ pub struct RunSummary {
 }
 
 /// The runs of a store.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AllRuns {
     /// Newest first.
     pub runs: Vec<RunSummary>,
@@ -116,7 +117,7 @@ pub struct AllRuns {
 }
 
 /// A module in a run as a whole.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModuleSummary {
     /// The module.
     pub module: ModuleName,
@@ -139,7 +140,7 @@ pub struct OneStar {
 }
 
 /// A star in one run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StarSummary {
     /// The star.
     pub star: StarId,
@@ -174,7 +175,7 @@ pub struct StarSummary {
 }
 
 /// A task, and why it is as it is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TaskSummary {
     /// The module.
     pub module: ModuleName,

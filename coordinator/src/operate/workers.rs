@@ -6,15 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ClassName, HostName, WorkerName};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::state::{AttemptCounts, RunningAttempt, WorkerInfo};
+use store::Store;
+use store::audit::{Target, Verb};
 use store::drains::{Drain, DrainDecision, DrainedHost};
 
+use super::audit::Deed;
 use super::{Context, ErrorKind, OperateError};
 use odd::{Median, median, oddities};
 
 /// The workers that live, and the hosts that are drained.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AllWorkers {
     /// By host and name.
     pub workers: Vec<WorkerSummary>,
@@ -23,7 +27,7 @@ pub struct AllWorkers {
 }
 
 /// A worker as it showed itself last.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WorkerSummary {
     /// Its host.
     pub host: String,
@@ -52,7 +56,7 @@ pub struct WorkerSummary {
 }
 
 /// Slots of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkerSlots {
     /// How many run something.
     pub busy: u32,
@@ -69,12 +73,14 @@ pub struct OneHost {
 }
 
 /// What was decided about a host, and what comes of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HostDecided {
     /// The host.
     pub host: HostName,
     /// The decision's number; none when it was so already.
     pub number: Option<u64>,
+    /// The line of the audit that says so.
+    pub audit: Option<u64>,
     /// The decision.
     #[serde(flatten)]
     pub decision: Option<DrainDecision>,
@@ -124,13 +130,23 @@ async fn decide(context: &Context, host: HostName, what: Drain) -> Result<HostDe
             return Err(OperateError::not_found(format!("no worker runs on host {host} now; {}", hosts.words())));
         }
         let effect = "nothing was decided: it is so already".to_owned();
-        return Ok(HostDecided { host, number: None, decision: None, effect });
+        return Ok(HostDecided { host, number: None, audit: None, decision: None, effect });
     }
-    let decision = DrainDecision { at: Timestamp::now(), by: context.operator.clone(), what };
-    let (name, written) = (host.clone(), decision.clone());
-    let number = context.ask(move |store| store.decide_drain(&name, &written)).await?;
+    let by = context.doer()?;
     let effect = effect(&host, what, &hosts);
-    Ok(HostDecided { host, number: Some(number), decision: Some(decision), effect })
+    let write = move |store: &Store| {
+        let decision = DrainDecision { at: Timestamp::now(), by: by.who.clone(), what };
+        let number = store.decide_drain(&host, &decision)?;
+        let verb = match what {
+            Drain::Drain => Verb::Drain,
+            Drain::Resume => Verb::Resume,
+        };
+        let target = Target::Host { host: host.clone() };
+        let deed = Deed { verb, target, count: None, decision: Some(number), effect: &effect };
+        let audit = Some(by.record(store, deed)?);
+        Ok::<_, OperateError>(HostDecided { host, number: Some(number), audit, decision: Some(decision), effect })
+    };
+    context.ask(write).await
 }
 
 /// The hosts of workers that live; `None` where the state does not answer.

@@ -8,6 +8,7 @@ mod damage;
 mod expressions;
 mod failures;
 mod generations;
+mod http;
 mod levers;
 mod matrix;
 mod metrics;

@@ -40,7 +40,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space"]),
             (
                 "one subject each",
-                &["epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
+                &["audit", "epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
             ),
             ("events and their runs", &["events", "runs", "course"]),
             ("what HDF5 is asked", &["agent"]),
@@ -59,7 +59,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         "coordinator",
         &[
             ("what is kept in mind", &["trouble", "counters", "closings", "standing", "aside"]),
-            ("what is configured", &["hooks", "config"]),
+            ("what is configured", &["hooks", "tokens", "config"]),
             ("a coordinator at work", &["running", "deliveries", "readiness"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),
             ("its loops", &["events", "comparison", "completions", "admission", "timers"]),

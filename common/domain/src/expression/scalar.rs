@@ -4,10 +4,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A scalar column's value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scalar {
     /// A boolean: HDF5 enum of FALSE and TRUE, or bitfield.
@@ -15,7 +16,11 @@ pub enum Scalar {
     /// An integer; one beyond 63 bits is a float.
     Int(i64),
     /// A number; NaN and infinities survive the wire.
-    Float(#[serde(with = "float")] f64),
+    Float(
+        #[serde(with = "float")]
+        #[schemars(with = "Either")]
+        f64,
+    ),
     /// Text.
     Text(String),
 }
@@ -43,22 +48,26 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// Floats on the wire: numbers, or `"NaN"`, `"inf"`, `"-inf"`.
+/// A float on the wire: a number, or `"NaN"`, `"inf"`, `"-inf"`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Either {
+    Number(f64),
+    Text(String),
+}
+
+/// Floats on the wire.
 mod float {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Either;
 
     pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.serialize_str(&value.to_string()) }
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Number(f64),
-            Text(String),
-        }
         match Either::deserialize(deserializer)? {
             Either::Number(number) => Ok(number),
             Either::Text(text) => text.parse().map_err(D::Error::custom),

@@ -13,7 +13,7 @@ macro_rules! hash_value {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 32]);
 
-        as_text!($name);
+        as_text!($name, "^[0-9a-fA-F]{64}$");
 
         impl $name {
             /// The value with these bytes.

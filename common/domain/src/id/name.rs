@@ -3,15 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidName;
 
 macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $pattern:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -61,6 +63,7 @@ text_name!(
     ModuleName,
     "module name",
     "1 to 64 letters, digits, `_` or `-`",
+    r"^[A-Za-z0-9_-]{1,64}$",
     is_word
 );
 text_name!(
@@ -68,6 +71,7 @@ text_name!(
     ClassName,
     "class name",
     "1 to 64 letters, digits, `_` or `-`",
+    r"^[A-Za-z0-9_-]{1,64}$",
     is_word
 );
 text_name!(
@@ -75,6 +79,7 @@ text_name!(
     PipelineName,
     "pipeline name",
     "1 to 64 letters, digits, `_` or `-`",
+    r"^[A-Za-z0-9_-]{1,64}$",
     is_word
 );
 text_name!(
@@ -82,6 +87,7 @@ text_name!(
     DatasetName,
     "dataset name",
     "words of letters, digits, `_` or `-`, joined by slashes, 100 characters at most",
+    r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})*$",
     |text| text.len() <= 100 && text.split('/').all(is_word)
 );
 text_name!(
@@ -89,6 +95,7 @@ text_name!(
     ProductName,
     "product name",
     "1 to 200 bytes without `/`, `@` or control characters, not `.` or `..`",
+    r"^[^/@\x00-\x1f\x7f-\x9f]+$",
     |text| {
         (1..=200).contains(&text.len())
             && text != "."
@@ -102,6 +109,7 @@ text_name!(
     GroupName,
     "group name",
     "printable characters, at least one",
+    r"^[^\x00-\x1f\x7f-\x9f]+$",
     is_line
 );
 text_name!(
@@ -109,6 +117,7 @@ text_name!(
     HostName,
     "host name",
     "1 to 253 letters, digits, `.`, `_` or `-`, not beginning with `.`",
+    r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}$",
     |text| {
         (1..=253).contains(&text.len())
             && !text.starts_with('.')
@@ -120,6 +129,7 @@ text_name!(
     WorkerName,
     "worker name",
     "printable characters, at least one",
+    r"^[^\x00-\x1f\x7f-\x9f]+$",
     is_line
 );
 text_name!(
@@ -127,6 +137,7 @@ text_name!(
     ImageName,
     "image name",
     "printable characters, at least one",
+    r"^[^\x00-\x1f\x7f-\x9f]+$",
     is_line
 );
 text_name!(
@@ -134,6 +145,7 @@ text_name!(
     ImageIdentity,
     "image identity",
     "printable characters, at least one",
+    r"^[^\x00-\x1f\x7f-\x9f]+$",
     is_line
 );
 

@@ -1,9 +1,10 @@
 //! Positions in a run: what queues and state use in the place of names.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Position of a module in its pipeline's topological order; a star's row has one byte at this position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ModuleIndex(pub u8);
 
@@ -15,7 +16,7 @@ impl ModuleIndex {
 }
 
 /// Position of a star in its run's sorted list of stars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct StarIndex(pub u32);
 

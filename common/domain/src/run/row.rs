@@ -1,5 +1,6 @@
 //! One star's tasks as bytes: state in the high four bits, the attempt modulo 16 in the low four.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Attempt, ModuleIndex};
@@ -16,6 +17,7 @@ use crate::id::{Attempt, ModuleIndex};
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::VariantArray,
     strum::FromRepr,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::id::{Attempt, ClassName, ModuleName, RunId, StarId, WorkerName};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most running attempts that a worker names.
@@ -49,7 +50,7 @@ pub struct WorkerInfo {
 }
 
 /// How many attempts of a worker ended in which way, since it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AttemptCounts {
     /// In any way, the ones below included.
@@ -65,7 +66,7 @@ pub struct AttemptCounts {
 }
 
 /// An attempt that a worker runs now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunningAttempt {
     /// The run.
     pub run: RunId,
@@ -85,7 +86,7 @@ pub struct RunningAttempt {
 }
 
 /// How far an attempt is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum AttemptPhase {

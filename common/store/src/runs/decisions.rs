@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Selection, StarEnd};
@@ -13,7 +14,7 @@ use domain::outcome::Remarks;
 use domain::run::TaskState;
 
 /// What an operator decided about a run, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// When.
     pub at: Timestamp,
@@ -25,7 +26,7 @@ pub struct Decision {
 }
 
 /// What can be decided about a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Decided {
     /// Nothing new is admitted or claimed.
@@ -57,7 +58,7 @@ pub enum Decided {
 }
 
 /// Another image for a module's tasks that have not started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Amendment {
     /// The image as the operator named it.
     pub image: ImageName,

@@ -7,6 +7,7 @@
 
 mod walk;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{RunEnd, RunRecord, is_over};
 use crate::durable;
 use crate::{Store, StoreError, io_error, names_in, numbered, paths, to_json};
-use domain::id::{RunId, StarId, StarIndex};
+use domain::id::{RunId, Sequence, StarId, StarIndex};
 use walk::{Head, Line, Lines, read_singles};
 
 /// How many single entries there may be before they are made one file.
@@ -43,6 +44,21 @@ pub struct RunList {
     pub damaged: Vec<StoreError>,
 }
 
+/// The place of a run in a list of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunRank {
+    /// The horizon of the run.
+    pub horizon: Sequence,
+    /// The run.
+    pub run: RunId,
+}
+
+impl RunRank {
+    fn key(self) -> (Reverse<Sequence>, RunId) {
+        (Reverse(self.horizon), self.run)
+    }
+}
+
 impl Store {
     /// All runs, newest first. Costs few reads, however many ended; damage of one leaves the others.
     pub fn list_runs(&self) -> Result<RunList, StoreError> {
@@ -51,9 +67,14 @@ impl Store {
 
     /// So many of the newest runs, newest first; older ones are not read.
     pub fn newest_runs(&self, most: usize) -> Result<RunList, StoreError> {
+        self.runs_before(most, None)
+    }
+
+    /// The same of those that come after this one in the list.
+    pub fn runs_before(&self, most: usize, before: Option<RunRank>) -> Result<RunList, StoreError> {
         let mut runs = Vec::new();
         let damaged = self.walk(|listed: ListedRun| {
-            if runs.len() < most {
+            if runs.len() < most && before.is_none_or(|before| listed.rank() > before.key()) {
                 runs.push(listed);
             }
             Ok(if runs.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ModuleName, StarId};
 use domain::run::TaskState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Tasks of a run; what is not named is not narrowed. Of each it may name one, as decisions of earlier versions do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Selection {
     /// Of these modules.
     #[serde(default, alias = "module", deserialize_with = "one_or_more", skip_serializing_if = "BTreeSet::is_empty")]

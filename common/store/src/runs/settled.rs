@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -40,6 +41,7 @@ const MOST_FILES: usize = 10_000;
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::VariantArray,
 )]

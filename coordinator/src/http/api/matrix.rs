@@ -6,35 +6,55 @@
 //! tasks in 2 bytes, little-endian. Nothing changed: 204, without a body. `sas-tick` is what to ask for next as `since`;
 //! `sas-stored-only` says why only what is settled is there, where the state cannot be asked.
 
-use axum::extract::{Path, Query, State};
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use aide::openapi::MediaType;
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use domain::id::RunId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Refused;
+use super::runs::OneRun;
+use super::{Answer, saying};
 use crate::http::Site;
+use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
-use crate::operate::Context;
-use crate::operate::OperateError;
-use crate::operate::called::{CalledRun, find_run};
+use crate::http::problem::Problem;
 use crate::operate::matrix::{self, MatrixAnswer, MatrixHead, MatrixRange, PlacedStar, StarOrder};
 
 const TICK: HeaderName = HeaderName::from_static("sas-tick");
 const STORED_ONLY: HeaderName = HeaderName::from_static("sas-stored-only");
 
-pub(super) fn routes() -> Router<Site> {
-    Router::new()
-        .route("/runs/{run}/matrix", get(rows))
-        .route("/runs/{run}/matrix/head", get(head))
-        .route("/runs/{run}/matrix/counts", get(counts))
-        .route("/runs/{run}/stars", get(stars))
+pub(super) fn routes() -> ApiRouter<Site> {
+    ApiRouter::new()
+        .api_route("/runs/{run}/matrix", get_with(rows, of_rows))
+        .api_route("/runs/{run}/matrix/head", get_with(head, saying("matrixHead", "What the matrix of a run has")))
+        .api_route("/runs/{run}/matrix/counts", get_with(counts, of_counts))
+        .api_route("/runs/{run}/stars", get_with(stars, saying("listStars", "Stars of a run by their places")))
+}
+
+fn of_rows(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    bytes(saying("matrixRows", "Rows of stars as bytes, or what changed of them")(operation))
+}
+
+fn of_counts(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    bytes(saying("matrixCounts", "Tasks of many stars in a line, as bytes")(operation))
+}
+
+/// An answer in bytes, or none where nothing changed.
+fn bytes(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    let described = operation.response_with::<200, (), _>(|mut response| {
+        response.inner().content.insert("application/octet-stream".to_owned(), MediaType::default());
+        response.description("parts, each the place of its first star, the number of its lines, and these")
+    });
+    described.response_with::<204, (), _>(|response| response.description("nothing changed"))
 }
 
 /// Which part of a matrix.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AskRange {
     /// Place of the first star in the order.
@@ -51,7 +71,7 @@ struct AskRange {
 }
 
 /// Which part of a matrix, and how many stars make a line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AskCounts {
     /// Place of the first star in the order.
@@ -69,50 +89,45 @@ struct AskCounts {
     stars_per_line: u32,
 }
 
-async fn head(State(site): State<Site>, caller: Caller, Path(run): Path<String>) -> Result<Json<MatrixHead>, Refused> {
+async fn head(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<MatrixHead> {
     let context = site.context(&caller);
-    Ok(Json(matrix::head(&context, named(&context, &run).await?).await?))
+    Ok(Json(matrix::head(&context, one.find(&context).await?).await?))
 }
 
 async fn rows(
     State(site): State<Site>,
     caller: Caller,
-    Path(run): Path<String>,
-    Query(asked): Query<AskRange>,
-) -> Result<Response, Refused> {
+    About(one): About<OneRun>,
+    AskedBy(asked): AskedBy<AskRange>,
+) -> Result<Response, Problem> {
     let context = site.context(&caller);
     let AskRange { from, count, order, since } = asked;
     let asked = MatrixRange { from, count, order, since };
-    Ok(sent(matrix::rows(&context, named(&context, &run).await?, asked).await?))
+    Ok(sent(matrix::rows(&context, one.find(&context).await?, asked).await?))
 }
 
 async fn counts(
     State(site): State<Site>,
     caller: Caller,
-    Path(run): Path<String>,
-    Query(asked): Query<AskCounts>,
-) -> Result<Response, Refused> {
+    About(one): About<OneRun>,
+    AskedBy(asked): AskedBy<AskCounts>,
+) -> Result<Response, Problem> {
     let context = site.context(&caller);
     let AskCounts { from, count, order, since, stars_per_line } = asked;
     let asked = MatrixRange { from, count, order, since };
-    Ok(sent(matrix::counts(&context, named(&context, &run).await?, asked, stars_per_line).await?))
+    Ok(sent(matrix::counts(&context, one.find(&context).await?, asked, stars_per_line).await?))
 }
 
 async fn stars(
     State(site): State<Site>,
     caller: Caller,
-    Path(run): Path<String>,
-    Query(asked): Query<AskRange>,
-) -> Result<Json<Vec<PlacedStar>>, Refused> {
+    About(one): About<OneRun>,
+    AskedBy(asked): AskedBy<AskRange>,
+) -> Answer<Vec<PlacedStar>> {
     let context = site.context(&caller);
     let AskRange { from, count, order, since } = asked;
     let asked = MatrixRange { from, count, order, since };
-    Ok(Json(matrix::stars(&context, named(&context, &run).await?, asked).await?))
-}
-
-async fn named(context: &Context, run: &str) -> Result<RunId, OperateError> {
-    let called: CalledRun = run.parse()?;
-    find_run(context, &called).await
+    Ok(Json(matrix::stars(&context, one.find(&context).await?, asked).await?))
 }
 
 fn sent(answer: MatrixAnswer) -> Response {

@@ -138,19 +138,16 @@ async fn decide(site: &Site, caller: &Caller, act: Result<Act, OperateError>, fo
     let Some(reason) = form.one("reason").map(|reason| reason.chars().take(LETTERS).collect::<String>()) else {
         return ask(site, caller, Ok(act), Some("Say why: a reason must be given.")).await;
     };
-    let context = site.context(caller);
+    let context = site.context(caller).because(Some(reason));
     let seen = match form.value::<u64>("count") {
         Ok(seen) => seen,
         Err(error) => return refused(site, caller, &error).await,
     };
     match act.carry_out(&context, seen).await {
-        Ok(done) => {
-            tracing::info!(operator = caller.name, reason, effect = done.effect, "decided on a page");
-            match done.address {
-                Some(address) => Redirect::to(&address).into_response(),
-                None => already(site, caller, &act, &done.effect).await,
-            }
-        }
+        Ok(done) => match done.address {
+            Some(address) => Redirect::to(&address).into_response(),
+            None => already(site, caller, &act, &done.effect).await,
+        },
         Err(error) if error.kind == ErrorKind::AlreadySo => already(site, caller, &act, &error.message).await,
         Err(error) if error.kind == ErrorKind::Refused && seen.is_some() => {
             ask(site, caller, Ok(act), Some(&error.message)).await

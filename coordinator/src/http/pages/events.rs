@@ -12,47 +12,63 @@ use super::runs::phase;
 use crate::http::caller::Caller;
 use crate::operate::OperateError;
 use crate::operate::received::{EventRun, ReceivedEvent, list};
+use domain::id::Sequence;
+use domain::text::shown;
+use store::events::Disposition;
 
-/// How many events are shown at first, and at most.
+/// How many events are shown at once.
 const FEW: usize = 30;
-const MOST: usize = 300;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
     answer(&site, &caller, (Place::Events, "Events"), content(&site, &caller, &query).await).await
 }
 
 async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {
-    let most = query.value("limit")?.unwrap_or(FEW).clamp(1, MOST);
-    let found = list(&site.context(caller), most).await?;
+    let before = query.value("before")?.map(Sequence);
+    let found = list(&site.context(caller), FEW, before).await?;
     let heads = html! {
         th scope="col" { "Accepted" } th scope="col" { "From" } th scope="col" { "Dataset" } th.n scope="col" { "Stars named" }
         th scope="col" { "Run" } th scope="col" { "What became of its stars" } th.n scope="col" { "Stars" }
     };
-    let rows = html! { @for event in &found.events { (line(event)) } };
+    let rows = html! { @for received in &found.events { (line(received)) } };
     Ok(html! {
         p { "Every star of an event ends in exactly one way: the numbers of a line add up to its stars." }
-        @if found.events.is_empty() { (empty(html! { "No event was accepted yet." })) } @else { (table("Events", heads, rows)) }
-        @if (found.events.len() as u64) < found.all && most < MOST { p { a href=(format!("/events?limit={}", (most * 3).min(MOST))) { "Show older events" } " (" (digits(found.all)) " in all)" } }
+        @for line in &found.damaged { p.note { (text(line)) } }
+        @if found.events.is_empty() { (empty(html! { "No event was accepted" @if before.is_some() { " before that" } "." })) } @else { (table("Events", heads, rows)) }
+        @if let Some(older) = found.older { p { a href=(format!("/events?before={older}")) { "Older events" } } }
     })
 }
 
-fn line(event: &ReceivedEvent) -> Markup {
-    let rows = event.runs.len().max(1);
+fn line(ReceivedEvent { event, runs }: &ReceivedEvent) -> Markup {
+    let rows = runs.len().max(1);
     html! {
         tr {
             td rowspan=(rows) { (time(event.accepted)) br; span.soft { "number " (event.sequence) } }
             td.wide rowspan=(rows) { (text(&event.source)) br; code { (text(&event.id)) } }
-            td rowspan=(rows) { (text(event.dataset.as_str())) " " (event.quarter) }
-            td.n rowspan=(rows) { @match event.stars { Some(stars) => (plain(stars)), None => span.soft { "in a list" } } }
-            @match event.runs.first() {
-                Some(run) => (of_run(run)),
-                None => td colspan="3" {
-                    @if event.pending { span.tag.attention { "▲ not followed yet" } }
-                    @if let Some(reason) = &event.no_run { span.tag.attention { "▲ no run" } " " (text(reason)) }
-                },
+            td rowspan=(rows) { (text(event.dataset.as_str())) " " (event.quarter) @if let Some(pipeline) = &event.start { br; span.soft { "start of " (pipeline) } } }
+            td.n rowspan=(rows) { @match event.stars { Some(stars) => (plain(stars)), None => span.soft title=(shown(event.stars_file.as_deref().unwrap_or_default())) { "in a list" } } }
+            @match runs.first() { Some(run) => (of_run(run)), None => td colspan="3" { (no_run(event.dispositions.as_deref())) } }
+        }
+        @for run in runs.iter().skip(1) { tr { (of_run(run)) } }
+    }
+}
+
+/// Why an event has no run.
+fn no_run(dispositions: Option<&[Disposition]>) -> Markup {
+    html! {
+        @match dispositions {
+            None => span.tag.attention { "▲ no coordinator finished accepting it yet" },
+            Some(dispositions) => {
+                span.tag.attention { "▲ no run" } " "
+                @for disposition in dispositions {
+                    @match disposition {
+                        Disposition::Rejected { reason } => { (text(reason)) },
+                        Disposition::NoPipeline => "no pipeline is triggered by its dataset",
+                        Disposition::Run { run } => (run_link(*run)),
+                    }
+                }
             }
         }
-        @for run in event.runs.iter().skip(1) { tr { (of_run(run)) } }
     }
 }
 

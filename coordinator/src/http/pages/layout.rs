@@ -10,6 +10,7 @@ use crate::http::Site;
 use crate::http::caller::Caller;
 use crate::operate::status::Light;
 use crate::operate::{ErrorKind, OperateError};
+use crate::tokens::Role;
 
 /// What a page is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +27,21 @@ pub(in crate::http) enum Place {
     Failures,
     /// Dataset events.
     Events,
+    /// Who changed what.
+    Audit,
     /// Something else.
     Elsewhere,
 }
 
 /// Where one can go: what it is about, its name, its address, its key after `g`.
-const PLACES: [(Place, &str, &str, &str); 6] = [
+const PLACES: [(Place, &str, &str, &str); 7] = [
     (Place::Overview, "Overview", "/", "o"),
     (Place::Runs, "Runs", "/runs", "r"),
     (Place::Queues, "Queues", "/queues", "q"),
     (Place::Workers, "Workers", "/workers", "w"),
     (Place::Failures, "Failures", "/failures", "f"),
     (Place::Events, "Events", "/events", "e"),
+    (Place::Audit, "Audit", "/audit", "a"),
 ];
 
 /// What is around a page: for whom it is, what it is about, and how things stand.
@@ -45,19 +49,26 @@ pub(in crate::http) struct Frame {
     place: Place,
     caller: Option<Caller>,
     lights: Vec<Light>,
+    /// Whether it takes a token to be here: who has come can leave.
+    needs_token: bool,
 }
 
 impl Frame {
     /// Around a page for `caller`.
     pub(in crate::http) async fn of(site: &Site, caller: &Caller, place: Place) -> Self {
         let lights = site.glance.lights(&site.context(caller)).await;
-        Self { place, caller: Some(caller.clone()), lights }
+        Self { place, caller: Some(caller.clone()), lights, needs_token: site.access.needs_token() }
+    }
+
+    /// Around a page for whom nobody knows yet: it says nothing of the installation.
+    pub(in crate::http) fn for_nobody() -> Self {
+        Self { place: Place::Elsewhere, caller: None, lights: Vec::new(), needs_token: true }
     }
 }
 
 /// Whether pages offer actions to `caller`.
-pub(in crate::http) fn may_act(_caller: &Caller) -> bool {
-    true
+pub(in crate::http) fn may_act(caller: &Caller) -> bool {
+    caller.may(Role::Operator)
 }
 
 /// A whole page.
@@ -100,6 +111,7 @@ fn head(frame: &Frame) -> Markup {
             }
             div.who {
                 @if let Some(caller) = &frame.caller { span title="who is logged in" { (text(&caller.name)) } }
+                @if frame.needs_token { form method="post" action="/logout" { button { "Log out" } } }
                 button #theme type="button" hidden { "theme" }
                 button #help type="button" hidden aria-label="Keys" { "?" }
             }

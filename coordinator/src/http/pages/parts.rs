@@ -178,6 +178,15 @@ pub(super) fn command(line: &str) -> Markup {
     }
 }
 
+/// That something was done, with its line in the audit.
+pub(super) fn done(words: Markup, audit: Option<u64>) -> Markup {
+    html! {
+        p.done role="status" {
+            (words) @if let Some(line) = audit { " It is " a href=(format!("/audit?before={}", line.saturating_add(1))) { "line " (line) " of the audit" } "." }
+        }
+    }
+}
+
 /// What stands where nothing is.
 pub(super) fn empty(words: Markup) -> Markup {
     html! { p.empty { (words) } }

@@ -10,7 +10,7 @@ use super::Site;
 use super::drawing::{draw, share_failed};
 use super::failures::groups;
 use super::layout::{Place, answer, may_act};
-use super::parts::{bar, command, duration, number, percent, plain, short, text, time};
+use super::parts::{bar, command, done, duration, number, percent, plain, short, text, time};
 use super::query::{Query, tasks_href};
 use super::runs::{how_far, phase, tally_of, to_go};
 use super::states::{self, ORDER, Tally};
@@ -33,12 +33,22 @@ pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Pa
         Err(_) => String::new(),
     };
     let content = match found {
-        Ok((run, failures)) => {
-            query.value("decided").map(|decided| content(&run, &failures, may_act(&caller), decided))
-        }
+        Ok((run, failures)) => Said::read(&query).map(|said| content(&run, &failures, may_act(&caller), &said)),
         Err(error) => Err(error),
     };
     answer(&site, &caller, (Place::Runs, &title), content).await
+}
+
+/// What was just done from a page.
+struct Said {
+    decided: Option<usize>,
+    audit: Option<u64>,
+}
+
+impl Said {
+    fn read(query: &Query) -> Result<Self, OperateError> {
+        Ok(Self { decided: query.value("decided")?, audit: query.value("audit")? })
+    }
 }
 
 async fn find(context: &Context, called: &str) -> Result<(RunModules, RunFailures), OperateError> {
@@ -48,12 +58,14 @@ async fn find(context: &Context, called: &str) -> Result<(RunModules, RunFailure
     Ok((modules(context, run).await?, failures))
 }
 
-fn content(run: &RunModules, failures: &RunFailures, may_act: bool, decided: Option<usize>) -> Markup {
+fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &Said) -> Markup {
     let RunModules { summary, drawn } = run;
     let id = summary.run;
-    let decision = decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
+    let decision = said.decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
     html! {
-        @if let Some((number, decision)) = decision { p.done role="status" { "Decision " (number) " is on record: " (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) ". Coordinators follow it within a second." } }
+        @if let Some((number, decision)) = decision {
+            (done(html! { "Decision " (number) " is on record: " (text(&decided_words(&decision.what))) ". Coordinators follow it within a second." }, said.audit))
+        } @else if said.audit.is_some() { (done(html! { "That is on record." }, said.audit)) }
         (facts(summary))
         @if may_act { (levers(summary)) }
         @if let Some(reason) = &summary.stored_only { p.note { (text(reason)) } }

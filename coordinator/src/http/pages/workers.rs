@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer, may_act};
-use super::parts::{command, digits, duration, empty, percent, progress, star_link, table, text, time, time_or};
+use super::parts::{command, digits, done, duration, empty, percent, progress, star_link, table, text, time, time_or};
 use super::query::Query;
 use crate::http::caller::Caller;
 use crate::operate::workers::{AllWorkers, WorkerSlots, WorkerSummary};
@@ -28,7 +28,8 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
     let may_act = may_act(caller);
     Ok(html! {
         @if let Some(decided) = query.one("decided") {
-            p.done role="status" { "It is on record: " (text(decided)) @if all.drained.iter().any(|drained| drained.host.as_str() == decided) { " is drained." } @else { " is not drained." } " Its workers follow within a second." }
+            @let is_drained = all.drained.iter().any(|drained| drained.host.as_str() == decided);
+            (done(html! { "Host " (text(decided)) @if is_drained { " is drained." } @else { " is not drained." } " Its workers follow within a second." }, query.value("audit")?))
         }
         @if let Some(host) = host { p { "On host " strong { (text(host)) } ". " a href="/workers" { "All workers" } } }
         @if all.workers.is_empty() {

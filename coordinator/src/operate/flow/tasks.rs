@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::id::{ClassName, ModuleIndex};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::state::{Moves, PERIOD, Places, RunFlow, RunView};
 
@@ -11,7 +12,7 @@ use super::{ClassFlow, ModuleFlow, PeriodFlow};
 use crate::operate::view::to_do;
 
 /// Where tasks are that are not settled.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct TasksFlow {
     /// Ready, and nobody has them. That is what the queue of their class should hold.
     pub ready: u64,

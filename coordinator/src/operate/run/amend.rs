@@ -50,8 +50,8 @@ pub async fn amend(context: &Context, asked: AmendImages) -> Result<RunDecided, 
         images.insert(module.name, amendment);
     }
     let said: Vec<String> = images.iter().map(|(module, amendment)| words(module, amendment)).collect();
-    let by = context.operator.clone();
-    let (number, decision) = context.ask(move |store| write(store, run, by, Decided::Amend { images })).await?;
+    let (by, recorder) = (context.doer()?, context.doer()?);
+    let (number, decision) = context.ask(move |store| write(store, run, &by, Decided::Amend { images })).await?;
     let when = if is_over {
         "for the tasks that `sas run retry` opens again"
     } else if in_force(context, run, number).await? {
@@ -61,7 +61,8 @@ pub async fn amend(context: &Context, asked: AmendImages) -> Result<RunDecided, 
          a coordinator follows"
     };
     let effect = format!("{}: {when}", said.join("; "));
-    Ok(RunDecided { run, number: Some(number), decision: Some(decision), effect })
+    let decided = (number, decision);
+    context.ask(move |store| RunDecided::on_record(store, run, &recorder, decided, (None, effect))).await
 }
 
 /// Looks whether the run has these modules and can be amended.

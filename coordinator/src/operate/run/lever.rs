@@ -9,6 +9,7 @@ use store::Store;
 use store::runs::Decided;
 
 use super::{RunDecided, require_sense, standing, write};
+use crate::operate::audit::Doer;
 use crate::operate::{Context, OperateError};
 use crate::standing::{Sense, Standing};
 
@@ -41,22 +42,22 @@ pub struct PullLever {
 
 /// Pulls a lever of a run, unless that makes no sense, and says what will happen.
 pub async fn pull(context: &Context, asked: PullLever) -> Result<RunDecided, OperateError> {
-    let by = context.operator.clone();
-    context.ask(move |store| decide(store, asked, by)).await
+    let by = context.doer()?;
+    context.ask(move |store| decide(store, asked, &by)).await
 }
 
-fn decide(store: &Store, asked: PullLever, by: String) -> Result<RunDecided, OperateError> {
+fn decide(store: &Store, asked: PullLever, by: &Doer) -> Result<RunDecided, OperateError> {
     let PullLever { run, lever } = asked;
     let standing = standing(store, run)?;
     let what = Decided::from(lever);
     match require_sense(store, run, &standing, &what)? {
         Sense::Already => {
             let effect = "nothing was decided: it is so already".to_owned();
-            Ok(RunDecided { run, number: None, decision: None, effect })
+            Ok(RunDecided { run, number: None, audit: None, decision: None, effect })
         }
         Sense::Changes | Sense::Ended | Sense::Cancelling => {
-            let (number, decision) = write(store, run, by, what)?;
-            Ok(RunDecided { run, number: Some(number), decision: Some(decision), effect: effect(&standing, lever) })
+            let decided = write(store, run, by, what)?;
+            RunDecided::on_record(store, run, by, decided, (None, effect(&standing, lever)))
         }
     }
 }

@@ -9,6 +9,7 @@ use store::Store;
 use store::runs::{Decided, RunEnd, RunRecord, Selection, SettledStar};
 
 use super::{RunDecided, require_sense, standing, write};
+use crate::operate::audit::Doer;
 use crate::operate::look_up::{pipeline_of, record, settled_line};
 use crate::operate::pipelines::module_of;
 use crate::operate::{Context, ErrorKind, OperateError};
@@ -25,11 +26,11 @@ pub struct RetryTasks {
 
 /// Has settled tasks of a run run again; one that has ended is opened again.
 pub async fn retry(context: &Context, asked: RetryTasks) -> Result<RunDecided, OperateError> {
-    let by = context.operator.clone();
-    context.ask(move |store| decide(store, asked, by)).await
+    let by = context.doer()?;
+    context.ask(move |store| decide(store, asked, &by)).await
 }
 
-fn decide(store: &Store, asked: RetryTasks, by: String) -> Result<RunDecided, OperateError> {
+fn decide(store: &Store, asked: RetryTasks, by: &Doer) -> Result<RunDecided, OperateError> {
     let RetryTasks { run, selection } = asked;
     let standing = standing(store, run)?;
     let record = record(store, run)?;
@@ -37,20 +38,23 @@ fn decide(store: &Store, asked: RetryTasks, by: String) -> Result<RunDecided, Op
     let what = Decided::Retry { selection: selection.clone() };
     require_sense(store, run, &standing, &what)?;
     let words = words(&selection);
-    let effect = if standing.is_over {
+    let (count, effect) = if standing.is_over {
         let count = count_at_end(store, &record, &selection)?;
         if count == 0 {
             let reason = format!("run {run} has no {words}: nothing to retry");
             return Err(OperateError::new(ErrorKind::AlreadySo, reason));
         }
-        format!(
+        let effect = format!(
             "the run is opened again: {count} {words} are tried again, and what depends on them; what is done and unchanged is taken from the store"
-        )
+        );
+        (Some(count), effect)
     } else {
-        format!("{words} are tried again, and what depends on them; tasks that end later are not part of this")
+        let effect =
+            format!("{words} are tried again, and what depends on them; tasks that end later are not part of this");
+        (None, effect)
     };
-    let (number, decision) = write(store, run, by, what)?;
-    Ok(RunDecided { run, number: Some(number), decision: Some(decision), effect })
+    let decided = write(store, run, by, what)?;
+    RunDecided::on_record(store, run, by, decided, (count, effect))
 }
 
 /// What a selection is called.

@@ -10,11 +10,14 @@ use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use domain::text::did_you_mean;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::Store;
+use store::audit::{Target, Verb};
 use store::events::Disposition;
 use uuid::Uuid;
 
+use crate::operate::audit::Deed;
 use crate::operate::look_up::open_runs;
 use crate::operate::{Context, ErrorKind, OperateError, event, pipelines};
 
@@ -47,7 +50,7 @@ pub struct StartRun {
 }
 
 /// What was started for one quarter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StartedRun {
     /// The quarter.
     pub quarter: Quarter,
@@ -57,6 +60,8 @@ pub struct StartedRun {
     pub event: EventId,
     /// The run; none while no coordinator accepted the event.
     pub run: Option<RunId>,
+    /// The line of the audit that says so.
+    pub audit: Option<u64>,
 }
 
 /// Starts a run for each quarter of the stars, of a pipeline that is configured or had runs.
@@ -86,6 +91,7 @@ pub async fn start_defined(
         Ok::<_, OperateError>(quarters)
     };
     let quarters = context.ask(look).await?;
+    let by = context.doer()?;
     let queue = context.installation.queue().await?;
     let start = Start { pipeline: name, version, only_group };
     let mut started = Vec::new();
@@ -98,7 +104,17 @@ pub async fn start_defined(
         let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
         event::send(&queue, &event).await?;
         let run = accepted(context, event.event_id()).await?;
-        started.push(StartedRun { quarter, stars: count, event: event.event_id(), run });
+        let (by, id) = (by.clone(), event.event_id());
+        let record = move |store: &Store| {
+            let (target, effect) = match run {
+                Some(run) => (Target::Run { run }, format!("a run over {count} stars of {quarter}")),
+                None => (Target::Event { event: id }, "no coordinator has accepted it yet".to_owned()),
+            };
+            let count = Some(count as u64);
+            by.record(store, Deed { verb: Verb::Start, target, count, decision: None, effect: &effect })
+        };
+        let audit = Some(context.ask(record).await?);
+        started.push(StartedRun { quarter, stars: count, event: id, run, audit });
     }
     Ok(started)
 }

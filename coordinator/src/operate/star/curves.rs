@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::id::{Generation, ProductName, Quarter, StarId};
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::agent::{Agent, AskCurve, At, ColumnFacts, Curve, CurveAxis, Manifest, Scalar};
 use store::paths;
@@ -28,7 +29,7 @@ const SPECTRA: [&str; 2] = ["IDP_SAS_AARPSD", "IDP_SAS_VARPSD"];
 const ORDERS: f64 = 8.0;
 
 /// What of a star is drawn.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StarCurves {
     /// The star.
     pub star: StarId,
@@ -51,7 +52,7 @@ pub struct StarCurves {
 }
 
 /// A number that a module measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Measured {
     /// The number.
     pub value: f64,
@@ -62,7 +63,7 @@ pub struct Measured {
 }
 
 /// A curve, and the product that it is from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DrawnCurve {
     /// The product.
     pub product: ProductName,

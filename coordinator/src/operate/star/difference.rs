@@ -2,6 +2,7 @@
 
 use domain::expression::Scalar;
 use domain::id::{Generation, ProductName, Quarter, StarId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::agent::{At, ColumnChange, ColumnFacts, GenerationStatus, Manifest, ProductEntry};
 use store::paths;
@@ -27,7 +28,7 @@ pub struct CompareGenerations {
 }
 
 /// How two generations of a star differ.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StarDifference {
     /// The star.
     pub star: StarId,
@@ -50,7 +51,7 @@ pub struct StarDifference {
 }
 
 /// A product with other values.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProductDifference {
     /// The product.
     pub product: ProductName,
@@ -65,7 +66,7 @@ pub struct ProductDifference {
 }
 
 /// A column that differs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ColumnDifference {
     /// The column.
     pub column: String,

@@ -6,6 +6,7 @@ use std::path::Path;
 use domain::error::chain;
 use domain::id::{Generation, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::agent::{Agent, GenerationStatus, Manifest};
 use store::generations::Rollback;
@@ -18,7 +19,7 @@ use crate::operate::{Context, OperateError};
 const MOST: usize = 20;
 
 /// A star's generations in a quarter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StarGenerations {
     /// The star.
     pub star: StarId,
@@ -41,7 +42,7 @@ pub struct StarGenerations {
 }
 
 /// One generation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GenerationSummary {
     /// Its number.
     pub generation: Generation,

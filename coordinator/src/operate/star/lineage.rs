@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use domain::error::chain;
 use domain::id::{Digest, Generation, ImageIdentity, ImageName, Key, ModuleName, ProductName, Quarter, RunId, StarId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::agent::{InputRecord, Provenance};
 use store::paths;
@@ -26,7 +27,7 @@ pub struct AskLineage {
 }
 
 /// Where a product came from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Lineage {
     /// The star.
     pub star: StarId,
@@ -41,7 +42,7 @@ pub struct Lineage {
 }
 
 /// A product, and where it came from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LineageNode {
     /// The product.
     pub product: ProductName,
@@ -56,7 +57,7 @@ pub struct LineageNode {
 }
 
 /// Where a product came from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "origin", rename_all = "snake_case")]
 pub enum LineageOrigin {
     /// A module made it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::id::{Generation, ModuleName, PipelineName, ProductName, Quarter, RunId, StarId};
 use domain::outcome::Outcome;
 use domain::run::TaskState;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::agent::{At, ColumnFacts, GenerationStatus, Manifest, ModuleEntry};
 use store::paths;
@@ -13,7 +14,7 @@ use super::{Found, OneGeneration};
 use crate::operate::{Context, OperateError};
 
 /// What a generation of a star holds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StarProducts {
     /// The star.
     pub star: StarId,
@@ -34,7 +35,7 @@ pub struct StarProducts {
 }
 
 /// A product of a star.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProductSummary {
     /// The product.
     pub product: ProductName,
@@ -50,7 +51,7 @@ pub struct ProductSummary {
 }
 
 /// A product that there is not.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct NoProduct {
     /// The product; none in files of older versions, which do not say what a module makes.
     pub product: Option<ProductName>,

@@ -2,11 +2,14 @@
 
 use domain::id::{Generation, Quarter, StarId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::audit::{Target, Verb};
 use store::generations::Rollback;
 use store::{Store, paths};
 
 use super::{Found, OneQuarter};
+use crate::operate::audit::Deed;
 use crate::operate::{Context, OperateError};
 
 /// What a star file is to show.
@@ -23,7 +26,7 @@ pub struct RollBack {
 }
 
 /// What was decided about a star file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RolledBack {
     /// The star.
     pub star: StarId,
@@ -33,6 +36,8 @@ pub struct RolledBack {
     pub file: String,
     /// The decision's number; none when it was so already.
     pub number: Option<u64>,
+    /// The line of the audit that says so.
+    pub audit: Option<u64>,
     /// The decision.
     pub decision: Option<Rollback>,
     /// What comes of it, in words.
@@ -50,25 +55,32 @@ pub async fn roll_back(context: &Context, asked: RollBack) -> Result<RolledBack,
     let view = place.look(&mut **agent).await?;
     let choice = view.map(|view| view.choice).ok_or_else(|| OperateError::not_found("its generations are gone"))?;
     let (quarter, from, newest) = (found.quarter, choice.open, choice.newest);
+    let effect = format!(
+        "the star file shows generation {to}, and no longer {from}, until a run after generation {newest} settles the star \
+         completely, or something else is decided"
+    );
     let decided = if from == to {
         None
     } else {
-        let decision = Rollback { at: Timestamp::now(), by: context.operator.clone(), from, to, newest };
-        let kept = decision.clone();
-        let write = move |store: &Store| store.decide_rollback(star, quarter, &kept);
-        Some((context.ask(write).await?, decision))
+        let (by, effect) = (context.doer()?, effect.clone());
+        let write = move |store: &Store| {
+            let decision = Rollback { at: Timestamp::now(), by: by.who.clone(), from, to, newest };
+            let number = store.decide_rollback(star, quarter, &decision)?;
+            let (verb, target) = (Verb::Rollback, Target::Star { star, quarter });
+            let deed = Deed { verb, target, count: None, decision: Some(number), effect: &effect };
+            Ok::<_, OperateError>((number, (by.record(store, deed)?, decision)))
+        };
+        Some(context.ask(write).await?)
     };
     // Also where nothing was decided: whoever decided it may have died before the star file followed.
     let scratch = agent.options().writable.clone();
     place.show(&mut **agent, &scratch, None).await?;
-    let (number, decision) = decided.unzip();
+    let (number, rest) = decided.unzip();
+    let (audit, decision) = rest.unzip();
     let effect = match decision {
-        Some(_) => format!(
-            "the star file shows generation {to}, and no longer {from}, until a run after generation {newest} settles the star \
-             completely, or something else is decided"
-        ),
+        Some(_) => effect,
         None => format!("nothing was decided: the star file shows generation {to} already"),
     };
     let file = paths::star_file(star, quarter).display().to_string();
-    Ok(RolledBack { star, quarter, file, number, decision, effect })
+    Ok(RolledBack { star, quarter, file, number, audit, decision, effect })
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ModuleName, RunId, StarId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::state::StateError;
 use store::Store;
@@ -19,7 +20,7 @@ use crate::operate::{Context, ErrorKind, OperateError, look_up};
 const FEW: usize = 3;
 
 /// What is to become of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PlannedVerb {
@@ -30,7 +31,7 @@ pub enum PlannedVerb {
 }
 
 /// What is to become of tasks; nothing of it is decided yet.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TaskPlan {
     /// The run.
     pub run: RunId,
@@ -131,9 +132,24 @@ pub async fn plan_star_cancel(context: &Context, asked: OneStar) -> Result<TaskP
     TaskPlan { count, ..TaskPlan::new(run, PlannedVerb::Cancel, tasks, selection) }.not_empty()
 }
 
+/// Refuses a plan that comes to another count than whoever decides has seen.
+pub fn require_count(plan: &TaskPlan, seen: Option<u64>) -> Result<(), OperateError> {
+    match (seen, plan.count) {
+        (Some(seen), Some(count)) if seen != count => {
+            let reason = format!(
+                "this would {} {} by now, and {seen} were agreed to: look at the plan again",
+                plan.verb,
+                plan.words()
+            );
+            Err(OperateError::refused(reason))
+        }
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
 /// Decides what was planned: coordinators follow it within a second.
 pub async fn carry_out(context: &Context, plan: TaskPlan) -> Result<RunDecided, OperateError> {
-    let by = context.operator.clone();
+    let by = context.doer()?;
     let decide = move |store: &Store| {
         let TaskPlan { run, verb, count, tasks, selection, .. } = plan;
         let (what, comes) = match verb {
@@ -144,9 +160,9 @@ pub async fn carry_out(context: &Context, plan: TaskPlan) -> Result<RunDecided, 
             ),
         };
         require_sense(store, run, &standing(store, run)?, &what)?;
-        let (number, decision) = write(store, run, by, what)?;
+        let decided = write(store, run, &by, what)?;
         let effect = format!("{} {comes}", counted(count, &tasks));
-        Ok::<_, OperateError>(RunDecided { run, number: Some(number), decision: Some(decision), effect })
+        RunDecided::on_record(store, run, &by, decided, (count, effect))
     };
     context.ask(decide).await
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ModuleIndex, ModuleName, RunId, StarId, StarIndex};
 use domain::run::{Row, TaskState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
 
@@ -15,13 +16,11 @@ use crate::operate::{Context, ErrorKind, OperateError};
 const MOST_IN_FLIGHT: u32 = 10_000;
 
 /// Which tasks that have ended are listed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListSettled {
     /// Those of these that have ended.
-    #[serde(flatten)]
     pub selection: TaskSelection,
     /// Only what comes after this.
-    #[serde(default)]
     pub after: Option<TaskPosition>,
     /// At most so many.
     pub limit: usize,
@@ -48,7 +47,7 @@ pub struct SettledTasks {
 }
 
 /// A task that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SettledTask {
     /// The star.
     pub star: StarId,

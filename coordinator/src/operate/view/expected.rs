@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::id::{ClassName, ModuleIndex};
 use domain::run::TaskState;
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::state::{Phase, RunView, Spent, WorkerInfo};
 
@@ -17,7 +18,7 @@ const MEASURED: u64 = 3;
 const IDLE: u64 = 10;
 
 /// How far a run is, and when it may be done.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct Expected {
     /// Tasks that are settled.
     pub tasks_done: u64,

@@ -6,6 +6,7 @@ use domain::expression::Expression;
 use domain::id::{ClassName, GroupName, ImageName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::{Module, Pipeline};
 use domain::run::TaskState;
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::state::{Places, RunFlow, RunView};
 
@@ -14,7 +15,7 @@ use crate::operate::selection::ShownState;
 use crate::operate::{Context, OperateError};
 
 /// A run and its modules.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunModules {
     /// The run as a whole.
     #[serde(flatten)]
@@ -24,7 +25,7 @@ pub struct RunModules {
 }
 
 /// A module in a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModuleInRun {
     /// Its name.
     pub module: ModuleName,
@@ -51,7 +52,7 @@ pub struct ModuleInRun {
 }
 
 /// A module that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UpstreamModule {
     /// Which.
     pub module: ModuleName,
@@ -60,7 +61,7 @@ pub struct UpstreamModule {
 }
 
 /// Why one module waits for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum EdgeKind {

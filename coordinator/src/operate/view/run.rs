@@ -8,7 +8,7 @@ use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::Pipeline;
 use services::state::{Phase, RunView, WorkerInfo};
 use store::course::Course;
-use store::runs::{Decision, RunEnd, RunRecord};
+use store::runs::{Decision, RunEnd, RunList, RunRank, RunRecord};
 use store::{Store, StoreError};
 
 use super::expected::expected;
@@ -24,6 +24,10 @@ pub async fn runs(context: &Context) -> Result<AllRuns, OperateError> {
 /// So many of the newest runs, newest first; older ones are not read.
 pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, OperateError> {
     let list = context.ask(move |store| look_up::runs(store, most)).await?;
+    summaries(context, list).await
+}
+
+async fn summaries(context: &Context, list: RunList) -> Result<AllRuns, OperateError> {
     let mut all = AllRuns { runs: Vec::new(), damaged: list.damaged.iter().map(|error| chain(error)).collect() };
     let mut away = None;
     for listed in list.runs {
@@ -34,6 +38,20 @@ pub async fn newest_runs(context: &Context, most: usize) -> Result<AllRuns, Oper
         }
     }
     Ok(all)
+}
+
+/// So many runs after this one in the list of all, newest first; the place of the last one where there are more.
+pub async fn runs_after(
+    context: &Context,
+    most: usize,
+    after: Option<RunRank>,
+) -> Result<(AllRuns, Option<RunRank>), OperateError> {
+    let list = context.ask(move |store| look_up::runs_after(store, most + 1, after)).await?;
+    let more = list.runs.len() > most;
+    let mut list = list;
+    list.runs.truncate(most);
+    let last = list.runs.last().map(|last| RunRank { horizon: last.record.horizon, run: last.record.run });
+    Ok((summaries(context, list).await?, last.filter(|_| more)))
 }
 
 /// One run, whether the state can be asked or not: where it cannot, what the store has of it.

@@ -1,5 +1,6 @@
 //! Which workers stand out beside the others. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use services::state::{AttemptCounts, WorkerInfo};
 
@@ -14,7 +15,7 @@ const MANY: u64 = 5;
 const TIMES: f64 = 3.0;
 
 /// Shares of attempts on the median worker; `None` where too few workers ran enough.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
 pub struct Median {
     /// That failed or errored.
     pub failed: Option<f64>,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use domain::expression::Scalar;
 use domain::id::{Generation, StarId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::At;
@@ -49,7 +50,7 @@ pub struct Export {
 }
 
 /// What a column of a product is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnFacts {
     /// Kind and size of its elements in a word.
     #[serde(rename = "type")]
@@ -96,7 +97,7 @@ pub struct AskCurve {
 }
 
 /// What the axis of a curve is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CurveAxis {
     /// The column as it is.
@@ -113,7 +114,7 @@ pub enum CurveAxis {
 }
 
 /// Two columns thinned out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Curve {
     /// How many pairs of finite numbers there are.
     pub points: u64,
@@ -126,7 +127,7 @@ pub struct Curve {
 }
 
 /// What is in a part of the axis.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CurvePart {
     /// Its middle.
     pub at: f64,

@@ -155,22 +155,26 @@ impl Act {
                 } else {
                     workers::resume(context, which).await?
                 };
-                let address = decided.number.map(|_| format!("/workers?decided={host}"));
+                let address = decided.audit.map(|line| format!("/workers?decided={host}&audit={line}"));
                 Ok(Done { effect: decided.effect, address })
             }
             Self::Module { which, hold, .. } => {
                 let which = which.clone();
                 let decided =
                     if *hold { module::hold(context, which).await? } else { module::release(context, which).await? };
-                Ok(Done { effect: decided.effect.to_owned(), address: decided.number.map(|_| self.back()) })
+                Ok(Done {
+                    effect: decided.effect.to_owned(),
+                    address: decided.audit.map(|line| format!("{}?audit={line}", self.back())),
+                })
             }
         }
     }
 }
 
 fn of_run(decided: RunDecided) -> Done {
-    let address = decided.number.map(|number| format!("/runs/{}?decided={number}", decided.run));
-    Done { effect: decided.effect, address }
+    let RunDecided { run, number, audit, effect, .. } = decided;
+    let address = number.zip(audit).map(|(number, line)| format!("/runs/{run}?decided={number}&audit={line}"));
+    Done { effect, address }
 }
 
 async fn plan(context: &Context, verb: PlannedVerb, selection: &TaskSelection) -> Result<TaskPlan, OperateError> {

@@ -1,0 +1,170 @@
+//! Dataset events: published here as on RabbitMQ, and what became of them.
+
+mod posted;
+
+use std::time::Duration;
+
+use aide::OperationOutput;
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use domain::id::{EventId, Sequence};
+use domain::message::DatasetEvent;
+use posted::PostedEvents;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::events::Disposition;
+use tokio::time::{Instant, sleep};
+
+use super::page::{Page, as_next, number};
+use super::{Answer, saying};
+use crate::http::Site;
+use crate::http::body::{About, AskedBy};
+use crate::http::caller::Caller;
+use crate::http::problem::Problem;
+use crate::operate::event::{self, EventSummary};
+use crate::operate::{Context, OperateError};
+
+/// How long an answer waits for a coordinator to accept what was published.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(super) fn routes() -> ApiRouter<Site> {
+    let list_or_publish =
+        get_with(list, saying("listEvents", "Events that were accepted, newest first")).post_with(publish, of_publish);
+    ApiRouter::new()
+        .api_route("/events", list_or_publish)
+        .api_route("/events/{event}", get_with(show, saying("showEvent", "An event, and what became of it")))
+}
+
+/// A page of events.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Events {
+    /// Newest first.
+    events: Vec<EventSummary>,
+    /// What cannot be read of others.
+    damaged: Vec<String>,
+    /// Where to go on; not there on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OneEvent {
+    /// The event, by its computed id.
+    event: EventId,
+}
+
+/// What came of an event that was published.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct Published {
+    /// The event, by its computed id.
+    event: EventId,
+    /// Whether an event of this source and id was accepted before: nothing was published.
+    is_repeat: bool,
+    /// What became of it, runs among it; `None` while no coordinator accepted it.
+    dispositions: Option<Vec<Disposition>>,
+    /// The line of the audit that says so.
+    audit: Option<u64>,
+}
+
+/// What came of one event, or of each of a batch in its order.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum PublishedEvents {
+    One(Published),
+    Batch(Vec<Published>),
+}
+
+impl IntoResponse for PublishedEvents {
+    fn into_response(self) -> Response {
+        let all = match &self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Batch(batch) => batch,
+        };
+        let is_new = all.iter().any(|published| !published.is_repeat);
+        let status = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
+        (status, Json(self)).into_response()
+    }
+}
+
+impl OperationOutput for PublishedEvents {
+    type Inner = Self;
+}
+
+fn of_publish(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    saying("publishEvents", "Publish that stars have new data: CloudEvents 1.0, structured, binary or a batch")(
+        operation,
+    )
+    .response_with::<202, Json<PublishedEvents>, _>(|response| response.description("published"))
+    .response_with::<200, Json<PublishedEvents>, _>(|response| response.description("all were accepted before"))
+}
+
+async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<Page>) -> Answer<Events> {
+    let before = page.next(number)?.map(Sequence);
+    let found = event::list(&site.context(&caller), page.limit()?, before).await?;
+    Ok(Json(Events { events: found.events, damaged: found.damaged, next: as_next(found.older) }))
+}
+
+async fn show(
+    State(site): State<Site>,
+    caller: Caller,
+    About(OneEvent { event }): About<OneEvent>,
+) -> Answer<EventSummary> {
+    Ok(Json(event::show(&site.context(&caller), event).await?))
+}
+
+async fn publish(State(site): State<Site>, caller: Caller, posted: PostedEvents) -> Result<PublishedEvents, Problem> {
+    let context = site.context(&caller);
+    match posted {
+        PostedEvents::One(event) => {
+            let published = publish_all(&context, vec![*event]).await?.pop();
+            published.map(PublishedEvents::One).ok_or_else(|| Problem::invalid("there is no event"))
+        }
+        PostedEvents::Batch(events) => Ok(PublishedEvents::Batch(publish_all(&context, events).await?)),
+    }
+}
+
+async fn publish_all(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec<Published>, Problem> {
+    let (mut published, mut new) = (Vec::new(), Vec::new());
+    for event in events {
+        let id = event.event_id();
+        let known = context.store.event(id).map_err(OperateError::from)?;
+        if known.as_ref().is_some_and(|known| known.event.data != event.data) {
+            let reason = format!(
+                "event {:?} of {:?} was accepted with other data: new data need an event with a new id",
+                event.id, event.source
+            );
+            return Err(OperateError::refused(reason).into());
+        }
+        published.push(Published { event: id, is_repeat: known.is_some(), dispositions: None, audit: None });
+        if known.is_none() {
+            new.push(event);
+        }
+    }
+    let lines = event::publish_written(context, new).await?;
+    let new = published.iter_mut().filter(|published| !published.is_repeat);
+    new.zip(lines).for_each(|(published, line)| published.audit = Some(line));
+    let until = Instant::now() + PATIENCE;
+    for published in &mut published {
+        published.dispositions = accepted(context, published.event, until).await?;
+    }
+    Ok(published)
+}
+
+/// What became of an event, if a coordinator tells soon.
+async fn accepted(context: &Context, id: EventId, until: Instant) -> Result<Option<Vec<Disposition>>, Problem> {
+    loop {
+        let dispositions = event::find(context, id).await?.and_then(|event| event.dispositions);
+        if dispositions.is_some() || Instant::now() >= until {
+            return Ok(dispositions);
+        }
+        sleep(LOOK).await;
+    }
+}
