@@ -63,7 +63,6 @@ impl Exhibit {
             ("SAS_SLOTS_DEFAULT", "2"),
             ("SAS_SLOTS_SMALL", "2"),
             ("SAS_SLOTS_LARGE", "1"),
-            ("SAS_SLOTS_HEAVY", "1"),
         ];
         programs.push(cluster.worker("host-a", &slots)?);
         let files = campaign.star_files()?;

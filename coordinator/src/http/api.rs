@@ -57,7 +57,7 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
         ApiRouter::new().nest("/api/v1", all)
     };
     let repeated = from_fn_with_state(site.clone(), repeats::answer_once);
-    openapi::describe(described).method_not_allowed_fallback(wrong_method).layer(repeated)
+    openapi::describe(site.access.needs_token(), described).method_not_allowed_fallback(wrong_method).layer(repeated)
 }
 
 async fn wrong_method(request: Request) -> Problem {
