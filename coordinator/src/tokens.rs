@@ -95,6 +95,11 @@ impl TokenFile {
         Ok(Self { path: path.to_owned(), known: Mutex::new(known) })
     }
 
+    /// Whether nobody has a token.
+    pub fn is_empty(&self) -> bool {
+        self.holders().0.is_empty()
+    }
+
     /// Whose token this is.
     pub fn holder_of(&self, token: &str) -> Option<(String, Role)> {
         self.holders().find(token).map(|holder| (holder.name.clone(), holder.role))

@@ -44,6 +44,9 @@ impl Access {
                 config.listen
             );
         }
+        if tokens.as_ref().is_some_and(TokenFile::is_empty) {
+            tracing::warn!("nobody has a token: only probes and metrics are answered (`sas token new` makes one)");
+        }
         let mut hosts: Vec<String> = config.hosts.iter().map(|host| host.to_lowercase()).collect();
         if is_loopback || !hosts.is_empty() {
             hosts.extend(LOOPBACK.map(str::to_owned));

@@ -56,8 +56,8 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
             .merge(audit::routes());
         ApiRouter::new().nest("/api/v1", all)
     };
-    let repeated = from_fn_with_state(site.clone(), repeats::answer_once);
-    openapi::describe(described).method_not_allowed_fallback(wrong_method).layer(repeated)
+    let repeated = from_fn_with_state(site.repeats.clone(), repeats::answer_once);
+    openapi::describe(site.access.needs_token(), described).method_not_allowed_fallback(wrong_method).layer(repeated)
 }
 
 async fn wrong_method(request: Request) -> Problem {

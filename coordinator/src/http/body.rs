@@ -15,7 +15,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::Site;
 use super::problem::Problem;
 
 /// The largest body of a request, in bytes: a hundred thousand stars by name.
@@ -40,10 +39,10 @@ pub(super) struct AskedBy<T>(pub(super) T);
 /// What is asked about, in the path of the address.
 pub(super) struct About<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Site> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &Site) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
         let body = read(request.into_body(), LARGEST).await?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
@@ -72,10 +71,10 @@ pub(super) fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Site> for AskedBy<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for AskedBy<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Site) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let asked = Query::try_from_uri(&parts.uri);
         let wrong = |error: axum::extract::rejection::QueryRejection| {
             Problem::invalid(format!("the query of the address is not what is expected here: {}", error.body_text()))
@@ -84,11 +83,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Site> for AskedBy<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Site> for About<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for About<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
-        let about = Path::from_request_parts(parts, site).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let about = Path::from_request_parts(parts, state).await;
         about.map(|Path(about)| Self(about)).map_err(|error| Problem::invalid(error.body_text()))
     }
 }

@@ -5,7 +5,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use store::audit::Door;
 
-use super::Site;
 use super::problem::Problem;
 use crate::tokens::Role;
 
@@ -24,10 +23,10 @@ impl Caller {
     }
 }
 
-impl FromRequestParts<Site> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Site) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unknown_caller)
     }
 }

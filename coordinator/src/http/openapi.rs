@@ -21,7 +21,7 @@ Where tokens are configured, each request needs one: `Authorization: Bearer TOKE
 events, operator does everything.";
 
 /// The routes, and one more that describes them.
-pub(super) fn describe(routes: impl FnOnce() -> ApiRouter<Site>) -> Router<Site> {
+pub(super) fn describe(needs_token: bool, routes: impl FnOnce() -> ApiRouter<Site>) -> Router<Site> {
     reset_context();
     in_context(|context| {
         let mut settings = SchemaSettings::draft2020_12().for_serialize();
@@ -37,6 +37,10 @@ pub(super) fn describe(routes: impl FnOnce() -> ApiRouter<Site>) -> Router<Site>
     });
     let mut document = OpenApi::default();
     let router = routes().api_route("/api/v1/openapi.json", described).finish_api_with(&mut document, about);
+    if !needs_token {
+        // Nothing is needed; a token is not minded.
+        document.security.insert(0, Default::default());
+    }
     let written = serde_json::to_string(&document).unwrap_or_else(|error| {
         tracing::error!(%error, "the description of the API cannot be written");
         "{}".to_owned()

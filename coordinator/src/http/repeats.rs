@@ -5,7 +5,7 @@
 //! are known by source and id; a start of a run would be refused while the first goes on.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -14,7 +14,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
-use super::Site;
 use super::body::{self, LARGEST};
 use super::caller::Caller;
 use super::problem::Problem;
@@ -73,8 +72,8 @@ impl Drop for Open<'_> {
 }
 
 /// Answers a POST with a key once.
-pub(super) async fn answer_once(State(site): State<Site>, request: Request, next: Next) -> Response {
-    match answer(&site.repeats, request, next).await {
+pub(super) async fn answer_once(State(repeats): State<Arc<Repeats>>, request: Request, next: Next) -> Response {
+    match answer(&repeats, request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }

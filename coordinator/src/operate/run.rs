@@ -10,6 +10,7 @@ mod start;
 
 use domain::id::{ModuleName, RunId};
 use domain::text::moment;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::Store;
@@ -38,6 +39,7 @@ pub struct RunDecided {
     pub audit: Option<u64>,
     /// The decision.
     #[serde(flatten)]
+    #[schemars(with = "DecisionFields")]
     pub decision: Option<Decision>,
     /// What comes of it, in words.
     pub effect: String,
@@ -57,6 +59,18 @@ pub fn decided_words(what: &Decided) -> String {
             images.iter().map(image).collect::<Vec<_>>().join(", ")
         }
     }
+}
+
+/// The fields of a decision, which are not there where nothing was decided: what each kind has besides is its own.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is read as a schema")]
+struct DecisionFields {
+    /// When.
+    at: Option<Timestamp>,
+    /// Who.
+    by: Option<String>,
+    /// What, in a word.
+    decision: Option<String>,
 }
 
 /// How an existing run stands by its decisions. Blocks on the disk.
@@ -90,7 +104,7 @@ pub(super) fn require_sense(
 
 /// Writes a decision down; coordinators find it by themselves, and at once where the run has ended. Blocks on the disk.
 pub(super) fn write(store: &Store, run: RunId, by: &Doer, what: Decided) -> Result<(u64, Decision), OperateError> {
-    let decision = Decision { at: jiff::Timestamp::now(), by: by.who.clone(), what };
+    let decision = Decision { at: Timestamp::now(), by: by.who.clone(), what };
     let number = store.decide(run, &decision)?;
     store.nudge(run)?;
     Ok((number, decision))

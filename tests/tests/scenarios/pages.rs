@@ -164,8 +164,8 @@ async fn act(reader: &Reader, cluster: &Cluster, run: &str) -> Result<()> {
     let unsaid = reader.send(&of("/do/pause"), &[]).await?;
     assert_eq!(unsaid.0, 409, "a reason must be given");
     let (status, leads) = reader.send(&of("/do/pause"), &[why]).await?;
-    assert_eq!((status, leads), (303, of("?decided=1&audit=1")));
-    reader.page(&of("?decided=1&audit=1"), &["Decision 1 is on record", "line 1 of the audit"]).await?;
+    assert_eq!((status, leads), (303, of("?decided=1&audit=2")));
+    reader.page(&of("?decided=1&audit=2"), &["Decision 1 is on record", "line 2 of the audit"]).await?;
     wait_for(cluster, &["run", "show"], |run| run["phase"] == "paused").await?;
     reader.page(&of(""), &["paused", "Resume…"]).await?;
     assert_eq!(reader.send(&of("/do/pause"), &[why]).await?.0, 200, "it is so already");
@@ -176,9 +176,9 @@ async fn act(reader: &Reader, cluster: &Cluster, run: &str) -> Result<()> {
     assert_eq!(reader.send(&retry, &[why, ("count", "1")]).await?.0, 409);
     let decisions = |answer: &Value| answer["decisions"].as_array().map_or(0, Vec::len);
     assert_eq!(decisions(&cluster.ask(&["run", "show", run])?), 1, "nothing was decided by that");
-    assert_eq!(reader.send(&retry, &[why, ("count", "2")]).await?.1, of("?decided=2&audit=2"));
+    assert_eq!(reader.send(&retry, &[why, ("count", "2")]).await?.1, of("?decided=2&audit=3"));
     assert_eq!(reader.send(&of("/do/priority"), &[why, ("weight", "0")]).await?.0, 400);
-    assert_eq!(reader.send(&of("/do/priority"), &[why, ("weight", "7")]).await?.1, of("?decided=3&audit=3"));
+    assert_eq!(reader.send(&of("/do/priority"), &[why, ("weight", "7")]).await?.1, of("?decided=3&audit=4"));
     let shown = cluster.ask(&["run", "show", run])?;
     assert_eq!((decisions(&shown), &shown["decisions"][2]["weight"]), (3, &json!(7)), "{shown}");
 
@@ -186,7 +186,7 @@ async fn act(reader: &Reader, cluster: &Cluster, run: &str) -> Result<()> {
     let workers = cluster.ask(&["worker", "list"])?;
     assert_eq!(workers["drained"][0]["host"], "host-a", "{workers}");
     reader.page("/workers", &["Hosts that are drained"]).await?;
-    assert_eq!(reader.send(&format!("/modules/PAGES/BELOW/do/hold?run={run}"), &[why]).await?.1, of("?audit=5"));
+    assert_eq!(reader.send(&format!("/modules/PAGES/BELOW/do/hold?run={run}"), &[why]).await?.1, of("?audit=6"));
     assert_eq!(cluster.ask(&["module", "list"])?[0]["module"], "BELOW");
     let words = ["it is &lt;b&gt;late&lt;/b&gt;", "priority", "hold", "drain", "retry", "page"];
     reader.page("/audit", &words).await?;

@@ -117,7 +117,7 @@ struct AskTasks {
     #[serde(default)]
     selection: TaskSelection,
     /// The count of the plan: nothing is decided where it is another by now.
-    count: Option<u64>,
+    count: u64,
     /// Why, for the audit.
     #[serde(default)]
     reason: Option<String>,
@@ -186,7 +186,7 @@ async fn carry_out(
     let context = doing(site, caller, asked.reason);
     let run = one.find(&context).await?;
     let plan = planned(&context, run, verb, asked.selection).await?;
-    task::require_count(&plan, asked.count)?;
+    task::require_count(&plan, Some(asked.count))?;
     Ok(Json(task::carry_out(&context, plan).await?))
 }
 

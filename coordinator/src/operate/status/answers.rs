@@ -117,6 +117,7 @@ impl Findings {
             }
             stuck.extend(unserved_words(&run.unserved).map(|words| format!("run {name}: {words}")));
         }
+        stuck.extend(self.full());
         for worker in self.workers.iter().flatten() {
             if let Some(reason) = &worker.waits_for {
                 stuck.push(format!("worker {} takes nothing: {reason}", worker.worker));
@@ -131,6 +132,26 @@ impl Findings {
         }
         let first = format!("in {}", counted(stuck.len() as u64, "place", "places"));
         lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
+    }
+
+    /// Classes with ready tasks whose slots are all busy, where nothing ended for long.
+    fn full(&self) -> Vec<String> {
+        let moved = self.runs.iter().filter_map(|run| run.moved).max().map(|moved| self.seconds_since(moved));
+        let Some(still) = moved.filter(|still| *still > STILL) else { return Vec::new() };
+        let workers = || self.workers.iter().flatten().filter(|worker| !worker.drained);
+        let words = |depth: &Depth| {
+            let class = depth.queue.strip_prefix("sas.tasks.")?;
+            let slots = || workers().flat_map(|worker| &worker.slots).filter(|(known, _)| known.as_str() == class);
+            let (busy, of): (u32, u32) = (slots().map(|(_, s)| s.busy).sum(), slots().map(|(_, s)| s.of).sum());
+            (depth.ready > 0 && of > 0 && busy >= of).then(|| {
+                let ready = counted(depth.ready, "task is", "tasks are");
+                format!(
+                    "class {class}: {ready} ready, its slots are busy ({of}), and nothing ended for {}",
+                    duration(still)
+                )
+            })
+        };
+        self.queues.iter().flatten().filter_map(words).collect()
     }
 
     fn done(&self) -> Answer {
