@@ -16,8 +16,10 @@
       const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
       return (255 << 24 | b << 16 | g << 8 | r) >>> 0;
     });
+    // What is read on each colour.
+    const inks = numbers.map((number) => 0.3 * (number & 255) + 0.59 * (number >> 8 & 255) + 0.11 * (number >> 16 & 255) > 150 ? "#16202c" : "#fff");
     const css = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    return { numbers, ink: css("--ink", "#16202c"), soft: css("--soft", "#566373"), card: css("--card", "#fff"), focus: css("--focus", "#b45309"), line: css("--line", "#ccc") };
+    return { numbers, inks, ink: css("--ink", "#16202c"), soft: css("--soft", "#566373"), card: css("--card", "#fff"), focus: css("--focus", "#b45309"), line: css("--line", "#ccc") };
   }
 
   class Painter {
@@ -92,8 +94,7 @@
       for (let line = 0; line < last; line++) this.matrix.columns.forEach(({ index }, at) => {
         const state = lines.tally(index, shown.from + line, shown.from + line + 1, this.counts.fill(0)).findIndex((count) => count > 0);
         const x = (at + 0.5) * column, y = (line + 0.5) * shown.height + 0.5;
-        pen.fillStyle = "#0009"; pen.fillText(this.letter(state), x + 0.6, y + 0.6);
-        pen.fillStyle = "#fff"; pen.fillText(this.letter(state), x, y);
+        pen.fillStyle = this.colours.inks[state] ?? this.colours.ink; pen.fillText(this.letter(state), x, y);
       });
     }
   }

@@ -1,6 +1,6 @@
 //! The pipeline as one star went through it: every module with its state, in the place that it has for all stars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::ModuleName;
 use maud::{Markup, html};
@@ -12,7 +12,7 @@ use crate::http::pages::states;
 use crate::operate::view::{StarSummary, TaskSummary};
 
 /// Characters of a reason that a box has room for.
-const ROOM: usize = 27;
+const ROOM: usize = 22;
 
 /// The drawing; each box leads to the row of its module.
 pub(super) fn drawing(star: &StarSummary) -> Markup {
@@ -21,6 +21,7 @@ pub(super) fn drawing(star: &StarSummary) -> Markup {
     let nodes: Vec<Node> =
         star.tasks.iter().map(|task| Node { group: task.group.clone(), upstream: upstream(task) }).collect();
     let layout = Layout::of(&nodes);
+    let edges = without_detours(&nodes);
     html! {
         div.dag tabindex="0" role="region" aria-label="The pipeline as the star went through it" {
             svg width=(layout.width) height=(layout.height) viewBox=(format!("0 0 {} {}", layout.width, layout.height)) {
@@ -28,9 +29,9 @@ pub(super) fn drawing(star: &StarSummary) -> Markup {
                     rect.frame x=(frame.at.x) y=(frame.at.y) width=(frame.width) height=(frame.height) rx="6" {}
                     text.group x=(frame.at.x + 10) y=(frame.at.y + 16) { (frame.group) }
                 }
-                @for (to, node) in nodes.iter().enumerate() {
-                    @for (lane, from) in node.upstream.iter().enumerate() {
-                        path.edge d=(layout.path(*from, to, (lane as f64 + 0.5) / node.upstream.len() as f64)) {}
+                @for (to, upstream) in edges.iter().enumerate() {
+                    @for (lane, from) in upstream.iter().enumerate() {
+                        path.edge d=(layout.path(*from, to, (lane as f64 + 0.5) / upstream.len() as f64)) {}
                     }
                 }
                 @for (task, spot) in star.tasks.iter().zip(&layout.boxes) { (module(task, spot.x, spot.y)) }
@@ -44,28 +45,58 @@ fn module(task: &TaskSummary, x: i32, y: i32) -> Markup {
     let took = if task.millis > 0 { format!(", {}", duration(task.millis as f64 / 1e3)) } else { String::new() };
     let again = if task.attempt.0 > 1 { format!(", try {}", task.attempt) } else { String::new() };
     let said = format!("{}{again}{took}", states::word(state));
-    let is_told = task.reason.replace('_', " ") != task.state.to_string().replace('_', " ");
+    let why = short(task);
     html! {
         a href=(task_anchor(&task.module)) aria-label=(format!("{}: {said}", task.module)) {
             g.bad[is_hatched(state)] {
-                title { (task.module) ": " (said) @if is_told { "\n" (domain::text::shown(&task.reason)) } }
+                title { (task.module) ": " (said) @if !why.is_empty() { "\n" (domain::text::shown(&task.reason)) } }
                 rect.box x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="4" {}
                 rect.(states::class(state)) x=(x + 1) y=(y + 1) width="18" height=(HEIGHT - 2) rx="3" {}
                 text.letter-in-box x=(x + 10) y=(y + HEIGHT / 2 + 4) text-anchor="middle" { (states::letter(state)) }
                 text.name x=(x + 26) y=(y + 20) { (task.module) }
                 text x=(x + 26) y=(y + 37) { (said) }
-                @if is_told { text.small x=(x + 26) y=(y + 54) { (cut(&task.reason)) } }
+                @if !why.is_empty() { text.small x=(x + 26) y=(y + 54) { (why) } }
             }
         }
     }
 }
 
-/// As much of a reason as there is room for.
-fn cut(reason: &str) -> String {
+/// As much of the reason as there is room for, without the state that stands above it.
+fn short(task: &TaskSummary) -> String {
+    let state = task.state.to_string();
+    let words = state.replace('_', " ");
+    let reason = [&state, &words].into_iter().find_map(|said| task.reason.strip_prefix(said.as_str()));
+    let reason = reason.unwrap_or(&task.reason).trim_start_matches([':', ' ']);
     let shown = domain::text::shown(reason);
     if shown.chars().count() <= ROOM {
         shown.into_owned()
     } else {
         shown.chars().take(ROOM - 1).chain(['…']).collect()
+    }
+}
+
+/// What each module needs, without what stands above it by way of others anyway: so many lines nobody could follow.
+fn without_detours(nodes: &[Node]) -> Vec<Vec<usize>> {
+    let mut above: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let before = node.upstream.iter().filter_map(|up| above.get(*up));
+        above.push(before.flatten().chain(&node.upstream).copied().collect());
+    }
+    let is_direct = |node: &Node, from: usize| {
+        !node.upstream.iter().any(|other| above.get(*other).is_some_and(|above| above.contains(&from)))
+    };
+    nodes.iter().map(|node| node.upstream.iter().copied().filter(|from| is_direct(node, *from)).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_that_other_edges_say_already_are_left_out() {
+        let needs = [&[][..], &[0], &[0, 1], &[0, 2], &[1]];
+        let nodes: Vec<Node> =
+            needs.iter().map(|needs| Node { group: String::new(), upstream: needs.to_vec() }).collect();
+        assert_eq!(without_detours(&nodes), [vec![], vec![0], vec![1], vec![2], vec![1]]);
     }
 }

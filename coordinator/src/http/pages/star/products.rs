@@ -19,7 +19,7 @@ pub(super) fn made(star: &StarProducts) -> Markup {
     let rows = html! { @for product in &star.products { (product_rows(star, product)) } };
     html! {
         h2 #products { "Products of generation " (star.generation) @if let Some(status) = star.status { ", " (status) } }
-        @if star.products.is_empty() { p.empty { "It has none." } } @else { (table("Products", heads, rows)) }
+        @if star.products.is_empty() { p.empty { "It has none." } } @else { div.long { (table("Products", heads, rows)) } }
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn missing(star: &StarProducts) -> Markup {
             }
         }
     };
-    html! { h2 { "Products that there are not" } (table("Products that there are not", heads, rows)) }
+    html! { h2 { "Products that there are not" } div.long { (table("Products that there are not", heads, rows)) } }
 }
 
 /// What the star ended with, run by run.
