@@ -39,7 +39,7 @@ pub(crate) struct Site {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Why something is changed, for the audit; with commands that change something.
-    #[arg(long, global = true, value_name = "TEXT")]
+    #[arg(id = "why", long = "why", global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
 

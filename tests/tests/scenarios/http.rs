@@ -121,7 +121,7 @@ async fn what_is_asked_for_is_done_once_and_is_on_record_with_who_and_why() -> R
     assert!(already["number"].is_null() && already["audit"].is_null(), "{already}");
 
     // The terminal leaves lines, too, and shows those of others.
-    sas(world.store.root(), &["run", "resume", &run, "--reason", "it was mended"])?;
+    sas(world.store.root(), &["run", "resume", &run, "--why", "it was mended"])?;
     let audit = sas(world.store.root(), &["audit", "-n", "2"])?;
     let of =
         |at: usize| ["who", "door", "verb", "run", "reason", "decision"].map(|field| audit["lines"][at][field].clone());

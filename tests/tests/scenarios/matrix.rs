@@ -113,10 +113,10 @@ async fn a_matrix_has_the_rows_of_state_and_store_and_tells_what_changed() -> Re
 
     // What makes no sense is refused in words.
     for (path, status, words) in [
-        ("matrix?count=0".to_owned(), 400, "1 to 16384"),
-        (format!("matrix?from={STARS}&count=1"), 400, "there is none at 70"),
-        (format!("matrix/counts?count={STARS}&stars_per_line=65"), 400, "a multiple of 64"),
-        ("matrix/counts?from=3&count=64&stars_per_line=64".to_owned(), 400, "begin at a multiple"),
+        ("matrix?count=0".to_owned(), 422, "1 to 16384"),
+        (format!("matrix?from={STARS}&count=1"), 422, "there is none at 70"),
+        (format!("matrix/counts?count={STARS}&stars_per_line=65"), 422, "a multiple of 64"),
+        ("matrix/counts?from=3&count=64&stars_per_line=64".to_owned(), 422, "begin at a multiple"),
     ] {
         let said = ask(LISTEN, &format!("/api/v1/runs/{run}/{path}")).await?;
         assert!(said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(words), "{path}: {said}");
