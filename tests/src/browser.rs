@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 /// Long enough for a busy machine.
@@ -49,7 +50,7 @@ impl Browser {
         });
         let Value::Object(capabilities) = wanted else { bail!("capabilities are a table") };
         let address = format!("http://127.0.0.1:{port}");
-        let client = ClientBuilder::rustls()?.capabilities(capabilities).connect(&address).await;
+        let client = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&address).await;
         let client = client.context("failed to start Chromium")?;
         Ok(Self { driver, client })
     }

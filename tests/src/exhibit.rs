@@ -83,9 +83,10 @@ impl Exhibit {
         let ended = newest_run(&cluster, |run| run["phase"] == "ended").await?;
         ingest(of("_Q4.h5"))?;
         let open = newest_run(&cluster, |run| run["run"] != ended.as_str()).await?;
-        wait_until(PATIENCE, "a star hangs and the other is done", async || {
-            let shown = cluster.ask(&["run", "show"]).unwrap_or_default();
-            shown["in_flight"] == 1
+        let running =
+            ["task", "list", "--run", &open, "--state", "running", "--module", "MSAP1_07", "--star", &hanging];
+        wait_until(PATIENCE, "a star hangs", async || {
+            cluster.ask(&running).is_ok_and(|listed| listed["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty()))
         })
         .await?;
         let address = format!("http://{listen}");
@@ -106,6 +107,8 @@ impl Exhibit {
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
+            ("events", "/events".to_owned()),
+            ("audit", "/audit".to_owned()),
             ("star-whole", format!("/stars/{whole}?run={ended}")),
             ("star-failed", format!("/stars/{failed}?run={ended}")),
             ("star-hanging", format!("/stars/{hanging}?run={open}")),

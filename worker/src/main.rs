@@ -47,7 +47,7 @@ const EXAMPLE: &str = r#"Example of a configuration; only [store] must be there:
   output = "2GiB"                   # most that a module may write
   [docker]
   pull = true                       # ask registries for images
-  logins = "/root/.docker/config.json"   # as `docker login` writes them; default: DOCKER_CONFIG, ~/.docker
+  logins = "/etc/sas/docker.json"     # as `docker login` writes them; default: DOCKER_CONFIG, ~/.docker
   [log]
   format = "human"                  # or "json"; RUST_LOG sets the level
 

@@ -54,7 +54,8 @@ pub struct MatrixModule {
 }
 
 /// Stars of a matrix that stand below each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MatrixRange {
     /// Place of the first in the order, from 0.
     #[serde(default)]

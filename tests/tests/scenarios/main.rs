@@ -1,5 +1,6 @@
 //! The whole system against real services: one binary, so that RabbitMQ, Redis and HDF5 clients are linked once.
 
+mod browser;
 mod cli;
 mod cluster;
 mod compose;

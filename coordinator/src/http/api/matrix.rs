@@ -53,23 +53,6 @@ fn bytes(operation: TransformOperation<'_>) -> TransformOperation<'_> {
     described.response_with::<204, (), _>(|response| response.description("nothing changed"))
 }
 
-/// Which part of a matrix.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct AskRange {
-    /// Place of the first star in the order.
-    #[serde(default)]
-    from: u32,
-    /// How many stars.
-    count: u32,
-    /// Their order.
-    #[serde(default)]
-    order: StarOrder,
-    /// Only what changed since this tick.
-    #[serde(default)]
-    since: i64,
-}
-
 /// Which part of a matrix, and how many stars make a line.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -98,11 +81,9 @@ async fn rows(
     State(site): State<Site>,
     caller: Caller,
     About(one): About<OneRun>,
-    AskedBy(asked): AskedBy<AskRange>,
+    AskedBy(asked): AskedBy<MatrixRange>,
 ) -> Result<Response, Problem> {
     let context = site.context(&caller);
-    let AskRange { from, count, order, since } = asked;
-    let asked = MatrixRange { from, count, order, since };
     Ok(sent(matrix::rows(&context, one.find(&context).await?, asked).await?))
 }
 
@@ -122,11 +103,9 @@ async fn stars(
     State(site): State<Site>,
     caller: Caller,
     About(one): About<OneRun>,
-    AskedBy(asked): AskedBy<AskRange>,
+    AskedBy(asked): AskedBy<MatrixRange>,
 ) -> Answer<Vec<PlacedStar>> {
     let context = site.context(&caller);
-    let AskRange { from, count, order, since } = asked;
-    let asked = MatrixRange { from, count, order, since };
     Ok(Json(matrix::stars(&context, one.find(&context).await?, asked).await?))
 }
 

@@ -10,16 +10,18 @@
   const PARTS = 16;
 
   function colours(states) {
-    const style = getComputedStyle(document.documentElement), probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    // A colour that depends on the theme is known only as an element has it.
+    const probe = document.body.appendChild(document.createElement("i"));
+    const css = (name) => { probe.style.color = `var(${name})`; return getComputedStyle(probe).color; };
     const numbers = states.map((state) => {
-      probe.fillStyle = style.getPropertyValue(`--${state}`).trim() || "#888"; probe.fillRect(0, 0, 1, 1);
-      const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
+      const [r, g, b] = css(`--${state}`).match(/\d+/g).map(Number);
       return (255 << 24 | b << 16 | g << 8 | r) >>> 0;
     });
     // What is read on each colour.
     const inks = numbers.map((number) => 0.3 * (number & 255) + 0.59 * (number >> 8 & 255) + 0.11 * (number >> 16 & 255) > 150 ? "#16202c" : "#fff");
-    const css = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    return { numbers, inks, ink: css("--ink", "#16202c"), soft: css("--soft", "#566373"), card: css("--card", "#fff"), focus: css("--focus", "#b45309"), line: css("--line", "#ccc") };
+    const rest = { ink: css("--ink"), soft: css("--soft"), card: css("--card"), focus: css("--focus"), line: css("--line") };
+    probe.remove();
+    return { numbers, inks, ...rest };
   }
 
   class Painter {

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::Site;
 use super::failures::groups;
 use super::layout::{Place, answer};
-use super::parts::{empty, light, plain, text, words};
-use super::runs::table_of_runs;
+use super::parts::{empty, light, text, words};
+use super::runs::{counted, table_of_runs};
 use crate::http::caller::Caller;
 use crate::operate::status::{Answer, HangingTask, Status};
 
@@ -40,7 +40,7 @@ fn content(status: &Status) -> Markup {
         h2 { "Services" }
         ul {
             @for part in &status.lights { li { (light(part.level)) " " strong { (part.name) } ": " (words(&part.words)) } }
-            li { a href="/workers" { (plain(status.workers.len() as u64)) " workers" } " live" }
+            li { a href="/workers" { (counted(status.workers.len() as u64, "worker lives", "workers live")) } }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What addresses and forms say: pairs of names and values, read and written the same way everywhere.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawQuery};
@@ -75,20 +75,25 @@ fn invalid(message: String) -> OperateError {
     OperateError::new(ErrorKind::Invalid, message)
 }
 
+/// What a selection says besides its run: names and values, as in an address and on a command line.
+fn said(selection: &TaskSelection) -> Vec<(&'static str, String)> {
+    fn each<'a, T: Display>(name: &'static str, values: &'a [T]) -> impl Iterator<Item = (&'static str, String)> + 'a {
+        values.iter().map(move |value| (name, value.to_string()))
+    }
+    let older = selection.older.map(|older| ("older", humantime::format_duration(older).to_string().replace(' ', "")));
+    each("state", &selection.states)
+        .chain(each("module", &selection.modules))
+        .chain(each("group", &selection.groups))
+        .chain(each("reason", &selection.reasons))
+        .chain(each("host", &selection.hosts))
+        .chain(each("star", &selection.stars))
+        .chain(older)
+        .collect()
+}
+
 /// What a selection is in an address, without its run: empty, or a query with its question mark.
 pub(super) fn query_of(selection: &TaskSelection) -> String {
-    let mut pairs = Serializer::new(String::new());
-    let mut say = |name: &str, value: &dyn Display| {
-        pairs.append_pair(name, &value.to_string());
-    };
-    selection.states.iter().for_each(|state| say("state", state));
-    selection.modules.iter().for_each(|module| say("module", module));
-    selection.groups.iter().for_each(|group| say("group", group));
-    selection.reasons.iter().for_each(|reason| say("reason", reason));
-    selection.hosts.iter().for_each(|host| say("host", host));
-    selection.stars.iter().for_each(|star| say("star", star));
-    selection.older.iter().for_each(|older| say("older", &humantime::format_duration(*older)));
-    let query = pairs.finish();
+    let query = Serializer::new(String::new()).extend_pairs(said(selection)).finish();
     if query.is_empty() { query } else { format!("?{query}") }
 }
 
@@ -102,19 +107,8 @@ pub(super) fn tasks_href(run: RunId, module: Option<&str>, states: &[ShownState]
 
 /// The command of `sas` that selects the same.
 pub(super) fn arguments_of(selection: &TaskSelection) -> String {
-    let mut line = selection.run.map(|run| format!(" --run {run}")).unwrap_or_default();
-    let mut say = |name: &str, value: &dyn Display| _ = write!(line, " --{name} {}", quoted(&value.to_string()));
-    selection.states.iter().for_each(|state| say("state", state));
-    selection.modules.iter().for_each(|module| say("module", module));
-    selection.groups.iter().for_each(|group| say("group", group));
-    selection.reasons.iter().for_each(|reason| say("reason", reason));
-    selection.hosts.iter().for_each(|host| say("host", host));
-    selection.stars.iter().for_each(|star| say("star", star));
-    selection
-        .older
-        .iter()
-        .for_each(|older| say("older", &humantime::format_duration(*older).to_string().replace(' ', "")));
-    line
+    let run = selection.run.map(|run| ("run", run.to_string()));
+    run.into_iter().chain(said(selection)).map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect()
 }
 
 /// A word as a shell takes it.
