@@ -189,11 +189,11 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_line_and_by_nothing_else() {
-        let (first, second) = (issue("anna", Role::Operator).unwrap(), issue("robot@x", Role::Ingestion).unwrap());
+        let (first, second) = (issue("control", Role::Operator).unwrap(), issue("robot@x", Role::Ingestion).unwrap());
         let text = format!("# people\n{} # since May\n\n{}\n", first.line, second.line);
         let holders = Holders::parse(&text).unwrap();
         let who = |token: &str| holders.find(token).map(|holder| (holder.name.as_str(), holder.role));
-        assert_eq!(who(&first.token), Some(("anna", Role::Operator)));
+        assert_eq!(who(&first.token), Some(("control", Role::Operator)));
         assert_eq!(who(&second.token), Some(("robot@x", Role::Ingestion)));
         let hash = first.line.split(' ').next_back().unwrap();
         assert_eq!([who(""), who("sas_"), who(hash)], [None; 3]);
@@ -202,13 +202,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_line_is_said() {
-        let line = issue("anna", Role::Viewer).unwrap().line;
+        let line = issue("control", Role::Viewer).unwrap().line;
         for (text, word) in [
-            ("anna viewer".to_owned(), "line 1: expected a name, a role"),
+            ("control viewer".to_owned(), "line 1: expected a name, a role"),
             (line.replace("viewer", "admin"), "no such role"),
-            (line.replace("anna", "../x"), "line 1"),
-            ("\nanna viewer 12".to_owned(), "line 2: expected the SHA-256"),
-            (format!("{line}\n{line}"), "line 2: anna is there already"),
+            (line.replace("control", "../x"), "line 1"),
+            ("\ncontrol viewer 12".to_owned(), "line 2: expected the SHA-256"),
+            (format!("{line}\n{line}"), "line 2: control is there already"),
         ] {
             let error = format!("{:#}", Holders::parse(&text).unwrap_err());
             assert!(error.contains(word), "{error}");
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_file_that_was_broken_since_leaves_what_was_known_in_force() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let NewToken { token, line } = issue("anna", Role::Viewer).unwrap();
+        let NewToken { token, line } = issue("control", Role::Viewer).unwrap();
         fs::write(file.path(), line).unwrap();
         let tokens = TokenFile::open(file.path()).unwrap();
         let look = || {

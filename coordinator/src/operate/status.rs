@@ -149,22 +149,33 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
         Err(error) => (Err(error), Vec::new()),
     };
     let all = view::newest_runs(context, RUNS).await?;
+    let mut damaged = all.damaged;
     let runs: Vec<RunSummary> = all.runs.into_iter().filter(|run| run.phase != RunPhase::Ended).collect();
     let (mut hanging, mut failures) = (Vec::new(), Vec::new());
     for run in &runs {
         if workers.is_ok() {
-            hanging.extend(hanging_in(context, run).await.unwrap_or_default());
+            hanging.extend(told(&mut damaged, hanging_in(context, run).await));
         }
         let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
         let asked = ListFailures { selection, groups: GROUPS, stars: 1 };
-        failures.extend(failures::list(context, asked).await.map(|found| found.groups).unwrap_or_default());
+        failures.extend(told(&mut damaged, failures::list(context, asked).await.map(|found| found.groups)));
     }
     failures.sort_by_key(|group| std::cmp::Reverse(group.count));
     failures.truncate(GROUPS);
     let at = Timestamp::now();
     let findings =
-        Findings { at, runs, damaged: all.damaged, queues, workers, store, held, drained, hanging, failures };
+        Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, failures };
     Ok(findings.status())
+}
+
+/// What was found of one run; where that cannot be told, what is damaged says so. A service that is away is said elsewhere.
+fn told<T>(damaged: &mut Vec<String>, found: Result<Vec<T>, OperateError>) -> Vec<T> {
+    found.unwrap_or_else(|error| {
+        if error.kind == ErrorKind::Failed && !damaged.contains(&error.message) {
+            damaged.push(error.message);
+        }
+        Vec::new()
+    })
 }
 
 /// What a service answers, if it does so soon.
