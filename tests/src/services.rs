@@ -19,7 +19,7 @@ use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
 /// Virtual hosts of the broker that tests share, beside `/`; each costs a tenth of a second at the start.
-const SHARED_VHOSTS: usize = 40;
+const SHARED_VHOSTS: usize = 64;
 
 /// Virtual hosts of any other broker.
 const VHOSTS: usize = 4;
