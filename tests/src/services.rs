@@ -125,6 +125,11 @@ impl RabbitMq {
         Ok(body.to_owned())
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> Result<u32> {
+        self.service.id()
+    }
+
     /// Runs `rabbitmqctl` and returns what it prints; takes about a second.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let debian = Path::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
@@ -168,6 +173,11 @@ impl Redis {
         let next = self.next_database.fetch_add(1, Ordering::Relaxed);
         ensure!(next < DATABASES, "more than {DATABASES} tests share a Redis: raise DATABASES");
         Ok(RedisConfig { url: Address::new(format!("redis://127.0.0.1:{}/{next}", self.service.port)) })
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> Result<u32> {
+        self.service.id()
     }
 
     /// Its port on 127.0.0.1.
@@ -241,9 +251,14 @@ impl Service {
         run(&[how, path(&self.directory)?])
     }
 
+    fn id(&self) -> Result<u32> {
+        let id = fs::read_to_string(self.directory.join("pid")).context("the service does not run")?;
+        Ok(id.trim().parse()?)
+    }
+
     fn signal(&self, signal: &str) -> Result<()> {
-        let pid = fs::read_to_string(self.directory.join("pid")).context("the service does not run")?;
-        let status = Command::new("kill").arg(signal).arg(pid.trim()).status().context("failed to run kill")?;
+        let pid = self.id()?;
+        let status = Command::new("kill").args([signal, &pid.to_string()]).status().context("failed to run kill")?;
         ensure!(status.success(), "kill {signal} {pid}");
         Ok(())
     }

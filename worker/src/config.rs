@@ -84,6 +84,9 @@ pub enum RunnerKind {
     Process,
     /// Not at all: for benchmarks of the cluster itself.
     Noop,
+    /// Not even staged and committed: for benchmarks of claims, messages and state alone. Runs that make star files have
+    /// their attempts refused.
+    Dispatch,
 }
 
 impl Default for WorkerConfig {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use domain::id::{InvalidName, WorkerName};
 
 use config::{RunnerKind, WorkerConfig};
+use runner::dispatch::DispatchRunner;
 use runner::docker::{DockerConfig, DockerRunner, Owner};
 use runner::noop::NoopRunner;
 use runner::process::ProcessRunner;
@@ -61,5 +62,6 @@ pub async fn connect_runner(
         }
         RunnerKind::Process => Arc::new(ProcessRunner::new()),
         RunnerKind::Noop => Arc::new(NoopRunner),
+        RunnerKind::Dispatch => Arc::new(DispatchRunner),
     })
 }

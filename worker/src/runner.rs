@@ -1,9 +1,11 @@
-//! Runs a module's program on a prepared directory and says how it ended. Three ways: [`docker`], [`process`], [`noop`].
+//! Runs a module's program on a prepared directory and says how it ended: [`docker`], [`process`]; for benchmarks [`noop`],
+//! and [`dispatch`], which has no directory either.
 //!
 //! A runner knows nothing of contracts, keys, queues and HDF5. What the program does wrong is an [`Exit`]; what the
 //! platform cannot do is a [`RunnerError`].
 
 mod code;
+pub mod dispatch;
 pub mod docker;
 pub(crate) mod folder;
 mod log;
@@ -165,9 +167,22 @@ pub enum RunnerError {
     },
 }
 
+/// What attempts leave in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Inputs are staged, a program may run, results are committed.
+    Files,
+    /// Nothing at all: the attempt ends where it begins.
+    Nothing,
+}
+
 /// A way to run programs.
 #[async_trait]
 pub trait Runner: Send + Sync {
+    /// What its attempts leave in the store.
+    fn effect(&self) -> Effect {
+        Effect::Files
+    }
     /// What is fixed in the store per run: two programs with the same subject have the same identity.
     fn subject(&self, program: &Program) -> String;
     /// Whether programs can be run now.

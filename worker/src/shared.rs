@@ -21,7 +21,7 @@ use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::report::PendingReport;
 use crate::run::RunHere;
-use crate::runner::SharedRunner;
+use crate::runner::{Effect, SharedRunner};
 use crate::tally::Tally;
 
 /// What all slots share.
@@ -76,8 +76,11 @@ impl Worker {
         }
     }
 
-    /// Brings the images of a run here in the background.
+    /// Brings the images of a run here in the background, where any is run.
     pub(crate) fn prefetch(&self, run: &Arc<RunHere>) {
+        if self.runner.effect() == Effect::Nothing {
+            return;
+        }
         let classes = self.slots.iter().filter(|(_, slots)| **slots > 0).map(|(class, _)| class.clone()).collect();
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         while fetching.try_join_next().is_some() {}

@@ -1,0 +1,102 @@
+//! What a round cost, by counters that waiting does not touch: processor time of every process, scripts and commands of Redis.
+
+use std::fmt;
+use std::fs;
+use std::ops::Sub;
+
+use anyhow::{Context, Result};
+use harness::{RabbitMq, Redis};
+
+/// Seconds in a tick of the kernel's clocks of processes, which is a hundredth on Linux whatever it is built with.
+const TICK: f64 = 0.01;
+
+/// The processes of a cluster.
+pub(crate) struct Processes {
+    broker: u32,
+    state: u32,
+    coordinator: u32,
+    worker: u32,
+}
+
+/// Processor time by process, in microseconds, and what Redis was asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    broker: f64,
+    state: f64,
+    coordinator: f64,
+    worker: f64,
+    pub(crate) scripts: f64,
+    /// Whatever Redis ran, those of scripts included.
+    pub(crate) commands: f64,
+}
+
+impl Processes {
+    pub(crate) fn of(coordinator: u32, worker: u32) -> Result<Self> {
+        Ok(Self { broker: RabbitMq::shared()?.id()?, state: Redis::shared()?.id()?, coordinator, worker })
+    }
+
+    /// What they cost since they began.
+    pub(crate) fn cost(&self) -> Result<Cost> {
+        let redis = Redis::shared()?;
+        Ok(Cost {
+            broker: core(self.broker)?,
+            state: core(self.state)?,
+            coordinator: core(self.coordinator)?,
+            worker: core(self.worker)?,
+            scripts: crate::info(redis, "commandstats", "cmdstat_evalsha").unwrap_or(0.0),
+            commands: crate::info(redis, "stats", "total_commands_processed")?,
+        })
+    }
+}
+
+impl Cost {
+    pub(crate) const HEAD: &str =
+        "us of core a task: all = broker + Redis + coordinator + worker; scripts, commands a task";
+
+    /// For each of so many tasks.
+    pub(crate) fn per(self, tasks: u32) -> Self {
+        self.each(self, |one, _| one / f64::from(tasks))
+    }
+
+    /// Processor time of all.
+    pub(crate) fn core(&self) -> f64 {
+        self.broker + self.state + self.coordinator + self.worker
+    }
+
+    fn each(self, other: Self, of: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            broker: of(self.broker, other.broker),
+            state: of(self.state, other.state),
+            coordinator: of(self.coordinator, other.coordinator),
+            worker: of(self.worker, other.worker),
+            scripts: of(self.scripts, other.scripts),
+            commands: of(self.commands, other.commands),
+        }
+    }
+}
+
+impl Sub for Cost {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        self.each(before, |now, then| now - then)
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker, state, coordinator, worker, scripts, commands } = self;
+        let all = self.core();
+        write!(f, "{all:.0} = {broker:.0} + {state:.0} + {coordinator:.0} + {worker:.0}; {scripts:.3}, {commands:.1}")
+    }
+}
+
+/// Processor time of a process and all its threads, in microseconds.
+fn core(process: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).with_context(|| format!("no process {process}"))?;
+    // The name before may hold anything.
+    let (_, after) = stat.rsplit_once(')').context("a process has a name")?;
+    let ticks = |at: usize| after.split_whitespace().nth(at).and_then(|text| text.parse::<f64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).context("a process says how long it ran")?;
+    Ok((user + system) * TICK * 1e6)
+}
