@@ -22,17 +22,32 @@ const MOST_REPORTED: usize = 1024;
 
 /// All claims of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<BTreeMap<Nonce, Entry>>);
+pub(crate) struct Ledger(Mutex<Claims>);
+
+#[derive(Debug, Default)]
+struct Claims {
+    by_nonce: BTreeMap<Nonce, Entry>,
+    /// How many of them were reported.
+    reported: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
     lease: Lease,
-    /// What it is about, where that is known.
-    subject: Option<Subject>,
     /// Stops the attempt.
     cancel: CancellationToken,
-    /// When its completion was confirmed by the broker.
-    reported: Option<Instant>,
+    stage: Stage,
+}
+
+/// How far a claim is.
+#[derive(Debug)]
+enum Stage {
+    /// It waits for a free slot.
+    Waits,
+    /// It is worked on; what it is about, where that is known.
+    Runs(Option<Subject>),
+    /// Its completion was confirmed by the broker then.
+    Reported(Instant),
 }
 
 /// What a claim is about, for people.
@@ -41,7 +56,7 @@ pub(crate) struct Subject {
     pub(crate) star: StarId,
     pub(crate) module: ModuleName,
     pub(crate) class: ClassName,
-    /// When it was claimed.
+    /// When it began.
     pub(crate) since: jiff::Timestamp,
     pub(crate) progress: AttemptProgress,
 }
@@ -54,41 +69,37 @@ pub(crate) struct HeldClaim {
 }
 
 impl Ledger {
-    /// Notes a claim; `cancel` stops its attempt when the claim is lost.
-    pub(crate) fn hold(
-        self: &Arc<Self>,
-        lease: Lease,
-        subject: Option<Subject>,
-        cancel: CancellationToken,
-    ) -> HeldClaim {
+    /// Notes a claim whose attempt has not begun; `cancel` stops it when the claim is lost.
+    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> HeldClaim {
         let nonce = lease.nonce;
-        self.lock().insert(nonce, Entry { lease, subject, cancel, reported: None });
+        self.lock().insert(Entry { lease, cancel, stage: Stage::Waits });
         HeldClaim { ledger: Arc::clone(self), nonce }
     }
 
     /// Every lease that is to be renewed.
     pub(crate) fn leases(&self) -> Vec<Lease> {
         let mut held = self.lock();
-        held.retain(|_, entry| entry.reported.is_none_or(|at| at.elapsed() < REPORTED));
-        held.values().map(|entry| entry.lease.clone()).collect()
+        let is_old = |entry: &Entry| matches!(entry.stage, Stage::Reported(at) if at.elapsed() >= REPORTED);
+        let old: Vec<Nonce> = held.all().filter(|entry| is_old(entry)).map(|entry| entry.lease.nonce).collect();
+        old.into_iter().for_each(|nonce| held.remove(nonce));
+        held.all().map(|entry| entry.lease.clone()).collect()
     }
 
     /// Whether a claim with this nonce is held; it is written as labels of containers have it.
     pub(crate) fn knows(&self, nonce: &str) -> bool {
-        self.lock().keys().any(|known| known.to_string() == nonce)
+        self.lock().by_nonce.keys().any(|known| known.to_string() == nonce)
     }
 
     /// How many attempts run or are about to be reported.
     pub(crate) fn len(&self) -> usize {
-        self.lock().values().filter(|entry| entry.reported.is_none()).count()
+        self.lock().all().filter(|entry| matches!(entry.stage, Stage::Runs(_))).count()
     }
 
     /// The attempts that run, or are about to be reported, oldest first, each with its class.
     pub(crate) fn attempts(&self) -> Vec<(ClassName, RunningAttempt)> {
         let held = self.lock();
-        let running = held.values().filter(|entry| entry.reported.is_none());
-        let known = running.filter_map(|Entry { lease, subject, .. }| {
-            let Subject { star, module, class, since, progress } = subject.as_ref()?;
+        let known = held.all().filter_map(|Entry { lease, stage, .. }| {
+            let Stage::Runs(Some(Subject { star, module, class, since, progress })) = stage else { return None };
             let attempt = RunningAttempt {
                 run: lease.run,
                 star: *star,
@@ -108,34 +119,56 @@ impl Ledger {
     /// Stops an attempt whose claim is lost, and forgets one that was reported. True when an attempt is stopped.
     pub(crate) fn lose(&self, lease: &Lease) -> bool {
         let mut held = self.lock();
-        match held.get(&lease.nonce) {
-            Some(entry) if entry.reported.is_none() => {
+        let Some(entry) = held.by_nonce.get(&lease.nonce) else { return false };
+        match entry.stage {
+            Stage::Waits | Stage::Runs(_) => {
                 entry.cancel.cancel();
                 true
             }
-            Some(_) => {
-                held.remove(&lease.nonce);
+            Stage::Reported(_) => {
+                held.remove(lease.nonce);
                 false
             }
-            None => false,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Nonce, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Claims> {
         // Every change leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Claims {
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.by_nonce.values()
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.by_nonce.insert(entry.lease.nonce, entry);
+    }
+
+    fn remove(&mut self, nonce: Nonce) {
+        let removed = self.by_nonce.remove(&nonce);
+        self.reported -= usize::from(removed.is_some_and(|entry| matches!(entry.stage, Stage::Reported(_))));
+    }
+}
+
 impl HeldClaim {
+    /// A slot takes it: what it is about, where that is known.
+    pub(crate) fn begins(&self, subject: Option<Subject>) {
+        if let Some(entry) = self.ledger.lock().by_nonce.get_mut(&self.nonce) {
+            entry.stage = Stage::Runs(subject);
+        }
+    }
+
     /// The completion is with the broker; the claim is renewed until it has settled the task.
     pub(crate) fn reported(self) {
         let mut held = self.ledger.lock();
-        let reported = held.values().filter(|entry| entry.reported.is_some()).count();
-        if reported < MOST_REPORTED
-            && let Some(entry) = held.get_mut(&self.nonce)
+        if held.reported < MOST_REPORTED
+            && let Some(entry) = held.by_nonce.get_mut(&self.nonce)
         {
-            entry.reported = Some(Instant::now());
+            entry.stage = Stage::Reported(Instant::now());
+            held.reported += 1;
         }
     }
 }
@@ -143,8 +176,8 @@ impl HeldClaim {
 impl Drop for HeldClaim {
     fn drop(&mut self) {
         let mut held = self.ledger.lock();
-        if held.get(&self.nonce).is_some_and(|entry| entry.reported.is_none()) {
-            held.remove(&self.nonce);
+        if held.by_nonce.get(&self.nonce).is_some_and(|entry| !matches!(entry.stage, Stage::Reported(_))) {
+            held.remove(self.nonce);
         }
     }
 }
@@ -164,7 +197,7 @@ mod tests {
     fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
         let ledger = Arc::new(Ledger::default());
         let (lease, cancel) = (lease(), CancellationToken::new());
-        ledger.hold(lease.clone(), None, cancel.clone()).reported();
+        ledger.hold(lease.clone(), cancel.clone()).reported();
         assert_eq!((ledger.len(), ledger.leases()), (0, vec![lease.clone()]));
         assert!(!ledger.lose(&lease) && !cancel.is_cancelled());
         assert!(ledger.leases().is_empty());
@@ -174,7 +207,7 @@ mod tests {
     fn a_claim_that_is_dropped_or_lost_is_not_renewed() {
         let ledger = Arc::new(Ledger::default());
         let (lease, cancel) = (lease(), CancellationToken::new());
-        let held = ledger.hold(lease.clone(), None, cancel.clone());
+        let held = ledger.hold(lease.clone(), cancel.clone());
         assert!(ledger.lose(&lease) && cancel.is_cancelled());
         drop(held);
         assert!(ledger.leases().is_empty());
@@ -184,8 +217,21 @@ mod tests {
     fn no_more_than_so_many_reported_claims_are_renewed() {
         let ledger = Arc::new(Ledger::default());
         for _ in 0..=MOST_REPORTED {
-            ledger.hold(lease(), None, CancellationToken::new()).reported();
+            ledger.hold(lease(), CancellationToken::new()).reported();
         }
         assert_eq!(ledger.leases().len(), MOST_REPORTED);
+        let settled = ledger.leases().remove(0);
+        ledger.lose(&settled);
+        ledger.hold(lease(), CancellationToken::new()).reported();
+        assert_eq!(ledger.leases().len(), MOST_REPORTED, "one that was settled makes room");
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_a_slot_is_renewed_and_does_not_count_as_running() {
+        let ledger = Arc::new(Ledger::default());
+        let held = ledger.hold(lease(), CancellationToken::new());
+        assert_eq!((ledger.leases().len(), ledger.len()), (1, 0));
+        held.begins(None);
+        assert_eq!((ledger.leases().len(), ledger.len()), (1, 1));
     }
 }

@@ -149,7 +149,8 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         let (name, class, progress) = (module.name.clone(), module.class.clone(), progress.clone());
         Subject { star: *star, module: name, class, since: started, progress }
     });
-    let held = worker.ledger.hold(lease, subject, cancel.clone());
+    let held = worker.ledger.hold(lease, cancel.clone());
+    held.begins(subject);
     let outcome = match work {
         Ok((run, star)) => {
             if run.is_new() {

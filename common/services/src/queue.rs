@@ -72,7 +72,7 @@ pub struct Death {
     pub reason: String,
 }
 
-/// The one answer to a delivery. Once the consumer is dropped, or lost its connection, the delivery is back in its queue
+/// The one answer to a delivery; those that are given together cost little more than one. Once the consumer is dropped, or lost its connection, the delivery is back in its queue
 /// and every answer is [`QueueError::Unreachable`].
 #[async_trait]
 pub trait Receipt: Send + Sync {
@@ -119,11 +119,22 @@ pub struct Depth {
     pub consumers: u64,
 }
 
-/// A stream of deliveries. Dropping it gives back every delivery that is not answered. It survives the loss of the connection: `next` waits until the broker is back.
+/// A stream of deliveries. Dropping it gives back every delivery that is not answered. It survives the loss of the connection:
+/// whoever asks waits until the broker is back.
 #[async_trait]
 pub trait Consumer: Send {
+    /// The next deliveries, one at least, at most `most`: waits for the first, takes others only as far as they are there.
+    /// Cancel safe.
+    async fn next_batch(&mut self, most: usize) -> Vec<Delivery>;
+
     /// The next delivery; waits for it. Cancel safe.
-    async fn next(&mut self) -> Delivery;
+    async fn next(&mut self) -> Delivery {
+        loop {
+            if let Some(delivery) = self.next_batch(1).await.pop() {
+                return delivery;
+            }
+        }
+    }
 }
 
 /// A message broker.

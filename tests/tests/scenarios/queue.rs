@@ -6,8 +6,8 @@ mod rabbitmq_only;
 use std::time::Duration;
 
 use anyhow::Result;
-use fixture::{Fixture, body, class, outgoing, tasks};
-use services::queue::{Consumer, Death, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, SharedQueue};
+use fixture::{Fixture, SOON, body, class, outgoing, tasks};
+use services::queue::{Consumer, Death, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, Receipt, SharedQueue};
 
 /// Runs every check on both adapters.
 macro_rules! on_both_adapters {
@@ -31,6 +31,8 @@ on_both_adapters!(
     what_is_published_arrives_and_is_gone_when_acknowledged,
     a_queue_can_be_declared_again_with_more_classes,
     a_queue_that_is_not_there_is_reported_per_message,
+    deliveries_that_are_there_are_taken_together,
+    acknowledgements_that_go_together_pass_nothing_undecided,
     what_is_given_back_comes_again,
     a_receipt_that_is_dropped_gives_the_delivery_back,
     a_consumer_that_is_dropped_gives_everything_back,
@@ -88,6 +90,55 @@ async fn a_queue_that_is_not_there_is_reported_per_message(f: Fixture) -> Result
     f.wait_for_ready(&there, 43).await?;
     assert!(f.queue.publish(vec![outgoing(&there, 0)]).await[0].is_ok(), "the next ones are not disturbed");
     assert!(f.queue.publish(Vec::new()).await.is_empty());
+    Ok(())
+}
+
+async fn deliveries_that_are_there_are_taken_together(f: Fixture) -> Result<()> {
+    let mut consumer = f.queue.consume(tasks("default"), 100).await?;
+    f.publish(&tasks("default"), 0..20).await?;
+    let mut taken = Vec::new();
+    while taken.len() < 20 {
+        let batch = tokio::time::timeout(SOON, consumer.next_batch(7)).await?;
+        assert!((1..=7).contains(&batch.len()), "{} deliveries", batch.len());
+        taken.extend(batch);
+    }
+    let bodies: Vec<Vec<u8>> = taken.iter().map(|delivery| delivery.body.clone()).collect();
+    assert_eq!(bodies, (0..20).map(body).collect::<Vec<_>>());
+    f.nothing_comes(&mut consumer).await;
+    Ok(())
+}
+
+/// One is undecided, one goes back, one cannot be read: what is acknowledged with them, before and after, is gone, and they
+/// are not.
+async fn acknowledgements_that_go_together_pass_nothing_undecided(f: Fixture) -> Result<()> {
+    f.publish(&tasks("default"), 0..40).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 100).await?;
+    let mut taken = Vec::new();
+    while taken.len() < 40 {
+        taken.push(f.next(&mut consumer).await?);
+    }
+    let (mut done, mut undecided) = (Vec::new(), Vec::new());
+    for (n, delivery) in taken.into_iter().enumerate() {
+        match n {
+            7 => undecided.push(delivery.receipt),
+            11 => delivery.receipt.requeue().await?,
+            13 => delivery.receipt.bury("no").await?,
+            _ => done.push(delivery.receipt),
+        }
+    }
+    let late = done.split_off(30);
+    for acks in [done, late] {
+        let answers = futures::future::join_all(acks.into_iter().map(Receipt::ack)).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    drop(consumer);
+    f.wait_for_ready(&tasks("default"), 2).await?;
+    f.wait_for_ready(&QueueName::Dead, 1).await?;
+    let mut consumer = f.queue.consume(tasks("default"), 10).await?;
+    let mut back = [f.next(&mut consumer).await?.body, f.next(&mut consumer).await?.body];
+    back.sort();
+    assert_eq!(back, [body(11), body(7)]);
+    drop(undecided);
     Ok(())
 }
 

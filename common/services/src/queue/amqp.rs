@@ -8,6 +8,7 @@ mod link;
 mod management;
 mod publisher;
 mod topology;
+mod unanswered;
 mod version;
 
 use std::sync::Arc;

@@ -160,19 +160,26 @@ struct MemoryConsumer {
 
 #[async_trait]
 impl Consumer for MemoryConsumer {
-    async fn next(&mut self) -> Delivery {
+    async fn next_batch(&mut self, most: usize) -> Vec<Delivery> {
         loop {
             let changed = self.broker.changed.notified();
             tokio::pin!(changed);
             // From here on no change is missed, although the look at the queue comes before the wait.
             changed.as_mut().enable();
-            let taken = self.broker.lock().take(&self.queue, self.id, self.prefetch);
-            if let Some((tag, (body, redelivered, death))) = taken {
-                let receipt = MemoryReceipt { broker: self.broker.clone(), tag };
-                return Delivery { body, redelivered, death, receipt: Box::new(receipt) };
+            let batch: Vec<Delivery> = std::iter::from_fn(|| self.take()).take(most.max(1)).collect();
+            if !batch.is_empty() {
+                return batch;
             }
             changed.await;
         }
+    }
+}
+
+impl MemoryConsumer {
+    fn take(&self) -> Option<Delivery> {
+        let (tag, (body, redelivered, death)) = self.broker.lock().take(&self.queue, self.id, self.prefetch)?;
+        let receipt = MemoryReceipt { broker: self.broker.clone(), tag };
+        Some(Delivery { body, redelivered, death, receipt: Box::new(receipt) })
     }
 }
 

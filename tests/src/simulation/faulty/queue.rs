@@ -110,15 +110,17 @@ struct FaultyConsumer {
 
 #[async_trait]
 impl Consumer for FaultyConsumer {
-    async fn next(&mut self) -> Delivery {
+    async fn next_batch(&mut self, most: usize) -> Vec<Delivery> {
         if self.faults.happens(0.005) {
             // The connection breaks: everything that is not answered is back.
             let again = self.broker.consume(self.queue.clone(), self.prefetch).await;
             self.inner = again.expect("the queue exists");
         }
-        let delivery = self.inner.next().await;
-        let receipt = FaultyReceipt { inner: delivery.receipt, faults: self.faults.clone() };
-        Delivery { receipt: Box::new(receipt), ..delivery }
+        let faulty = |delivery: Delivery| {
+            let receipt = FaultyReceipt { inner: delivery.receipt, faults: self.faults.clone() };
+            Delivery { receipt: Box::new(receipt), ..delivery }
+        };
+        self.inner.next_batch(most).await.into_iter().map(faulty).collect()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Consuming that outlives connections, channels and queues: a task of its own subscribes again for as long as it takes.
+//!
+//! That task also answers deliveries: acknowledgements that are given together go out as few frames (`unanswered`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +12,14 @@ use futures::stream::StreamExt;
 
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Acker, BasicProperties, Channel};
+use lapin::{BasicProperties, Channel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::link::{Link, close, timed};
 use super::publisher::{Publication, Publisher};
 use super::topology;
+use super::unanswered::{AckFrame, Unanswered};
 use crate::queue::{Consumer, Death, Delivery, QueueError, QueueName, Receipt};
 
 /// Waits between attempts to subscribe again: up to five seconds, for ever.
@@ -27,13 +31,37 @@ fn backoff() -> ExponentialBuilder {
         .without_max_times()
 }
 
+/// Answers that are given together at most.
+const ANSWERS: usize = 4_096;
+
 /// The end that the service holds. Dropping it ends the subscription.
 pub(super) struct AmqpConsumer {
     /// As many as the broker sends without an answer: the prefetch.
-    arrived: UnboundedReceiver<lapin::message::Delivery>,
-    given_back: UnboundedSender<Acker>,
+    arrived: UnboundedReceiver<Arrived>,
     publisher: Publisher,
     queue: QueueName,
+}
+
+/// A delivery, and where its answer goes: nobody listens there any more when its channel is gone, so that it is back in the
+/// queue.
+struct Arrived {
+    delivery: lapin::message::Delivery,
+    answers: UnboundedSender<DeliveryAnswer>,
+}
+
+/// The answer to a delivery.
+struct DeliveryAnswer {
+    tag: u64,
+    what: Told,
+    /// Told when the answer is on its way.
+    given: Option<oneshot::Sender<Result<(), QueueError>>>,
+}
+
+/// What the broker is told of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Ack,
+    Requeue,
 }
 
 /// What the task behind a consumer needs to begin again.
@@ -62,14 +90,13 @@ impl AmqpConsumer {
     ) -> Result<Self, QueueError> {
         let subscription = Subscription { link, queue: queue.clone(), prefetch };
         let (arrives, arrived) = unbounded_channel();
-        let (given_back, unanswered) = unbounded_channel();
         let (begun, beginning) = oneshot::channel();
-        tokio::spawn(subscription.serve(begun, arrives, unanswered));
+        tokio::spawn(subscription.serve(begun, arrives));
         match beginning.await {
             Ok(begun) => begun?,
             Err(_) => return Err(QueueError::Unreachable("the program ends".to_owned())),
         }
-        Ok(Self { arrived, given_back, publisher, queue })
+        Ok(Self { arrived, publisher, queue })
     }
 }
 
@@ -101,12 +128,7 @@ impl Subscription {
     }
 
     /// Begins, says whether that was possible, and hands on what arrives until nobody listens.
-    async fn serve(
-        self,
-        begun: oneshot::Sender<Result<(), QueueError>>,
-        arrives: UnboundedSender<lapin::message::Delivery>,
-        mut unanswered: UnboundedReceiver<Acker>,
-    ) {
+    async fn serve(self, begun: oneshot::Sender<Result<(), QueueError>>, arrives: UnboundedSender<Arrived>) {
         let (mut current, answer) = match self.begin().await {
             Ok(current) => (Some(current), Ok(())),
             Err(error) => (None, Err(error)),
@@ -114,7 +136,7 @@ impl Subscription {
         // Nobody may wait for it any more: then nobody listens either.
         _ = begun.send(answer);
         while let Some((channel, mut consumer)) = current {
-            let end = listen(&mut consumer, &arrives, &mut unanswered).await;
+            let end = listen(&channel, &mut consumer, &arrives).await;
             close(&channel).await;
             current = match end {
                 StreamEnd::Unwanted => return,
@@ -127,10 +149,7 @@ impl Subscription {
     }
 
     /// Subscribes, however long the broker is away, until nobody listens. The outage was logged when it began.
-    async fn begin_again(
-        &self,
-        arrives: &UnboundedSender<lapin::message::Delivery>,
-    ) -> Option<(Channel, lapin::Consumer)> {
+    async fn begin_again(&self, arrives: &UnboundedSender<Arrived>) -> Option<(Channel, lapin::Consumer)> {
         let mut delays = backoff().build();
         loop {
             match self.begin().await {
@@ -151,25 +170,26 @@ impl Subscription {
     }
 }
 
-/// Hands on what arrives until the channel ends or nobody listens.
-async fn listen(
-    consumer: &mut lapin::Consumer,
-    arrives: &UnboundedSender<lapin::message::Delivery>,
-    unanswered: &mut UnboundedReceiver<Acker>,
-) -> StreamEnd {
+/// Hands on what arrives, and answers, until the channel ends or nobody listens.
+async fn listen(channel: &Channel, consumer: &mut lapin::Consumer, arrives: &UnboundedSender<Arrived>) -> StreamEnd {
+    let (answers, mut given) = unbounded_channel();
+    let (mut unanswered, mut batch) = (Unanswered::default(), Vec::new());
     loop {
         tokio::select! {
-            () = arrives.closed() => return StreamEnd::Unwanted,
-            Some(acker) = unanswered.recv() => {
-                let requeue = BasicNackOptions { requeue: true, ..Default::default() };
-                if let Err(error) = timed("give a delivery back", acker.nack(requeue)).await {
+            biased;
+            _ = given.recv_many(&mut batch, ANSWERS) => {
+                if let Err(error) = answer(channel, &mut unanswered, batch.drain(..)).await {
                     return StreamEnd::Lost(error.to_string());
                 }
             }
+            () = arrives.closed() => return StreamEnd::Unwanted,
             next = consumer.next() => match next {
-                Some(Ok(delivery)) => if arrives.send(delivery).is_err() {
-                    return StreamEnd::Unwanted;
-                },
+                Some(Ok(delivery)) => {
+                    unanswered.arrived(delivery.delivery_tag);
+                    if arrives.send(Arrived { delivery, answers: answers.clone() }).is_err() {
+                        return StreamEnd::Unwanted;
+                    }
+                }
                 Some(Err(error)) => return StreamEnd::Lost(error.to_string()),
                 None => return StreamEnd::Lost("the broker cancelled the consumer: the queue was deleted, or its node stopped".to_owned()),
             },
@@ -177,32 +197,62 @@ async fn listen(
     }
 }
 
+/// Tells the broker these answers: what goes back goes first, so that it keeps no acknowledgement from going with others.
+async fn answer(
+    channel: &Channel,
+    unanswered: &mut Unanswered,
+    answers: impl Iterator<Item = DeliveryAnswer>,
+) -> Result<(), QueueError> {
+    let (acks, back): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.what == Told::Ack);
+    for answer in &back {
+        let requeue = BasicNackOptions { requeue: true, ..Default::default() };
+        timed("give a delivery back", channel.basic_nack(answer.tag, requeue)).await?;
+        unanswered.answered(answer.tag);
+    }
+    let tags: BTreeSet<u64> = acks.iter().map(|answer| answer.tag).collect();
+    for AckFrame { tag, multiple } in unanswered.acknowledge(&tags) {
+        timed("acknowledge deliveries", channel.basic_ack(tag, BasicAckOptions { multiple })).await?;
+    }
+    for given in acks.into_iter().chain(back).filter_map(|answer| answer.given) {
+        // Whoever gave it need not wait.
+        _ = given.send(Ok(()));
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Consumer for AmqpConsumer {
-    async fn next(&mut self) -> Delivery {
+    async fn next_batch(&mut self, most: usize) -> Vec<Delivery> {
+        let mut arrived = Vec::new();
         loop {
-            let Some(delivery) = self.arrived.recv().await else {
+            if self.arrived.recv_many(&mut arrived, most.max(1)).await == 0 {
                 // The task ends after us, or with the runtime; then nobody waits for an answer.
                 std::future::pending::<()>().await;
-                continue;
-            };
-            if delivery.acker.poisoned() {
-                // Its channel is gone, so it is back in the queue and comes again.
-                continue;
             }
-            let receipt = AmqpReceipt {
-                acker: Some(delivery.acker),
-                given_back: self.given_back.clone(),
-                publisher: self.publisher.clone(),
-                queue: self.queue.clone(),
-                body: delivery.data.clone(),
-            };
-            return Delivery {
-                body: delivery.data,
-                redelivered: delivery.redelivered,
-                death: death(&delivery.properties),
-                receipt: Box::new(receipt),
-            };
+            // Where nobody listens for answers the channel is gone: the delivery is back in the queue and comes again.
+            let lives = arrived.drain(..).filter(|arrived| !arrived.answers.is_closed());
+            let batch: Vec<Delivery> = lives.map(|arrived| self.delivery(arrived)).collect();
+            if !batch.is_empty() {
+                return batch;
+            }
+        }
+    }
+}
+
+impl AmqpConsumer {
+    fn delivery(&self, Arrived { delivery, answers }: Arrived) -> Delivery {
+        let receipt = AmqpReceipt {
+            tag: Some(delivery.delivery_tag),
+            answers,
+            publisher: self.publisher.clone(),
+            queue: self.queue.clone(),
+            body: delivery.data.clone(),
+        };
+        Delivery {
+            body: delivery.data,
+            redelivered: delivery.redelivered,
+            death: death(&delivery.properties),
+            receipt: Box::new(receipt),
         }
     }
 }
@@ -221,33 +271,31 @@ fn death(properties: &BasicProperties) -> Option<Death> {
 
 struct AmqpReceipt {
     /// Taken by the answer.
-    acker: Option<Acker>,
-    given_back: UnboundedSender<Acker>,
+    tag: Option<u64>,
+    answers: UnboundedSender<DeliveryAnswer>,
     publisher: Publisher,
     queue: QueueName,
     body: Vec<u8>,
 }
 
 impl AmqpReceipt {
-    async fn answered(answer: impl Future<Output = lapin::Result<bool>>) -> Result<(), QueueError> {
-        if timed("answer a delivery", answer).await? {
-            Ok(())
-        } else {
-            Err(QueueError::Unreachable("the delivery is back in its queue".to_owned()))
-        }
+    async fn answer(&mut self, what: Told) -> Result<(), QueueError> {
+        let Some(tag) = self.tag.take() else { return Ok(()) };
+        let gone = || QueueError::Unreachable("the delivery is back in its queue".to_owned());
+        let (given, is_given) = oneshot::channel();
+        self.answers.send(DeliveryAnswer { tag, what, given: Some(given) }).map_err(|_| gone())?;
+        is_given.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
 #[async_trait]
 impl Receipt for AmqpReceipt {
     async fn ack(mut self: Box<Self>) -> Result<(), QueueError> {
-        let Some(acker) = self.acker.take() else { return Ok(()) };
-        Self::answered(acker.ack(BasicAckOptions::default())).await
+        self.answer(Told::Ack).await
     }
 
     async fn requeue(mut self: Box<Self>) -> Result<(), QueueError> {
-        let Some(acker) = self.acker.take() else { return Ok(()) };
-        Self::answered(acker.nack(BasicNackOptions { requeue: true, ..Default::default() })).await
+        self.answer(Told::Requeue).await
     }
 
     async fn bury(mut self: Box<Self>, reason: &str) -> Result<(), QueueError> {
@@ -260,9 +308,9 @@ impl Receipt for AmqpReceipt {
 
 impl Drop for AmqpReceipt {
     fn drop(&mut self) {
-        if let Some(acker) = self.acker.take() {
+        if let Some(tag) = self.tag.take() {
             // Nobody takes it when the consumer is dropped: then the channel closes, which gives back everything.
-            _ = self.given_back.send(acker);
+            _ = self.answers.send(DeliveryAnswer { tag, what: Told::Requeue, given: None });
         }
     }
 }

@@ -28,6 +28,23 @@ const PERSISTENT: u8 = 2;
 
 type PublishAnswer = Result<(), QueueError>;
 
+/// Ids that no other message has: a random beginning of this publisher, and a number.
+struct MessageIds {
+    beginning: String,
+    number: u64,
+}
+
+impl MessageIds {
+    fn new() -> Self {
+        Self { beginning: Uuid::new_v4().simple().to_string(), number: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.number += 1;
+        format!("{}-{}", self.beginning, self.number)
+    }
+}
+
 /// A message with its way.
 pub(super) struct Publication {
     exchange: &'static str,
@@ -86,6 +103,7 @@ impl Publisher {
 /// Takes all jobs that wait, up to a window, as one batch; the next batch gathers meanwhile.
 async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
     let mut channel = None;
+    let mut ids = MessageIds::new();
     while let Some(first) = waiting.recv().await {
         let mut jobs = vec![first];
         let mut count = jobs[0].messages.len();
@@ -98,7 +116,7 @@ async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
         let messages: Vec<&Publication> = jobs.iter().flat_map(|job| &job.messages).collect();
         let mut answers = Vec::with_capacity(count);
         for batch in messages.chunks(WINDOW) {
-            answers.extend(publish_batch(&link, &mut channel, batch).await);
+            answers.extend(publish_batch(&link, &mut channel, &mut ids, batch).await);
         }
         let mut answers = answers.into_iter();
         for job in jobs {
@@ -108,12 +126,17 @@ async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
     }
 }
 
-async fn publish_batch(link: &Link, slot: &mut Option<Channel>, batch: &[&Publication]) -> Vec<PublishAnswer> {
+async fn publish_batch(
+    link: &Link,
+    slot: &mut Option<Channel>,
+    ids: &mut MessageIds,
+    batch: &[&Publication],
+) -> Vec<PublishAnswer> {
     let channel = match confirming_channel(link, slot).await {
         Ok(channel) => channel,
         Err(error) => return vec![Err(error); batch.len()],
     };
-    let ids: Vec<String> = batch.iter().map(|_| Uuid::new_v4().simple().to_string()).collect();
+    let ids: Vec<String> = batch.iter().map(|_| ids.next()).collect();
     let mut pending: FuturesUnordered<_> = batch
         .iter()
         .zip(&ids)
@@ -151,15 +174,17 @@ async fn confirming_channel<'a>(link: &Link, slot: &'a mut Option<Channel>) -> R
 }
 
 async fn publish_one(channel: &Channel, message: &Publication, id: &str) -> lapin::Result<Confirmation> {
-    let mut headers = FieldTable::default();
-    for (name, value) in &message.headers {
-        headers.insert((*name).into(), AMQPValue::LongString(value.as_str().into()));
-    }
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(PERSISTENT)
-        .with_message_id(id.into())
-        .with_headers(headers);
+        .with_message_id(id.into());
+    if !message.headers.is_empty() {
+        let mut headers = FieldTable::default();
+        for (name, value) in &message.headers {
+            headers.insert((*name).into(), AMQPValue::LongString(value.as_str().into()));
+        }
+        properties = properties.with_headers(headers);
+    }
     let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
     let routing_key = message.routing_key.as_str().into();
     channel.basic_publish(message.exchange.into(), routing_key, mandatory, &message.body, properties).await?.await
