@@ -6,17 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::id::{ModuleIndex, RunId, Task};
 use domain::message::{Completion, Report, parse_completion};
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
-use services::queue::{Consumer, Delivery, QueueName};
+use services::queue::{Delivery, QueueName};
 use services::state::{Detail, StateError};
 use store::course::Course;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::advance::dispatch::publish;
@@ -32,9 +31,6 @@ use crate::trouble::{Outage, Trouble};
 /// Most completions that are decided together.
 const BATCH: usize = 512;
 
-/// How long a batch is filled after its first completion.
-const FILL: Duration = Duration::from_millis(2);
-
 /// Unanswered completions: a batch that is decided, some whose messages are confirmed, one that is filled.
 const COMPLETIONS_AHEAD: u16 = 4096;
 
@@ -49,7 +45,7 @@ pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToke
     let publishing = confirm(&running, decided, &shutdown);
     let deciding = async {
         let mut outage = Outage::of("completions");
-        while let Some(batch) = shutdown.run_until_cancelled(next_batch(consumer.as_mut())).await {
+        while let Some(batch) = shutdown.run_until_cancelled(consumer.next_batch(BATCH)).await {
             let Some(batch) = decide(&running, batch, &mut outage, &shutdown).await else { break };
             if sender.send(batch).await.is_err() {
                 break;
@@ -65,19 +61,6 @@ struct DecidedBatch {
     taken: Instant,
     news: Vec<News>,
     receipts: Receipts,
-}
-
-/// Waits for completions; those that are there are taken together.
-async fn next_batch(consumer: &mut dyn Consumer) -> Vec<Delivery> {
-    let mut batch = vec![consumer.next().await];
-    let until = Instant::now() + FILL;
-    while batch.len() < BATCH {
-        match timeout_at(until, consumer.next()).await {
-            Ok(delivery) => batch.push(delivery),
-            Err(_) => break,
-        }
-    }
-    batch
 }
 
 /// Brings a batch into the state; `None` at shutdown.

@@ -16,7 +16,9 @@ use harness::cluster::Cluster;
 use jiff::Timestamp;
 use services::address::Address;
 use services::state::redis::{RedisConfig, RedisState};
-use services::state::{Admission, Change, Claim, ClaimRequest, CursorMove, Phase, RunInfo, State, WorkerInfo};
+use services::state::{
+    Admission, Change, Claim, ClaimRequest, ClaimWish, CursorMove, Phase, RunInfo, State, WorkerInfo,
+};
 use store::Store;
 use store::runs::{Alike, FailedTasks, RunRecord, SettledStar, StarEnd};
 
@@ -175,17 +177,20 @@ async fn fill(state: &RedisState, record: &RunRecord) -> Result<()> {
     }
     let worker = "host-3-0123abcd".parse::<domain::id::WorkerName>()?;
     for star in SETTLED..SETTLED + RUNNING {
-        let request = ClaimRequest {
-            run: record.run,
-            epoch: EPOCH,
+        let wish = ClaimWish {
             task: Task { star: StarIndex(star), module: ModuleIndex(1) },
             attempt: Attempt(1),
             nonce: Nonce::random(),
+            reads: Vec::new(),
+        };
+        let request = ClaimRequest {
+            run: record.run,
+            epoch: EPOCH,
             worker: worker.clone(),
             lease: Duration::from_secs(3600),
-            upstream: Vec::new(),
+            wishes: vec![wish],
         };
-        ensure!(matches!(state.claim(&request).await?, Claim::Granted(_)), "a claim is refused");
+        ensure!(matches!(state.claim(&request).await?[..], [Claim::Granted(_)]), "a claim is refused");
     }
     let slots = [("default".parse()?, RUNNING)].into();
     state.show_worker(&WorkerInfo::new(worker, slots, Timestamp::now()), Duration::from_secs(3600)).await?;

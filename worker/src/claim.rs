@@ -1,6 +1,6 @@
-//! Claim: from a delivery to a granted attempt, or to nothing.
+//! Claim: from deliveries to granted attempts, or to nothing.
 //!
-//! The delivery is answered as soon as the claim is decided (R4): from there the lease is the only claim. What cannot be
+//! Deliveries are answered as soon as their claims are decided (R4): from there the leases are the only claim. What cannot be
 //! claimed within a second goes back to the queue; what cannot be read goes to the dead letters.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, WorkerName};
+use domain::id::{Attempt, Epoch, Nonce, RunId, StarId, Task, WorkerName};
 use domain::message::{ClaimTimes, TaskMessage, parse_task};
-use services::queue::{Delivery, Receipt};
-use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
+use futures::future::join_all;
+use services::queue::{Delivery, QueueError, Receipt};
+use services::state::{Claim, ClaimRequest, ClaimWish, Grant, SharedState, StateError};
 use store::StoreError;
 use tokio::time::Instant;
 
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the store may take to say what a task is about: the first of a run reads its whole definition.
 const READING: Duration = Duration::from_secs(10);
+
+/// Most attempts that are asked for at once, since nobody else is served meanwhile.
+const AT_ONCE: usize = 128;
 
 /// Nonces of claims without answer that are kept.
 const UNSURE: usize = 1_024;
@@ -44,8 +48,11 @@ pub(crate) struct Granted {
     pub(crate) grant: Grant,
     pub(crate) times: ClaimTimes,
     /// The run with the star, or why this worker cannot run its tasks.
-    pub(crate) work: Result<(Arc<RunHere>, StarId), String>,
+    pub(crate) work: Work,
 }
+
+/// The run with the star, or why this worker cannot run its tasks.
+type Work = Result<(Arc<RunHere>, StarId), String>;
 
 /// What a delivery is about.
 enum Subject {
@@ -58,78 +65,111 @@ enum Subject {
     Later(String),
 }
 
+/// A delivery whose attempt is asked for.
+struct Wish {
+    message: TaskMessage,
+    work: Work,
+    receipt: Box<dyn Receipt>,
+}
+
 impl Claims {
     pub(crate) fn new(state: SharedState, runs: RunsHere, worker: WorkerName, lease: Duration) -> Self {
         Self { state, runs, worker, lease, unsure: Mutex::default() }
     }
 
-    /// Claims what a delivery asks for, and answers the delivery.
-    pub(crate) async fn claim(&self, delivery: Delivery, gate: &Gate) -> Option<Granted> {
-        let Delivery { body, receipt, .. } = delivery;
+    /// Claims what deliveries ask for, and answers the deliveries.
+    pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> Vec<Granted> {
+        let mut by_run: BTreeMap<(RunId, Epoch), Vec<Wish>> = BTreeMap::new();
+        let mut deliveries = deliveries.into_iter();
+        while let Some(delivery) = deliveries.next() {
+            match self.wish(delivery).await {
+                Ok(Some(wish)) => by_run.entry((wish.message.run, wish.message.epoch)).or_default().push(wish),
+                Ok(None) => {}
+                Err(reason) => {
+                    gate.close(&reason);
+                    requeue(deliveries.by_ref().map(|delivery| delivery.receipt)).await;
+                }
+            }
+        }
+        let mut asked = Vec::new();
+        for ((run, epoch), mut wishes) in by_run {
+            while !wishes.is_empty() {
+                let rest = wishes.split_off(wishes.len().min(AT_ONCE));
+                asked.push(self.ask(run, epoch, std::mem::replace(&mut wishes, rest), gate));
+            }
+        }
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// What a delivery asks for; one that can never be run is buried. Fails, with the delivery back in its queue, where the
+    /// store is out of reach.
+    async fn wish(&self, Delivery { body, receipt, .. }: Delivery) -> Result<Option<Wish>, String> {
         let message = match parse_task(&body) {
             Ok(message) => message,
             Err(error) => {
-                answer(receipt, DeliveryAnswer::Bury(error.to_string())).await;
-                return None;
+                bury(receipt, &error.to_string()).await;
+                return Ok(None);
             }
         };
         let subject = tokio::time::timeout(READING, self.subject(&message)).await;
         let late = || Subject::Later(format!("the store did not answer within {} s", READING.as_secs()));
-        let (upstream, work) = match subject.unwrap_or_else(|_| late()) {
-            Subject::Known(run, star) => {
-                (run.course.pipeline.module(message.task.module).upstream.clone(), Ok((run, star)))
-            }
-            Subject::Odd(reason) => (Vec::new(), Err(reason)),
+        let work = match subject.unwrap_or_else(|_| late()) {
+            Subject::Known(run, star) => Ok((run, star)),
+            Subject::Odd(reason) => Err(reason),
             Subject::Unreadable(reason) => {
-                answer(receipt, DeliveryAnswer::Bury(reason)).await;
-                return None;
+                bury(receipt, &reason).await;
+                return Ok(None);
             }
             Subject::Later(reason) => {
-                gate.close(&reason);
-                answer(receipt, DeliveryAnswer::Requeue).await;
-                return None;
+                requeue([receipt]).await;
+                return Err(reason);
             }
         };
-        let request = self.request(&message, upstream);
-        let nonce = request.nonce;
-        let asked = Instant::now();
-        match tokio::time::timeout(PATIENCE, self.state.claim(&request)).await {
-            Ok(Ok(Claim::Granted(grant))) => {
-                let times = ClaimTimes {
-                    waited_millis: grant.waited.map(|waited| whole(waited.as_millis())),
-                    took_micros: whole(asked.elapsed().as_micros()),
-                };
-                answer(receipt, DeliveryAnswer::Ack).await;
-                Some(Granted { message, nonce, grant: *grant, times, work })
+        Ok(Some(Wish { message, work, receipt }))
+    }
+
+    /// Asks for attempts of one run, and answers their deliveries.
+    async fn ask(&self, run: RunId, epoch: Epoch, asked: Vec<Wish>, gate: &Gate) -> Vec<Granted> {
+        let wishes: Vec<ClaimWish> = asked.iter().map(|wish| self.claim_wish(wish)).collect();
+        let nonces: Vec<Nonce> = wishes.iter().map(|wish| wish.nonce).collect();
+        let request = ClaimRequest { run, epoch, worker: self.worker.clone(), lease: self.lease, wishes };
+        let began = Instant::now();
+        let claims = match tokio::time::timeout(PATIENCE, self.state.claim(&request)).await {
+            Ok(Ok(claims)) => claims,
+            // The run is over; or its own trouble is none of other runs' tasks.
+            Ok(Err(error @ (StateError::NoRun(_) | StateError::Damaged { .. }))) => {
+                tracing::debug!(%run, %error, "not granted");
+                acknowledge(asked.into_iter().map(|wish| wish.receipt)).await;
+                return Vec::new();
             }
-            Ok(Ok(Claim::Refused(refusal))) => {
-                tracing::debug!(task = %message, %refusal, "not granted");
-                answer(receipt, DeliveryAnswer::Ack).await;
-                None
-            }
-            Ok(Err(StateError::NoRun(_))) => {
-                answer(receipt, DeliveryAnswer::Ack).await;
-                None
-            }
-            // The run's own trouble is none of other runs' tasks.
-            Ok(Err(error @ StateError::Damaged { .. })) => {
-                tracing::debug!(task = %message, %error, "not granted");
-                answer(receipt, DeliveryAnswer::Ack).await;
-                None
-            }
-            Ok(Err(error)) => {
-                self.unsure(&message, nonce);
-                gate.close(&error.to_string());
-                answer(receipt, DeliveryAnswer::Requeue).await;
-                None
-            }
+            Ok(Err(error)) => return self.put_off(asked, &nonces, gate, &error.to_string()).await,
             Err(_) => {
-                self.unsure(&message, nonce);
-                gate.close("the state did not answer a claim within a second");
-                answer(receipt, DeliveryAnswer::Requeue).await;
-                None
+                return self.put_off(asked, &nonces, gate, "the state did not answer a claim within a second").await;
+            }
+        };
+        let took_micros = whole(began.elapsed().as_micros());
+        let (mut granted, mut receipts) = (Vec::new(), Vec::new());
+        for ((Wish { message, work, receipt }, nonce), claim) in asked.into_iter().zip(nonces).zip(claims) {
+            receipts.push(receipt);
+            match claim {
+                Claim::Granted(grant) => {
+                    let waited_millis = grant.waited.map(|waited| whole(waited.as_millis()));
+                    let times = ClaimTimes { waited_millis, took_micros };
+                    granted.push(Granted { message, nonce, grant: *grant, times, work });
+                }
+                Claim::Refused(refusal) => tracing::debug!(task = %message, %refusal, "not granted"),
             }
         }
+        acknowledge(receipts).await;
+        granted
+    }
+
+    /// Nobody knows what became of these claims: the deliveries go back, and their nonces are kept.
+    async fn put_off(&self, asked: Vec<Wish>, nonces: &[Nonce], gate: &Gate, reason: &str) -> Vec<Granted> {
+        asked.iter().zip(nonces).for_each(|(wish, nonce)| self.unsure(&wish.message, *nonce));
+        gate.close(reason);
+        requeue(asked.into_iter().map(|wish| wish.receipt)).await;
+        Vec::new()
     }
 
     async fn subject(&self, message: &TaskMessage) -> Subject {
@@ -155,19 +195,11 @@ impl Claims {
         }
     }
 
-    fn request(&self, message: &TaskMessage, upstream: Vec<ModuleIndex>) -> ClaimRequest {
-        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
-        let nonce = unsure.remove(&(message.run, message.task, message.attempt)).unwrap_or_else(Nonce::random);
-        ClaimRequest {
-            run: message.run,
-            epoch: message.epoch,
-            task: message.task,
-            attempt: message.attempt,
-            nonce,
-            worker: self.worker.clone(),
-            lease: self.lease,
-            upstream,
-        }
+    fn claim_wish(&self, Wish { message, work, .. }: &Wish) -> ClaimWish {
+        let TaskMessage { run, task, attempt, .. } = *message;
+        let known = self.unsure.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, task, attempt));
+        let reads = work.as_ref().map_or_else(|_| Vec::new(), |(run, _)| run.reads(task.module).to_vec());
+        ClaimWish { task, attempt, nonce: known.unwrap_or_else(Nonce::random), reads }
     }
 
     fn unsure(&self, message: &TaskMessage, nonce: Nonce) {
@@ -183,22 +215,21 @@ fn whole(number: u128) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-enum DeliveryAnswer {
-    Ack,
-    Requeue,
-    Bury(String),
+async fn acknowledge(receipts: impl IntoIterator<Item = Box<dyn Receipt>>) {
+    join_all(receipts.into_iter().map(Receipt::ack)).await.into_iter().for_each(note);
 }
 
-/// Answers a delivery. When the broker is gone the delivery comes back, and is refused or claimed then.
-async fn answer(receipt: Box<dyn Receipt>, answer: DeliveryAnswer) {
-    let answered = match answer {
-        DeliveryAnswer::Ack => receipt.ack().await,
-        DeliveryAnswer::Requeue => receipt.requeue().await,
-        DeliveryAnswer::Bury(reason) => {
-            tracing::warn!(reason, "a task message goes to the dead letters");
-            receipt.bury(&reason).await
-        }
-    };
+async fn requeue(receipts: impl IntoIterator<Item = Box<dyn Receipt>>) {
+    join_all(receipts.into_iter().map(Receipt::requeue)).await.into_iter().for_each(note);
+}
+
+async fn bury(receipt: Box<dyn Receipt>, reason: &str) {
+    tracing::warn!(reason, "a task message goes to the dead letters");
+    note(receipt.bury(reason).await);
+}
+
+/// When the broker is gone the delivery comes back, and is refused or claimed then.
+fn note(answered: Result<(), QueueError>) {
     if let Err(error) = answered {
         tracing::debug!(%error, "a delivery could not be answered and will come back");
     }

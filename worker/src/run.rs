@@ -1,10 +1,13 @@
 //! What this worker knows of the runs that its tasks are of: their courses, and what was decided and fixed meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::id::{ImageIdentity, RunId, StarId, StarIndex};
+use domain::contract;
+use domain::id::{ImageIdentity, ModuleIndex, RunId, StarId, StarIndex};
+use domain::pipeline::Module;
+use domain::product::Source;
 use quick_cache::sync::Cache;
 use store::course::Course;
 use store::runs::Amendments;
@@ -17,6 +20,8 @@ const KEPT: usize = 64;
 #[derive(Debug)]
 pub(crate) struct RunHere {
     pub(crate) course: Course,
+    /// The modules that each module reads from.
+    reads: Vec<Vec<ModuleIndex>>,
     /// Identities of programs in this run, by subject.
     identities: Mutex<BTreeMap<String, ImageIdentity>>,
     met: AtomicBool,
@@ -26,7 +31,13 @@ pub(crate) struct RunHere {
 
 impl RunHere {
     fn of(course: Course) -> Self {
-        Self { course, identities: Mutex::default(), met: AtomicBool::new(false), amendments: Mutex::default() }
+        let reads = course.pipeline.modules.iter().map(read_by).collect();
+        Self { course, reads, identities: Mutex::default(), met: AtomicBool::new(false), amendments: Mutex::default() }
+    }
+
+    /// The modules whose products a module reads, or its conditions; others upstream only have to be settled.
+    pub(crate) fn reads(&self, module: ModuleIndex) -> &[ModuleIndex] {
+        &self.reads[module.at()]
     }
 
     /// Whether this worker gets a task of the run for the first time; true once.
@@ -63,6 +74,14 @@ impl RunHere {
     }
 }
 
+/// The modules that a module reads from, each once.
+fn read_by(module: &Module) -> Vec<ModuleIndex> {
+    let needs = contract::needs(module);
+    let producers: BTreeSet<ModuleIndex> =
+        needs.sources.iter().chain(&needs.read).filter_map(Source::producer).collect();
+    producers.into_iter().collect()
+}
+
 /// Runs by id, each read once.
 #[derive(Debug)]
 pub(crate) struct RunsHere {
@@ -92,6 +111,9 @@ impl RunsHere {
 
     /// The star at a position of a run's list.
     pub(crate) async fn star(&self, run: &Arc<RunHere>, index: StarIndex) -> Result<StarId, StoreError> {
+        if let Some(star) = run.course.stars.kept(index) {
+            return Ok(star);
+        }
         let run = Arc::clone(run);
         self.store.ask(move |_| run.course.stars.star(index)).await
     }

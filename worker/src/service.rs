@@ -22,13 +22,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::agent::MakeAgent;
 use crate::claim::Claims;
 use crate::config::WorkerConfig;
+use crate::feed;
 use crate::gate::Gate;
 use crate::removal;
 use crate::report::publish_all;
 use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
-use crate::slot;
 use crate::tally::Tally;
 
 /// How long containers of attempts that are given back have to end, after the grace.
@@ -116,7 +116,7 @@ impl Worker {
         let stop = shutdown.child_token();
         let mut serving = JoinSet::new();
         for (class, slots) in self.slots.iter().filter(|(_, slots)| **slots > 0) {
-            serving.spawn(slot::serve(Arc::clone(self), class.clone(), *slots, stop.clone()));
+            serving.spawn(feed::serve(Arc::clone(self), class.clone(), *slots, stop.clone()));
         }
         let work = async {
             let mut result = Ok(());

@@ -1,155 +1,75 @@
-//! The slots of one class: each runs one attempt at a time, and tasks are consumed only while one is free.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! A slot at work on a granted attempt: runs it, writes a failure down, hands its completion on.
 
 use domain::error::chain;
-use domain::id::ClassName;
 use domain::message::{Completion, Report, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
-use services::queue::{Consumer, Delivery, QueueError, QueueName};
 use services::state::Lease;
 use store::failures::FailureRecord;
-use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attempt::{Desk, Finish, Order, perform};
 use crate::claim::Granted;
-use crate::gate::Obstacles;
-use crate::ledger::Subject;
+use crate::ledger::{HeldClaim, Subject};
 use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
 
-/// How long deliveries may wait here while every slot is busy, before they go back for other workers. Long enough that
-/// short tasks do not cost a new consumer each.
-const HOLD: Duration = Duration::from_millis(500);
-
-/// Wait before a queue that could not be consumed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// The slots of a class.
-struct Slots {
-    worker: Arc<Worker>,
-    class: ClassName,
-    idle: Vec<Desk>,
-    busy: JoinSet<Desk>,
-    /// Number of the next slot that takes the place of one that panicked.
-    next: u32,
+/// A claim that is held, and renewed, from when it was granted.
+pub(crate) struct HeldAttempt {
+    granted: Granted,
+    held: HeldClaim,
+    cancel: CancellationToken,
 }
 
-/// Serves the slots of a class until `stop`; then waits until all of them are idle.
-pub(crate) async fn serve(
-    worker: Arc<Worker>,
-    class: ClassName,
-    slots: u32,
-    stop: CancellationToken,
-) -> Result<(), QueueError> {
-    let idle = (0..slots).map(|slot| worker.desk(&class, slot)).collect();
-    let mut slots = Slots { worker, class, idle, busy: JoinSet::new(), next: slots };
-    let served = tokio::select! {
-        biased;
-        () = stop.cancelled() => Ok(()),
-        Err(error) = slots.work() => Err(error),
-    };
-    while slots.busy.join_next().await.is_some() {}
-    served
-}
-
-impl Slots {
-    /// Consumes whenever a slot is free; returns only where that is not allowed. Cancel safe.
-    async fn work(&mut self) -> Result<(), QueueError> {
-        loop {
-            while self.idle.is_empty()
-                && let Some(done) = self.busy.join_next().await
-            {
-                self.reclaim(done);
-            }
-            self.consume().await?;
-        }
+impl HeldAttempt {
+    /// Holds what was granted.
+    pub(crate) fn of(worker: &Worker, granted: Granted) -> Self {
+        let Granted { message, nonce, .. } = &granted;
+        let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce: *nonce };
+        let cancel = worker.give_back.child_token();
+        let held = worker.ledger.hold(lease, cancel.clone());
+        Self { granted, held, cancel }
     }
 
-    /// Takes tasks for free slots until none was free for a while, or no tasks may be taken. Cancel safe: what was
-    /// delivered and not taken goes back.
-    async fn consume(&mut self) -> Result<(), QueueError> {
-        let mut gate = self.worker.gate.watch();
-        // The gate lives as long as the worker.
-        let _ = gate.wait_for(Obstacles::is_open).await;
-        // No more than can be taken at once: what waits here is missing elsewhere.
-        let most = self.idle.len();
-        let prefetch = u16::try_from(most).unwrap_or(u16::MAX);
-        let mut consumer = match self.worker.queue.consume(QueueName::Tasks(self.class.clone()), prefetch).await {
-            Ok(consumer) => consumer,
-            Err(error @ QueueError::Refused(_)) => return Err(error),
-            Err(error) => {
-                tracing::warn!(class = %self.class, %error, "tasks cannot be consumed");
-                tokio::time::sleep(AGAIN).await;
-                return Ok(());
-            }
+    /// Gives it back before it began, unless the claim is lost: nobody's fault, costs no try.
+    pub(crate) async fn give_back(self, worker: &Worker) {
+        let Self { granted: Granted { message, nonce, times, .. }, held, cancel } = self;
+        if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
+            return worker.tally.lost();
+        }
+        worker.tally.given_back();
+        let completion = Completion {
+            v: WIRE_VERSION,
+            epoch: message.epoch,
+            run: message.run,
+            task: message.task,
+            attempt: message.attempt,
+            nonce,
+            worker: worker.name.clone(),
+            started: jiff::Timestamp::now(),
+            millis: 0,
+            claim: Some(times),
+            result: Report::GivenBack,
         };
-        loop {
-            tokio::select! {
-                biased;
-                _ = gate.wait_for(|obstacles| !obstacles.is_open()) => return Ok(()),
-                Some(done) = self.busy.join_next(), if !self.busy.is_empty() => {
-                    self.reclaim(done);
-                    if self.idle.len() > 2 * most {
-                        // Tasks are short, and more slots are free than this consumer can feed.
-                        return Ok(());
-                    }
-                }
-                delivery = next(&mut consumer, self.idle.is_empty()) => match (delivery, self.idle.pop()) {
-                    (Some(delivery), Some(desk)) => {
-                        self.busy.spawn(take(Arc::clone(&self.worker), desk, delivery));
-                    }
-                    (Some(_) | None, _) => return Ok(()),
-                },
-            }
-        }
+        worker.report(PendingReport { completion, held }).await;
     }
-
-    /// Takes back the desk of a slot that became free.
-    fn reclaim(&mut self, done: Result<Desk, JoinError>) {
-        let desk = done.unwrap_or_else(|error| {
-            tracing::error!(class = %self.class, %error, "a slot panicked; its claim runs out, another takes its place");
-            self.next += 1;
-            self.worker.desk(&self.class, self.next)
-        });
-        self.idle.push(desk);
-    }
-}
-
-/// The next delivery while a slot is free; `None` when none was for a while.
-async fn next(consumer: &mut Box<dyn Consumer>, all_busy: bool) -> Option<Delivery> {
-    if all_busy {
-        tokio::time::sleep(HOLD).await;
-        return None;
-    }
-    Some(consumer.next().await)
-}
-
-/// Claims a task and runs it.
-async fn take(worker: Arc<Worker>, mut desk: Desk, delivery: Delivery) -> Desk {
-    if let Some(granted) = worker.claims.claim(delivery, &worker.gate).await {
-        work(&worker, &mut desk, granted).await;
-    }
-    desk
 }
 
 /// Runs a granted attempt and hands its completion on.
-async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
-    let Granted { message, nonce, grant, times, work } = granted;
+pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) {
+    let HeldAttempt { granted: Granted { message, nonce, grant, times, work }, held, cancel } = attempt;
+    if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
+        // It waited for this slot for so long that somebody else has it.
+        return worker.tally.lost();
+    }
     let started = jiff::Timestamp::now();
-    let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce };
-    let cancel = worker.give_back.child_token();
     let progress = AttemptProgress::default();
     let subject = work.as_ref().ok().map(|(run, star)| {
         let module = run.course.pipeline.module(message.task.module);
         let (name, class, progress) = (module.name.clone(), module.class.clone(), progress.clone());
         Subject { star: *star, module: name, class, since: started, progress }
     });
-    let held = worker.ledger.hold(lease, cancel.clone());
     held.begins(subject);
     let outcome = match work {
         Ok((run, star)) => {

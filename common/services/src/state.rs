@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use claim::{Claim, ClaimRequest, Grant, Lease, Refusal};
+pub use claim::{Claim, ClaimRequest, ClaimWish, Grant, Lease, Refusal};
 pub use flow::{Moves, PERIOD, PERIODS, Period, Places, RunFlow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -324,10 +324,10 @@ pub trait State: Send + Sync {
     /// class; returns how many.
     async fn republish(&self, run: RunId, class: &ClassName, age: Duration, limit: u32) -> Result<u32, StateError>;
 
-    /// Asks for an attempt. Granted when the task is queued with it, no other nonce holds a live lease, and the run is
-    /// active and the module not held, or the nonce holds the lease already. A message of a newer epoch than the state's is
-    /// [`StateError::Epoch`]: the state was rolled back.
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError>;
+    /// Asks for attempts; the answers come in the order of the wishes, each for itself. Granted when the task is queued with the
+    /// attempt, no other nonce holds a live lease, and the run is active and the module not held, or the nonce holds the lease
+    /// already. Messages of a newer epoch than the state's are [`StateError::Epoch`]: the state was rolled back.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError>;
     /// Renews leases; `false` where the lease is lost and the attempt must be stopped. A lease that ran out and that nobody
     /// acted upon yet lives again. In a run that is damaged none is lost: nobody can tell.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError>;

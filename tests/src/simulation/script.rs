@@ -1,6 +1,6 @@
 //! A random pipeline, and what becomes of every task of it: the same for every attempt, on any host, whatever goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use domain::contract::{self, Judgement, Presence, View};
 use domain::expression::Scalar;
 use domain::id::{Digest, ImageIdentity, ImageName, Key, ModuleIndex, ProductName, StarId};
 use domain::pipeline::{Pipeline, load};
-use domain::product::Origin;
+use domain::product::{Origin, Source};
 use domain::run::{Cell, Graph, Row, Rule, Ruling, TaskState, Tries, TriggerRule, decide};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -180,14 +180,17 @@ impl Script {
         condition.is_some_and(|condition| condition.reads().iter().any(|read| read.source.product == asked))
     }
 
-    /// The upstream modules whose results a module must find: with a rule that does not wait for the others, only those
-    /// that it cannot do without.
-    pub fn read_by(&self, module: ModuleIndex) -> &[ModuleIndex] {
+    /// The upstream modules whose results a module must find, for it reads them: with a rule that does not wait for the others,
+    /// only those that it cannot do without.
+    pub fn read_by(&self, module: ModuleIndex) -> Vec<ModuleIndex> {
         let node = &self.graph.nodes[module.at()];
-        match &node.rule {
+        let settled = match &node.rule {
             Rule::Airflow(rule, needed) if rule.is_early() => needed,
             Rule::Airflow(..) | Rule::Contract(_) => &node.upstream,
-        }
+        };
+        let named = contract::needs(self.pipeline.module(module)).sources;
+        let producers: BTreeSet<ModuleIndex> = named.iter().filter_map(Source::producer).collect();
+        settled.iter().copied().filter(|up| producers.contains(up)).collect()
     }
 
     /// What the tasks of a star must end with.

@@ -9,7 +9,7 @@ use domain::id::{Nonce, RunId, Task, WorkerName};
 use domain::message::{Report, parse_completion};
 use domain::outcome::Outcome;
 use domain::run::{Cell, Ruling, TaskState, Tries, decide};
-use services::state::{ClaimRequest, Grant};
+use services::state::{ClaimWish, Grant};
 use store::{Store, paths};
 
 use super::life::Life;
@@ -88,23 +88,23 @@ impl Witness {
     }
 
     /// A claim is granted: R1, and that whoever runs knows what its producers made.
-    pub(super) fn granted(&self, request: &ClaimRequest, grant: &Grant) {
-        let task = request.task;
-        let Some(script) = self.script(request.run) else { return };
+    pub(super) fn granted(&self, run: RunId, wish: &ClaimWish, grant: &Grant) {
+        let task = wish.task;
+        let Some(script) = self.script(run) else { return };
         let mut before = grant.row.clone();
         before.set(task.module, Cell { state: TaskState::Blocked, tag: 0 });
         if decide(&script.graph.nodes[task.module.at()], &before) != Ruling::Run {
-            self.note(format!("R1: {task:?} of run {} was queued on {:?}", request.run, grant.row));
+            self.note(format!("R1: {task:?} of run {} was queued on {:?}", run, grant.row));
         }
-        let read = script.read_by(task.module).iter();
-        for up in read.filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {
+        let read = script.read_by(task.module);
+        for up in read.iter().filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {
             match grant.upstream.get(up).map(|detail| &detail.outcome) {
                 Some(Outcome::Succeeded(_)) => {}
                 other => self.note(format!("{task:?}: nothing is known of {up:?}, but {other:?}")),
             }
         }
         let claimed = Claimed { script, task, tries: grant.tries };
-        self.claimed.lock().unwrap().insert(request.nonce, claimed);
+        self.claimed.lock().unwrap().insert(wish.nonce, claimed);
     }
 
     /// The claim with this nonce, as labels have it.

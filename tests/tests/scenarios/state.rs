@@ -58,6 +58,7 @@ on_both_adapters!(
     lease_lost_changes_nothing_while_the_lease_lives,
     a_lease_that_ran_out_lives_again_when_renewed_in_time,
     a_change_of_the_cell_takes_its_lease,
+    claims_that_come_together_are_decided_each_for_itself,
     leases_of_many_runs_renew_together,
     the_outbox_gives_what_is_old_enough,
     published_leaves_alone_what_moved_on,

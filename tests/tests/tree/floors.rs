@@ -71,10 +71,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             (
                 "what it works with",
-                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "gate", "config"],
+                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "pace", "gate", "config"],
             ),
             ("one task", &["claim", "report", "attempt"]),
-            ("one worker", &["shared", "slot", "show", "service"]),
+            ("one worker", &["shared", "slot", "feed", "show", "service"]),
         ],
     ),
     (

@@ -8,28 +8,35 @@ use domain::run::{Row, Tries};
 
 use super::{Admission, Detail};
 
-/// A worker's wish to run an attempt.
+/// A worker's wish to run attempts of one run.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
     /// The run.
     pub run: RunId,
-    /// The epoch in the task message.
+    /// The epoch in the task messages.
     pub epoch: Epoch,
+    /// Who asks.
+    pub worker: WorkerName,
+    /// How long the leases live without renewal.
+    pub lease: Duration,
+    /// The attempts; at most about a hundred, for nobody else is served meanwhile.
+    pub wishes: Vec<ClaimWish>,
+}
+
+/// An attempt that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimWish {
     /// The task.
     pub task: Task,
     /// The attempt in the task message.
     pub attempt: Attempt,
     /// The fence; asking again with the same one is granted again.
     pub nonce: Nonce,
-    /// Who asks.
-    pub worker: WorkerName,
-    /// How long the lease lives without renewal.
-    pub lease: Duration,
-    /// Modules whose details come with the grant: the task's upstream.
-    pub upstream: Vec<ModuleIndex>,
+    /// Modules whose details come with the grant: those whose products the task's module reads.
+    pub reads: Vec<ModuleIndex>,
 }
 
-/// The answer to a claim.
+/// The answer to a wish.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
     /// Run it.
@@ -43,7 +50,7 @@ pub enum Claim {
 pub struct Grant {
     /// The star's row.
     pub row: Row,
-    /// What is known of the upstream tasks that were asked for.
+    /// What is known of the tasks that it reads from.
     pub upstream: BTreeMap<ModuleIndex, Detail>,
     /// What was fixed when the star was admitted.
     pub admission: Admission,

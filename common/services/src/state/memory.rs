@@ -167,16 +167,19 @@ impl State for MemoryState {
         Ok(self.lock().run_mut(run)?.republish(class, age, limit, Instant::now()))
     }
 
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError> {
         let mut core = self.lock();
         let now = core.epoch;
+        let refused = |refusal| Ok(vec![Claim::Refused(refusal); request.wishes.len()]);
         let Some(run) = core.runs.get_mut(&request.run) else {
-            return Ok(Claim::Refused(Refusal::NoRun));
+            return refused(Refusal::NoRun);
         };
         match request.epoch.cmp(&now) {
-            std::cmp::Ordering::Less => Ok(Claim::Refused(Refusal::Stale)),
+            std::cmp::Ordering::Less => refused(Refusal::Stale),
             std::cmp::Ordering::Greater => Err(StateError::Epoch { expected: request.epoch, now }),
-            std::cmp::Ordering::Equal => run.claim(request, Instant::now()),
+            std::cmp::Ordering::Equal => {
+                request.wishes.iter().map(|wish| run.claim(request, wish, Instant::now())).collect()
+            }
         }
     }
 

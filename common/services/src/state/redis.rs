@@ -320,16 +320,17 @@ impl State for RedisState {
         self.run_script(run, Epoch::default(), &call).await
     }
 
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError> {
         let mut call = on(request.run, &scripts::CLAIM);
-        call.arg(request.epoch.0).arg(request.task.star.0).arg(request.task.module.0).arg(request.attempt.0);
-        call.arg(request.nonce.to_string()).arg(request.worker.as_str());
+        call.arg(request.epoch.0).arg(request.worker.as_str());
         call.arg(wire::millis(request.lease)).arg(Phase::Active.to_string());
-        for module in &request.upstream {
-            call.arg(module.0);
+        for wish in &request.wishes {
+            call.arg(wish.task.star.0).arg(wish.task.module.0).arg(wish.attempt.0).arg(wish.nonce.to_string());
+            call.arg(wire::modules_text(&wish.reads));
         }
-        let answer: Vec<Vec<u8>> = self.run_script(request.run, request.epoch, &call).await?;
-        wire::claim(request, answer).map_err(|odd| odd.of(request.run))
+        let answers: Vec<Vec<Vec<u8>>> = self.run_script(request.run, request.epoch, &call).await?;
+        let claims = request.wishes.iter().zip(answers).map(|(wish, answer)| wire::claim(wish, answer));
+        claims.collect::<Result<_, Odd>>().map_err(|odd| odd.of(request.run))
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {

@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::{StoreError, io_error};
 use domain::id::{StarId, StarIndex};
+use quick_cache::sync::Cache;
 
 const WIDTH: usize = 16;
 
-/// How many stars [`StarList::iter`] reads at once.
+/// How many stars are read at once.
 const BLOCK: u32 = 4096;
+
+/// How many blocks of a list are kept in memory: stars in flight are neighbours, or nearly so.
+const KEPT: usize = 8;
 
 /// A run's sorted list of stars, read where it is asked.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub struct StarList {
     path: PathBuf,
     file: File,
     len: u32,
+    kept: Cache<u32, Arc<[StarId]>>,
 }
 
 /// The bytes of a list: sorted, each star once.
@@ -34,7 +40,7 @@ impl StarList {
         let bytes = file.metadata().map_err(|source| io_error("open", path, source))?.len();
         let len = u32::try_from(bytes / WIDTH as u64).ok().filter(|_| bytes % WIDTH as u64 == 0);
         match len {
-            Some(len) => Ok(Self { path: path.to_owned(), file, len }),
+            Some(len) => Ok(Self { path: path.to_owned(), file, len, kept: Cache::new(KEPT) }),
             None => Err(StoreError::Damaged {
                 path: path.to_owned(),
                 reason: format!("{bytes} bytes are no list of stars"),
@@ -52,15 +58,27 @@ impl StarList {
         self.len == 0
     }
 
-    /// The star at a position.
+    /// The star at a position, from memory where it was asked for of late, or one near it.
     pub fn star(&self, index: StarIndex) -> Result<StarId, StoreError> {
-        Ok(self.range(index, 1)?[0])
+        let from = index.0 - index.0 % BLOCK;
+        let read = || Ok(self.range(StarIndex(from), BLOCK.min(self.len.saturating_sub(from)))?.into());
+        let block: Arc<[StarId]> = self.kept.get_or_insert_with(&(from / BLOCK), read)?;
+        block.get((index.0 - from) as usize).copied().ok_or_else(|| self.no_star(index))
+    }
+
+    /// The star at a position where it can be said without asking the disk.
+    pub fn kept(&self, index: StarIndex) -> Option<StarId> {
+        self.kept.get(&(index.0 / BLOCK))?.get((index.0 % BLOCK) as usize).copied()
+    }
+
+    fn no_star(&self, index: StarIndex) -> StoreError {
+        StoreError::NotFound { what: format!("star {} of {}", index.0, self.path.display()) }
     }
 
     /// `count` stars from a position on; fails beyond the end.
     pub fn range(&self, from: StarIndex, count: u32) -> Result<Vec<StarId>, StoreError> {
         if from.0.checked_add(count).is_none_or(|end| end > self.len) {
-            return Err(StoreError::NotFound { what: format!("star {} of {}", from.0, self.path.display()) });
+            return Err(self.no_star(from));
         }
         let mut bytes = vec![0; count as usize * WIDTH];
         self.file
@@ -72,7 +90,7 @@ impl StarList {
     /// The position of a star; `None` when it is not of this run.
     pub fn position(&self, star: StarId) -> Result<Option<StarIndex>, StoreError> {
         let at = self.first_from(star)?;
-        Ok((at.0 < self.len && self.star(at)? == star).then_some(at))
+        Ok((at.0 < self.len && self.range(at, 1)?[0] == star).then_some(at))
     }
 
     /// Stars whose UUIDs begin with these digits, at most so many, in order.
@@ -94,7 +112,8 @@ impl StarList {
         let (mut low, mut high) = (0, self.len);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.star(StarIndex(middle))? < star { low = middle + 1 } else { high = middle }
+            // A search passes through many blocks and stays in none.
+            if self.range(StarIndex(middle), 1)?[0] < star { low = middle + 1 } else { high = middle }
         }
         Ok(StarIndex(low))
     }

@@ -49,12 +49,14 @@ macro_rules! delegate {
                 self.faults_after(answer)
             })*
 
-            async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StateError> {
+            async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError> {
                 let claim = async {
                     self.faults_before().await?;
                     let answer = self.inner().claim(request).await;
-                    if let Ok(Claim::Granted(grant)) = &answer {
-                        self.witness.granted(request, grant);
+                    for (wish, claim) in request.wishes.iter().zip(answer.iter().flatten()) {
+                        if let Claim::Granted(grant) = claim {
+                            self.witness.granted(request.run, wish, grant);
+                        }
                     }
                     self.faults_after(answer)
                 };

@@ -10,7 +10,7 @@ use domain::outcome::{Outcome, Success};
 use domain::run::{Row, Star};
 use services::state::memory::MemoryState;
 use services::state::redis::RedisState;
-use services::state::{Admission, ClaimRequest, Counts, Detail, RunView};
+use services::state::{Admission, ClaimRequest, ClaimWish, Counts, Detail, RunView};
 
 pub(crate) const STARS: u32 = 5;
 pub(crate) const MODULES: usize = 3;
@@ -186,17 +186,18 @@ impl StateFixture {
         ClaimRequest {
             run: self.run,
             epoch: EPOCH,
-            task,
-            attempt: Attempt(attempt),
-            nonce,
             worker: "worker 1 of host".parse().expect("a worker name"),
             lease: LEASE,
-            upstream: Vec::new(),
+            wishes: vec![self.wish(task, attempt, nonce)],
         }
     }
 
+    pub(crate) fn wish(&self, task: Task, attempt: u32, nonce: Nonce) -> ClaimWish {
+        ClaimWish { task, attempt: Attempt(attempt), nonce, reads: Vec::new() }
+    }
+
     pub(crate) async fn claim(&self, task: Task, attempt: u32, nonce: Nonce) -> Result<Claim> {
-        Ok(self.state.claim(&self.request(task, attempt, nonce)).await?)
+        Ok(self.state.claim(&self.request(task, attempt, nonce)).await?.remove(0))
     }
 
     /// A claim that is granted; returns its nonce.
@@ -211,7 +212,7 @@ impl StateFixture {
     pub(crate) async fn claim_briefly(&self, task: Task, attempt: u32, nonce: Nonce) -> Result<()> {
         let request = ClaimRequest { lease: Duration::from_millis(30), ..self.request(task, attempt, nonce) };
         let claim = self.state.claim(&request).await?;
-        ensure!(matches!(claim, Claim::Granted(_)), "{claim:?}");
+        ensure!(matches!(claim[..], [Claim::Granted(_)]), "{claim:?}");
         Ok(())
     }
 

@@ -67,8 +67,8 @@ pub(crate) async fn a_grant_carries_what_is_known_upstream(f: StateFixture) -> R
     change.details = vec![(ModuleIndex(0), detail("first"))];
     assert_eq!(f.write(&[change]).await?, [Written::Done]);
     let mut request = f.request(task(0, 2), 1, Nonce::random());
-    request.upstream = vec![ModuleIndex(1), ModuleIndex(0)];
-    let Claim::Granted(grant) = f.state.claim(&request).await? else { panic!("not granted") };
+    request.wishes[0].reads = vec![ModuleIndex(1), ModuleIndex(0)];
+    let Claim::Granted(grant) = f.state.claim(&request).await?.remove(0) else { panic!("not granted") };
     assert_eq!(grant.upstream, [(ModuleIndex(0), detail("first"))].into());
     Ok(())
 }
@@ -78,7 +78,7 @@ pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: StateFixt
     let (mine, other) = (Nonce::random(), Nonce::random());
     let mut request = f.request(task(0, 0), 1, mine);
     request.lease = Duration::from_millis(150);
-    assert!(matches!(f.state.claim(&request).await?, Claim::Granted(_)));
+    assert!(matches!(f.state.claim(&request).await?[..], [Claim::Granted(_)]));
     assert_eq!(f.claim(task(0, 0), 1, other).await?, Claim::Refused(Refusal::Held));
     f.wait_for_due_lease().await?;
     assert!(matches!(f.claim(task(0, 0), 1, other).await?, Claim::Granted(_)), "nobody acted upon it yet");
@@ -109,7 +109,7 @@ pub(crate) async fn after_a_silence_leases_have_the_time_to_be_renewed(f: StateF
     f.admit(0).await?;
     let lease = Duration::from_millis(1500);
     let request = ClaimRequest { lease, ..f.request(task(0, 0), 1, Nonce::random()) };
-    assert!(matches!(f.state.claim(&request).await?, Claim::Granted(_)));
+    assert!(matches!(f.state.claim(&request).await?[..], [Claim::Granted(_)]));
     f.state.due(f.run, 10, Duration::ZERO).await?;
     harness::wait_until(Duration::from_secs(10), "the lease runs out", async || {
         f.view().await.is_ok_and(|view| view.running == 0)
@@ -176,7 +176,7 @@ pub(crate) async fn leases_of_many_runs_renew_together(f: StateFixture) -> Resul
     let mine = [f.granted(task(0, 0), 1).await?, f.granted(task(1, 0), 1).await?];
     let nonce = Nonce::random();
     let request = ClaimRequest { run: other.run, ..f.request(task(0, 0), 1, nonce) };
-    assert!(matches!(f.state.claim(&request).await?, Claim::Granted(_)));
+    assert!(matches!(f.state.claim(&request).await?[..], [Claim::Granted(_)]));
     let lease = |run, star, nonce| Lease { run, task: task(star, 0), attempt: Attempt(1), nonce };
     let leases = [
         lease(f.run, 0, mine[0]),
@@ -188,4 +188,38 @@ pub(crate) async fn leases_of_many_runs_renew_together(f: StateFixture) -> Resul
     assert_eq!(f.state.renew(&leases, LEASE).await?, [true, true, false, true, false]);
     assert_eq!(f.state.renew(&[], LEASE).await?, [false; 0]);
     Ok(())
+}
+
+pub(crate) async fn claims_that_come_together_are_decided_each_for_itself(f: StateFixture) -> Result<()> {
+    for star in 0..3 {
+        f.admit(star).await?;
+    }
+    let held = f.granted(task(2, 0), 1).await?;
+    let [first, second, third] = std::array::from_fn(|_| Nonce::random());
+    let wish = |star, module, attempt, nonce| f.wish(task(star, module), attempt, nonce);
+    let wishes = vec![
+        wish(0, 0, 1, first),
+        wish(0, 1, 1, second),
+        wish(0, 0, 1, second),
+        wish(1, 0, 2, second),
+        wish(1, 0, 1, third),
+        wish(2, 0, 1, first),
+        wish(2, 0, 1, held),
+        wish(STARS, 0, 1, first),
+    ];
+    let request = ClaimRequest { wishes, ..f.request(task(0, 0), 1, first) };
+    let words: Vec<String> = f.state.claim(&request).await?.iter().map(word).collect();
+    assert_eq!(words, ["granted", "stale", "held", "stale", "granted", "held", "granted", "stale"]);
+    assert_eq!((f.view().await?.running, f.view().await?.ready[&class(DEFAULT)]), (3, 0));
+    let words: Vec<String> = f.state.claim(&request).await?.iter().map(word).collect();
+    assert_eq!(words, ["granted", "stale", "held", "stale", "granted", "held", "granted", "stale"], "asked again");
+    assert!(f.state.claim(&ClaimRequest { wishes: Vec::new(), ..request }).await?.is_empty());
+    Ok(())
+}
+
+fn word(claim: &Claim) -> String {
+    match claim {
+        Claim::Granted(_) => "granted".to_owned(),
+        Claim::Refused(refusal) => refusal.to_string(),
+    }
 }

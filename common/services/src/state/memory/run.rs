@@ -12,8 +12,8 @@ pub(super) use look::Moment;
 use tokio::time::Instant;
 
 use crate::state::{
-    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Lease, Moves, Phase,
-    Ready, Refusal, RunInfo, Spent, StateError, Written,
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, ClaimWish, CursorMove, Detail, Due, Grant, Lease, Moves,
+    Phase, Ready, Refusal, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -246,18 +246,23 @@ impl Run {
         count(entries.len())
     }
 
-    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Instant) -> Result<Claim, StateError> {
-        let task = request.task;
+    pub(super) fn claim(
+        &mut self,
+        request: &ClaimRequest,
+        wish: &ClaimWish,
+        now: Instant,
+    ) -> Result<Claim, StateError> {
+        let task = wish.task;
         let star = self.load(task.star)?;
         let is_current = task.star.0 < self.info.stars
             && task.module.at() < self.info.modules.len()
-            && star.row.cell(task.module) == Cell::queued(request.attempt)
-            && star.attempt(task.module) == request.attempt;
+            && star.row.cell(task.module) == Cell::queued(wish.attempt)
+            && star.attempt(task.module) == wish.attempt;
         if !is_current {
             return Ok(Claim::Refused(Refusal::Stale));
         }
         match self.leases.get(&task).filter(|held| held.until > now) {
-            Some(held) if held.nonce == request.nonce => {}
+            Some(held) if held.nonce == wish.nonce => {}
             Some(_) => return Ok(Claim::Refused(Refusal::Held)),
             None if self.info.phase != Phase::Active => return Ok(Claim::Refused(Refusal::NotActive)),
             None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(Refusal::OnHold)),
@@ -266,8 +271,8 @@ impl Run {
         let queued = self.outbox.remove(&task).flatten();
         let since = self.published.remove(&task).or(queued);
         let held = LeaseHolder {
-            attempt: request.attempt,
-            nonce: request.nonce,
+            attempt: wish.attempt,
+            nonce: wish.nonce,
             worker: request.worker.clone(),
             since: now,
             until: now + request.lease,
@@ -277,10 +282,10 @@ impl Run {
         let known = self.in_flight.get(&task.star);
         let detail = |module: &ModuleIndex| Some((*module, known?.details.get(module)?.clone()));
         Ok(Claim::Granted(Box::new(Grant {
-            upstream: request.upstream.iter().filter_map(detail).collect(),
+            upstream: wish.reads.iter().filter_map(detail).collect(),
             admission: known.and_then(|known| known.admission.clone()).unwrap_or_default(),
             tries: star.tries.get(&task.module).copied().unwrap_or(Tries {
-                attempt: request.attempt,
+                attempt: wish.attempt,
                 science: 0,
                 platform: 0,
             }),

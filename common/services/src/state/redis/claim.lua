@@ -1,53 +1,118 @@
--- Asks for an attempt. ARGV: epoch, star, module, attempt, nonce, worker, lease in milliseconds, `active`, upstream modules.
--- Answers with a refusal's word, or `granted`, row, tries, newest amendment, milliseconds that it was
--- ready ('' where that is not known), admission and the detail of each upstream module ('' where
--- nothing is known).
+-- Asks for attempts. ARGV: epoch, worker, lease in milliseconds, `active`, then of each wish star, module, attempt, nonce and the
+-- modules that it reads, each with a space behind. Answers for each with a refusal's word, or `granted`, row, tries, newest
+-- amendment, milliseconds that it was ready ('' where that is not known), admission and the detail of each module that it
+-- reads ('' where nothing is known). What all wishes need is one call for all.
 
+local WISH = 5
+local wishes = (#ARGV - 4) / WISH
 local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease')
+local answers = {}
+
+local function refuse_all(word)
+  for i = 1, wishes do
+    answers[i] = { word }
+  end
+  return answers
+end
+
 if not info[1] then
-  return { 'no_run' }
+  return refuse_all('no_run')
 end
 if tonumber(ARGV[1]) < tonumber(info[1]) then
-  return { 'stale' }
+  return refuse_all('stale')
 elseif tonumber(ARGV[1]) > tonumber(info[1]) then
   return redis.error_reply('EPOCH ' .. info[1])
+elseif wishes == 0 then
+  return answers
 end
-local modules, star, module, attempt = tonumber(info[2]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if star >= tonumber(info[3]) or module >= modules then
-  return { 'stale' }
-end
-local row, tries, now = read_row(star, modules), tries_of(star), clock()
-if string.byte(row, module + 1) ~= QUEUED * 16 + attempt % 16 or attempt_in(tries, module) ~= attempt then
-  return { 'stale' }
-end
+local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
+-- As text once: formatting a number costs as much as a call.
+local since, until_then = string.format('%.0f', now), string.format('%.0f', now + ARGV[3])
+local has_tries = redis.call('EXISTS', key('tries')) == 1
+local is_active, amended = info[4] == ARGV[4], info[6] or '0'
+local classes = {}
 
-local task = star .. ':' .. module
-local expires = redis.call('ZSCORE', key('leases'), task)
-if expires and tonumber(expires) > now then
-  local held = redis.call('HGET', key('lease'), task) or ''
-  if string.match(held, '^%d+ (%S+) ') ~= ARGV[5] then
-    return { 'held' }
+local tasks = {}
+for i = 1, wishes do
+  local at = 4 + (i - 1) * WISH
+  tasks[i] = ARGV[at + 1] .. ':' .. ARGV[at + 2]
+end
+local expires = redis.call('ZMSCORE', key('leases'), unpack(tasks))
+
+-- Why a wish is not granted; nil where it is, with row and tries. `granted` are those of this call so far, by task.
+local granted = {}
+local function refusal(i, star, module, attempt, nonce)
+  if star >= stars or module >= modules then
+    return 'stale'
   end
-elseif info[4] ~= ARGV[8] then
-  return { 'not_active' }
-elseif is_held(info[5], module) then
-  return { 'on_hold' }
+  local row, tries = read_row(star, modules), has_tries and tries_of(star) or ''
+  if string.byte(row, module + 1) ~= QUEUED * 16 + attempt % 16 or attempt_in(tries, module) ~= attempt then
+    return 'stale'
+  end
+  if granted[tasks[i]] then
+    return granted[tasks[i]] ~= nonce and 'held' or nil, row, tries
+  elseif expires[i] and tonumber(expires[i]) > now then
+    local held = redis.call('HGET', key('lease'), tasks[i]) or ''
+    if string.match(held, '^%d+ (%S+) ') ~= nonce then
+      return 'held'
+    end
+  elseif not is_active then
+    return 'not_active'
+  elseif is_held(info[5], module) then
+    return 'on_hold'
+  end
+  return nil, row, tries
 end
-local class = class_of(module)
-local since = redis.call('ZSCORE', key('published:' .. class), task) or redis.call('ZSCORE', key('outbox:' .. class), task)
-local waited = since and tonumber(since) > 0 and string.format('%.0f', math.max(now - since, 0)) or ''
-redis.call('ZREM', key('outbox:' .. class), task)
-redis.call('ZREM', key('published:' .. class), task)
-redis.call('ZADD', key('leases'), now + tonumber(ARGV[7]), task)
-redis.call('HSET', key('lease'), task, attempt .. ' ' .. ARGV[5] .. ' @' .. now .. ' ' .. ARGV[6])
 
-if tonumber(ARGV[7]) > tonumber(info[7] or 0) then
-  redis.call('HSET', INFO, 'lease', ARGV[7])
+-- What is known of a star, in the order of these fields; nothing where it is not in flight.
+local function known_of(star, reads)
+  local fields = { 'admission' }
+  for module in string.gmatch(reads, '%d+') do
+    fields[#fields + 1] = module
+  end
+  return redis.call('HMGET', key('star:' .. star), unpack(fields)), #fields
 end
 
-local known = redis.call('HMGET', key('star:' .. star), 'admission', unpack(ARGV, 9))
-local granted = { 'granted', row, tries, info[6] or '0', waited }
-for i = 1, #ARGV - 7 do
-  granted[5 + i] = known[i] or ''
+local by_class = {}
+for i = 1, wishes do
+  local at = 4 + (i - 1) * WISH
+  local star, module, attempt, nonce = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local word, row, tries = refusal(i, tonumber(star), tonumber(module), tonumber(attempt), nonce)
+  if word then
+    answers[i] = { word }
+  else
+    local answer = { 'granted', row, tries, amended, '' }
+    local known, count = known_of(star, ARGV[at + 5])
+    for field = 1, count do
+      answer[5 + field] = known[field] or ''
+    end
+    answers[i] = answer
+    granted[tasks[i]] = nonce
+    classes[module] = classes[module] or class_of(module)
+    local class = by_class[classes[module]] or { tasks = {}, answers = {}, leases = {}, fences = {} }
+    by_class[classes[module]] = class
+    local n = #class.tasks + 1
+    class.tasks[n], class.answers[n] = tasks[i], answer
+    class.leases[2 * n - 1], class.leases[2 * n] = until_then, tasks[i]
+    class.fences[2 * n - 1] = tasks[i]
+    class.fences[2 * n] = attempt .. ' ' .. nonce .. ' @' .. since .. ' ' .. ARGV[2]
+  end
 end
-return granted
+
+for class, of in pairs(by_class) do
+  local published = redis.call('ZMSCORE', key('published:' .. class), unpack(of.tasks))
+  local outbox = redis.call('ZMSCORE', key('outbox:' .. class), unpack(of.tasks))
+  for n, answer in ipairs(of.answers) do
+    local ready = tonumber(published[n] or outbox[n] or 0)
+    answer[5] = ready > 0 and string.format('%.0f', math.max(now - ready, 0)) or ''
+  end
+  redis.call('ZREM', key('outbox:' .. class), unpack(of.tasks))
+  redis.call('ZREM', key('published:' .. class), unpack(of.tasks))
+  redis.call('ZADD', key('leases'), unpack(of.leases))
+  redis.call('HSET', key('lease'), unpack(of.fences))
+end
+
+if next(by_class) and tonumber(ARGV[3]) > tonumber(info[7] or 0) then
+  redis.call('HSET', INFO, 'lease', ARGV[3])
+end
+return answers

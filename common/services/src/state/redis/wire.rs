@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimRequest, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
+    Admission, Change, Claim, ClaimWish, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::outcome::Remarks;
@@ -117,10 +117,14 @@ fn parse_tries(text: &str) -> Option<BTreeMap<ModuleIndex, Tries>> {
     text.split_whitespace().map(one).collect()
 }
 
-/// Held modules, each followed by a space.
+/// Modules, each followed by a space.
+pub(super) fn modules_text<'a>(modules: impl IntoIterator<Item = &'a ModuleIndex>) -> String {
+    modules.into_iter().map(|module| format!("{} ", module.0)).collect()
+}
+
+/// Held modules, each once and in order.
 pub(super) fn held_text(modules: &[ModuleIndex]) -> String {
-    let sorted: BTreeSet<ModuleIndex> = modules.iter().copied().collect();
-    sorted.iter().map(|module| format!("{} ", module.0)).collect()
+    modules_text(&modules.iter().copied().collect::<BTreeSet<ModuleIndex>>())
 }
 
 /// Held modules from their text.
@@ -170,8 +174,8 @@ pub(super) fn due(leases: &[(String, String)], waits: &[String], closing: &[u32]
     })
 }
 
-/// The answer of `claim.lua` to a request.
-pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Claim, Odd> {
+/// The answer of `claim.lua` to a wish.
+pub(super) fn claim(wish: &ClaimWish, answer: Vec<Vec<u8>>) -> Result<Claim, Odd> {
     let mut parts = answer.into_iter();
     let word = String::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
     if word != "granted" {
@@ -188,16 +192,16 @@ pub(super) fn claim(request: &ClaimRequest, answer: Vec<Vec<u8>>) -> Result<Clai
         none if none.is_empty() => Admission::default(),
         json => from_json("admission", &json)?,
     };
-    let first = Tries { attempt: request.attempt, science: 0, platform: 0 };
+    let first = Tries { attempt: wish.attempt, science: 0, platform: 0 };
     let mut grant = Grant {
         upstream: BTreeMap::new(),
         admission,
-        tries: star.tries.get(&request.task.module).copied().unwrap_or(first),
+        tries: star.tries.get(&wish.task.module).copied().unwrap_or(first),
         row: star.row,
         amended,
         waited,
     };
-    for (&module, json) in request.upstream.iter().zip(parts).filter(|(_, json)| !json.is_empty()) {
+    for (&module, json) in wish.reads.iter().zip(parts).filter(|(_, json)| !json.is_empty()) {
         grant.upstream.insert(module, from_json("detail", &json)?);
     }
     Ok(Claim::Granted(Box::new(grant)))
