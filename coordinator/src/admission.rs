@@ -1,24 +1,27 @@
 //! Stars enter by need, not all at once: queues stay short, the first results come at once, and no run starves another.
 
 mod plan;
+mod slots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{ModuleIndex, RunId, StarIndex};
+use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
 use domain::run::{Event, Star};
 use plan::{Candidate, Demand, plan};
 use services::state::{Change, CursorMove, Phase, RunInfo, RunView, SharedState, StateError, Written};
+use slots::Slots;
 use store::Store;
 use store::course::Course;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::advance::dispatch::publish;
 use crate::advance::fold::{Step, fold};
 use crate::advance::{News, Race, admissions};
 use crate::config::CoordinatorConfig;
-use crate::running::{Coordinator, Services};
+use crate::running::Coordinator;
 use crate::trouble::{Outage, Trouble};
 
 /// Most stars that enter in one step.
@@ -35,13 +38,14 @@ const LOOK: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Least time between two looks.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Admits stars until `shutdown`.
 pub(crate) async fn admit(running: Coordinator, config: CoordinatorConfig, shutdown: CancellationToken) {
     let mut outage = Outage::of("admissions");
+    let mut slots = Slots::default();
     while !shutdown.is_cancelled() {
-        let look = match step(&running, &config).await {
+        let look = match step(&running, &config, &mut slots).await {
             Ok(look) => {
                 outage.over();
                 look
@@ -62,7 +66,7 @@ pub(crate) async fn admit(running: Coordinator, config: CoordinatorConfig, shutd
 }
 
 /// Admits what there is need for; returns when to look again.
-async fn step(running: &Coordinator, config: &CoordinatorConfig) -> Result<Duration, Trouble> {
+async fn step(running: &Coordinator, config: &CoordinatorConfig, slots: &mut Slots) -> Result<Duration, Trouble> {
     let infos = running.services.state.runs().await?;
     if infos.iter().all(|info| info.cursor >= info.stars) {
         return Ok(IDLE);
@@ -89,7 +93,8 @@ async fn step(running: &Coordinator, config: &CoordinatorConfig) -> Result<Durat
             }
         }
     }
-    let demand = demand(&running.services, config, &views).await?;
+    let slots = slots.look(&running.services.state).await?;
+    let demand = demand(running, config, &views, slots);
     let chosen = plan(&candidates(&infos, &views, &courses, &demand, config.in_flight), demand);
     for (run, count) in chosen {
         let entered = enter(running, &courses[&run], &views[&run].info, count, &infos).await;
@@ -134,17 +139,17 @@ fn free_roots<'a>(view: &'a RunView, course: &'a Course) -> impl Iterator<Item =
 }
 
 /// What the workers could take, and what is there for them.
-async fn demand(
-    services: &Services,
+fn demand(
+    running: &Coordinator,
     config: &CoordinatorConfig,
     views: &BTreeMap<RunId, RunView>,
-) -> Result<Demand, Trouble> {
-    let mut wanted = BTreeMap::new();
-    for worker in services.state.workers().await?.into_iter().filter(|worker| !worker.drained) {
-        for (class, slots) in worker.slots {
-            *wanted.entry(class).or_default() += u64::from(slots) * u64::from(config.ready_per_slot);
-        }
-    }
+    slots: &BTreeMap<ClassName, u64>,
+) -> Demand {
+    let wanted = |(class, slots): (&ClassName, &u64)| {
+        let ends = running.rates.of(class, Instant::now());
+        (class.clone(), plan::wanted(slots * u64::from(config.ready_per_slot), ends))
+    };
+    let wanted: BTreeMap<ClassName, u64> = slots.iter().map(wanted).collect();
     let mut ready = BTreeMap::new();
     // What nobody may claim is not there for the workers.
     for view in views.values().filter(|view| view.info.phase == Phase::Active) {
@@ -155,7 +160,7 @@ async fn demand(
     // Stars of a paused run wait for operators, and must not keep those of others out.
     let active = views.values().filter(|view| view.info.phase != Phase::Paused);
     let in_flight = active.map(|view| plan::in_the_way(view, &wanted)).fold(0, u32::saturating_add);
-    Ok(Demand { wanted, ready, room: config.in_flight.saturating_sub(in_flight).min(BATCH) })
+    Demand { wanted, ready, room: config.in_flight.saturating_sub(in_flight).min(BATCH) }
 }
 
 /// Lets the next `count` stars of a run in, or ends them when it is being cancelled.

@@ -23,7 +23,7 @@ use crate::trouble::Trouble;
 use fold::{Step, fold};
 
 /// Most stars in one write, since nobody else is served meanwhile.
-pub(crate) const AT_ONCE: usize = 512;
+pub(crate) const AT_ONCE: usize = 256;
 
 /// How often a lost race is run again before it is trouble.
 const RACES: u32 = 30;
@@ -91,6 +91,9 @@ impl News {
             let run = self.course.record.run;
             let written = running.services.state.write(run, running.epoch(), None, &changes).await?;
             for (change, written) in changes.into_iter().zip(written) {
+                if written == Written::Lost {
+                    running.rows.forget(run, change.star);
+                }
                 match (written, race) {
                     (Written::Done, _) => self.done(running, change),
                     (Written::Lost, Race::Again) => {}
@@ -104,12 +107,23 @@ impl News {
     /// What to write for these stars; those that nothing happens to are done.
     async fn decide(&mut self, running: &Coordinator, stars: &[StarIndex]) -> Result<Vec<Change>, Trouble> {
         let course = self.course.clone();
-        let current = running.services.state.load(course.record.run, stars).await?;
-        let (mut changes, mut settled) = (Vec::new(), Vec::new());
-        for (&star, current) in stars.iter().zip(&current) {
+        let run = course.record.run;
+        let (mut changes, mut unknown) = (Vec::new(), Vec::new());
+        for &star in stars {
+            match self.decided_on_kept(running, star) {
+                Some(change) => changes.push(change),
+                None => unknown.push(star),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(changes);
+        }
+        let current = running.services.state.load(run, &unknown).await?;
+        let mut settled = Vec::new();
+        for (&star, current) in unknown.iter().zip(&current) {
             let folded = fold(&course.pipeline, &course.graph, star, current, &self.steps[&star]);
             for reason in &folded.ignored {
-                tracing::debug!(run = %course.record.run, star = %course.star_in_logs(star), %reason, "ignored");
+                tracing::debug!(%run, star = %course.star_in_logs(star), %reason, "ignored");
             }
             match folded.change {
                 None => drop(self.steps.remove(&star)),
@@ -123,10 +137,19 @@ impl News {
         Ok(changes)
     }
 
+    /// What to write for a star whose row is kept. `None` where it is not, or where it makes anything of what happened stale: the
+    /// star may have moved on elsewhere, and then it is not.
+    fn decided_on_kept(&self, running: &Coordinator, star: StarIndex) -> Option<Change> {
+        let kept = running.rows.of(self.course.record.run, star)?;
+        let folded = fold(&self.course.pipeline, &self.course.graph, star, &kept, &self.steps[&star]);
+        folded.change.filter(|_| folded.ignored.is_empty())
+    }
+
     /// Notes what came of a change that is in.
     pub(crate) fn done(&mut self, running: &Coordinator, change: Change) {
         let star = change.star;
-        running.hooks.changed(&self.course, star, &change.expected, &change.after.row);
+        running.hooks.changed(&self.course, star, &change.expected.row, &change.after.row);
+        running.rows.keep(self.course.record.run, star, change.after);
         self.steps.remove(&star);
         let task = |(module, attempt)| (Task { star, module }, attempt);
         self.ready.extend(change.queue.into_iter().map(task));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::id::{ModuleIndex, RunId, Task};
+use domain::id::{ClassName, ModuleIndex, RunId, Task};
 use domain::message::{Completion, Report, parse_completion};
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
@@ -31,6 +31,9 @@ use crate::trouble::{Outage, Trouble};
 /// Most completions that are decided together.
 const BATCH: usize = 512;
 
+/// Decided batches whose messages wait to be published.
+const DECIDED: usize = 4;
+
 /// Unanswered completions: a batch that is decided, some whose messages are confirmed, one that is filled.
 const COMPLETIONS_AHEAD: u16 = 4096;
 
@@ -41,7 +44,7 @@ pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToke
         return;
     };
     // While the messages of one batch are confirmed, the next one is decided.
-    let (sender, decided) = mpsc::channel(4);
+    let (sender, decided) = mpsc::channel(DECIDED);
     let publishing = confirm(&running, decided, &shutdown);
     let deciding = async {
         let mut outage = Outage::of("completions");
@@ -124,6 +127,7 @@ async fn bring_in(
                 add(running, &mut fresh, completion).await?;
             }
         }
+        count_ends(running, &course, completions);
         *news = Some(fresh);
     }
     match news {
@@ -187,6 +191,14 @@ async fn lost_upstream(
     let made = |producer: &ModuleIndex| view.star.row.cell(*producer).state == TaskState::Succeeded;
     let upstream = course.pipeline.module(module).upstream.iter().copied().filter(made).collect();
     gone(&services.store, course, star, &view, upstream).await
+}
+
+/// Counts ends by class, from which follows how many tasks should wait to be taken.
+fn count_ends(running: &Coordinator, course: &Course, completions: &[Completion]) {
+    let mut ends: BTreeMap<&ClassName, usize> = BTreeMap::new();
+    let modules = completions.iter().filter_map(|completion| course.pipeline.modules.get(completion.task.module.at()));
+    modules.for_each(|module| *ends.entry(&module.class).or_default() += 1);
+    ends.into_iter().for_each(|(class, count)| running.rates.ended(class, count, Instant::now()));
 }
 
 /// Counts and measures what a completion says.
@@ -253,11 +265,16 @@ fn note(running: &Coordinator, course: &Course, module: ModuleIndex, success: &S
     }
 }
 
-/// Publishes what decided batches made ready, then acknowledges their completions.
+/// Publishes what decided batches made ready, all that wait together, then acknowledges their completions.
 async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch>, shutdown: &CancellationToken) {
     let mut outage = Outage::of("task messages");
-    while let Some(batch) = decided.recv().await {
-        for News { course, ready, .. } in &batch.news {
+    let mut batches = Vec::new();
+    while decided.recv_many(&mut batches, DECIDED).await > 0 {
+        let mut by_run: BTreeMap<RunId, News> = BTreeMap::new();
+        for News { course, ready, .. } in batches.iter_mut().flat_map(|batch| batch.news.drain(..)) {
+            by_run.entry(course.record.run).or_insert_with(|| News::of(&course)).ready.extend(ready);
+        }
+        for News { course, ready, .. } in by_run.values() {
             // What was confirmed before trouble is sent twice: the claim is the fence.
             loop {
                 let done = publish(running, course, ready).await;
@@ -271,8 +288,10 @@ async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch
             }
             outage.over();
         }
-        let took = batch.taken.elapsed().as_secs_f64();
-        batch.receipts.iter().for_each(|_| running.counters.unlocks.observe(took));
-        acknowledge(batch.receipts).await;
+        for batch in &batches {
+            let took = batch.taken.elapsed().as_secs_f64();
+            batch.receipts.iter().for_each(|_| running.counters.unlocks.observe(took));
+        }
+        acknowledge(batches.drain(..).flat_map(|batch| batch.receipts).collect()).await;
     }
 }

@@ -1,5 +1,5 @@
 //! What the parts of a coordinator ask, and what is theirs alone while it runs: the epoch that it believes in, nudges between
-//! the loops, counters, stars on their way to be closed, what is set aside.
+//! the loops, counters, rates, rows of stars in flight, stars on their way to be closed, what is set aside.
 
 use domain::id::Epoch;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::aside::{Aside, Party};
 use crate::closings::Closings;
 use crate::counters::Counters;
 use crate::hooks::Hooks;
+use crate::rates::Rates;
+use crate::rows::Rows;
 use crate::standing::Remembered;
 use crate::trouble::Trouble;
 
@@ -44,6 +46,8 @@ pub(crate) struct Coordinator {
     pub(crate) closings: Closings,
     pub(crate) aside: Aside,
     pub(crate) remembered: Arc<Remembered>,
+    pub(crate) rows: Arc<Rows>,
+    pub(crate) rates: Arc<Rates>,
     epoch: Arc<AtomicU64>,
 }
 
@@ -68,6 +72,8 @@ impl Coordinator {
             closings,
             aside: Aside::default(),
             remembered: Arc::default(),
+            rows: Arc::default(),
+            rates: Arc::default(),
             epoch: Arc::default(),
         }
     }

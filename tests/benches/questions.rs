@@ -198,13 +198,13 @@ async fn fill(state: &RedisState, record: &RunRecord) -> Result<()> {
 }
 
 fn change(star: u32) -> Result<Change> {
-    let fresh = Row::fresh(MODULES.into());
+    let fresh = Star { row: Row::fresh(MODULES.into()), ..Star::default() };
     let admission = Some(Admission::default());
     if star < SETTLED {
         let after = Star { row: Row::from_bytes(row(star))?, ..Star::default() };
         return Ok(Change { star: StarIndex(star), expected: fresh, after, admission, ..Change::default() });
     }
-    let mut row = fresh.clone();
+    let mut row = fresh.row.clone();
     row.set(ModuleIndex(0), Cell { state: TaskState::Succeeded, tag: 1 });
     row.set(ModuleIndex(1), Cell::queued(Attempt(1)));
     let mut change = Change {

@@ -161,8 +161,9 @@ pub struct Admission {
 pub struct Change {
     /// Which star.
     pub star: StarIndex,
-    /// The row on which the decision was made.
-    pub expected: Row,
+    /// The row, and tries, on which the decision was made. An attempt is in a row only modulo 16: one that was read long ago may
+    /// look like that of now, and its tries do not.
+    pub expected: Star,
     /// The row, and tries of tasks that have more than one, after it. A task whose cell changed loses its outbox,
     /// published, wait and lease entries before the new ones are written.
     pub after: Star,

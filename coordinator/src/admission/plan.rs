@@ -33,6 +33,15 @@ pub(super) struct Demand {
     pub(super) room: u32,
 }
 
+/// Tasks that end within so many seconds should be ready before anybody asks for them.
+const AHEAD: f64 = 0.25;
+
+/// Ready tasks that a class should have: as many as are wanted for its slots, and more where so many end in a second that its
+/// workers would wait for more.
+pub(super) fn wanted(for_slots: u64, ends_a_second: f64) -> u64 {
+    for_slots.max((ends_a_second * AHEAD).ceil() as u64)
+}
+
 /// How many stars each run lets in: one after the other from the run with the fewest stars in flight per weight, the
 /// oldest first among equals, as long as a class that its stars ask for is short of tasks.
 pub(super) fn plan(candidates: &[Candidate], mut demand: Demand) -> BTreeMap<RunId, u32> {
@@ -114,6 +123,12 @@ mod tests {
         assert_eq!(plan(&one, demand(&[("default", 8)], &[], 100))[&run(1)], 4);
         assert_eq!(plan(&one, demand(&[("default", 8)], &[("default", 7)], 100))[&run(1)], 1);
         assert!(plan(&one, demand(&[("default", 8)], &[("default", 8)], 100)).is_empty());
+    }
+
+    #[test]
+    fn classes_whose_tasks_end_fast_have_more_of_them_ready() {
+        assert_eq!((wanted(8, 0.0), wanted(8, 32.0), wanted(8, 5_000.0)), (8, 8, 1_250));
+        assert_eq!(wanted(8, 33.0), 9);
     }
 
     #[test]

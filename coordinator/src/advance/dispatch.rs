@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{Attempt, ClassName, Epoch, Task};
+use domain::id::{Attempt, ClassName, Epoch, StarId, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
@@ -69,16 +69,17 @@ async fn messages(
     tasks: &[(Task, Attempt)],
     epoch: Epoch,
 ) -> Result<Vec<Outgoing>, Trouble> {
-    let (course, tasks) = (course.clone(), tasks.to_vec());
-    let messages = store.ask(move |_| {
-        let stars: Vec<_> = tasks.iter().map(|(task, _)| task.star).collect();
-        let names = course.names(&stars)?;
-        let message = |((task, attempt), name): (&(Task, Attempt), _)| {
-            let body =
-                TaskMessage { v: WIRE_VERSION, epoch, run: course.record.run, task: *task, name, attempt: *attempt };
-            Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }
-        };
-        Ok(tasks.iter().zip(names).map(message).collect())
-    });
-    Ok(messages.await?)
+    let kept = tasks.iter().map(|(task, _)| course.stars.kept(task.star)).collect();
+    let names: Vec<StarId> = match kept {
+        Some(names) => names,
+        None => {
+            let (course, stars) = (course.clone(), tasks.iter().map(|(task, _)| task.star).collect::<Vec<_>>());
+            store.ask(move |_| course.names(&stars)).await?
+        }
+    };
+    let message = |(&(task, attempt), name): (&(Task, Attempt), StarId)| {
+        let body = TaskMessage { v: WIRE_VERSION, epoch, run: course.record.run, task, name, attempt };
+        Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }
+    };
+    Ok(tasks.iter().zip(names).map(message).collect())
 }

@@ -51,7 +51,7 @@ pub(crate) fn fold(pipeline: &Pipeline, graph: &Graph, star: StarIndex, current:
     }
     let change = Change {
         star,
-        expected: current.row.clone(),
+        expected: current.clone(),
         after: advanced.star,
         queue: advanced.queued.into_iter().collect(),
         wait: advanced.waits.into_iter().collect(),
@@ -142,7 +142,7 @@ mod tests {
     fn a_change_says_what_the_core_says() {
         let steps = [Event::Admit.into(), ended(0, 1, Verdict::Succeeded).into()];
         let change = check(&fresh(), &steps).change.unwrap();
-        assert_eq!(change.expected, fresh().row);
+        assert_eq!(change.expected, fresh());
         assert_eq!((change.queue, change.close), (vec![(ModuleIndex(1), Attempt(1))], false));
         let change = check(&change.after, &[Event::Cancel.into()]).change.unwrap();
         assert!(change.queue.is_empty() && change.close);

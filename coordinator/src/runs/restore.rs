@@ -79,7 +79,7 @@ fn to_restore(course: &Course, retries: &[SelectedTasks], settled: SettledRow) -
 async fn write(running: &Coordinator, course: &Arc<Course>, batch: Vec<(StarIndex, Row)>) -> Result<usize, Trouble> {
     let change = |(star, row): (StarIndex, Row)| Change {
         star,
-        expected: Row::fresh(course.graph.nodes.len()),
+        expected: Star::fresh(&course.graph),
         after: Star { row, ..Star::default() },
         ..Change::default()
     };

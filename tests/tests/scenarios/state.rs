@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use domain::id::{Attempt, ModuleIndex, Nonce, StarIndex, Task};
-use domain::run::{Cell, TaskState, Tries};
+use domain::run::{Cell, Star, TaskState, Tries};
 use fixture::{
     DEFAULT, EPOCH, HEAVY, LEASE, MODULES, SILENCE, STARS, StateFixture, admission, class, detail, run_info, task,
 };
@@ -122,7 +122,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Resu
 }
 
 async fn a_write_is_seen_whole(f: StateFixture) -> Result<()> {
-    let before = f.fresh();
+    let before = f.fresh_star();
     let mut after = f.star(2).await?;
     after.row.set(ModuleIndex(0), Cell { state: TaskState::Succeeded, tag: 1 });
     after.row.set(ModuleIndex(1), Cell::queued(Attempt(2)));
@@ -161,7 +161,7 @@ async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: StateFixture) -> R
     let view = f.view().await?;
     let star = f.star(0).await?;
     let late = Change {
-        expected: f.fresh(),
+        expected: f.fresh_star(),
         after: StateFixture::with_cell(&star, 0, Cell { state: TaskState::Failed, tag: 1 }),
         close: true,
         ..Change::default()
@@ -178,11 +178,11 @@ async fn two_changes_of_one_star_in_a_batch_follow_each_other(f: StateFixture) -
     let first = f.admission_of(0);
     let second = Change {
         star: StarIndex(0),
-        expected: first.after.row.clone(),
+        expected: first.after.clone(),
         after: StateFixture::with_cell(&first.after, 0, Cell { state: TaskState::Succeeded, tag: 1 }),
         ..Change::default()
     };
-    let third = Change { expected: first.after.row.clone(), ..second.clone() };
+    let third = Change { expected: first.after.clone(), ..second.clone() };
     assert_eq!(f.write(&[first, second, third]).await?, [Written::Done, Written::Done, Written::Lost]);
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
     f.counts_equal_rows().await
@@ -257,7 +257,7 @@ async fn counts_equal_the_rows_after_any_writes(f: StateFixture) -> Result<()> {
                 let state = TaskState::from_repr(random.random_range(0..10)).expect("there are ten states");
                 after.row.set(ModuleIndex(module), Cell { state, tag: random.random_range(0..16) });
             }
-            let expected = if random.random_bool(0.2) { after.row.clone() } else { now.row };
+            let expected = if random.random_bool(0.2) { after.clone() } else { now };
             changes.push(Change { star: StarIndex(star), expected, after, ..Change::default() });
         }
         f.write(&changes).await?;
@@ -273,6 +273,11 @@ async fn attempts_are_told_apart_beyond_the_tag(f: StateFixture) -> Result<()> {
     }
     let star = f.star(0).await?;
     assert_eq!((star.row.cell(ModuleIndex(0)).tag, star.tries[&ModuleIndex(0)].attempt), (1, Attempt(17)));
+    let old = Star { row: star.row.clone(), ..Star::default() };
+    let after = StateFixture::with_cell(&old, 0, Cell { state: TaskState::Succeeded, tag: 1 });
+    let late = Change { star: StarIndex(0), expected: old, after, ..Change::default() };
+    assert_eq!(f.write(&[late]).await?, [Written::Lost], "a row that was read sixteen attempts ago looks the same");
+    assert_eq!(f.star(0).await?, star);
     assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::Stale));
     let ready = f.state.outbox(f.run, Duration::ZERO, 10).await?;
     assert_eq!(ready[0].attempt, Attempt(17));

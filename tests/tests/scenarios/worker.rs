@@ -1,5 +1,6 @@
 //! What a worker makes of a task: every end that an attempt can have, and what is left behind afterwards.
 
+mod ahead;
 mod answers;
 mod field;
 mod stopping;
@@ -354,6 +355,27 @@ async fn an_attempt_runs_the_image_that_was_amended_before_its_claim() {
     let key = succeeded(field.outcome("B").await).key;
     let b = product(&field, "B", &key);
     assert_eq!(field.made_with(&b).await, ("second".parse().unwrap(), "process:second".parse().unwrap()));
+    worker.stop();
+    worker.ended().await;
+}
+
+/// Nobody may ever build on an attempt that leaves nothing.
+#[tokio::test]
+async fn a_dispatch_runner_makes_nothing_and_only_for_runs_that_make_no_star_files() {
+    let mut field = Field::new(|dir| one(dir, QUIET, "group = \"G\"")).await;
+    let worker = field.worker(|config| config.runner = RunnerKind::Dispatch).await;
+    let Outcome::Errored(error) = field.outcome("A").await else { panic!("a run of all groups") };
+    assert_eq!(error.kind, PlatformErrorKind::Refused);
+    assert!(error.message.contains("--only-group"), "{}", error.message);
+    field.only_group = Some("G".parse().unwrap());
+    field.begin("limited").await;
+    let mut outcome = field.outcome("A").await;
+    while matches!(outcome, Outcome::Errored(_)) {
+        outcome = field.outcome("A").await;
+    }
+    let success = succeeded(outcome);
+    assert!(success.products.is_empty() && !product(&field, "A", &success.key).exists());
+    assert!(field.files("products").is_empty() && field.files("generations").is_empty());
     worker.stop();
     worker.ended().await;
 }

@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "coordinator",
         &[
-            ("what is kept in mind", &["trouble", "counters", "closings", "standing", "aside"]),
+            ("what is kept in mind", &["trouble", "counters", "rates", "rows", "closings", "standing", "aside"]),
             ("what is configured", &["hooks", "tokens", "config"]),
             ("a coordinator at work", &["running", "deliveries", "readiness"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),

@@ -42,8 +42,8 @@ use serde::{Deserialize, Serialize};
 use wire::Odd;
 
 use super::{
-    CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, PERIOD, PERIODS, Phase,
-    Ready, RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
+    CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
+    RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use crate::address::Address;
 use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -273,11 +273,10 @@ impl State for RedisState {
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError> {
         let mut call = on(run, &scripts::WRITE);
-        call.arg(wire::batch(epoch, cursor, changes));
+        wire::head(&mut call, epoch, cursor);
         for change in changes {
-            call.arg(change.expected.as_bytes()).arg(change.after.row.as_bytes());
+            wire::change(&mut call, change);
         }
-        call.arg(wire::millis(PERIOD)).arg(wire::millis(PERIOD) * (PERIODS + 2));
         let answers: Vec<u32> = self.run_script(run, epoch, &call).await?;
         Ok(answers.into_iter().map(written).collect())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use domain::id::{Attempt, ClassName, Digest, Epoch, EventId, Generation, Key, RunId, Sequence};
 use domain::outcome::{Outcome, Success};
-use domain::run::{Row, Star};
+use domain::run::Row;
 use services::state::memory::MemoryState;
 use services::state::redis::RedisState;
 use services::state::{Admission, ClaimRequest, ClaimWish, Counts, Detail, RunView};
@@ -97,6 +97,10 @@ impl StateFixture {
         Row::fresh(MODULES)
     }
 
+    pub(crate) fn fresh_star(&self) -> Star {
+        Star { row: self.fresh(), ..Star::default() }
+    }
+
     pub(crate) async fn view(&self) -> Result<RunView> {
         Ok(self.state.run(self.run).await?.expect("the run is in the state"))
     }
@@ -122,11 +126,10 @@ impl StateFixture {
 
     /// The change that admits a star: its first task is queued.
     pub(crate) fn admission_of(&self, star: u32) -> Change {
-        let fresh = Star { row: self.fresh(), ..Star::default() };
         Change {
             star: StarIndex(star),
-            expected: self.fresh(),
-            after: Self::with_cell(&fresh, 0, Cell::queued(Attempt(1))),
+            expected: self.fresh_star(),
+            after: Self::with_cell(&self.fresh_star(), 0, Cell::queued(Attempt(1))),
             queue: vec![(ModuleIndex(0), Attempt(1))],
             admission: Some(admission()),
             ..Change::default()
@@ -146,7 +149,7 @@ impl StateFixture {
         after.tries.insert(ModuleIndex(module), Tries { attempt, science: 0, platform: attempt.0 - 1 });
         Ok(Change {
             star: StarIndex(star),
-            expected: now.row,
+            expected: now,
             after,
             queue: vec![(ModuleIndex(module), attempt)],
             ..Change::default()
@@ -158,7 +161,7 @@ impl StateFixture {
         let now = self.star(star).await?;
         let tag = now.row.cell(ModuleIndex(module)).tag;
         let after = Self::with_cell(&now, module, Cell { state, tag });
-        let change = Change { star: StarIndex(star), expected: now.row, after, ..Change::default() };
+        let change = Change { star: StarIndex(star), expected: now, after, ..Change::default() };
         assert_eq!(self.write(&[change]).await?, [Written::Done]);
         Ok(())
     }
@@ -172,7 +175,7 @@ impl StateFixture {
         }
         let change = Change {
             star: StarIndex(star),
-            expected: now.row,
+            expected: now,
             after,
             details: vec![(ModuleIndex(0), detail("worker"))],
             close: true,

@@ -49,7 +49,7 @@ pub(crate) async fn open_tasks_are_listed_by_place_the_oldest_first(f: StateFixt
     let now = f.star(3).await?;
     let change = Change {
         star: StarIndex(3),
-        expected: now.row.clone(),
+        expected: now.clone(),
         after: StateFixture::with_cell(&now, 0, Cell { state: TaskState::Waiting, tag: 1 }),
         wait: vec![(ModuleIndex(0), Duration::from_secs(60))],
         ..Change::default()
@@ -141,7 +141,7 @@ pub(crate) async fn where_tasks_are_and_what_moved_is_told_by_module(f: StateFix
     let now = f.star(3).await?;
     let waits = Change {
         star: StarIndex(3),
-        expected: now.row.clone(),
+        expected: now.clone(),
         after: StateFixture::with_cell(&now, 0, Cell { state: TaskState::Waiting, tag: 1 }),
         wait: vec![(ModuleIndex(0), Duration::from_secs(60))],
         ..Change::default()

@@ -140,8 +140,8 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
     let before = used()?;
     state.open_run(&info).await?;
 
-    let fresh = Row::fresh(RUN_MODULES.into());
-    let mut after = Star { row: fresh.clone(), ..Star::default() };
+    let fresh = Star { row: Row::fresh(RUN_MODULES.into()), ..Star::default() };
+    let mut after = fresh.clone();
     for module in 0..RUN_MODULES {
         after.row.set(ModuleIndex(module), Cell { state: TaskState::Succeeded, tag: 1 });
     }

@@ -122,7 +122,7 @@ pub(crate) async fn a_wait_is_due_after_its_delay(f: StateFixture) -> Result<()>
     f.admit(0).await?;
     let star = f.star(0).await?;
     let waiting = |delay| Change {
-        expected: star.row.clone(),
+        expected: star.clone(),
         after: StateFixture::with_cell(&star, 0, Cell { state: TaskState::Waiting, tag: 1 }),
         wait: vec![(ModuleIndex(0), delay)],
         ..Change::default()
@@ -167,7 +167,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
         after = StateFixture::with_cell(&after, module, Cell { state: TaskState::Blocked, tag: 1 });
     }
     after.tries.insert(ModuleIndex(2), Tries { attempt: Attempt(4), science: 0, platform: 0 });
-    let change = Change { star: StarIndex(1), expected: settled.row, after: after.clone(), ..Change::default() };
+    let change = Change { star: StarIndex(1), expected: settled, after: after.clone(), ..Change::default() };
     assert_eq!(f.write(&[change]).await?, [Written::Done]);
     assert_eq!(f.star(1).await?, after, "its attempts are remembered");
     let view = f.view().await?;
@@ -178,7 +178,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
     assert!(known.details.is_empty() && known.admission.is_none());
     f.counts_equal_rows().await?;
 
-    let again = Change { star: StarIndex(1), expected: after.row.clone(), ..f.admission_of(1) };
+    let again = Change { star: StarIndex(1), expected: after.clone(), ..f.admission_of(1) };
     assert_eq!(f.write(&[again]).await?, [Written::Done]);
     let view = f.view().await?;
     assert_eq!((view.info.cursor, view.in_flight), (1, 3));

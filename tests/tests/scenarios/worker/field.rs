@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::id::{
-    Attempt, ClassName, Epoch, ImageIdentity, ImageName, ModuleIndex, RunId, StarId, StarIndex, Task, WorkerName,
+    Attempt, ClassName, Epoch, GroupName, ImageIdentity, ImageName, ModuleIndex, RunId, StarId, StarIndex, Task,
+    WorkerName,
 };
 use domain::message::{
     Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
@@ -53,6 +54,8 @@ pub(crate) struct Field {
     completions: Box<dyn Consumer>,
     agent: Agent,
     text: String,
+    /// The group that runs begun from now on are limited to.
+    pub(crate) only_group: Option<GroupName>,
 }
 
 /// A worker that runs in this process.
@@ -104,6 +107,7 @@ impl Field {
             completions,
             agent,
             text,
+            only_group: None,
         };
         field.begin("first").await;
         field
@@ -130,7 +134,7 @@ impl Field {
             horizon: event.sequence,
             accepted: event.accepted,
             stars: 1,
-            only_group: None,
+            only_group: self.only_group.clone(),
             definition: self.text.clone(),
             data_model: String::new(),
         };
@@ -231,7 +235,7 @@ impl Field {
         let before = self.state.load(self.run, &[StarIndex(0)]).await.unwrap().remove(0);
         let advanced = advance(&self.graph, &before, &[event]);
         assert!(advanced.ignored.is_empty(), "{event:?}: {:?}", advanced.ignored);
-        change.expected = before.row;
+        change.expected = before;
         change.after = advanced.star;
         change.queue.extend(advanced.queued);
         change.wait.extend(advanced.waits);

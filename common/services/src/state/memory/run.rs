@@ -132,8 +132,11 @@ impl Run {
     fn change(&mut self, change: &Change, now: Instant) -> Written {
         let star = change.star;
         let after = change.after.row.as_bytes();
-        let expected = change.expected.as_bytes();
-        if self.bytes(star) != Some(expected) || after.len() != expected.len() {
+        let expected = change.expected.row.as_bytes();
+        let none = BTreeMap::new();
+        let is_as_read =
+            self.bytes(star) == Some(expected) && *self.tries.get(&star).unwrap_or(&none) == change.expected.tries;
+        if !is_as_read || after.len() != expected.len() {
             return Written::Lost;
         }
         let lease_lives = |module| self.leases.get(&Task { star, module }).is_some_and(|held| held.until > now);
@@ -141,7 +144,7 @@ impl Run {
             return Written::Lost;
         }
         for ((module, old), new) in
-            (0..=u8::MAX).map(ModuleIndex).zip(change.expected.cells()).zip(change.after.row.cells())
+            (0..=u8::MAX).map(ModuleIndex).zip(change.expected.row.cells()).zip(change.after.row.cells())
         {
             if old != new {
                 self.forget_task(Task { star, module });

@@ -16,6 +16,36 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Most arguments of one call.
+local AT_ONCE = 1000
+
+-- A command about many members of a key, or pairs, in as few calls as may be.
+local function with_many(command, of, arguments)
+  for from = 1, #arguments, AT_ONCE do
+    redis.call(command, of, unpack(arguments, from, math.min(from + AT_ONCE - 1, #arguments)))
+  end
+end
+
+-- Adds to fields of a hash, all in two calls.
+local function add_up(of, by_field)
+  local fields = {}
+  for field, by in pairs(by_field) do
+    if by ~= 0 then
+      fields[#fields + 1] = field
+    end
+  end
+  for from = 1, #fields, AT_ONCE / 2 do
+    local to = math.min(from + AT_ONCE / 2 - 1, #fields)
+    local values = {}
+    for i, old in ipairs(redis.call('HMGET', of, unpack(fields, from, to))) do
+      local field = fields[from + i - 1]
+      values[#values + 1] = field
+      values[#values + 1] = string.format('%.0f', tonumber(old or 0) + by_field[field])
+    end
+    redis.call('HSET', of, unpack(values))
+  end
+end
+
 local function no_run()
   return redis.error_reply('NORUN the run is not in the state')
 end

@@ -1,4 +1,4 @@
-//! What scripts take and answer: changes as JSON, tries, leases and tasks as short texts. No connection here.
+//! What scripts take and answer: changes as lists of arguments, tries, leases and tasks as short texts. No connection here.
 
 pub(super) mod look;
 
@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use look::lease;
+use redis::ScriptInvocation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimWish, CursorMove, Detail, Due, Grant, Refusal, RunInfo, Spent, StateError,
+    Admission, Change, Claim, ClaimWish, CursorMove, Detail, Due, Grant, PERIOD, PERIODS, Refusal, RunInfo, Spent,
+    StateError,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::outcome::Remarks;
@@ -26,31 +28,6 @@ impl Odd {
     }
 }
 
-/// The first argument of `write.lua`; the rows are arguments of their own.
-#[derive(Serialize)]
-struct BatchJson {
-    epoch: Epoch,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<(u32, u32)>,
-    changes: Vec<ChangeJson>,
-}
-
-#[derive(Serialize)]
-struct ChangeJson {
-    star: StarIndex,
-    tries: String,
-    queue: Vec<ModuleIndex>,
-    wait: Vec<(ModuleIndex, u64)>,
-    details: Vec<(ModuleIndex, String)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    admission: Option<String>,
-    /// What each module adds to its [`SPENT`], in their order.
-    spent: Vec<(ModuleIndex, [u64; SPENT.len()])>,
-    close: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lease_lost: Option<ModuleIndex>,
-}
-
 /// What is added up of each module; the script knows the names in this order.
 pub(super) const SPENT: [&str; 5] = ["tasks", "millis", "found", "warned", "unmade"];
 
@@ -61,24 +38,39 @@ fn spent(module: ModuleIndex, detail: &Detail) -> Option<(ModuleIndex, [u64; SPE
     })
 }
 
-/// A batch of changes without their rows.
-pub(super) fn batch(epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> String {
-    let change = |change: &Change| ChangeJson {
-        star: change.star,
-        tries: tries_text(&change.after.tries),
-        queue: change.queue.iter().map(|&(module, _)| module).collect(),
-        wait: change.wait.iter().map(|&(module, delay)| (module, millis(delay))).collect(),
-        details: change.details.iter().map(|(module, detail)| (*module, json(detail))).collect(),
-        admission: change.admission.as_ref().map(json),
-        spent: change.details.iter().filter_map(|(module, detail)| spent(*module, detail)).collect(),
-        close: change.close,
-        lease_lost: change.lease_lost,
+/// The arguments of `write.lua` before those of changes.
+pub(super) fn head(call: &mut ScriptInvocation<'_>, epoch: Epoch, cursor: Option<CursorMove>) {
+    call.arg(epoch.0).arg(millis(PERIOD)).arg(millis(PERIOD) * (PERIODS + 2));
+    match cursor {
+        Some(CursorMove { from, to }) => call.arg(from).arg(to),
+        None => call.arg("").arg(""),
     };
-    json(&BatchJson {
-        epoch,
-        cursor: cursor.map(|cursor| (cursor.from, cursor.to)),
-        changes: changes.iter().map(change).collect(),
-    })
+}
+
+/// The arguments of `write.lua` for a change, in the order in which it takes them.
+pub(super) fn change(call: &mut ScriptInvocation<'_>, change: &Change) {
+    let Change { star, expected, after, queue, wait, details, admission, close, lease_lost } = change;
+    call.arg(star.0).arg(expected.row.as_bytes()).arg(after.row.as_bytes());
+    call.arg(tries_text(&expected.tries)).arg(tries_text(&after.tries)).arg(u8::from(*close));
+    call.arg(lease_lost.map_or_else(String::new, |module| module.0.to_string()));
+    call.arg(admission.as_ref().map_or_else(String::new, json));
+    call.arg(queue.len());
+    for (module, _) in queue {
+        call.arg(module.0);
+    }
+    call.arg(wait.len());
+    for (module, delay) in wait {
+        call.arg(module.0).arg(millis(*delay));
+    }
+    call.arg(details.len());
+    for (module, detail) in details {
+        call.arg(module.0).arg(json(detail));
+    }
+    let sums: Vec<_> = details.iter().filter_map(|(module, detail)| spent(*module, detail)).collect();
+    call.arg(sums.len());
+    for (module, sums) in &sums {
+        call.arg(module.0).arg(&sums[..]);
+    }
 }
 
 /// JSON of what is kept.
