@@ -30,7 +30,7 @@ local modules, stars, now = tonumber(info[2]), tonumber(info[3]), clock()
 local since, until_then = string.format('%.0f', now), string.format('%.0f', now + ARGV[3])
 local has_tries = redis.call('EXISTS', key('tries')) == 1
 local is_active, amended = info[4] == ARGV[4], info[6] or '0'
-local classes = {}
+local classes = all_classes(modules)
 
 local tasks = {}
 for i = 1, wishes do
@@ -39,13 +39,22 @@ for i = 1, wishes do
 end
 local expires = redis.call('ZMSCORE', key('leases'), unpack(tasks))
 
+-- Row and tries of a star; a star of many wishes is read once.
+local rows, all_tries = {}, {}
+local function read_star(star)
+  if not rows[star] then
+    rows[star], all_tries[star] = read_row(star, modules), has_tries and tries_of(star) or ''
+  end
+  return rows[star], all_tries[star]
+end
+
 -- Why a wish is not granted; nil where it is, with row and tries. `granted` are those of this call so far, by task.
 local granted = {}
 local function refusal(i, star, module, attempt, nonce)
   if star >= stars or module >= modules then
     return 'stale'
   end
-  local row, tries = read_row(star, modules), has_tries and tries_of(star) or ''
+  local row, tries = read_star(star)
   if string.byte(row, module + 1) ~= QUEUED * 16 + attempt % 16 or attempt_in(tries, module) ~= attempt then
     return 'stale'
   end
@@ -64,13 +73,22 @@ local function refusal(i, star, module, attempt, nonce)
   return nil, row, tries
 end
 
--- What is known of a star, in the order of these fields; nothing where it is not in flight.
+-- Admission of a star and details of these modules, '' where nothing is known.
+local known = {}
 local function known_of(star, reads)
-  local fields = { 'admission' }
-  for module in string.gmatch(reads, '%d+') do
-    fields[#fields + 1] = module
+  local name = star .. ' ' .. reads
+  if not known[name] then
+    local fields = { 'admission' }
+    for module in string.gmatch(reads, '%d+') do
+      fields[#fields + 1] = module
+    end
+    local values = redis.call('HMGET', key('star:' .. star), unpack(fields))
+    for i = 1, #fields do
+      values[i] = values[i] or ''
+    end
+    known[name] = values
   end
-  return redis.call('HMGET', key('star:' .. star), unpack(fields)), #fields
+  return known[name]
 end
 
 local by_class = {}
@@ -82,15 +100,14 @@ for i = 1, wishes do
     answers[i] = { word }
   else
     local answer = { 'granted', row, tries, amended, '' }
-    local known, count = known_of(star, ARGV[at + 5])
-    for field = 1, count do
-      answer[5 + field] = known[field] or ''
+    for i, value in ipairs(known_of(star, ARGV[at + 5])) do
+      answer[5 + i] = value
     end
     answers[i] = answer
     granted[tasks[i]] = nonce
-    classes[module] = classes[module] or class_of(module)
-    local class = by_class[classes[module]] or { tasks = {}, answers = {}, leases = {}, fences = {} }
-    by_class[classes[module]] = class
+    local name = classes[tonumber(module)]
+    local class = by_class[name] or { tasks = {}, answers = {}, leases = {}, fences = {} }
+    by_class[name] = class
     local n = #class.tasks + 1
     class.tasks[n], class.answers[n] = tasks[i], answer
     class.leases[2 * n - 1], class.leases[2 * n] = until_then, tasks[i]

@@ -75,6 +75,18 @@ local function class_of(module)
   return redis.call('HGET', INFO, 'class:' .. module)
 end
 
+-- The classes of all modules by number, in one call.
+local function all_classes(modules)
+  local fields, classes = {}, {}
+  for module = 0, modules - 1 do
+    fields[module + 1] = 'class:' .. module
+  end
+  for i, class in ipairs(redis.call('HMGET', INFO, unpack(fields))) do
+    classes[i - 1] = class
+  end
+  return classes
+end
+
 -- At most `limit` members of a timer that went off, the longest overdue first.
 local function overdue(timer, before, limit)
   return redis.call('ZRANGEBYSCORE', key(timer), '-inf', before, 'LIMIT', 0, limit)

@@ -6,10 +6,13 @@ if not modules then
   return no_run()
 end
 local star, now = tonumber(ARGV[1]), clock()
-local row, running, due = read_row(star, modules), {}, {}
+local row, running, due, tasks = read_row(star, modules), {}, {}, {}
 for module = 0, modules - 1 do
-  local task = star .. ':' .. module
-  local expires = redis.call('ZSCORE', key('leases'), task)
+  tasks[module + 1] = star .. ':' .. module
+end
+local leases = redis.call('ZMSCORE', key('leases'), unpack(tasks))
+for module = 0, modules - 1 do
+  local task, expires = tasks[module + 1], leases[module + 1]
   if expires and tonumber(expires) > now then
     table.insert(running, module)
     table.insert(running, redis.call('HGET', key('lease'), task) or '')

@@ -50,11 +50,10 @@ local function leave(set, member)
   end
 end
 
-local classes = {}
+local classes
 local function of_class(kind, module)
-  local name = tostring(module)
-  classes[name] = classes[name] or class_of(name)
-  return kind .. classes[name]
+  classes = classes or all_classes(modules)
+  return kind .. classes[tonumber(module)]
 end
 
 local blocks = {}
