@@ -38,7 +38,6 @@ use closings::Closings;
 use config::{CoordinatorConfig, HttpConfig};
 use counters::Counters;
 use domain::pipeline::Pipeline;
-pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
 use running::{Coordinator, Services};
 use services::queue::SharedQueue;

@@ -5,10 +5,9 @@ use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
-use store::{Commit, Store, StoreError, paths};
+use store::{Commit, Store, StoreError};
 
-use crate::aside::is_for_good;
-use crate::events::expand::{dispositions, runs, star_list, unique};
+use crate::events::expand::{dispositions, runs, unique};
 use crate::hooks::Moment;
 use crate::running::Coordinator;
 use crate::runs::open::open;
@@ -148,16 +147,8 @@ fn dispose(
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.
 fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>, String>, StoreError> {
-    let file = match &event.data.stars {
-        StarSelection::Inline(stars) => return Ok(Ok(unique(stars.clone()))),
-        StarSelection::File(file) => file,
-    };
-    let path = store.at(file);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(star_list(&text).map_err(|bad| format!("star list `{file}`: {bad}"))),
-        Err(error) if is_for_good(&error) && store.at(paths::STORE_FILE).exists() => {
-            Ok(Err(format!("star list `{file}` cannot be read: {error}")))
-        }
-        Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+    match &event.data.stars {
+        StarSelection::Inline(stars) => Ok(Ok(unique(stars.clone()))),
+        StarSelection::File(list) => store.read_star_list(list),
     }
 }

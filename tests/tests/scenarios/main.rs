@@ -8,6 +8,7 @@ mod coordinator;
 mod damage;
 mod expressions;
 mod failures;
+mod flight;
 mod generations;
 mod http;
 mod levers;
