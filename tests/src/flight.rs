@@ -4,6 +4,8 @@
 //! Two thirds of the stars are settled, one in ten of them failed; 10,000 are in flight, as many as a coordinator lets in, of
 //! which 200 run a task and one in fifty waits for its next try.
 
+use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ use services::state::{Admission, Change, Claim, ClaimRequest, CursorMove, Phase,
 use store::Store;
 use store::runs::{Alike, FailedTasks, RunRecord, SettledStar, StarEnd};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Running};
+use crate::{ask_bytes, wait_until};
 
 /// Modules of the pipeline.
 pub const MODULES: u8 = 34;
@@ -49,15 +52,28 @@ pub struct Flight {
 impl Flight {
     /// Makes it in `directory`.
     pub async fn prepare(directory: &Path) -> Result<Self> {
-        let cluster = Cluster::start(directory, &[])?;
+        let pipeline = directory.join("bench.toml");
+        fs::write(&pipeline, definition())?;
+        let cluster = Cluster::start(directory, &[&pipeline])?;
         let store = Store::open(&cluster.store)?;
         let mut stars: Vec<StarId> = (0..u64::from(STARS)).map(StarId::of_simulator).collect();
         stars.sort_unstable();
         let record = run(&store, &stars)?;
         settle(&store, record.run)?;
+        store.begin_epoch(EPOCH)?;
         let state = RedisState::connect(&RedisConfig { url: Address::new(cluster.state_url()) }).await?;
         fill(&state, &record).await?;
         Ok(Self { cluster, run: record.run, flying: stars[SETTLED as usize + 7], settled: stars[77] })
+    }
+
+    /// Starts a coordinator that has it; returns where it answers.
+    pub async fn coordinator(&self) -> Result<(Running, String)> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let coordinator = self.cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &address)])?;
+        let is_up = async || ask_bytes(&address, "/readyz").await.is_ok();
+        let up = wait_until(Duration::from_secs(60), "the coordinator answers", is_up).await;
+        up.with_context(|| coordinator.log())?;
+        Ok((coordinator, address))
     }
 
     /// Every page, and what of the API is about all stars.
@@ -65,7 +81,7 @@ impl Flight {
         let Self { run, flying, settled, .. } = self;
         let of_run =
             ["", "/tasks", "/tasks?state=running", "/tasks?state=failed&module=MSAP03", "/failures", "/matrix"];
-        let pages = ["/", "/runs", "/failures", "/queues", "/queues/BENCH/MSAP01", "/workers", "/events", "/audit"];
+        let pages = ["/", "/runs", "/failures", "/queues", "/workers", "/events", "/audit"];
         let asked = ["", "/modules", "/failures", "/tasks", "/matrix/head", "/matrix?count=16384", "/stars?count=100"];
         let counts = "/matrix/counts?count=300032&stars_per_line=1024";
         let mut paths: Vec<String> = pages.map(str::to_owned).into();
@@ -80,9 +96,6 @@ impl Flight {
 
 fn run(store: &Store, stars: &[StarId]) -> Result<RunRecord> {
     let event = EventId::of("bench", "1");
-    let modules: String = (0..MODULES)
-        .map(|at| format!("[modules.{}]\nimage = 'i'\noutputs.mandatory = ['P{at}']\n", name(at)))
-        .collect();
     let record = RunRecord {
         run: RunId::of(event, "BENCH", "1"),
         event,
@@ -93,11 +106,17 @@ fn run(store: &Store, stars: &[StarId]) -> Result<RunRecord> {
         accepted: Timestamp::now(),
         stars: stars.len() as u32,
         only_group: None,
-        definition: format!("name = 'BENCH'\nversion = '1'\ntrigger = 'l1/lc'\n{modules}"),
+        definition: definition(),
         data_model: String::new(),
     };
     store.create_run(&record, stars)?;
     Ok(record)
+}
+
+fn definition() -> String {
+    let module = |at| format!("[modules.{}]\nimage = 'i'\noutputs.mandatory = ['P{at}']\n", name(at));
+    let modules: String = (0..MODULES).map(module).collect();
+    format!("name = 'BENCH'\nversion = '1'\ntrigger = 'l1/lc'\n{modules}")
 }
 
 fn name(module: u8) -> String {
