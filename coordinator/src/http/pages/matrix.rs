@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::assets::address;
 use super::layout::{Place, answer};
-use super::parts::{badge, digits, number, run_link, table, text};
+use super::parts::{badge, number, run_link, table, text, total};
 use super::query::tasks_href;
 use super::states;
 use crate::http::Site;
@@ -40,7 +40,7 @@ async fn content(context: &Context, run: &str) -> Result<Markup, OperateError> {
         link rel="stylesheet" href=(address("matrix.css"));
         p {
             "Run " (run_link(run)) " of " (text(summary.pipeline.as_str())) " " (text(&summary.version)) ", " (summary.quarter) ": "
-            (digits(head.stars.into())) " stars × " (head.modules.len()) " modules. Every pixel is told in words below it."
+            (total(head.stars.into())) " stars × " (head.modules.len()) " modules. Every pixel is told in words below it."
         }
         (drawing(run))
         h2 { "In numbers" }
