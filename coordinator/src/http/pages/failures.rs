@@ -65,13 +65,18 @@ async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) ->
     let selection = query.selection(run)?;
     let failures = list(context, ListFailures { selection: selection.clone(), groups: GROUPS, stars: STARS }).await?;
     let narrowed = selection.words();
+    // What was lost to failures is not listed, and is tried again with what it needs.
+    let mut listed = selection.clone();
+    if listed.states.is_empty() {
+        listed.states = vec![ShownState::Failed, ShownState::Errored];
+    }
     Ok(html! {
         p { "Run " (run_link(run)) @if !narrowed.is_empty() { ", tasks" (text(&narrowed)) " · " a href=(format!("/runs/{run}/failures")) { "all" } } }
-        (sums(&failures, &selection))
+        (sums(&failures, &listed))
         @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
         @if failures.groups.is_empty() { (empty(html! { "Nothing failed" (text(&narrowed)) "." })) } @else {
             div.actions {
-                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&selection))) { "Retry these…" } }
+                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&listed))) { "Retry these…" } }
                 (command(&format!("sas run failures{} --retry", arguments_of(&selection).replacen(" --run", "", 1))))
             }
             (groups(&failures.groups))
@@ -80,15 +85,11 @@ async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) ->
     })
 }
 
-fn sums(failures: &RunFailures, selection: &TaskSelection) -> Markup {
+fn sums(failures: &RunFailures, listed: &TaskSelection) -> Markup {
     let run = failures.run;
-    let mut listed = selection.clone();
-    if listed.states.is_empty() {
-        listed.states = vec![ShownState::Failed, ShownState::Errored];
-    }
     html! {
         dl.facts {
-            div { dt { "listed here" } dd { a href=(format!("/runs/{run}/tasks{}", query_of(&listed))) { (total(failures.listed)) } } }
+            div { dt { "listed here" } dd { a href=(format!("/runs/{run}/tasks{}", query_of(listed))) { (total(failures.listed)) } } }
             @for (state, count) in &failures.all {
                 div { dt { (super::states::word(super::states::of_task(*state))) } dd { (number(*count, &format!("/runs/{run}/tasks?state={state}"))) } }
             }
@@ -122,7 +123,7 @@ fn line(group: &FailureGroup) -> Markup {
             th scope="row" { (group.module) }
             td { (group.reason) @if group.is_platforms { br; span.tag { "platform" } } }
             td { @if let Some(host) = &group.host { a href=(host_href(host)) { (text(host)) } } @else { span.soft { "none" } } }
-            td.wide { code { (text(&group.sample)) } br; span.soft { "image " (group.image) " · " (group.fingerprint) } }
+            td.wide { code { (text(&group.sample)) } br; span.soft { "image " (text(group.image.as_str())) " · " (group.fingerprint) } }
             td {
                 @for star in &group.stars { (star_link(*star, Some(group.run))) br; }
                 @if group.stars_left_out > 0 { span.soft { (digits(group.stars_left_out)) " more" } }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::{ModuleName, RunId};
+use domain::text::shown;
 use maud::{Markup, html};
 
 use super::assets::address;
@@ -113,8 +114,8 @@ fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let rows = html! {
         @for module in &head.modules {
             tr {
-                td { @if let Some(group) = &module.group { (group) } }
-                th scope="row" title=(module.doc) { (module.module) }
+                td { @if let Some(group) = &module.group { (text(group.as_str())) } }
+                th scope="row" title=(shown(&module.doc)) { (module.module) }
                 @for state in &states {
                     @let count = of(&module.module).and_then(|found| found.tasks.get(state)).copied().unwrap_or(0);
                     td.n { (number(count, &link(&module.module, states::of_task(*state)))) }

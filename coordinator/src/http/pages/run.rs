@@ -103,7 +103,7 @@ fn facts(run: &RunSummary) -> Markup {
             @for (count, stage) in stages(run).into_iter().chain(ends) {
                 div { dt { (stage.to_string().replace('_', " ")) } dd { (number(count, &stars_href(run.run, stage))) } }
             }
-            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (group) } } }
+            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (text(group.as_str())) } } }
             div { dt { "accepted" } dd title=(moment(run.accepted)) { (time(run.accepted)) } }
         }
     }
@@ -158,7 +158,7 @@ fn table(run: RunId, summary: &RunSummary, modules: &[ModuleInRun], may_act: boo
     let rows = html! {
         @for module in modules {
             tr #(format!("m-{}", module.module)) {
-                th scope="row" title=(module.doc) { (module.module) @if module.held { " " a.tag.attention href=(held(module)) title="who held it, and why" { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
+                th scope="row" title=(domain::text::shown(&module.doc)) { (module.module) @if module.held { " " a.tag.attention href=(held(module)) title="who held it, and why" { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
                 td { @if let Some(group) = &module.group { (text(group.as_str())) } }
                 td { (module.class) }
                 td.bars { (bar(&module.tasks)) }

@@ -56,7 +56,7 @@ fn line(run: &RunSummary) -> Markup {
     html! {
         tr {
             th scope="row" { (run_link(id)) }
-            td { (run.pipeline) " " span.soft { (text(&run.version)) " " (run.quarter) } @if let Some(group) = &run.only_group { " only " (group) } }
+            td { (run.pipeline) " " span.soft { (text(&run.version)) " " (run.quarter) } @if let Some(group) = &run.only_group { " only " (text(group.as_str())) } }
             td { (phase(run.phase)) }
             td.bars { (how_far(run)) (bar(&tally_of(run))) }
             td.n { (number(run.stars.into(), &format!("/runs/{id}/matrix"))) }

@@ -90,7 +90,7 @@ fn line(worker: &WorkerSummary, may_act: bool) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(host_href(&worker.host)) { (text(&worker.host)) } }
-            td { code { (worker.worker) } }
+            td { code { (text(worker.worker.as_str())) } }
             td { @for (class, slots) in &worker.slots { span.tag { (class) " " (slots.busy) "/" (slots.of) } " " } }
             td { (time(worker.seen)) }
             td { (time_or(worker.began, "not known")) }
