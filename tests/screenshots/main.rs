@@ -15,7 +15,7 @@ const WINDOWS: [(&str, u32, u32); 2] = [("wide", 1400, 1000), ("narrow", 420, 90
 async fn main() -> Result<()> {
     let directory = std::env::args().nth(1).map_or_else(|| PathBuf::from("../target/screenshots"), PathBuf::from);
     fs::create_dir_all(&directory)?;
-    let exhibit = Exhibit::open().await?;
+    let exhibit = Exhibit::open("the fit did not converge").await?;
     for (window, width, height) in WINDOWS {
         let browser = Browser::start(width, height).await?;
         for theme in ["light", "dark"] {
