@@ -18,6 +18,8 @@ async fn main() -> Result<()> {
     let exhibit = Exhibit::open("the fit did not converge").await?;
     for (window, width, height) in WINDOWS {
         let browser = Browser::start(width, height).await?;
+        // A window of its own cannot be as narrow as a telephone.
+        browser.resize(width, height).await?;
         for theme in ["light", "dark"] {
             browser.open(&exhibit.address).await?;
             browser.run(&format!("localStorage.setItem('theme', '{theme}')")).await?;

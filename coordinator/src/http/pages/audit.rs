@@ -7,7 +7,7 @@ use store::audit::Target;
 
 use super::Site;
 use super::layout::{Place, answer};
-use super::parts::{command, digits, empty, run_link, table, text, time};
+use super::parts::{digits, empty, run_link, table, text, time};
 use super::query::{Query, audit_href, host_href};
 use crate::http::caller::Caller;
 use crate::operate::OperateError;
@@ -34,7 +34,7 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
     Ok(html! {
         @match &about {
             Some(about) => p { "Changes of " (target(about)) " · " a href="/audit" { "all changes" } },
-            None => p { "Every change is a line here, whether it came from a page, the API or " (command("sas")) "." },
+            None => p { "Every change is a line here, whether it came from a page, the API or " code { "sas" } "." },
         }
         @for line in &page.damaged { p.note { (text(line)) } }
         @if page.lines.is_empty() { (empty(html! { "Nobody changed anything" @if about.is_some() { " of it" } "." })) } @else { (table("Audit", heads, html! { @for line in &page.lines { (of_line(line)) } })) }

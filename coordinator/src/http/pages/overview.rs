@@ -9,7 +9,7 @@ use super::failures::groups;
 use super::layout::{Place, answer};
 use super::parts::{empty, light, text, words};
 use super::query::host_href;
-use super::runs::{counted, table_of_runs};
+use super::runs::table_of_runs;
 use crate::http::caller::Caller;
 use crate::operate::status::{Answer, HangingTask, Question, Status};
 
@@ -40,8 +40,17 @@ fn content(status: &Status) -> Markup {
         }
         h2 { "Services" }
         ul {
-            @for part in &status.lights { li { (light(part.level)) " " strong { (part.name) } ": " (words(&part.words)) } }
-            li { a href="/workers" { (counted(status.workers.len() as u64, "worker lives", "workers live")) } }
+            @for part in &status.lights { li { (light(part.level)) " " (service(part.name)) ": " (words(&part.words)) } }
+        }
+    }
+}
+
+/// A service; where it has a page, that.
+fn service(name: &str) -> Markup {
+    html! {
+        @match name {
+            "events" | "queues" | "workers" => a href=(format!("/{name}")) { strong { (name) } },
+            name => strong { (name) },
         }
     }
 }

@@ -62,7 +62,7 @@ fn can_end(selection: &TaskSelection, ended: bool) -> bool {
 fn asked(selection: &TaskSelection) -> Markup {
     let states: Vec<&str> = selection.states.iter().map(|state| states::word(*state)).collect();
     html! {
-        @if states.is_empty() { "tasks that run, wait, failed or could not be run" } @else { "tasks that are " (states.join(" or ")) }
+        @if states.is_empty() { "tasks that run, wait, failed or could not be run" } @else { "tasks in state " (states.join(" or ")) }
         (text(&selection.words()))
     }
 }
