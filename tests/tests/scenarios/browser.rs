@@ -118,3 +118,12 @@ async fn table(browser: &Browser, label: &str) -> Result<Vec<Value>> {
     );
     Ok(browser.run(&script).await?.as_array().cloned().unwrap_or_default())
 }
+
+/// A value as pages show it; `nothing` where there is none.
+fn shown(value: &Value, nothing: &str) -> String {
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_null() => nothing.to_owned(),
+        None => value.to_string(),
+    }
+}

@@ -53,7 +53,7 @@ pub(super) async fn behind(
 async fn content(site: &Site, caller: &Caller) -> Result<Markup, OperateError> {
     let flow = flow(&*site.context(caller).installation).await?;
     let heads = html! {
-        th scope="col" { "Queue" } th scope="col" { "What it is for" } th.n scope="col" { "Ready" } th.n scope="col" { "Unacknowledged" } th.n scope="col" { "Consumers" }
+        th scope="col" { "Queue" } th.n scope="col" { "Ready" } th.n scope="col" { "Unacknowledged" } th.n scope="col" { "Consumers" } th scope="col" { "What it is for" }
     };
     Ok(html! {
         @for (service, away) in [("the broker", &flow.broker_away), ("the state", &flow.state_away)] {
@@ -78,13 +78,13 @@ fn line(queue: &QueueFlow) -> Markup {
     html! {
         tr {
             th scope="row" { (text(&queue.queue)) }
-            td { (purpose) @if let Some(wrong) = wrong { " " span.tag.bad { "■ " (wrong) } } }
             td.n { @match (queue.ready, &queue.class) {
                 (Some(ready), Some(_)) => (number(ready, &format!("#{}", queue.queue))),
                 (ready, _) => (known(ready, "the broker does not say")),
             } }
             td.n { (known(queue.unacknowledged, queue.unknown.as_deref().unwrap_or("the broker's management API is not configured"))) }
             td.n { (known(queue.consumers, "the broker does not say")) }
+            td { @if let Some(wrong) = wrong { span.tag.bad { "■ " (wrong) } " " } (purpose) }
         }
     }
 }

@@ -68,11 +68,7 @@ async fn act(exhibit: &Exhibit, browser: &Browser, deed: &Deed<'_>) -> Result<Va
     for (head, field) in
         [("Line", "number"), ("Who", "who"), ("Door", "door"), ("How many", "count"), ("Why", "reason")]
     {
-        let expected = match &line[field] {
-            Value::Null => "–".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let expected = super::shown(&line[field], "–");
         ensure!(shown[head] == expected.as_str(), "{head} is {}, and {expected:?} in {line}", shown[head]);
     }
     ensure!(line["reason"] == why.as_str(), "{line}");

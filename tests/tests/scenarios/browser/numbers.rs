@@ -66,8 +66,7 @@ pub(super) async fn every_number_leads_to_as_many(exhibit: &Exhibit, browser: &B
         let total = page.split("class=\"total\">").nth(1).and_then(|rest| rest.split('<').next());
         let total = total.and_then(|total| total.replace('\u{2009}', "").parse::<u64>().ok());
         let listed = page.matches("href=\"/stars/PLATO_").count() as u64;
-        let is_listed =
-            listed >= number.min(&50).to_owned() || href.ends_with("/matrix") || href.ends_with("/failures");
+        let is_listed = listed >= *number.min(&50) || href.ends_with("/matrix") || href.ends_with("/failures");
         if total != Some(*number) || !is_listed {
             wrong.push(format!("{name} says {number}, and {href} {total:?}, and lists {listed}"));
         }

@@ -5,7 +5,7 @@ use harness::browser::Browser;
 use harness::exhibit::Exhibit;
 use serde_json::Value;
 
-use super::{api, table};
+use super::{api, shown, table};
 
 pub(super) async fn pages_say_what_the_api_answers(exhibit: &Exhibit, browser: &Browser) -> Result<()> {
     let page = async |path: &str, label: &str| {
@@ -102,7 +102,7 @@ pub(super) async fn pages_say_what_the_api_answers(exhibit: &Exhibit, browser: &
         let lines = page(&format!("/stars/{star}?run={run}"), "Tasks of the star").await?;
         for task in list(&found["tasks"]) {
             let state =
-                if task["running"] == true { "running".to_owned() } else { shown(&task["state"]).replace('_', " ") };
+                if task["running"] == true { "running".to_owned() } else { text(&task["state"]).replace('_', " ") };
             let is_said = |line: &&Value| line["Module"] == task["module"] && text(&line["State"]).ends_with(&state);
             ensure!(
                 lines.iter().any(|line| is_said(&line)),
@@ -135,7 +135,9 @@ fn same(page: &str, lines: &[Value], answered: &[Value], cells: impl Fn(&Value) 
 
 /// Columns, each with where the answer has what it shows.
 fn cells(part: &Value, columns: &[(&str, &str)]) -> Cells {
-    let cell = |(head, field): &(&str, &str)| ((*head).to_owned(), shown(part.pointer(field).unwrap_or(&Value::Null)));
+    let cell = |(head, field): &(&str, &str)| {
+        ((*head).to_owned(), shown(part.pointer(field).unwrap_or(&Value::Null), "not known"))
+    };
     columns.iter().map(cell).collect()
 }
 
@@ -145,13 +147,4 @@ fn list(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-/// A value as pages show it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "not known".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
