@@ -167,6 +167,7 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
     let record = RunRecord {
         run,
         event,
+        publisher: None,
         pipeline: "BENCH".parse()?,
         version: "1".to_owned(),
         quarter: 3.try_into()?,

@@ -142,6 +142,7 @@ fn record(event: EventId, horizon: u64, stars: u32) -> RunRecord {
     RunRecord {
         run: RunId::of(event, "SAS-PIP", "1"),
         event,
+        publisher: None,
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1".to_owned(),
         quarter: quarter(),

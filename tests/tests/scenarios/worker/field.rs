@@ -124,6 +124,7 @@ impl Field {
         let record = RunRecord {
             run: self.run,
             event: event.id,
+            publisher: None,
             pipeline: self.pipeline.name.clone(),
             version: self.pipeline.version.clone(),
             quarter,
@@ -154,7 +155,7 @@ impl Field {
         self.state.open_run(&info).await.unwrap();
         let externals = self.store.externals(self.star, quarter, info.horizon).unwrap();
         assert_eq!(externals.len(), 1, "the delivered external is in the store");
-        let admission = Some(Admission { externals, previous: None });
+        let admission = Some(Admission { externals, ..Admission::default() });
         self.apply(Event::Admit, Change { admission, ..Change::default() }).await;
     }
 
