@@ -3,12 +3,15 @@
 use domain::id::{EventId, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
+use jiff::Timestamp;
+use services::traces::Span;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
 use store::{Commit, Store, StoreError, paths};
 
 use crate::aside::is_for_good;
 use crate::events::expand::{dispositions, runs, star_list, unique};
+use crate::events::span::event_span;
 use crate::hooks::Moment;
 use crate::running::Coordinator;
 use crate::runs::open::open;
@@ -68,6 +71,8 @@ struct Started {
     new: Vec<RunId>,
     /// What became of the event now; `None` where there is none.
     disposition: Option<&'static str>,
+    /// What is told of the event, unless it was accepted before.
+    span: Option<Span>,
 }
 
 impl Started {
@@ -84,7 +89,7 @@ impl Started {
             (false, false, true) => "no_pipeline",
             (false, false, false) => "run",
         };
-        Self { runs, new, disposition: Some(disposition) }
+        Self { runs, new, disposition: Some(disposition), span: None }
     }
 
     /// Enters the runs into the state.
@@ -100,6 +105,9 @@ impl Started {
         }
         if let Some(disposition) = self.disposition {
             running.counters.disposed(disposition);
+        }
+        if let Some(span) = self.span {
+            running.traces.tell(Span { ended: Timestamp::now().max(span.started), ..span });
         }
         Ok(())
     }
@@ -139,11 +147,9 @@ fn dispose(
         let (event, dataset) = (record.id, &record.event.data.dataset);
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
-    Ok(Started::of(
-        &store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?,
-        new,
-        false,
-    ))
+    let disposed = store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?;
+    let started = Started::of(&disposed, new, false);
+    Ok(Started { span: Some(event_span(record, &started.runs, stars.len())), ..started })
 }
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.

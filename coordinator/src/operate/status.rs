@@ -163,8 +163,7 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     failures.sort_by_key(|group| std::cmp::Reverse(group.count));
     failures.truncate(GROUPS);
     let at = Timestamp::now();
-    let findings =
-        Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, failures };
+    let findings = Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, failures };
     Ok(findings.status())
 }
 
