@@ -22,4 +22,5 @@ mod runner;
 mod simulation;
 mod state;
 mod tables;
+mod traces;
 mod worker;
