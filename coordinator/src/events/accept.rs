@@ -55,12 +55,13 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
         match read_stars(store, &record.event)? {
             Ok(stars) => dispose(store, &record, &stars, &pipelines),
             Err(reason) => {
-                let disposed = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
+                let (disposed, _) = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
                 Ok(Started::of(&disposed, Vec::new(), false))
             }
         }
     });
-    started.await?.open(running).await
+    // Whoever receives it counts it, and may do so at this moment.
+    Started { disposition: None, ..started.await? }.open(running).await
 }
 
 /// The runs of an event.
@@ -71,7 +72,7 @@ struct Started {
     new: Vec<RunId>,
     /// What became of the event now; `None` where there is none.
     disposition: Option<&'static str>,
-    /// What is told of the event, unless it was accepted before.
+    /// What is told of the event, unless somebody else does.
     span: Option<Span>,
 }
 
@@ -147,9 +148,11 @@ fn dispose(
         let (event, dataset) = (record.id, &record.event.data.dataset);
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
-    let disposed = store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?;
+    let (disposed, commit) = store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?;
     let started = Started::of(&disposed, new, false);
-    Ok(Started { span: Some(event_span(record, &started.runs, stars.len())), ..started })
+    // Others may have finished it at the same time: the first of them tells it.
+    let span = (commit == Commit::Created).then(|| event_span(record, &started.runs, stars.len()));
+    Ok(Started { span, ..started })
 }
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.
