@@ -31,7 +31,8 @@ const LAST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
-    /// A collector that takes OTLP over HTTP: `http://host:4318`, to which `/v1/traces` is added. None, or an empty one: no traces.
+    /// A collector that takes OTLP over HTTP: `http://host:4318`, to which `/v1/traces` is added. Without it, or empty, there
+    /// are no traces.
     pub endpoint: Option<Address>,
     /// Share of the stars that are traced, from 0 to 1. Coordinators decide; workers follow what messages say.
     pub share: f64,

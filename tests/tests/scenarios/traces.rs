@@ -128,7 +128,7 @@ async fn a_star_is_a_trace_from_its_event_down_to_its_modules() -> Result<()> {
     .await
     .with_context(|| format!("{}\n{}\n{:?}", coordinator.log(), worker.log(), collector.spans("")))?;
 
-    let [accepted] = &collector.spans("event")[..] else { panic!("one event") };
+    let [accepted] = &collector.spans("event")[..] else { panic!("one event: {:?}", collector.spans("event")) };
     let publisher: TraceContext = PUBLISHER.parse()?;
     let expected = TraceContext::of_event(event.event_id(), Some(publisher));
     assert_eq!(accepted.traceparent(), expected.to_string(), "in the publisher's trace");
