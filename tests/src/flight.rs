@@ -99,6 +99,7 @@ fn run(store: &Store, stars: &[StarId]) -> Result<RunRecord> {
     let record = RunRecord {
         run: RunId::of(event, "BENCH", "1"),
         event,
+        publisher: None,
         pipeline: "BENCH".parse()?,
         version: "1".to_owned(),
         quarter: 3.try_into()?,

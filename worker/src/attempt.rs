@@ -20,7 +20,7 @@ mod stage;
 mod twice;
 
 pub(crate) use desk::{Bounds, Desk, Order};
-use domain::id::Key;
+use domain::id::{ImageName, Key};
 use domain::outcome::{Outcome, Success};
 use ending::Ending;
 use execute::execute;
@@ -29,19 +29,23 @@ pub(crate) use prefetch::prefetch;
 use resolve::{Resolved, resolve};
 use tokio_util::sync::CancellationToken;
 
+use crate::progress::AttemptStep;
+
 /// How an attempt ended.
 pub(crate) struct Finish {
     /// `None`: it was cancelled.
     pub(crate) outcome: Option<Outcome>,
     /// Its key, where it got so far.
     pub(crate) key: Option<Key>,
+    /// The image that it ran, or was about to run.
+    pub(crate) image: Option<ImageName>,
     /// The program's log; empty where nothing ran.
     pub(crate) log: String,
 }
 
 /// Performs an attempt. `cancel` stops it; nothing of it is left then.
 pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Finish {
-    let mut finish = Finish { outcome: None, key: None, log: String::new() };
+    let mut finish = Finish { outcome: None, key: None, image: None, log: String::new() };
     let ended = verbs(desk, order, &mut finish, cancel).await;
     stage::clean_up(desk.folder_of(order)).await;
     finish.outcome = match ended {
@@ -58,11 +62,13 @@ async fn verbs(
     finish: &mut Finish,
     cancel: &CancellationToken,
 ) -> Result<Success, Ending> {
+    order.progress.begins(AttemptStep::Resolve);
     loop {
         match resolve(desk, order, cancel).await? {
             Resolved::Found(success) => return Ok(success),
             Resolved::Missing(plan) => {
                 finish.key = Some(plan.key);
+                finish.image = Some(plan.program.image.clone());
                 return execute(desk, order, &plan, &mut finish.log, cancel).await;
             }
             Resolved::Unidentified(program) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, WorkerName};
+use domain::id::{Attempt, ModuleIndex, Nonce, RunId, StarId, Task, TraceContext, WorkerName};
 use domain::message::{ClaimTimes, TaskMessage, parse_task};
 use services::queue::{Delivery, Receipt};
 use services::state::{Claim, ClaimRequest, Grant, SharedState, StateError};
@@ -43,6 +43,8 @@ pub(crate) struct Granted {
     pub(crate) nonce: Nonce,
     pub(crate) grant: Grant,
     pub(crate) times: ClaimTimes,
+    /// The span of its star.
+    pub(crate) trace: TraceContext,
     /// The run with the star, or why this worker cannot run its tasks.
     pub(crate) work: Result<(Arc<RunHere>, StarId), String>,
 }
@@ -65,7 +67,7 @@ impl Claims {
 
     /// Claims what a delivery asks for, and answers the delivery.
     pub(crate) async fn claim(&self, delivery: Delivery, gate: &Gate) -> Option<Granted> {
-        let Delivery { body, receipt, .. } = delivery;
+        let Delivery { body, trace, receipt, .. } = delivery;
         let message = match parse_task(&body) {
             Ok(message) => message,
             Err(error) => {
@@ -100,7 +102,9 @@ impl Claims {
                     took_micros: whole(asked.elapsed().as_micros()),
                 };
                 answer(receipt, DeliveryAnswer::Ack).await;
-                Some(Granted { message, nonce, grant: *grant, times, work })
+                // Without a word of who sent it nothing of it is collected.
+                let trace = trace.unwrap_or_else(|| TraceContext::of_star(message.run, message.name));
+                Some(Granted { message, nonce, grant: *grant, times, trace, work })
             }
             Ok(Ok(Claim::Refused(refusal))) => {
                 tracing::debug!(task = %message, %refusal, "not granted");

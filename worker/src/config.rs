@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use services::config::{ConfigError, ConfigFile, LogConfig, StoreConfig, local_queue, local_state};
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
+use services::traces::TracesConfig;
 
 use crate::runner::docker::DockerConfig;
 
 /// Sections that a worker reads.
-const SECTIONS: &[&str] = &["store", "queue", "state", "log", "worker", "slots", "docker"];
+const SECTIONS: &[&str] = &["store", "queue", "state", "log", "worker", "slots", "docker", "traces"];
 
 /// Everything that `sas-worker` reads from its file and the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Config {
     /// How it runs containers.
     #[serde(default)]
     pub docker: DockerConfig,
+    /// Where it tells what took how long.
+    #[serde(default)]
+    pub traces: TracesConfig,
 }
 
 /// How a worker works (`[worker]`).

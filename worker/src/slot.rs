@@ -21,6 +21,7 @@ use crate::ledger::Subject;
 use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
+use crate::spans::spans;
 
 /// How long deliveries may wait here while every slot is busy, before they go back for other workers. Long enough that
 /// short tasks do not cost a new consumer each.
@@ -139,7 +140,7 @@ async fn take(worker: Arc<Worker>, mut desk: Desk, delivery: Delivery) -> Desk {
 
 /// Runs a granted attempt and hands its completion on.
 async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
-    let Granted { message, nonce, grant, times, work } = granted;
+    let Granted { message, nonce, grant, times, trace, work } = granted;
     let started = jiff::Timestamp::now();
     let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce };
     let cancel = worker.give_back.child_token();
@@ -150,13 +151,13 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         Subject { star: *star, module: name, class, since: started, progress }
     });
     let held = worker.ledger.hold(lease, subject, cancel.clone());
-    let outcome = match work {
+    let (outcome, trace) = match work {
         Ok((run, star)) => {
             if run.is_new() {
                 worker.prefetch(&run);
             }
-            let order =
-                Order { run, star, task: message.task, attempt: message.attempt, nonce, grant, started, progress };
+            let (task, attempt) = (message.task, message.attempt);
+            let order = Order { run, star, task, attempt, nonce, grant, started, trace, progress };
             let span = tracing::info_span!(
                 "attempt",
                 run = %message.run,
@@ -164,9 +165,10 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
                 module = %order.module().name,
                 attempt = message.attempt.0
             );
-            settle(worker, desk, &order, &cancel).instrument(span).await
+            let outcome = settle(worker, desk, &order, &cancel).instrument(span).await;
+            (outcome, Some(order.span()).filter(|span| span.is_sampled))
         }
-        Err(reason) => Some(Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: reason })),
+        Err(message) => (Some(Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message })), None),
     };
     let result = match outcome {
         Some(outcome) => {
@@ -194,13 +196,17 @@ async fn work(worker: &Worker, desk: &mut Desk, granted: Granted) {
         claim: Some(times),
         result,
     };
-    worker.report(PendingReport { completion, held }).await;
+    worker.report(PendingReport { completion, trace, held }).await;
 }
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.
 async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Option<Outcome> {
     tracing::info!("begins");
-    let Finish { outcome, key, log } = perform(desk, order, cancel).await;
+    let Finish { outcome, key, image, log } = perform(desk, order, cancel).await;
+    if order.trace.is_sampled {
+        let spans = spans(order, image.as_ref(), outcome.as_ref(), jiff::Timestamp::now());
+        spans.into_iter().for_each(|span| worker.traces.tell(span));
+    }
     let millis = millis_since(order.started);
     let Some(outcome) = outcome else {
         tracing::info!(millis, "stopped: the claim is lost or given back");

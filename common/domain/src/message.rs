@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, WorkerName,
+    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, TraceContext,
+    WorkerName,
 };
 use crate::outcome::Outcome;
 
@@ -132,6 +133,11 @@ impl DatasetEvent {
     /// The computed id: the same for every delivery of the event.
     pub fn event_id(&self) -> EventId {
         EventId::of(&self.source, &self.id)
+    }
+
+    /// The publisher's span. One that cannot be read is none: an event is not refused for it.
+    pub fn publisher(&self) -> Option<TraceContext> {
+        self.traceparent.as_ref()?.parse().ok()
     }
 
     /// Parses and validates structured-mode JSON.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durable;
+use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
 use domain::id::{EventId, RunId, Sequence};
 use domain::message::DatasetEvent;
@@ -136,12 +136,19 @@ impl Store {
         durable::create(&sign, &self.beside(), b"").map(drop)
     }
 
-    /// Records what became of an event; returns what is on record, which is what the first caller said.
-    pub fn dispose_event(&self, id: EventId, dispositions: &[Disposition]) -> Result<Vec<Disposition>, StoreError> {
+    /// Records what became of an event; returns what is on record, which is what the first caller said, and whether that was
+    /// this one.
+    pub fn dispose_event(
+        &self,
+        id: EventId,
+        dispositions: &[Disposition],
+    ) -> Result<(Vec<Disposition>, Commit), StoreError> {
         let path = self.at(paths::event_dispositions(id));
-        durable::create(&path, &self.beside(), &to_json(&dispositions))?;
+        let commit = durable::create(&path, &self.beside(), &to_json(&dispositions))?;
         self.forget_pending(id)?;
-        read_json(&path)?.ok_or_else(|| StoreError::NotFound { what: format!("dispositions of event {id}") })
+        let on_record = read_json(&path)?;
+        let missing = || StoreError::NotFound { what: format!("dispositions of event {id}") };
+        Ok((on_record.ok_or_else(missing)?, commit))
     }
 
     /// An event that was accepted.

@@ -39,6 +39,7 @@ pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline
         .map(|pipeline| RunRecord {
             run: RunId::of(record.id, pipeline.name.as_str(), &pipeline.version),
             event: record.id,
+            publisher: record.event.publisher(),
             pipeline: pipeline.name.clone(),
             version: pipeline.version.clone(),
             quarter: update.quarter,

@@ -23,4 +23,5 @@ mod runner;
 mod simulation;
 mod state;
 mod tables;
+mod traces;
 mod worker;

@@ -52,7 +52,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             ("where it is", &["address"]),
             ("what is outside", &["queue", "state"]),
-            ("how a service starts", &["config", "telemetry", "service"]),
+            ("how a service starts", &["config", "telemetry", "traces", "service"]),
         ],
     ),
     (
@@ -73,7 +73,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                 "what it works with",
                 &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "gate", "config"],
             ),
-            ("one task", &["claim", "report", "attempt"]),
+            ("one task", &["claim", "report", "attempt", "spans"]),
             ("one worker", &["shared", "slot", "show", "service"]),
         ],
     ),
