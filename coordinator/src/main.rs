@@ -99,6 +99,7 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
     for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
+    service::share_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = service::ended_by_signal()?;

@@ -76,6 +76,7 @@ fn start(arguments: WorkerArguments) -> Result<()> {
     for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
+    service::share_heaps();
     tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))
 }
 

@@ -37,7 +37,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "store",
         &[
-            ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space"]),
+            (
+                "files and names",
+                &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space", "star_lists"],
+            ),
             (
                 "one subject each",
                 &["audit", "epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
@@ -88,8 +91,8 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "harness",
         &[
-            ("what is started", &["programs", "services", "registry"]),
-            ("whole clusters", &["compose", "light", "cluster", "exhibit", "browser", "simulation"]),
+            ("what is started and asked", &["programs", "services", "registry", "http"]),
+            ("whole clusters", &["compose", "light", "cluster", "exhibit", "flight", "browser", "simulation"]),
         ],
     ),
 ];
