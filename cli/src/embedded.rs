@@ -13,6 +13,7 @@ use services::queue::SharedQueue;
 use services::queue::memory::MemoryQueue;
 use services::state::SharedState;
 use services::state::memory::MemoryState;
+use services::traces::Traces;
 use store::Store;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -58,6 +59,7 @@ impl Embedded {
             queue: queue.clone(),
             state: state.clone(),
             runner,
+            traces: Traces::default(),
             config,
             slots,
         };
@@ -71,6 +73,7 @@ impl Embedded {
             pipelines: vec![pipeline],
             config: CoordinatorConfig::default(),
             http: HttpConfig::off(),
+            traces: Traces::default(),
             agent: None,
         };
         let mut services = JoinSet::new();

@@ -1,5 +1,7 @@
 //! How tasks are selected on the command line: the same words for everything that lists tasks or decides about many.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,9 +12,9 @@ use coordinator::operate::OperateError;
 use coordinator::operate::run::RunDecided;
 use coordinator::operate::selection::{ShownState, TaskSelection};
 use coordinator::operate::task::{self, TaskPlan};
-use coordinator::star_list;
 use domain::id::{GroupName, ModuleName, RunId, StarId};
 use domain::outcome::FailurePattern;
+use store::star_lists;
 use strum::VariantArray;
 
 use crate::exit::usage;
@@ -74,9 +76,9 @@ impl SelectionArguments {
 /// The stars in a text file.
 pub(crate) fn stars_in(file: &Path) -> Result<Vec<StarId>, OperateError> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| OperateError::not_found(format!("failed to read star list `{shown}`: {error}")))?;
-    star_list(&text).map_err(|bad| usage(format!("star list `{shown}`: {bad}")))
+    let absent = |error| OperateError::not_found(format!("failed to read star list `{shown}`: {error}"));
+    let list = File::open(file).and_then(|file| star_lists::read(BufReader::new(file))).map_err(absent)?;
+    list.map_err(|bad| usage(format!("star list `{shown}`: {bad}")))
 }
 
 fn state(text: &str) -> Result<ShownState, String> {

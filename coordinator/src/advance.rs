@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use domain::id::{Attempt, StarIndex, Task};
 use domain::run::{Event, Star};
+use jiff::Timestamp;
 use services::state::{Admission, Change, StateError, Written};
 use store::Store;
 use store::course::Course;
@@ -193,13 +194,13 @@ pub(crate) async fn admissions(
 ) -> Result<Vec<Admission>, Trouble> {
     let (course, stars) = (course.clone(), stars.to_vec());
     let admissions = store.ask(move |store| {
-        let record = &course.record;
+        let (record, at) = (&course.record, Some(Timestamp::now()));
         let admission = |star| {
             let previous = match record.quarter.previous() {
                 Some(quarter) => store.open_generation(star, quarter)?,
                 None => None,
             };
-            Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous })
+            Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous, at })
         };
         course.names(&stars)?.into_iter().map(admission).collect()
     });

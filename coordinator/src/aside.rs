@@ -147,7 +147,7 @@ fn party_of(store: &Store, party: Party, trouble: &Trouble) -> Option<(Party, Ov
             let name = its_own.file_name()?.to_string_lossy().into_owned();
             let below = path.strip_prefix(store.root()).ok()?;
             let is_its_own = below.components().any(|part| part.as_os_str().to_string_lossy().starts_with(&name));
-            (is_its_own && is_for_good(source)).then(|| (party, file(path)))
+            (is_its_own && store::is_for_good(source)).then(|| (party, file(path)))
         }
         Trouble::Store(
             StoreError::NotAStore(_)
@@ -168,21 +168,6 @@ fn party_of(store: &Store, party: Party, trouble: &Trouble) -> Option<(Party, Ov
         | Trouble::Contended { .. }
         | Trouble::Foreign { .. } => None,
     }
-}
-
-/// Whether waiting does not mend an error of reading a file.
-pub(crate) fn is_for_good(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind as E;
-    matches!(
-        error.kind(),
-        E::NotFound
-            | E::NotADirectory
-            | E::IsADirectory
-            | E::InvalidData
-            | E::InvalidInput
-            | E::InvalidFilename
-            | E::PermissionDenied
-    )
 }
 
 /// Looks at the file. In the place of a store that went away every file looks damaged, which is everybody's trouble.

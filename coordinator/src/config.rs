@@ -11,11 +11,12 @@ use services::config::{LogConfig, StoreConfig, local_queue, local_state};
 use services::definition::load_file;
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
+use services::traces::TracesConfig;
 
 use crate::hooks::Hook;
 
 /// The sections that the coordinator reads.
-pub const SECTIONS: &[&str] = &["store", "queue", "state", "log", "coordinator", "http"];
+pub const SECTIONS: &[&str] = &["store", "queue", "state", "log", "coordinator", "http", "traces"];
 
 /// Everything that the coordinator is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Config {
     /// Where it answers.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Where it tells what took how long.
+    #[serde(default)]
+    pub traces: TracesConfig,
 }
 
 /// How the coordinator works (`[coordinator]`).

@@ -5,6 +5,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod expand;
+mod span;
 
 use std::sync::Arc;
 

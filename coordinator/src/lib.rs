@@ -40,11 +40,11 @@ use closings::Closings;
 use config::{CoordinatorConfig, HttpConfig};
 use counters::Counters;
 use domain::pipeline::Pipeline;
-pub use events::expand::{BadList, star_list};
 use hooks::Hooks;
 use running::{Coordinator, Services};
 use services::queue::SharedQueue;
 use services::state::SharedState;
+use services::traces::Traces;
 use settle::Settler;
 pub use settle::StarFiles;
 use store::Store;
@@ -76,6 +76,8 @@ pub struct CoordinatorParts {
     pub config: CoordinatorConfig,
     /// Where it answers; off in `sas local`.
     pub http: HttpConfig,
+    /// Where it tells what took how long.
+    pub traces: Traces,
     /// The program that is started as store agent; `None` is the running one, which then must begin with
     /// [`store::agent::serve_if_asked`].
     pub agent: Option<PathBuf>,
@@ -111,12 +113,12 @@ async fn work(
     builders: Vec<(Scratch, Box<dyn StarFiles>)>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let CoordinatorParts { store, queue, state, pipelines, config, http, agent } = parts;
+    let CoordinatorParts { store, queue, state, pipelines, config, http, traces, agent } = parts;
     let door = http::open(&http).await?;
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
     let (closings, jobs) = Closings::channel();
-    let running = Coordinator::new(Services::new(store, queue, state), hooks, counters, closings);
+    let running = Coordinator::new(Services::new(store, queue, state), hooks, traces, counters, closings);
     match shutdown.run_until_cancelled(start(&running)).await {
         Some(started) => started?,
         None => return Ok(()),

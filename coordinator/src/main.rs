@@ -12,6 +12,7 @@ use domain::text::shown_lines;
 use services::config::{ConfigFile, environment};
 use services::service;
 use services::telemetry;
+use services::traces::Traces;
 use store::Store;
 use store::agent::serve_if_asked;
 
@@ -58,6 +59,8 @@ Sections of the configuration file, with what is taken when a key is missing:
                  tokens                               file of tokens, as `sas token new` prints its lines; needed where
                                                       other hosts reach `listen`; without it this host may do everything
                  hosts = []                           names by which requests may call this host, besides its own
+  [traces]       endpoint                             collector of OpenTelemetry traces (OTLP over HTTP); none: no traces
+                 share = 1                            share of the stars that are traced, from 0 to 1
   [log]          format = \"human\" or \"json\", filter = \"info\"
 
 Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";
@@ -83,6 +86,9 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
         config.coordinator.pipelines = arguments.pipelines;
     }
     let pipelines = load_pipelines(&config.coordinator.pipelines)?;
+    let instance = uuid::Uuid::new_v4().to_string();
+    let about = [("service.name", "sas-coordinator"), ("service.instance.id", instance.as_str())];
+    let (traces, sending) = Traces::new(&config.traces, &about)?;
     if arguments.check {
         return Ok(());
     }
@@ -93,6 +99,7 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
     for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
+    service::share_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = service::ended_by_signal()?;
@@ -110,8 +117,9 @@ fn start(arguments: CoordinatorArguments) -> Result<()> {
             pipelines,
             config: config.coordinator,
             http: config.http,
+            traces,
             agent: None,
         };
-        coordinator::run(parts, shutdown).await
+        sending.beside(coordinator::run(parts, shutdown)).await
     })
 }

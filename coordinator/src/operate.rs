@@ -24,6 +24,7 @@ pub mod received;
 pub mod run;
 pub mod selection;
 pub mod star;
+pub mod stars;
 pub mod status;
 pub mod task;
 pub mod view;

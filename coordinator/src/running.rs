@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::id::{EventId, RunId};
 use services::queue::SharedQueue;
 use services::state::{RunView, SharedState, StateError};
+use services::traces::Traces;
 use store::Store;
 use store::course::{Course, Courses};
 use tokio::sync::Notify;
@@ -42,6 +43,7 @@ pub(crate) struct Coordinator {
     pub(crate) services: Services,
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
+    pub(crate) traces: Traces,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) closings: Closings,
     pub(crate) aside: Aside,
@@ -63,11 +65,18 @@ pub(crate) struct Wakes {
 }
 
 impl Coordinator {
-    pub(crate) fn new(services: Services, hooks: Hooks, counters: Counters, closings: Closings) -> Self {
+    pub(crate) fn new(
+        services: Services,
+        hooks: Hooks,
+        traces: Traces,
+        counters: Counters,
+        closings: Closings,
+    ) -> Self {
         Self {
             services,
             counters,
             hooks,
+            traces,
             wakes: Arc::default(),
             closings,
             aside: Aside::default(),

@@ -9,6 +9,7 @@ mod failed;
 mod fingerprints;
 mod generation;
 mod lines;
+mod span;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use fingerprints::Fingerprints;
 use lines::Settled;
 pub(crate) use lines::write_lines;
 use services::state::StarView;
+use span::star_span;
 use store::agent::{Agent, AgentError, Assemble, Manifest, RefusalKind, Show};
 use store::course::Course;
 use store::runs::{FailedTasks, SettledStar, StarEnd};
@@ -164,10 +166,14 @@ impl Settler {
             Some(admission) => self.fingerprints.of(&self.running, &course, star, &view.star.row, admission).await?,
             None => None,
         };
+        let span = match view.admission.as_ref().and_then(|admission| admission.at) {
+            Some(admitted) => star_span(&self.running, &course, star, admitted, end).await?,
+            None => None,
+        };
         let failed = what_failed(&self.running, &course, star, &view).await?;
         let row = view.star.row.as_bytes().to_vec();
         let line = SettledStar { star, row, keys: keys(&view), generation, end: Some(end), reason, fingerprint };
-        Ok(Some(Settled { course, row: view.star.row, line, failed }))
+        Ok(Some(Settled { course, row: view.star.row, line, failed, span }))
     }
 }
 

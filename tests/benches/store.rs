@@ -22,6 +22,7 @@ use harness::wait_until;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
+use services::traces::Traces;
 use store::Store;
 use store::runs::{Alike, FailedTasks, RunEnd, RunRecord, SettledStar, StarEnd};
 use tempfile::TempDir;
@@ -108,6 +109,7 @@ async fn comparison(store: &Store) -> Result<Duration> {
         pipelines: Vec::new(),
         config: CoordinatorConfig { compare: every, ..CoordinatorConfig::default() },
         http: HttpConfig { listen: address.clone(), ..HttpConfig::default() },
+        traces: Traces::default(),
         agent: None,
     };
     let shutdown = CancellationToken::new();
@@ -167,6 +169,7 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
     let record = RunRecord {
         run,
         event,
+        publisher: None,
         pipeline: "BENCH".parse()?,
         version: "1".to_owned(),
         quarter: 3.try_into()?,

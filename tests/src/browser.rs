@@ -6,7 +6,8 @@ use std::io::BufReader;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -14,13 +15,13 @@ use serde_json::{Value, json};
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Addresses of everything that a page loaded, itself included.
-const LOADED: &str = "return performance.getEntriesByType('resource').map(entry => entry.name).concat([location.href])";
-
 /// A browser with one window.
 pub struct Browser {
     driver: Child,
     client: Client,
+    /// Where the driver takes what no other browser has.
+    session: String,
+    http: reqwest::Client,
 }
 
 impl Browser {
@@ -46,13 +47,14 @@ impl Browser {
         ];
         let wanted = json!({
             "goog:chromeOptions": { "args": arguments },
-            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let Value::Object(capabilities) = wanted else { bail!("capabilities are a table") };
         let address = format!("http://127.0.0.1:{port}");
         let client = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&address).await;
         let client = client.context("failed to start Chromium")?;
-        Ok(Self { driver, client })
+        let id = client.session_id().await?.context("a session has an id")?;
+        Ok(Self { driver, client, session: format!("{address}/session/{id}"), http: reqwest::Client::new() })
     }
 
     /// What drives the window.
@@ -95,18 +97,50 @@ impl Browser {
         Ok(self.client.execute(script, Vec::new()).await?)
     }
 
-    /// Presses these keys, where the focus is.
+    /// Presses these keys one after the other, wherever the focus goes.
     pub async fn press(&self, keys: &str) -> Result<()> {
-        Ok(self.client.active_element().await?.send_keys(keys).await?)
+        let presses = keys.chars().fold(KeyActions::new("keys".to_owned()), |presses, value| {
+            presses.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        Ok(self.client.perform_actions(presses).await?)
     }
 
-    /// Fails when the page loaded anything from elsewhere than below `address`.
-    pub async fn require_own(&self, address: &str) -> Result<()> {
-        let loaded = self.run(LOADED).await?;
-        for name in loaded.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            ensure!(name.starts_with(address), "{name} is not of {address}");
+    /// Shows pages as a window of this many pixels would, however small.
+    pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        self.ask("goog/cdp/execute", &command).await.map(drop)
+    }
+
+    /// Addresses of everything that was asked for since this was called last, whether it was answered, forbidden or not there.
+    pub async fn asked_for(&self) -> Result<Vec<String>> {
+        let mut asked = Vec::new();
+        for line in self.log("performance").await? {
+            let event: Value = serde_json::from_str(&line)?;
+            if event["message"]["method"] == "Network.requestWillBeSent" {
+                asked.extend(event["message"]["params"]["request"]["url"].as_str().map(str::to_owned));
+            }
         }
-        Ok(())
+        Ok(asked)
+    }
+
+    /// What the browser complained of since this was called last: errors of scripts, of what was loaded, of what is forbidden.
+    pub async fn complaints(&self) -> Result<Vec<String>> {
+        self.log("browser").await
+    }
+
+    /// The lines of a log that were not read yet.
+    async fn log(&self, kind: &str) -> Result<Vec<String>> {
+        let lines = self.ask("se/log", &json!({ "type": kind })).await?;
+        let lines = lines.as_array().context("a log is a list")?;
+        Ok(lines.iter().filter_map(|line| line["message"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// Asks the driver for what only Chromium has.
+    async fn ask(&self, what: &str, body: &Value) -> Result<Value> {
+        let answer = self.http.post(format!("{}/{what}", self.session)).json(body).send().await?;
+        let mut answer: Value = answer.error_for_status()?.json().await?;
+        Ok(answer["value"].take())
     }
 
     /// What the window shows now, as PNG.

@@ -31,20 +31,22 @@ pub struct Exhibit {
     pub failed: String,
     /// The star that hangs in the run that goes on.
     pub hanging: String,
-    /// What works; the coordinator first.
-    pub programs: Vec<Running>,
+    listen: String,
+    coordinator: Option<Running>,
+    _worker: Running,
     _campaign: Campaign,
 }
 
 impl Exhibit {
-    /// Starts everything, and waits until one run ended and a star hangs in the other.
-    pub async fn open() -> Result<Self> {
+    /// Starts everything, and waits until one run ended and in the other nothing moves, for a star hangs. Modules that fail end
+    /// with these words.
+    pub async fn open(last_words: &str) -> Result<Self> {
         let mut campaign = Campaign::new()?;
         let stars = campaign.deliver(3, "quiet=2,rotating=2,mixed=2", 1)?;
         let star = |kind: &str, at: usize| stars[kind][at].clone();
         let (failed, whole) = (star("quiet", 0), star("mixed", 1));
         for (star, kind, module) in [(&failed, "quiet", "MSAP3_01"), (&star("rotating", 1), "rotating", "MSAP3_01")] {
-            let script = json!({ "like": kind, "modules": { module: { "fail": "exit 3" } } });
+            let script = json!({ "like": kind, "modules": { module: { "fail": format!("exit 3 {last_words}") } } });
             campaign.kinds.insert(star.clone(), script);
         }
         let later = campaign.deliver(4, "seismic=2", 2)?;
@@ -57,7 +59,7 @@ impl Exhibit {
         fs::create_dir(&directory)?;
         let cluster = Cluster::start(&directory, &[&pipeline])?;
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut programs = vec![cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?];
+        let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
         let slots = [
             ("SAS_WORKER_RUNNER", "process"),
             ("SAS_SLOTS_DEFAULT", "2"),
@@ -65,7 +67,7 @@ impl Exhibit {
             ("SAS_SLOTS_LARGE", "2"),
             ("SAS_SLOTS_HEAVY", "1"),
         ];
-        programs.push(cluster.worker("host-a", &slots)?);
+        let worker = cluster.worker("host-a", &slots)?;
         let files = campaign.star_files()?;
         let of =
             |quarter: &str| files.iter().filter(|file| file.to_string_lossy().ends_with(quarter)).cloned().collect();
@@ -83,14 +85,37 @@ impl Exhibit {
         let ended = newest_run(&cluster, |run| run["phase"] == "ended").await?;
         ingest(of("_Q4.h5"))?;
         let open = newest_run(&cluster, |run| run["run"] != ended.as_str()).await?;
-        let running =
-            ["task", "list", "--run", &open, "--state", "running", "--module", "MSAP1_07", "--star", &hanging];
-        wait_until(PATIENCE, "a star hangs", async || {
-            cluster.ask(&running).is_ok_and(|listed| listed["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty()))
-        })
-        .await?;
+        let hangs = |run: &Value| {
+            let of_tasks = &run["tasks"];
+            run["in_flight"] == 1 && run["running"] == 1 && of_tasks["queued"] == 1 && of_tasks["waiting"].is_null()
+        };
+        newest_run(&cluster, hangs).await?;
         let address = format!("http://{listen}");
-        Ok(Self { cluster, address, ended, open, whole, failed, hanging, programs, _campaign: campaign })
+        Ok(Self {
+            cluster,
+            address,
+            ended,
+            open,
+            whole,
+            failed,
+            hanging,
+            listen,
+            coordinator: Some(coordinator),
+            _worker: worker,
+            _campaign: campaign,
+        })
+    }
+
+    /// Ends the coordinator with SIGKILL.
+    pub fn stop_coordinator(&mut self) -> Result<()> {
+        self.coordinator.take().map_or(Ok(()), Running::kill)
+    }
+
+    /// Starts it again, where it was.
+    pub fn start_coordinator(&mut self) -> Result<()> {
+        let settings = [("SAS_HTTP_LISTEN", self.listen.as_str())];
+        self.coordinator = Some(self.cluster.coordinator_with("coordinator-again", &settings)?);
+        Ok(())
     }
 
     /// Every page with something on it: a name for files, and its path.
@@ -103,12 +128,19 @@ impl Exhibit {
             ("run-open", format!("/runs/{open}")),
             ("run-failures", format!("/runs/{ended}/failures")),
             ("tasks", format!("/runs/{open}/tasks?state=running")),
+            ("tasks-failed", format!("/runs/{ended}/tasks?state=failed")),
+            ("tasks-ended", format!("/runs/{ended}/tasks?state=upstream_failed")),
+            ("stars", format!("/runs/{ended}/stars?stage=settled")),
             ("matrix", format!("/runs/{ended}/matrix")),
             ("queues", "/queues".to_owned()),
             ("workers", "/workers".to_owned()),
             ("failures", "/failures".to_owned()),
             ("events", "/events".to_owned()),
             ("audit", "/audit".to_owned()),
+            ("act-on-run", format!("/runs/{open}/do/cancel")),
+            ("act-on-tasks", format!("/runs/{ended}/do/retry?state=failed")),
+            ("act-on-host", "/hosts/host-a/do/drain".to_owned()),
+            ("act-on-module", format!("/modules/SAS-PIP/MSAP1_07/do/hold?run={open}")),
             ("star-whole", format!("/stars/{whole}?run={ended}")),
             ("star-failed", format!("/stars/{failed}?run={ended}")),
             ("star-hanging", format!("/stars/{hanging}?run={open}")),

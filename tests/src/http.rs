@@ -16,12 +16,25 @@ pub async fn ask_bytes(address: &str, path: &str) -> Result<(String, Vec<u8>)> {
     Ok((String::from_utf8(answer[..end].to_vec())?, answer[end..].to_vec()))
 }
 
+/// Reads what is sent in answer to `GET path` until it ends, and forgets it.
+pub async fn follow(address: &str, path: &str) -> Result<()> {
+    let mut stream = asked(address, path).await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
 async fn answer(address: &str, path: &str) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    let mut stream = asked(address, path).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     ensure!(!answer.is_empty(), "nothing was answered");
     Ok(answer)
+}
+
+/// A connection on which `GET path` was sent.
+async fn asked(address: &str, path: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    Ok(stream)
 }

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod compose;
 mod cut;
 pub mod exhibit;
+pub mod flight;
 mod http;
 mod images;
 pub mod light;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use cut::Cut;
-pub use http::{ask, ask_bytes};
+pub use http::{ask, ask_bytes, follow};
 pub use images::{Variant, base_image};
 pub use programs::program;
 pub use registry::{Registry, TinyImage};

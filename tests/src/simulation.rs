@@ -36,6 +36,7 @@ use services::queue::memory::MemoryQueue;
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use services::state::SharedState;
 use services::state::memory::MemoryState;
+use services::traces::Traces;
 use store::Store;
 use store::events::Disposition;
 use tokio::task::JoinHandle;
@@ -125,6 +126,7 @@ impl World {
             pipelines: self.scripts.iter().map(|script| script.pipeline.clone()).collect(),
             config: CoordinatorConfig { in_flight: 20, hooks, ..CoordinatorConfig::default() },
             http,
+            traces: Traces::default(),
             agent: None,
         };
         let files = JsonFiles { store: self.store.clone(), faults: self.faults.clone() };
@@ -180,7 +182,7 @@ impl World {
 
     /// Puts a body into the queue of events.
     pub async fn send(&self, body: Vec<u8>) -> Result<()> {
-        for answer in self.broker.publish(vec![Outgoing { queue: QueueName::Events, body }]).await {
+        for answer in self.broker.publish(vec![Outgoing { queue: QueueName::Events, body, trace: None }]).await {
             answer?;
         }
         Ok(())

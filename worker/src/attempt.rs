@@ -21,7 +21,7 @@ mod stage;
 mod twice;
 
 pub(crate) use desk::{Bounds, Desk, Order};
-use domain::id::Key;
+use domain::id::{ImageName, Key};
 use domain::outcome::{Outcome, Success};
 use ending::Ending;
 use execute::execute;
@@ -30,6 +30,7 @@ pub(crate) use prefetch::prefetch;
 use resolve::{Resolved, resolve};
 use tokio_util::sync::CancellationToken;
 
+use crate::progress::AttemptStep;
 use crate::runner::Effect;
 
 /// How an attempt ended.
@@ -38,13 +39,15 @@ pub(crate) struct Finish {
     pub(crate) outcome: Option<Outcome>,
     /// Its key, where it got so far.
     pub(crate) key: Option<Key>,
+    /// The image that it ran, or was about to run.
+    pub(crate) image: Option<ImageName>,
     /// The program's log; empty where nothing ran.
     pub(crate) log: String,
 }
 
 /// Performs an attempt. `cancel` stops it; nothing of it is left then.
 pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Finish {
-    let mut finish = Finish { outcome: None, key: None, log: String::new() };
+    let mut finish = Finish { outcome: None, key: None, image: None, log: String::new() };
     if desk.runner.effect() == Effect::Nothing {
         finish.outcome = nothing::end(desk, order).await.map_or_else(Ending::outcome, Some);
         return finish;
@@ -65,11 +68,13 @@ async fn verbs(
     finish: &mut Finish,
     cancel: &CancellationToken,
 ) -> Result<Success, Ending> {
+    order.progress.begins(AttemptStep::Resolve);
     loop {
         match resolve(desk, order, cancel).await? {
             Resolved::Found(success) => return Ok(success),
             Resolved::Missing(plan) => {
                 finish.key = Some(plan.key);
+                finish.image = Some(plan.program.image.clone());
                 return execute(desk, order, &plan, &mut finish.log, cancel).await;
             }
             Resolved::Unidentified(program) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::error::chain;
-use domain::id::{Attempt, Epoch, Nonce, RunId, StarId, Task, WorkerName};
+use domain::id::{Attempt, Epoch, Nonce, RunId, StarId, Task, TraceContext, WorkerName};
 use domain::message::{ClaimTimes, TaskMessage, parse_task};
 use futures::future::join_all;
 use services::queue::{Delivery, QueueError, Receipt};
@@ -47,6 +47,8 @@ pub(crate) struct Granted {
     pub(crate) nonce: Nonce,
     pub(crate) grant: Grant,
     pub(crate) times: ClaimTimes,
+    /// The span of its star.
+    pub(crate) trace: TraceContext,
     /// The run with the star, or why this worker cannot run its tasks.
     pub(crate) work: Work,
 }
@@ -68,6 +70,8 @@ enum Subject {
 /// A delivery whose attempt is asked for.
 struct Wish {
     message: TaskMessage,
+    /// The span of its star.
+    trace: TraceContext,
     work: Work,
     receipt: Box<dyn Receipt>,
 }
@@ -103,7 +107,7 @@ impl Claims {
 
     /// What a delivery asks for; one that can never be run is buried. Fails, with the delivery back in its queue, where the
     /// store is out of reach.
-    async fn wish(&self, Delivery { body, receipt, .. }: Delivery) -> Result<Option<Wish>, String> {
+    async fn wish(&self, Delivery { body, trace, receipt, .. }: Delivery) -> Result<Option<Wish>, String> {
         let message = match parse_task(&body) {
             Ok(message) => message,
             Err(error) => {
@@ -125,7 +129,9 @@ impl Claims {
                 return Err(reason);
             }
         };
-        Ok(Some(Wish { message, work, receipt }))
+        // Without a word of who sent it nothing of it is collected.
+        let trace = trace.unwrap_or_else(|| TraceContext::of_star(message.run, message.name));
+        Ok(Some(Wish { message, trace, work, receipt }))
     }
 
     /// Asks for attempts of one run, and answers their deliveries.
@@ -149,13 +155,13 @@ impl Claims {
         };
         let took_micros = whole(began.elapsed().as_micros());
         let (mut granted, mut receipts) = (Vec::new(), Vec::new());
-        for ((Wish { message, work, receipt }, nonce), claim) in asked.into_iter().zip(nonces).zip(claims) {
+        for ((Wish { message, trace, work, receipt }, nonce), claim) in asked.into_iter().zip(nonces).zip(claims) {
             receipts.push(receipt);
             match claim {
                 Claim::Granted(grant) => {
                     let waited_millis = grant.waited.map(|waited| whole(waited.as_millis()));
                     let times = ClaimTimes { waited_millis, took_micros };
-                    granted.push(Granted { message, nonce, grant: *grant, times, work });
+                    granted.push(Granted { message, nonce, grant: *grant, times, trace, work });
                 }
                 Claim::Refused(refusal) => tracing::debug!(task = %message, %refusal, "not granted"),
             }

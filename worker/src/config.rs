@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use domain::id::ClassName;
+use domain::id::{ClassName, HostName};
 use serde::{Deserialize, Serialize};
 use services::config::{ConfigError, ConfigFile, LogConfig, StoreConfig, local_queue, local_state};
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
+use services::traces::TracesConfig;
 
 use crate::runner::docker::DockerConfig;
 
 /// Sections that a worker reads.
-const SECTIONS: &[&str] = &["store", "queue", "state", "log", "worker", "slots", "docker"];
+const SECTIONS: &[&str] = &["store", "queue", "state", "log", "worker", "slots", "docker", "traces"];
 
 /// Everything that `sas-worker` reads from its file and the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Config {
     /// How it runs containers.
     #[serde(default)]
     pub docker: DockerConfig,
+    /// Where it tells what took how long.
+    #[serde(default)]
+    pub traces: TracesConfig,
 }
 
 /// How a worker works (`[worker]`).
@@ -136,15 +140,11 @@ impl Config {
         if self.worker.lease < Duration::from_secs(1) {
             return wrong("[worker] lease is less than 1s");
         }
-        let is_name = |host: &String| {
-            !host.is_empty() && !host.starts_with('.') && !host.contains(|c: char| c == '/' || c.is_control())
-        };
-        if !self.worker.host.as_ref().is_none_or(is_name) {
-            return wrong(
-                "[worker] host is not a name: it must not be empty, begin with a dot or contain a slash or control characters",
-            );
+        // A host that operators could not name could not be drained either.
+        match self.worker.host.as_deref().map(str::parse::<HostName>) {
+            Some(Err(error)) => wrong(&format!("[worker] host: {error}")),
+            Some(Ok(_)) | None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -175,6 +175,7 @@ mod tests {
             ("SAS_SLOTS_DEFAULT", "0", "[slots]"),
             ("SAS_WORKER_LEASE", "1ms", "lease"),
             ("SAS_WORKER_HOST", "../x", "host"),
+            ("SAS_WORKER_HOST", "<i>", "[worker] host"),
             ("SAS_WORKER_RUNNER", "podman", "runner"),
         ] {
             let error = check(&[("SAS_STORE_ROOT", "/s"), (name, value)]).unwrap_err();

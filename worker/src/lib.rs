@@ -20,6 +20,7 @@ mod service;
 mod shared;
 mod show;
 mod slot;
+mod spans;
 mod tally;
 
 use std::sync::Arc;

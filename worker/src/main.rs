@@ -10,6 +10,7 @@ use domain::text::shown_lines;
 use services::config::{ConfigFile, environment};
 use services::service;
 use services::telemetry;
+use services::traces::Traces;
 use store::Store;
 use worker::config::Config;
 use worker::{WorkerParts, connect_runner, unique_name};
@@ -50,6 +51,8 @@ const EXAMPLE: &str = r#"Example of a configuration; only [store] must be there:
   logins = "/etc/sas/docker.json"     # as `docker login` writes them; default: DOCKER_CONFIG, ~/.docker
   [log]
   format = "human"                  # or "json"; RUST_LOG sets the level
+  [traces]
+  endpoint = "http://collector:4318"  # OTLP over HTTP; without it there are none
 
 The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-worker"#;
 
@@ -73,12 +76,15 @@ fn start(arguments: WorkerArguments) -> Result<()> {
     for warning in file.strange_sections() {
         tracing::warn!("{warning}");
     }
+    service::share_heaps();
     tokio::runtime::Runtime::new().context("failed to start the async runtime")?.block_on(work(config))
 }
 
 async fn work(config: Config) -> Result<()> {
     let shutdown = service::ended_by_signal().context("failed to listen for signals")?;
-    let name = unique_name(&config.worker.host())?;
+    let (name, host) = (unique_name(&config.worker.host())?, config.worker.host());
+    let about = [("service.name", "sas-worker"), ("service.instance.id", name.as_str()), ("host.name", host.as_str())];
+    let (traces, sending) = Traces::new(&config.traces, &about)?;
     let store = Store::open(&config.store.root)?;
     let runner = connect_runner(&config.worker, &config.docker, &store, &name).await?;
     let connecting = service::connect(&config.queue, &config.state, name.as_str());
@@ -90,8 +96,9 @@ async fn work(config: Config) -> Result<()> {
         queue: Arc::new(queue),
         state: Arc::new(state),
         runner,
+        traces,
         config: config.worker,
         slots: config.slots,
     };
-    worker::run(parts, shutdown).await
+    sending.beside(worker::run(parts, shutdown)).await
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use domain::id::TraceContext;
 use domain::message::{Completion, to_json};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
@@ -18,6 +19,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A completion on its way, with the claim that it settles.
 pub(crate) struct PendingReport {
     pub(crate) completion: Completion,
+    /// The span of its attempt.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) held: HeldClaim,
 }
 
@@ -39,17 +42,20 @@ pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver
 
 /// Publishes a batch; what was not confirmed comes back.
 async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingReport> {
-    let message =
-        |report: &PendingReport| Outgoing { queue: QueueName::Completions, body: to_json(&report.completion) };
+    let message = |report: &PendingReport| Outgoing {
+        queue: QueueName::Completions,
+        body: to_json(&report.completion),
+        trace: report.trace,
+    };
     let answers = queue.publish(batch.iter().map(message).collect()).await;
     let mut rest = Vec::new();
     for (report, answer) in batch.into_iter().zip(answers) {
-        let PendingReport { completion, held } = report;
+        let PendingReport { completion, trace, held } = report;
         match answer {
             Ok(()) => held.reported(),
             Err(error) => {
                 tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
-                rest.push(PendingReport { completion, held });
+                rest.push(PendingReport { completion, trace, held });
             }
         }
     }

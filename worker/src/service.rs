@@ -10,6 +10,7 @@ use backon::{ExponentialBuilder, Retryable};
 use domain::id::{ClassName, WorkerName};
 use services::queue::{QueueError, SharedQueue};
 use services::state::SharedState;
+use services::traces::Traces;
 use store::Store;
 use store::agent::Agent;
 use store::presence::{self, SignOfLife};
@@ -52,6 +53,8 @@ pub struct WorkerParts {
     pub state: SharedState,
     /// How modules are run.
     pub runner: SharedRunner,
+    /// Where it tells what took how long.
+    pub traces: Traces,
     /// How it works.
     pub config: WorkerConfig,
     /// How many attempts of each class it runs at once.
@@ -66,7 +69,7 @@ pub async fn run(parts: WorkerParts, shutdown: CancellationToken) -> Result<()> 
 
 /// The same with other store agents, for simulation.
 pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: CancellationToken) -> Result<()> {
-    let WorkerParts { name, store, queue, state, runner, config, slots } = parts;
+    let WorkerParts { name, store, queue, state, runner, traces, config, slots } = parts;
     let scratch = store.scratch(name.as_str())?;
     let presence = SignOfLife::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
@@ -83,6 +86,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         state,
         store,
         runner,
+        traces,
         config,
         slots,
         scratch,

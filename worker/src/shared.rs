@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::id::{ClassName, WorkerName};
 use services::queue::SharedQueue;
 use services::state::SharedState;
+use services::traces::Traces;
 use store::Store;
 use store::agent::AgentOptions;
 use tokio::sync::mpsc;
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) state: SharedState,
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    pub(crate) traces: Traces,
     pub(crate) config: WorkerConfig,
     pub(crate) slots: BTreeMap<ClassName, u32>,
     pub(crate) scratch: PathBuf,

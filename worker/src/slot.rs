@@ -14,6 +14,7 @@ use crate::ledger::{HeldClaim, Subject};
 use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
+use crate::spans::spans;
 
 /// A claim that is held, and renewed, from when it was granted.
 pub(crate) struct HeldAttempt {
@@ -52,13 +53,13 @@ impl HeldAttempt {
             claim: Some(times),
             result: Report::GivenBack,
         };
-        worker.report(PendingReport { completion, held }).await;
+        worker.report(PendingReport { completion, trace: None, held }).await;
     }
 }
 
 /// Runs a granted attempt and hands its completion on.
 pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) {
-    let HeldAttempt { granted: Granted { message, nonce, grant, times, work }, held, cancel } = attempt;
+    let HeldAttempt { granted: Granted { message, nonce, grant, times, trace, work }, held, cancel } = attempt;
     if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
         // It waited for this slot for so long that somebody else has it.
         return worker.tally.lost();
@@ -71,13 +72,13 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         Subject { star: *star, module: name, class, since: started, progress }
     });
     held.begins(subject);
-    let outcome = match work {
+    let (outcome, trace) = match work {
         Ok((run, star)) => {
             if run.is_new() {
                 worker.prefetch(&run);
             }
-            let order =
-                Order { run, star, task: message.task, attempt: message.attempt, nonce, grant, started, progress };
+            let (task, attempt) = (message.task, message.attempt);
+            let order = Order { run, star, task, attempt, nonce, grant, started, trace, progress };
             let span = tracing::info_span!(
                 "attempt",
                 run = %message.run,
@@ -85,9 +86,10 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
                 module = %order.module().name,
                 attempt = message.attempt.0
             );
-            settle(worker, desk, &order, &cancel).instrument(span).await
+            let outcome = settle(worker, desk, &order, &cancel).instrument(span).await;
+            (outcome, Some(order.span()).filter(|span| span.is_sampled))
         }
-        Err(reason) => Some(Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: reason })),
+        Err(message) => (Some(Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message })), None),
     };
     let result = match outcome {
         Some(outcome) => {
@@ -115,13 +117,17 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         claim: Some(times),
         result,
     };
-    worker.report(PendingReport { completion, held }).await;
+    worker.report(PendingReport { completion, trace, held }).await;
 }
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.
 async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Option<Outcome> {
     tracing::info!("begins");
-    let Finish { outcome, key, log } = perform(desk, order, cancel).await;
+    let Finish { outcome, key, image, log } = perform(desk, order, cancel).await;
+    if order.trace.is_sampled {
+        let spans = spans(order, image.as_ref(), outcome.as_ref(), jiff::Timestamp::now());
+        spans.into_iter().for_each(|span| worker.traces.tell(span));
+    }
     let millis = millis_since(order.started);
     let Some(outcome) = outcome else {
         tracing::info!(millis, "stopped: the claim is lost or given back");

@@ -6,6 +6,7 @@ mod hash;
 mod name;
 mod number;
 mod position;
+mod trace;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ pub use name::{
 };
 pub use number::{Attempt, Epoch, Generation, Sequence};
 pub use position::{ModuleIndex, StarIndex, Task};
+pub use trace::{SpanId, TraceContext, TraceId};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

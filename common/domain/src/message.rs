@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, WorkerName,
+    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, TraceContext,
+    WorkerName,
 };
 use crate::outcome::Outcome;
 
@@ -84,6 +85,7 @@ pub struct Start {
 
 /// Which stars an event is about: exactly one of `stars` and `stars_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "NamedStars")]
 pub enum StarSelection {
     /// The list itself.
     #[serde(rename = "stars")]
@@ -91,6 +93,26 @@ pub enum StarSelection {
     /// A text file below the store's root, one star id a line: for events of many stars.
     #[serde(rename = "stars_file")]
     File(String),
+}
+
+/// Both ways to name stars, of which an event uses one.
+#[derive(Deserialize)]
+struct NamedStars {
+    stars: Option<Vec<StarId>>,
+    stars_file: Option<String>,
+}
+
+impl TryFrom<NamedStars> for StarSelection {
+    type Error = &'static str;
+
+    fn try_from(named: NamedStars) -> Result<Self, Self::Error> {
+        match (named.stars, named.stars_file) {
+            (Some(stars), None) => Ok(Self::Inline(stars)),
+            (None, Some(file)) => Ok(Self::File(file)),
+            (Some(_), Some(_)) => Err("both `stars` and `stars_file` are given, expected one of them"),
+            (None, None) => Err("expected `stars` or `stars_file`"),
+        }
+    }
 }
 
 impl DatasetEvent {
@@ -111,6 +133,11 @@ impl DatasetEvent {
     /// The computed id: the same for every delivery of the event.
     pub fn event_id(&self) -> EventId {
         EventId::of(&self.source, &self.id)
+    }
+
+    /// The publisher's span. One that cannot be read is none: an event is not refused for it.
+    pub fn publisher(&self) -> Option<TraceContext> {
+        self.traceparent.as_ref()?.parse().ok()
     }
 
     /// Parses and validates structured-mode JSON.
@@ -284,6 +311,8 @@ mod tests {
             (r#"{"dataset":"l1 lightcurve","quarter":3,"stars_file":"x"}"#, "dataset name"),
             (r#"{"dataset":"l1/lightcurve","quarter":1000,"stars_file":"x"}"#, "quarter"),
             (r#"{"quarter":3,"stars_file":"x"}"#, "dataset"),
+            (r#"{"dataset":"a","quarter":3}"#, "expected `stars` or `stars_file`"),
+            (r#"{"dataset":"a","quarter":3,"stars_file":"x","stars":[]}"#, "both `stars` and `stars_file`"),
         ] {
             let error = DatasetEvent::from_json(event(data).as_bytes()).unwrap_err().to_string();
             assert!(error.contains(word), "{error} does not name {word}");

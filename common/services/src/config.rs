@@ -18,7 +18,7 @@ use crate::state::redis::RedisConfig;
 
 /// Every section that some program reads; a shared file may hold them all.
 pub const SECTIONS: &[&str] =
-    &["store", "queue", "state", "log", "worker", "slots", "docker", "coordinator", "http", "cli"];
+    &["store", "queue", "state", "log", "worker", "slots", "docker", "coordinator", "http", "cli", "traces"];
 
 /// What the environment's variables start with.
 const PREFIX: &str = "SAS_";

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use domain::id::ClassName;
+use domain::id::{ClassName, TraceContext};
 
 /// A queue by what it is for; the one place that knows how queues are called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,12 +49,16 @@ pub struct Outgoing {
     pub queue: QueueName,
     /// JSON.
     pub body: Vec<u8>,
+    /// The span that it is sent in, where that is sampled; it travels in the header `traceparent`.
+    pub trace: Option<TraceContext>,
 }
 
 /// A message that arrived. Dropped without an answer, it comes back.
 pub struct Delivery {
     /// JSON, not yet parsed.
     pub body: Vec<u8>,
+    /// The span that it was sent in, as its header says.
+    pub trace: Option<TraceContext>,
     /// Whether it was delivered before.
     pub redelivered: bool,
     /// Where it came from and why, for a delivery from the dead letters.

@@ -152,6 +152,9 @@ pub struct Admission {
     pub externals: Vec<String>,
     /// The star's generation in the quarter before, if there was one.
     pub previous: Option<Generation>,
+    /// When it was admitted; `None` where a version before this one did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// One star's change; written whole, or not at all when `expected` is no longer what the state holds. A star that is not

@@ -166,6 +166,7 @@ mod tests {
         let record = RunRecord {
             run,
             event,
+            publisher: None,
             pipeline: "P".parse().unwrap(),
             version: "1".to_owned(),
             quarter: 3.try_into().unwrap(),

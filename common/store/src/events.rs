@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durable;
+use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
-use domain::id::{EventId, RunId, Sequence, StarId};
+use domain::id::{EventId, RunId, Sequence};
 use domain::message::DatasetEvent;
 
 /// An event that was accepted.
@@ -136,22 +136,19 @@ impl Store {
         durable::create(&sign, &self.beside(), b"").map(drop)
     }
 
-    /// Lays a list of stars into the store for an event of many; returns its path below the root. `name` is a word without
-    /// slashes that nobody else uses.
-    pub fn keep_star_list(&self, name: &str, stars: &[StarId]) -> Result<String, StoreError> {
-        durable::make_dir(&self.at(paths::star_lists()))?;
-        let list: String = stars.iter().map(|star| format!("{star}\n")).collect();
-        let path = paths::name_of_star_list(name);
-        durable::create(&self.at(&path), &self.beside(), list.as_bytes())?;
-        Ok(path)
-    }
-
-    /// Records what became of an event; returns what is on record, which is what the first caller said.
-    pub fn dispose_event(&self, id: EventId, dispositions: &[Disposition]) -> Result<Vec<Disposition>, StoreError> {
+    /// Records what became of an event; returns what is on record, which is what the first caller said, and whether that was
+    /// this one.
+    pub fn dispose_event(
+        &self,
+        id: EventId,
+        dispositions: &[Disposition],
+    ) -> Result<(Vec<Disposition>, Commit), StoreError> {
         let path = self.at(paths::event_dispositions(id));
-        durable::create(&path, &self.beside(), &to_json(&dispositions))?;
+        let commit = durable::create(&path, &self.beside(), &to_json(&dispositions))?;
         self.forget_pending(id)?;
-        read_json(&path)?.ok_or_else(|| StoreError::NotFound { what: format!("dispositions of event {id}") })
+        let on_record = read_json(&path)?;
+        let missing = || StoreError::NotFound { what: format!("dispositions of event {id}") };
+        Ok((on_record.ok_or_else(missing)?, commit))
     }
 
     /// An event that was accepted.
@@ -220,7 +217,7 @@ fn numbers_in(folder: &Path) -> Result<Vec<u64>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::Quarter;
+    use domain::id::{Quarter, StarId};
     use domain::message::{DatasetUpdate, StarSelection};
 
     use super::*;

@@ -27,12 +27,14 @@ pub mod runs;
 pub mod scratch;
 mod sequence;
 pub mod space;
+pub mod star_lists;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use domain::error::chain;
 pub use durable::Commit;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// The layout that this code reads and writes; a store of another version is refused.
@@ -225,6 +227,23 @@ impl Store {
 
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { doing, path: path.to_owned(), source }
+}
+
+/// Whether waiting does not mend an error of reading a file.
+pub fn is_for_good(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    // What std has no stable kind for: too many links on the way, and a device or socket that nobody serves.
+    let is_odd = matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NXIO));
+    let kinds = [
+        E::NotFound,
+        E::NotADirectory,
+        E::IsADirectory,
+        E::InvalidData,
+        E::InvalidInput,
+        E::InvalidFilename,
+        E::PermissionDenied,
+    ];
+    is_odd || kinds.contains(&error.kind())
 }
 
 /// Pretty JSON with a line end, as operators read it.

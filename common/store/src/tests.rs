@@ -130,9 +130,10 @@ fn an_event_is_accepted_once_and_disposed_of_once() {
 
     assert_eq!(store.undisposed_events().unwrap().len(), 2);
     let run = Disposition::Run { run: RunId::of(records[0].id, "P", "1") };
-    let first = store.dispose_event(records[0].id, std::slice::from_ref(&run)).unwrap();
-    let later = store.dispose_event(records[0].id, &[Disposition::NoPipeline]).unwrap();
+    let (first, made) = store.dispose_event(records[0].id, std::slice::from_ref(&run)).unwrap();
+    let (later, again) = store.dispose_event(records[0].id, &[Disposition::NoPipeline]).unwrap();
     assert_eq!((&first, &later), (&vec![run], &first), "the first word counts");
+    assert_eq!((made, again), (Commit::Created, Commit::Exists));
     assert_eq!(store.undisposed_events().unwrap(), [second.id]);
     let ids: Vec<EventId> = store.events().unwrap().iter().map(|record| record.id).collect();
     assert_eq!(ids, [records[0].id, second.id], "oldest first");
@@ -142,6 +143,7 @@ fn record(event: EventId, horizon: u64, stars: u32) -> RunRecord {
     RunRecord {
         run: RunId::of(event, "SAS-PIP", "1"),
         event,
+        publisher: None,
         pipeline: "SAS-PIP".parse().unwrap(),
         version: "1".to_owned(),
         quarter: quarter(),

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::{Attempt, ClassName, Epoch, StarId, Task};
+use domain::id::{Attempt, ClassName, StarId, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::{Ready, StateError};
-use store::Store;
 use store::course::Course;
 
 use crate::running::{Coordinator, Services};
@@ -23,8 +22,8 @@ pub(crate) async fn publish(
     if tasks.is_empty() {
         return Ok(());
     }
-    let Services { store, queue, state, .. } = &running.services;
-    let messages = messages(store, course, tasks, running.epoch()).await?;
+    let Services { queue, state, .. } = &running.services;
+    let messages = messages(running, course, tasks).await?;
     let answers = queue.publish(messages).await;
     let mut confirmed = Vec::with_capacity(tasks.len());
     let mut failed: Option<QueueError> = None;
@@ -64,22 +63,23 @@ pub(crate) async fn declare(queue: &SharedQueue, classes: &BTreeSet<ClassName>) 
 }
 
 async fn messages(
-    store: &Store,
+    running: &Coordinator,
     course: &Arc<Course>,
     tasks: &[(Task, Attempt)],
-    epoch: Epoch,
 ) -> Result<Vec<Outgoing>, Trouble> {
     let kept = tasks.iter().map(|(task, _)| course.stars.kept(task.star)).collect();
     let names: Vec<StarId> = match kept {
         Some(names) => names,
         None => {
             let (course, stars) = (course.clone(), tasks.iter().map(|(task, _)| task.star).collect::<Vec<_>>());
-            store.ask(move |_| course.names(&stars)).await?
+            running.services.store.ask(move |_| course.names(&stars)).await?
         }
     };
+    let (epoch, run) = (running.epoch(), course.record.run);
     let message = |(&(task, attempt), name): (&(Task, Attempt), StarId)| {
-        let body = TaskMessage { v: WIRE_VERSION, epoch, run: course.record.run, task, name, attempt };
-        Outgoing { queue: QueueName::Tasks(course.class(task.module).clone()), body: to_json(&body) }
+        let body = TaskMessage { v: WIRE_VERSION, epoch, run, task, name, attempt };
+        let queue = QueueName::Tasks(course.class(task.module).clone());
+        Outgoing { queue, body: to_json(&body), trace: running.traces.star(run, name) }
     };
     Ok(tasks.iter().zip(names).map(message).collect())
 }

@@ -3,12 +3,14 @@
 use domain::id::{EventId, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::Pipeline;
+use jiff::Timestamp;
+use services::traces::Span;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
-use store::{Commit, Store, StoreError, paths};
+use store::{Commit, Store, StoreError};
 
-use crate::aside::is_for_good;
-use crate::events::expand::{dispositions, runs, star_list, unique};
+use crate::events::expand::{dispositions, runs, unique};
+use crate::events::span::event_span;
 use crate::hooks::Moment;
 use crate::running::Coordinator;
 use crate::runs::open::open;
@@ -52,12 +54,13 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
         match read_stars(store, &record.event)? {
             Ok(stars) => dispose(store, &record, &stars, &pipelines),
             Err(reason) => {
-                let disposed = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
+                let (disposed, _) = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
                 Ok(Started::of(&disposed, Vec::new(), false))
             }
         }
     });
-    started.await?.open(running).await
+    // Whoever receives it counts it, and may do so at this moment.
+    Started { disposition: None, ..started.await? }.open(running).await
 }
 
 /// The runs of an event.
@@ -68,6 +71,8 @@ struct Started {
     new: Vec<RunId>,
     /// What became of the event now; `None` where there is none.
     disposition: Option<&'static str>,
+    /// What is told of the event, unless somebody else does.
+    span: Option<Span>,
 }
 
 impl Started {
@@ -84,7 +89,7 @@ impl Started {
             (false, false, true) => "no_pipeline",
             (false, false, false) => "run",
         };
-        Self { runs, new, disposition: Some(disposition) }
+        Self { runs, new, disposition: Some(disposition), span: None }
     }
 
     /// Enters the runs into the state.
@@ -100,6 +105,9 @@ impl Started {
         }
         if let Some(disposition) = self.disposition {
             running.counters.disposed(disposition);
+        }
+        if let Some(span) = self.span {
+            running.traces.tell(Span { ended: Timestamp::now().max(span.started), ..span });
         }
         Ok(())
     }
@@ -139,25 +147,17 @@ fn dispose(
         let (event, dataset) = (record.id, &record.event.data.dataset);
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
-    Ok(Started::of(
-        &store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?,
-        new,
-        false,
-    ))
+    let (disposed, commit) = store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?;
+    let started = Started::of(&disposed, new, false);
+    // Others may have finished it at the same time: the first of them tells it.
+    let span = (commit == Commit::Created).then(|| event_span(record, &started.runs, stars.len()));
+    Ok(Started { span, ..started })
 }
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.
 fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>, String>, StoreError> {
-    let file = match &event.data.stars {
-        StarSelection::Inline(stars) => return Ok(Ok(unique(stars.clone()))),
-        StarSelection::File(file) => file,
-    };
-    let path = store.at(file);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(star_list(&text).map_err(|bad| format!("star list `{file}`: {bad}"))),
-        Err(error) if is_for_good(&error) && store.at(paths::STORE_FILE).exists() => {
-            Ok(Err(format!("star list `{file}` cannot be read: {error}")))
-        }
-        Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+    match &event.data.stars {
+        StarSelection::Inline(stars) => Ok(Ok(unique(stars.clone()))),
+        StarSelection::File(list) => store.read_star_list(list),
     }
 }

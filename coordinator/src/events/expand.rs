@@ -2,23 +2,11 @@
 //!
 //! Pure. Ids are computed, so that an event that comes twice, or to two coordinators, means the same runs.
 
-use std::fmt;
-
 use domain::id::{GroupName, RunId, StarId};
 use domain::message::{DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
-
-/// Mistakes of a star list that are shown; the rest is counted.
-const SHOWN: usize = 5;
-
-/// Why a list of stars cannot be used: line numbers, counted from 1, and what is wrong there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadList {
-    mistakes: Vec<String>,
-    more: usize,
-}
 
 /// Why a run cannot be started as somebody wishes, in one line.
 pub(crate) fn refusal(start: &Start, pipelines: &[Pipeline]) -> Option<String> {
@@ -51,6 +39,7 @@ pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline
         .map(|pipeline| RunRecord {
             run: RunId::of(record.id, pipeline.name.as_str(), &pipeline.version),
             event: record.id,
+            publisher: record.event.publisher(),
             pipeline: pipeline.name.clone(),
             version: pipeline.version.clone(),
             quarter: update.quarter,
@@ -80,37 +69,6 @@ pub(crate) fn unique(mut stars: Vec<StarId>) -> Vec<StarId> {
     stars.sort_unstable();
     stars.dedup();
     stars
-}
-
-/// Reads a star list: a star id a line; empty lines and lines that start with `#` mean nothing.
-pub fn star_list(text: &str) -> Result<Vec<StarId>, BadList> {
-    let mut bad = BadList { mistakes: Vec::new(), more: 0 };
-    let mut stars = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match line.parse() {
-            Ok(star) => stars.push(star),
-            Err(error) if bad.mistakes.len() < SHOWN => bad.mistakes.push(format!("line {number}: {error}")),
-            Err(_) => bad.more += 1,
-        }
-    }
-    if bad.mistakes.is_empty() && stars.is_empty() {
-        bad.mistakes.push("it names no star".to_owned());
-    }
-    if bad.mistakes.is_empty() { Ok(unique(stars)) } else { Err(bad) }
-}
-
-impl fmt::Display for BadList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.mistakes.join("; "))?;
-        if self.more > 0 {
-            write!(f, "; and {} more lines", self.more)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -184,23 +142,5 @@ mod tests {
             let [Disposition::Rejected { reason }] = &dispositions[..] else { panic!("{dispositions:?}") };
             assert!(reason.contains(word), "{reason}");
         }
-    }
-
-    #[test]
-    fn a_star_list_is_sorted_and_each_star_is_in_it_once() {
-        let (a, b) = (StarId::of_simulator(1), StarId::of_simulator(2));
-        let (first, second) = (a.min(b), a.max(b));
-        let text = format!("# stars\n{second}\n\n{first}\r\n{second}\n");
-        assert_eq!(star_list(&text).unwrap(), [first, second]);
-    }
-
-    #[test]
-    fn a_bad_line_is_named() {
-        let text = format!("{}\nKIC 1\n", StarId::of_simulator(1));
-        let error = star_list(&text).unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("KIC 1"), "{error}");
-        let error = star_list(&"x\n".repeat(7)).unwrap_err().to_string();
-        assert!(error.contains("2 more lines"), "{error}");
-        assert!(star_list("\n# none\n").is_err());
     }
 }

@@ -9,6 +9,7 @@ mod page;
 mod pipelines;
 mod runs;
 mod settled;
+mod stages;
 mod stars;
 mod status;
 mod tasks;
@@ -50,6 +51,7 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
             .merge(tasks::routes())
             .merge(settled::routes())
             .merge(matrix::routes())
+            .merge(stages::routes())
             .merge(stars::routes())
             .merge(workers::routes())
             .merge(pipelines::routes())

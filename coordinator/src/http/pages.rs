@@ -17,6 +17,7 @@ mod run;
 mod runs;
 mod search;
 mod star;
+mod stars;
 mod states;
 mod tasks;
 mod workers;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/runs", get(runs::show))
         .route("/runs/{run}", get(run::show))
         .route("/runs/{run}/tasks", get(tasks::show))
+        .route("/runs/{run}/stars", get(stars::show))
         .route("/runs/{run}/failures", get(failures::of_run))
         .route("/failures", get(failures::of_all))
         .route("/queues", get(queues::show))

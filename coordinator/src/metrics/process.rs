@@ -1,5 +1,7 @@
 //! What this process counted since it began.
 
+use prometheus_client::metrics::counter::ConstCounter;
+
 use crate::metrics::list::List;
 use crate::running::Coordinator;
 
@@ -25,6 +27,13 @@ pub(super) fn add(list: &mut List, running: &Coordinator) {
         ("hooks_dropped", "Moments that no hook was told, for too many waited", &counters.hooks_dropped),
     ] {
         list.add(name, help, counter.clone());
+    }
+    let (sent, dropped) = running.traces.counts();
+    for (name, help, count) in [
+        ("spans_sent", "Spans that the collector of traces took", sent),
+        ("spans_dropped", "Spans that it did not take in time", dropped),
+    ] {
+        list.add(name, help, ConstCounter::new(count));
     }
     for (name, help, family) in [
         ("event_dispositions", "What became of dataset events; each is one", &counters.dispositions),

@@ -9,7 +9,6 @@ use store::ingest::{IngestResult, Ingested};
 use store::{Store, StoreError};
 
 use super::{Context, OperateError, event};
-use crate::star_list;
 
 /// The events that were published, and what kept others from it.
 #[derive(Debug)]
@@ -90,13 +89,11 @@ fn announcements(store: &Store, dataset: &DatasetName) -> Result<Vec<(EventRecor
     let with_stars = |record: EventRecord| {
         let stars = match &record.event.data.stars {
             StarSelection::Inline(stars) => stars.clone(),
-            StarSelection::File(list) => {
-                std::fs::read_to_string(store.at(list)).ok().and_then(|text| star_list(&text).ok()).unwrap_or_default()
-            }
+            StarSelection::File(list) => store.read_star_list(list)?.unwrap_or_default(),
         };
-        (record, stars.into_iter().collect())
+        Ok((record, stars.into_iter().collect()))
     };
-    Ok(events.into_iter().map(with_stars).collect())
+    events.into_iter().map(with_stars).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use super::{Context, ErrorKind, OperateError};
 /// The longest reason that is kept, in characters.
 const LONGEST_REASON: usize = 1000;
 
+/// How many lines are looked through for those about one thing.
+const LOOKED_THROUGH: usize = 5000;
+
 /// Lines of the audit.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AuditPage {
@@ -38,12 +41,33 @@ pub struct AuditLine {
 /// So many of the newest lines of the audit, of those below a number where one is given.
 pub async fn list(context: &Context, newest: usize, before: Option<u64>) -> Result<AuditPage, OperateError> {
     let found = context.ask(move |store| store.audit_lines(newest, before)).await?;
-    let lines: BTreeMap<u64, AuditRecord> = found.lines;
     Ok(AuditPage {
-        lines: lines.into_iter().rev().map(|(number, record)| AuditLine { number, record }).collect(),
+        lines: newest_first(found.lines).collect(),
         older: found.older,
         damaged: found.damaged.iter().map(|error| chain(error)).collect(),
     })
+}
+
+/// The same of lines about one thing. It looks through the newest thousands, and says where to go on.
+pub async fn list_about(
+    context: &Context,
+    target: Target,
+    newest: usize,
+    before: Option<u64>,
+) -> Result<AuditPage, OperateError> {
+    let found = context.ask(move |store| store.audit_lines(LOOKED_THROUGH, before)).await?;
+    let mut lines: Vec<AuditLine> = newest_first(found.lines).filter(|line| line.record.target == target).collect();
+    let is_cut = lines.len() > newest;
+    lines.truncate(newest);
+    Ok(AuditPage {
+        older: if is_cut { lines.last().map(|line| line.number) } else { found.older },
+        lines,
+        damaged: found.damaged.iter().map(|error| chain(error)).collect(),
+    })
+}
+
+fn newest_first(lines: BTreeMap<u64, AuditRecord>) -> impl Iterator<Item = AuditLine> {
+    lines.into_iter().rev().map(|(number, record)| AuditLine { number, record })
 }
 
 /// Who does something, and why: what of a context goes into the audit.

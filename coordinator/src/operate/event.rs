@@ -160,7 +160,7 @@ pub async fn send(queue: &SharedQueue, event: &DatasetEvent) -> Result<(), Opera
 /// The same with many. Where one fails others may be published: the same may be sent again.
 async fn send_all(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), OperateError> {
     queue.declare(&[]).await?;
-    let messages = events.iter().map(|event| Outgoing { queue: QueueName::Events, body: to_json(event) });
+    let messages = events.iter().map(|event| Outgoing { queue: QueueName::Events, body: to_json(event), trace: None });
     let confirmed = queue.publish(messages.collect()).await;
     if confirmed.len() != events.len() {
         return Err(OperateError::new(ErrorKind::Failed, "the broker gave no answer"));

@@ -66,6 +66,8 @@ pub struct RunFailures {
 /// Failures that are alike: the same reason, module, image and host, and the same words but for numbers, ids and paths.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FailureGroup {
+    /// The run.
+    pub run: RunId,
     /// Why, in a word.
     pub reason: FailureReason,
     /// Whether it is the platform's trouble, not the module's mistake.
@@ -281,6 +283,7 @@ impl FoundFailures {
             let shown: Vec<StarIndex> = tasks.iter().take(most_stars).map(|task| task.star).collect();
             let times = tasks.iter().map(|task| task.at);
             Ok(FailureGroup {
+                run: sought.run(),
                 reason: alike.reason,
                 is_platforms: alike.reason.is_platforms(),
                 module: sought.course.pipeline.module(alike.module).name.clone(),

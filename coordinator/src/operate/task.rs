@@ -98,7 +98,12 @@ pub async fn list(context: &Context, asked: ListTasks) -> Result<TaskList, Opera
     let wants_open = sought.asked.reasons.is_empty()
         && LISTED.iter().any(|state| state.settled().is_none() && sought.has_state(*state));
     if wants_open {
-        let OpenTasks { tasks: open, note } = find_open(context, &sought).await?;
+        let OpenTasks { tasks: open, note, of_stars_to_come } = find_open(context, &sought).await?;
+        if of_stars_to_come > 0 {
+            notes.push(format!(
+                "{of_stars_to_come} more are of stars that are to come, which are not listed one by one"
+            ));
+        }
         left_out += open.len().saturating_sub(limit) as u64;
         tasks.extend(open.into_iter().take(limit));
         notes.extend(note);

@@ -119,6 +119,7 @@ fn accept(store: &Store, event: &str, stars: &[StarId]) -> RunId {
     let record = RunRecord {
         run,
         event,
+        publisher: None,
         pipeline: "P".parse().unwrap(),
         version: "1".to_owned(),
         quarter: Quarter::FIRST,

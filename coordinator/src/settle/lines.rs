@@ -8,6 +8,7 @@ use domain::id::{RunId, StarIndex};
 use domain::run::Row;
 use futures::future::join_all;
 use services::state::{StateError, Written};
+use services::traces::Span;
 use store::course::Course;
 use store::runs::{FailedTasks, SettledStar};
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ pub(crate) struct Settled {
     pub(super) row: Row,
     pub(super) line: SettledStar,
     pub(super) failed: FailedTasks,
+    /// What is told of it, where it is traced.
+    pub(super) span: Option<Span>,
 }
 
 /// Writes the lines of settled stars in batches, then forgets the stars.
@@ -86,6 +89,7 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
                     let of = labels([("pipeline", pipeline), ("end", end.as_str())]);
                     running.counters.ended.get_or_create_owned(&of).inc();
                 }
+                done.span.iter().for_each(|span| running.traces.tell(span.clone()));
                 running.hooks.star_ended(&done.course, done.line.star, done.line.end);
             }
             Ok(Written::Lost) => {}

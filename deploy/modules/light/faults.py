@@ -3,7 +3,7 @@
 In a script's `modules`: `seconds` of sleep, `cpu_seconds` of work, `fail` with one of the words below and an optional
 argument after a blank, `attempts` = how many first attempts fail (all when left out).
 
-    exit CODE         ends with this code (75 asks to be tried again)
+    exit CODE WORDS   ends with this code (75 asks to be tried again), and with these last words, if any
     signal NAME       kills itself: SEGV, KILL, ABRT, …
     hang              never ends; SIGTERM ends it
     stubborn          never ends, and ignores SIGTERM
@@ -41,8 +41,8 @@ NONDETERMINISTIC = "nondeterministic"
 class Ended(Exception):
     """The script ends this attempt with an exit code."""
 
-    def __init__(self, code):
-        super().__init__(f"the script ends it with {code}")
+    def __init__(self, code, words=""):
+        super().__init__(words or f"the script ends it with {code}")
         self.code = code
 
 
@@ -68,7 +68,8 @@ def delay(act):
 def before(word, argument, memory):
     """Faults of the process itself. `memory` is what it was given, in bytes."""
     if word == "exit":
-        raise Ended(int(argument or 1))
+        code, _, words = argument.partition(" ")
+        raise Ended(int(code or 1), words)
     if word == "signal":
         _die(signal.Signals[f"SIG{(argument or 'SEGV').removeprefix('SIG')}"])
     if word in ("hang", "stubborn"):

@@ -161,6 +161,7 @@ class Program(unittest.TestCase):
     def test_exit_codes_and_signals(self):
         self.assertEqual(self.fail("exit 3").returncode, 3)
         self.assertEqual(self.fail("exit 75").returncode, 75)
+        self.assertIn("no convergence", self.fail("exit 3 no convergence").stderr)
         for name in ("SEGV", "KILL", "ABRT", "TERM"):
             self.assertEqual(self.fail(f"signal {name}").returncode, -signal.Signals[f"SIG{name}"])
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use services::queue::SharedQueue;
 use services::state::SharedState;
+use services::traces::Traces;
 use store::Store;
 use worker::agent::MakeAgent;
 use worker::config::WorkerConfig;
@@ -86,6 +87,7 @@ impl WorkerHost {
             queue: self.queue.clone(),
             state: self.state.clone(),
             runner: Arc::new(SimulatedRunner::new(self.faults.clone(), self.witness.clone(), life.clone())),
+            traces: Traces::default(),
             config,
             slots: BTreeMap::from(["default", "heavy"].map(|class| (class.parse().expect("a class name"), SLOTS))),
         }

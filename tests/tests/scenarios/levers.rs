@@ -264,7 +264,7 @@ async fn a_run_over_stars_of_the_store_is_limited_to_a_group_and_what_it_needs()
 
     start(&["--stars", &list, "--only-group", "G9"]).fails(3, "it has G0, G1, G2");
     start(&["--stars", &list, "--quarter", "7"]).fails(3, "no data of Q007 of 12 stars");
-    start(&["--stars", "nobody"]).fails(3, "neither a star nor a list");
+    start(&["--stars", "nobody"]).fails(3, "is not a star's id");
     cluster.sas(&["run", "start", "--pipeline", "NONE", "--stars", &list]).fails(3, "no pipeline NONE");
     let started = start(&["--stars", &list, &all[0].to_string(), "--only-group", "G1"]).ok();
     assert_eq!((&started[0]["quarter"], &started[0]["stars"]), (&3.into(), &12.into()));

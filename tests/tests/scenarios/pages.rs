@@ -130,7 +130,7 @@ async fn look(reader: &Reader, run: &str, stars: &[String]) -> Result<()> {
 
     // What is only counted elsewhere is listed here, page by page.
     let lost = of("/tasks?state=upstream_failed&limit=1");
-    let first = reader.page(&lost, &["<strong>2</strong> tasks in all", &stars[1], "Next"]).await?;
+    let first = reader.page(&lost, &[">2</strong> tasks in all", &stars[1], "Next"]).await?;
     ensure!(!first.contains(&stars[2]), "one at a time: {first}");
     let next = first.split("after=").nth(1).and_then(|rest| rest.split('"').next()).context("a next page")?;
     let second = reader.page(&format!("{lost}&after={next}"), &[&stars[2]]).await?;
@@ -138,7 +138,7 @@ async fn look(reader: &Reader, run: &str, stars: &[String]) -> Result<()> {
 
     reader.page("/queues", &["sas.tasks.default", "FAILS", "1 of 3"]).await?;
     reader.page("/workers", &["host-a", "FAILS", &stars[0]]).await?;
-    reader.page("/events", &["l1/lightcurve", "settled + 1 in flight"]).await?;
+    reader.page("/events", &["l1/lightcurve", "</a> settled + <a", "</a> in flight"]).await?;
     for (query, leads) in [(&run[..6], format!("/runs/{run}")), (&stars[1][..], format!("/stars/{}", stars[1]))] {
         let found = reader.client.get(format!("{}/search?q={query}", reader.address)).send().await?;
         let to = found.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default().to_owned();

@@ -5,9 +5,10 @@
 mod decided;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use domain::id::{RunId, StarId, StarIndex};
 use domain::message::StarSelection;
 use domain::run::Tries;
@@ -193,20 +194,26 @@ async fn stars_may_come_by_reference_and_a_bad_list_is_refused_with_its_line() -
     let list: String = stars(30).iter().map(|star| format!("{star}\n")).collect();
     std::fs::write(world.store.at("control/good.txt"), list)?;
     let bad = world.publish_selection("bad", StarSelection::File("control/bad.txt".to_owned())).await?;
-    world.publish_selection("none", StarSelection::File("control/none.txt".to_owned())).await?;
+    std::os::unix::fs::symlink("loop.txt", world.store.at("control/loop.txt"))?;
+    ensure!(Command::new("mkfifo").arg(world.store.at("control/pipe.txt")).status()?.success(), "no FIFO");
+    for name in ["none", "loop", "pipe"] {
+        world.publish_selection(name, StarSelection::File(format!("control/{name}.txt"))).await?;
+    }
     let good = world.publish_selection("good", StarSelection::File("control/good.txt".to_owned())).await?;
     let runs = world.runs_of(&good).await?;
     world.wait_for_end(&runs).await?;
     world.check_end(runs[0], false)?;
     let mut dead = world.broker.consume(QueueName::Dead, 10).await?;
     let mut reasons = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..4 {
         let delivery = dead.next().await;
         reasons.push(delivery.death.context("it has a reason")?.reason);
         delivery.receipt.ack().await?;
     }
     assert!(reasons[0].contains("line 2") && reasons[0].contains("KIC 7"), "{reasons:?}");
     assert!(reasons[1].contains("none.txt"), "{reasons:?}");
+    assert!(reasons[2].contains("symbolic links"), "{reasons:?}");
+    assert!(reasons[3].contains("expected a regular file"), "{reasons:?}");
     assert_eq!(world.store.event(bad.event_id())?, None, "it can be sent again once the list is mended");
     working.abort();
     Ok(())

@@ -293,7 +293,8 @@ async fn messages_that_make_no_sense_disturb_nobody() {
     );
     let late = format!(r#"{{"v":1,"epoch":1,"run":"{run}","star":0,"module":0,"name":"{}","attempt":9}}"#, field.star);
     let bodies = odd.iter().chain([&unknown, &late]);
-    let messages = bodies.map(|body| Outgoing { queue: queue(), body: body.clone().into_bytes() }).collect();
+    let messages =
+        bodies.map(|body| Outgoing { queue: queue(), body: body.clone().into_bytes(), trace: None }).collect();
     assert!(field.queue.publish(messages).await.iter().all(Result::is_ok));
     let worker = field.worker(|_| {}).await;
     succeeded(field.outcome("A").await);

@@ -37,7 +37,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "store",
         &[
-            ("files and names", &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space"]),
+            (
+                "files and names",
+                &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space", "star_lists"],
+            ),
             (
                 "one subject each",
                 &["audit", "epochs", "sequence", "nudges", "holds", "drains", "failures", "externals", "generations"],
@@ -52,7 +55,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             ("where it is", &["address"]),
             ("what is outside", &["queue", "state"]),
-            ("how a service starts", &["config", "telemetry", "service"]),
+            ("how a service starts", &["config", "telemetry", "traces", "service"]),
         ],
     ),
     (
@@ -73,7 +76,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                 "what it works with",
                 &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "pace", "gate", "config"],
             ),
-            ("one task", &["claim", "report", "attempt"]),
+            ("one task", &["claim", "report", "attempt", "spans"]),
             ("one worker", &["shared", "slot", "feed", "show", "service"]),
         ],
     ),
@@ -88,8 +91,8 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "harness",
         &[
-            ("what is started", &["programs", "services", "registry"]),
-            ("whole clusters", &["compose", "light", "cluster", "exhibit", "browser", "simulation"]),
+            ("what is started and asked", &["programs", "services", "registry", "http"]),
+            ("whole clusters", &["compose", "light", "cluster", "exhibit", "flight", "browser", "simulation"]),
         ],
     ),
 ];

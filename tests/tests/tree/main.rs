@@ -30,6 +30,8 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("redis", &["common/services/src/state/redis"]),
     ("hdf5", &["common/store/src"]),
     ("hdf5_sys", &["common/store/src"]),
+    ("opentelemetry_proto", &["common/services/src/traces/otlp.rs"]),
+    ("prost", &["common/services/src/traces/otlp.rs"]),
     ("bollard", &["worker/src/runner/docker"]),
     ("docker_credential", &["worker/src/runner/docker"]),
     ("landlock", &["common/store/src/agent/sandbox.rs"]),

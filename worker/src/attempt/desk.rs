@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Attempt, Nonce, StarId, Task, WorkerName};
+use domain::id::{Attempt, Nonce, StarId, Task, TraceContext, WorkerName};
 use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
@@ -53,6 +53,8 @@ pub(crate) struct Order {
     pub(crate) grant: Grant,
     /// When it was claimed.
     pub(crate) started: jiff::Timestamp,
+    /// The span of its star.
+    pub(crate) trace: TraceContext,
     /// How far it is.
     pub(crate) progress: AttemptProgress,
 }
@@ -67,5 +69,10 @@ impl Desk {
 impl Order {
     pub(crate) fn module(&self) -> &Module {
         self.run.course.pipeline.module(self.task.module)
+    }
+
+    /// Its span.
+    pub(crate) fn span(&self) -> TraceContext {
+        self.trace.attempt(&self.module().name, self.attempt)
     }
 }

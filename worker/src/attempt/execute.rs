@@ -1,7 +1,6 @@
 //! Execute: stage → run → judge → check → commit. Everything that an attempt writes and runs.
 
 use domain::outcome::Success;
-use services::state::AttemptPhase;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Order};
@@ -9,6 +8,7 @@ use super::ending::Ending;
 use super::resolve::Plan;
 use super::spec::spec;
 use super::{commit, judge, stage};
+use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
 
 /// Makes a result as its plan says; what the program said goes into `log`, however it ends.
@@ -19,14 +19,16 @@ pub(super) async fn execute(
     log: &mut String,
     cancel: &CancellationToken,
 ) -> Result<Success, Ending> {
+    order.progress.begins(AttemptStep::Stage);
     let made = stage::stage(desk, order, plan, cancel).await?;
     let spec = spec(desk, order, plan, &made);
-    order.progress.reaches(AttemptPhase::Running);
+    order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, &spec, cancel).await?;
-    order.progress.reaches(AttemptPhase::Committing);
     log.clone_from(&ended.log);
     judge::end(order, &spec, &ended)?;
+    order.progress.begins(AttemptStep::Check);
     let checked = judge::check(desk, order, &made.output, &ended).await?;
+    order.progress.begins(AttemptStep::Commit);
     let provenance = commit::provenance(desk, order, plan, checked.warnings.clone());
     commit::commit(desk, order, &made, checked, provenance, ended.log).await
 }

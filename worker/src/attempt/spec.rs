@@ -45,7 +45,6 @@ pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec
 fn environment(order: &Order, key: &Key, limits: &Limits) -> BTreeMap<String, String> {
     let record = &order.run.course.record;
     let mut environment = order.module().environment.clone();
-    let trace = (hexadecimal(record.run.to_string()), hexadecimal(order.nonce.to_string()));
     let given = [
         ("SAS_STAR", order.star.to_string()),
         ("SAS_QUARTER", u32::from(record.quarter).to_string()),
@@ -55,16 +54,10 @@ fn environment(order: &Order, key: &Key, limits: &Limits) -> BTreeMap<String, St
         ("SAS_SEED", contract::seed(key).to_string()),
         ("SAS_CPUS", limits.cpus.to_string()),
         ("SAS_MEMORY_BYTES", limits.memory.to_string()),
-        // W3C trace context: the run is the trace, the attempt a span of it.
-        ("TRACEPARENT", format!("00-{}-{}-01", trace.0, &trace.1[..16])),
+        ("TRACEPARENT", order.span().to_string()),
         ("HOME", "/tmp".to_owned()),
         ("HDF5_USE_FILE_LOCKING", "FALSE".to_owned()),
     ];
     environment.extend(given.map(|(name, value)| (name.to_owned(), value)));
     environment
-}
-
-/// A UUID without its hyphens.
-fn hexadecimal(uuid: String) -> String {
-    uuid.replace('-', "")
 }

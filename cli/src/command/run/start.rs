@@ -5,12 +5,11 @@ use std::path::Path;
 use clap::Args;
 use coordinator::operate::run::{self, StartRun, StartedRun};
 use coordinator::operate::{Context, OperateError};
-use coordinator::star_list;
 use domain::id::{GroupName, PipelineName, Quarter, StarId};
 use services::definition::load_file;
 
-use crate::exit::usage;
 use crate::output::Format;
+use crate::selection::stars_in;
 
 /// Start a run over stars that the store has already, without new data.
 ///
@@ -74,14 +73,12 @@ fn name(named: &str) -> Result<PipelineName, OperateError> {
 fn read_stars(named: &[String]) -> Result<Vec<StarId>, OperateError> {
     let mut stars = Vec::new();
     for text in named {
-        if let Ok(star) = text.parse() {
-            stars.push(star);
-            continue;
+        match text.parse() {
+            Ok(star) => stars.push(star),
+            Err(_) => stars.extend(
+                stars_in(Path::new(text)).map_err(|error| error.within(&format!("`{text}` is not a star's id")))?,
+            ),
         }
-        let list = std::fs::read_to_string(text).map_err(|error| {
-            OperateError::not_found(format!("`{text}` is neither a star nor a list of stars: {error}"))
-        })?;
-        stars.extend(star_list(&list).map_err(|bad| usage(format!("star list `{text}`: {bad}")))?);
     }
     Ok(stars)
 }

@@ -91,7 +91,7 @@ impl Queue for AmqpQueue {
         let channel = self.link.channel().await?;
         topology::declare(&channel, &QueueName::Probe).await?;
         link::close(&channel).await;
-        let message = Outgoing { queue: QueueName::Probe, body: b"\"probe\"".to_vec() };
+        let message = Outgoing { queue: QueueName::Probe, body: b"\"probe\"".to_vec(), trace: None };
         self.publish(vec![message]).await.into_iter().collect()
     }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{Consumer, Death, Delivery, Depth, Outgoing, Queue, QueueError, QueueName, Receipt};
-use domain::id::ClassName;
+use domain::id::{ClassName, TraceContext};
 
 /// A broker in this process; clones are the same broker.
 #[derive(Clone, Default)]
@@ -40,8 +40,10 @@ struct Messages {
     consumers: u64,
 }
 
+#[derive(Clone)]
 struct Message {
     body: Vec<u8>,
+    trace: Option<TraceContext>,
     redelivered: bool,
     death: Option<Death>,
 }
@@ -74,13 +76,13 @@ impl Queues {
     }
 
     /// Takes the next message of a queue for a consumer that has fewer than `prefetch` unanswered ones.
-    fn take(&mut self, queue: &QueueName, consumer: u64, prefetch: u16) -> Option<(u64, Delivered)> {
+    fn take(&mut self, queue: &QueueName, consumer: u64, prefetch: u16) -> Option<(u64, Message)> {
         let held = self.unanswered.values().filter(|unanswered| unanswered.consumer == consumer).count();
         if prefetch != 0 && held >= usize::from(prefetch) {
             return None;
         }
         let message = self.queues.get_mut(queue)?.ready.pop_front()?;
-        let delivered = (message.body.clone(), message.redelivered, message.death.clone());
+        let delivered = message.clone();
         self.next_tag += 1;
         self.unanswered.insert(self.next_tag, Unanswered { queue: queue.clone(), consumer, message });
         Some((self.next_tag, delivered))
@@ -97,8 +99,6 @@ impl Queues {
     }
 }
 
-type Delivered = (Vec<u8>, bool, Option<Death>);
-
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn declare(&self, classes: &[ClassName]) -> Result<(), QueueError> {
@@ -113,8 +113,8 @@ impl Queue for MemoryQueue {
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let answers = {
             let mut core = self.broker.lock();
-            let publish = |message: Outgoing| {
-                core.push(&message.queue, Message { body: message.body, redelivered: false, death: None })
+            let publish = |Outgoing { queue, body, trace }: Outgoing| {
+                core.push(&queue, Message { body, trace, redelivered: false, death: None })
             };
             messages.into_iter().map(publish).collect()
         };
@@ -177,9 +177,10 @@ impl Consumer for MemoryConsumer {
 
 impl MemoryConsumer {
     fn take(&self) -> Option<Delivery> {
-        let (tag, (body, redelivered, death)) = self.broker.lock().take(&self.queue, self.id, self.prefetch)?;
+        let taken = self.broker.lock().take(&self.queue, self.id, self.prefetch)?;
+        let (tag, Message { body, trace, redelivered, death }) = taken;
         let receipt = MemoryReceipt { broker: self.broker.clone(), tag };
-        Some(Delivery { body, redelivered, death, receipt: Box::new(receipt) })
+        Some(Delivery { body, trace, redelivered, death, receipt: Box::new(receipt) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the child gives up before it reads a file.
 //!
-//! Always: core dumps, address space and file sizes beyond the limits, new privileges, and where it is not root's, more
-//! processes and threads. Where the kernel has Landlock: every path but the store and the delivered files for reading and
+//! Always: core dumps, address space and file sizes beyond the limits, new privileges, root's rights but one, and where it
+//! is not root's, more processes and threads. Where the kernel has Landlock: every path but the store and the delivered files for reading and
 //! its own directory for writing, TCP, and signals and abstract sockets of others, each as far as that kernel knows it. Where
 //! it has seccomp filters: [`calls`].
 //!
@@ -14,6 +14,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, getppid, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::{AgentOptions, calls};
@@ -62,6 +63,9 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
     if rustix::thread::set_no_new_privs(true).is_ok() {
         limits.push("privileges".to_owned());
     }
+    if give_up_rights().is_ok() {
+        limits.push("capabilities".to_owned());
+    }
     end_with_parent();
     // Only now: the thread that watches the parent is the last to begin.
     if setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).is_ok() {
@@ -69,6 +73,15 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
     }
     let calls = calls::give_up().map_or_else(|error| error.to_string(), |()| "full".to_owned());
     InForce { limits, landlock, calls }
+}
+
+/// Leaves nothing of what root may do but to read what others made: deliveries belong to whoever laid them down, and which
+/// paths can be reached is Landlock's matter.
+fn give_up_rights() -> rustix::io::Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    let kept = CapabilitySet::DAC_READ_SEARCH;
+    let inheritable = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: effective & kept, permitted: permitted & kept, inheritable })
 }
 
 /// A file that grows beyond its limit is an error of the write, which has a reason, and no signal, which has none.
@@ -108,4 +121,17 @@ fn end_with_parent() {
         }
         std::process::exit(0);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_roots_rights_it_keeps_to_read_what_others_made() {
+        // Rights are a thread's own.
+        let left = std::thread::spawn(|| give_up_rights().and_then(|()| capabilities(None))).join().unwrap().unwrap();
+        assert!(CapabilitySet::DAC_READ_SEARCH.contains(left.permitted), "{left:?}");
+        assert_eq!((left.effective, left.inheritable), (left.permitted, CapabilitySet::empty()));
+    }
 }

@@ -10,7 +10,7 @@ use super::StarList;
 use super::stars;
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, io_error, paths, read_json, to_json};
-use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, Sequence, StarId};
+use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, Sequence, StarId, TraceContext};
 use domain::pipeline::{self, Mistakes, Pipeline};
 
 /// What a run is; fixed when it is accepted.
@@ -20,6 +20,9 @@ pub struct RunRecord {
     pub run: RunId,
     /// The event that started it.
     pub event: EventId,
+    /// The span of the event's publisher, if it traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<TraceContext>,
     /// Its pipeline.
     pub pipeline: PipelineName,
     /// The pipeline's version.

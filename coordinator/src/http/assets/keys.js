@@ -1,4 +1,4 @@
-// Keys, the switch of colours, and commands to copy.
+// Keys, the switch of colours, commands to copy, and drawings that are wider than the window.
 "use strict";
 (() => {
   const root = document.documentElement, theme = document.getElementById("theme"), help = document.getElementById("help");
@@ -21,6 +21,9 @@
     try { await navigator.clipboard.writeText(button.dataset.copy); button.textContent = "copied"; } catch { button.textContent = "not copied"; }
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   });
+
+  // Where a drawing begins is in its middle.
+  for (const drawing of document.querySelectorAll(".dag")) drawing.scrollLeft = (drawing.scrollWidth - drawing.clientWidth) / 2;
 
   function keys() {
     let box = document.getElementById("keys");

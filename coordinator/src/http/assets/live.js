@@ -27,7 +27,11 @@
     while (old.childNodes.length > next.length) old.lastChild.remove();
   }
 
+  const isStill = () => document.querySelector("main[data-still], main [data-still]") !== null;
+
   function say() {
+    // A page that stays as it is asks for nothing, so that nobody can be away.
+    if (isStill()) { said.classList.remove("away"); if (said.textContent) said.textContent = ""; return; }
     const away = Date.now() - seen > EVERY * 2.5;
     said.classList.toggle("away", away && !document.hidden);
     const text = away ? `■ no answer since ${new Date(seen).toLocaleTimeString()}` : "● live";
@@ -35,7 +39,7 @@
   }
 
   async function refresh() {
-    if (busy || document.hidden || document.querySelector("main[data-still], main [data-still]")) return;
+    if (busy || document.hidden || isStill()) return;
     busy = true;
     const stop = new AbortController(), timer = setTimeout(() => stop.abort(), PATIENCE);
     try {
@@ -56,5 +60,5 @@
   setInterval(refresh, EVERY);
   setInterval(say, 1000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-  if (document.querySelector("main [data-still]")) said.textContent = "";
+  say();
 })();

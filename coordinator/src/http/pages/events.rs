@@ -6,14 +6,16 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer};
-use super::parts::{digits, empty, number, plain, run_link, table, text, time};
-use super::query::Query;
+use super::parts::{empty, number, plain, run_link, table, text, time};
+use super::query::{Query, audit_href, stars_href};
 use super::runs::phase;
 use crate::http::caller::Caller;
 use crate::operate::OperateError;
 use crate::operate::received::{EventRun, ReceivedEvent, list};
+use crate::operate::stars::StarStage;
 use domain::id::Sequence;
 use domain::text::shown;
+use store::audit::Target;
 use store::events::Disposition;
 
 /// How many events are shown at once.
@@ -43,7 +45,7 @@ fn line(ReceivedEvent { event, runs }: &ReceivedEvent) -> Markup {
     let rows = runs.len().max(1);
     html! {
         tr {
-            td rowspan=(rows) { (time(event.accepted)) br; span.soft { "number " (event.sequence) } }
+            td rowspan=(rows) { (time(event.accepted)) br; a.soft href=(audit_href(&Target::Event { event: event.event })) title="who published it, where that is on record" { "number " (event.sequence) } }
             td.wide rowspan=(rows) { (text(&event.source)) br; code { (text(&event.id)) } }
             td rowspan=(rows) { (text(event.dataset.as_str())) " " (event.quarter) @if let Some(pipeline) = &event.start { br; span.soft { "start of " (pipeline) } } }
             td.n rowspan=(rows) { @match event.stars { Some(stars) => (plain(stars)), None => span.soft title=(shown(event.stars_file.as_deref().unwrap_or_default())) { "in a list" } } }
@@ -73,13 +75,17 @@ fn no_run(dispositions: Option<&[Disposition]>) -> Markup {
 }
 
 fn of_run(run: &EventRun) -> Markup {
-    let known = run.ends.iter().map(|(end, count)| (end.to_string(), *count));
-    let open = [("settled", run.settled), ("in flight", run.in_flight), ("to come", run.to_come)];
-    let all = known.chain(open.map(|(word, count)| (word.to_owned(), count))).filter(|(_, count)| *count > 0);
-    let words: Vec<String> = all.map(|(word, count)| format!("{} {word}", digits(count))).collect();
+    let known = run.ends.iter().map(|(end, count)| (StarStage::from(*end), *count));
+    let open =
+        [(StarStage::Settled, run.settled), (StarStage::InFlight, run.in_flight), (StarStage::ToCome, run.to_come)];
+    let all: Vec<(StarStage, u64)> = known.chain(open).filter(|(_, count)| *count > 0).collect();
     html! {
         td { (run_link(run.run)) " " (run.pipeline) " " (phase(run.phase)) }
-        td { (words.join(" + ")) }
+        td {
+            @for (at, (stage, count)) in all.iter().enumerate() {
+                @if at > 0 { " + " } (number(*count, &stars_href(run.run, *stage))) " " (stage.to_string().replace('_', " "))
+            }
+        }
         td.n { (number(run.stars, &format!("/runs/{}/matrix", run.run))) }
     }
 }

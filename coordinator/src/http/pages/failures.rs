@@ -6,15 +6,15 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer, may_act};
-use super::parts::{command, digits, empty, number, run_link, star_link, table, text, time, words};
-use super::query::{Query, arguments_of, query_of};
+use super::parts::{command, digits, empty, number, run_link, star_link, table, text, time, total, words};
+use super::query::{Query, arguments_of, host_href, query_of};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{FailureGroup, ListFailures, RunFailures, list};
-use crate::operate::selection::TaskSelection;
+use crate::operate::selection::{ShownState, TaskSelection};
 use crate::operate::view::newest_runs;
 use crate::operate::{Context, OperateError};
-use domain::id::RunId;
+use domain::outcome::FailurePattern;
 
 /// How many groups are shown, and stars of each.
 const GROUPS: usize = 50;
@@ -23,8 +23,8 @@ const STARS: usize = 3;
 const RUNS: usize = 10;
 
 /// Of the newest runs.
-pub(super) async fn of_all(State(site): State<Site>, caller: Caller) -> Response {
-    answer(&site, &caller, (Place::Failures, "Failures"), newest(&site.context(&caller)).await).await
+pub(super) async fn of_all(State(site): State<Site>, caller: Caller, query: Query) -> Response {
+    answer(&site, &caller, (Place::Failures, "Failures"), newest(&site.context(&caller), query.one("host")).await).await
 }
 
 /// Of one run.
@@ -38,21 +38,23 @@ pub(super) async fn of_run(
     answer(&site, &caller, (Place::Failures, "Failures of a run"), content).await
 }
 
-async fn newest(context: &Context) -> Result<Markup, OperateError> {
+async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, OperateError> {
     let mut found = Vec::new();
     for run in newest_runs(context, RUNS).await?.runs {
-        let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
+        let hosts = host.iter().map(|host| (*host).to_owned()).collect();
+        let selection = TaskSelection { run: Some(run.run), hosts, ..TaskSelection::default() };
         let failures = list(context, ListFailures { selection, groups: STARS, stars: STARS }).await?;
-        if failures.listed + failures.not_listed > 0 {
+        if failures.listed > 0 || host.is_none() && failures.not_listed > 0 {
             found.push((run, failures));
         }
     }
     Ok(html! {
         p { "Tasks that failed in the " (RUNS) " newest runs, in groups of what is alike: reason, module, image, host and words." }
+        @if let Some(host) = host { p { "On host " strong { (text(host)) } ". " a href="/failures" { "On all hosts" } } }
         @if found.is_empty() { (empty(html! { "Nothing failed." })) }
         @for (run, failures) in &found {
             h2 { "Run " (run_link(run.run)) " " (run.pipeline) " " (run.quarter) }
-            (groups(&failures.groups, Some(failures.run)))
+            (groups(&failures.groups))
             p { a href=(format!("/runs/{}/failures", run.run)) { "All failures of this run" } " (" (digits(failures.listed)) " tasks)" }
         }
     })
@@ -63,26 +65,31 @@ async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) ->
     let selection = query.selection(run)?;
     let failures = list(context, ListFailures { selection: selection.clone(), groups: GROUPS, stars: STARS }).await?;
     let narrowed = selection.words();
+    // What was lost to failures is not listed, and is tried again with what it needs.
+    let mut listed = selection.clone();
+    if listed.states.is_empty() {
+        listed.states = vec![ShownState::Failed, ShownState::Errored];
+    }
     Ok(html! {
         p { "Run " (run_link(run)) @if !narrowed.is_empty() { ", tasks" (text(&narrowed)) " · " a href=(format!("/runs/{run}/failures")) { "all" } } }
-        (sums(&failures))
+        (sums(&failures, &listed))
         @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
         @if failures.groups.is_empty() { (empty(html! { "Nothing failed" (text(&narrowed)) "." })) } @else {
             div.actions {
-                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&selection))) { "Retry these…" } }
+                @if may_act(caller) { a.button.strong href=(format!("/runs/{run}/do/retry{}", query_of(&listed))) { "Retry these…" } }
                 (command(&format!("sas run failures{} --retry", arguments_of(&selection).replacen(" --run", "", 1))))
             }
-            (groups(&failures.groups, Some(run)))
+            (groups(&failures.groups))
             @if failures.groups_left_out > 0 { p.soft { (digits(failures.groups_left_out)) " smaller groups are not shown; narrow the selection" } }
         }
     })
 }
 
-fn sums(failures: &RunFailures) -> Markup {
+fn sums(failures: &RunFailures, listed: &TaskSelection) -> Markup {
     let run = failures.run;
     html! {
         dl.facts {
-            div { dt { "listed here" } dd { (digits(failures.listed)) } }
+            div { dt { "listed here" } dd { a href=(format!("/runs/{run}/tasks{}", query_of(listed))) { (total(failures.listed)) } } }
             @for (state, count) in &failures.all {
                 div { dt { (super::states::word(super::states::of_task(*state))) } dd { (number(*count, &format!("/runs/{run}/tasks?state={state}"))) } }
             }
@@ -91,25 +98,34 @@ fn sums(failures: &RunFailures) -> Markup {
 }
 
 /// A line for each group.
-pub(super) fn groups(groups: &[FailureGroup], run: Option<RunId>) -> Markup {
+pub(super) fn groups(groups: &[FailureGroup]) -> Markup {
     let heads = html! {
         th.n scope="col" { "Tasks" } th scope="col" { "Module" } th scope="col" { "Reason" } th scope="col" { "Host" } th scope="col" { "What they say" } th scope="col" { "Stars" } th scope="col" { "Last" }
     };
-    table("Groups of failures", heads, html! { @for group in groups { (line(group, run)) } })
+    table("Groups of failures", heads, html! { @for group in groups { (line(group)) } })
 }
 
-fn line(group: &FailureGroup, run: Option<RunId>) -> Markup {
-    let narrow = format!("reason={}&module={}", group.fingerprint, group.module);
-    let tasks = |run: RunId| format!("/runs/{run}/tasks?{narrow}");
+/// Where the tasks of a group are listed.
+fn tasks_of(group: &FailureGroup) -> String {
+    let alike = TaskSelection {
+        modules: vec![group.module.clone()],
+        reasons: vec![FailurePattern::Alike(group.fingerprint.clone())],
+        hosts: group.host.iter().cloned().collect(),
+        ..TaskSelection::default()
+    };
+    format!("/runs/{}/tasks{}", group.run, query_of(&alike))
+}
+
+fn line(group: &FailureGroup) -> Markup {
     html! {
         tr {
-            td.n { @match run { Some(run) => (number(group.count, &tasks(run))), None => strong { (digits(group.count)) } } }
+            td.n { (number(group.count, &tasks_of(group))) }
             th scope="row" { (group.module) }
             td { (group.reason) @if group.is_platforms { br; span.tag { "platform" } } }
-            td { @if let Some(host) = &group.host { a href=(format!("/workers?host={host}")) { (text(host)) } } @else { span.soft { "none" } } }
-            td.wide { code { (text(&group.sample)) } br; span.soft { "image " (group.image) " · " (group.fingerprint) } }
+            td { @if let Some(host) = &group.host { a href=(host_href(host)) { (text(host)) } } @else { span.soft { "none" } } }
+            td.wide { code { (text(&group.sample)) } br; span.soft { "image " (text(group.image.as_str())) " · " (group.fingerprint) } }
             td {
-                @for star in &group.stars { (star_link(*star, run)) br; }
+                @for star in &group.stars { (star_link(*star, Some(group.run))) br; }
                 @if group.stars_left_out > 0 { span.soft { (digits(group.stars_left_out)) " more" } }
             }
             td { (time(group.last)) }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::{ModuleName, RunId};
+use domain::text::shown;
 use maud::{Markup, html};
 
 use super::assets::address;
 use super::layout::{Place, answer};
-use super::parts::{badge, digits, number, run_link, table, text};
+use super::parts::{badge, number, run_link, table, text, total};
 use super::query::tasks_href;
 use super::states;
 use crate::http::Site;
@@ -40,7 +41,7 @@ async fn content(context: &Context, run: &str) -> Result<Markup, OperateError> {
         link rel="stylesheet" href=(address("matrix.css"));
         p {
             "Run " (run_link(run)) " of " (text(summary.pipeline.as_str())) " " (text(&summary.version)) ", " (summary.quarter) ": "
-            (digits(head.stars.into())) " stars × " (head.modules.len()) " modules. Every pixel is told in words below it."
+            (total(head.stars.into())) " stars × " (head.modules.len()) " modules. Every pixel is told in words below it."
         }
         (drawing(run))
         h2 { "In numbers" }
@@ -113,8 +114,8 @@ fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let rows = html! {
         @for module in &head.modules {
             tr {
-                td { @if let Some(group) = &module.group { (group) } }
-                th scope="row" title=(module.doc) { (module.module) }
+                td { @if let Some(group) = &module.group { (text(group.as_str())) } }
+                th scope="row" title=(shown(&module.doc)) { (module.module) }
                 @for state in &states {
                     @let count = of(&module.module).and_then(|found| found.tasks.get(state)).copied().unwrap_or(0);
                     td.n { (number(count, &link(&module.module, states::of_task(*state)))) }

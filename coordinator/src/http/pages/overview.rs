@@ -8,9 +8,10 @@ use super::Site;
 use super::failures::groups;
 use super::layout::{Place, answer};
 use super::parts::{empty, light, text, words};
-use super::runs::{counted, table_of_runs};
+use super::query::host_href;
+use super::runs::table_of_runs;
 use crate::http::caller::Caller;
-use crate::operate::status::{Answer, HangingTask, Status};
+use crate::operate::status::{Answer, HangingTask, Question, Status};
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller) -> Response {
     let status = site.glance.status(&site.context(&caller)).await;
@@ -34,13 +35,22 @@ fn content(status: &Status) -> Markup {
         }
         h2 { "What failed most often" }
         @if status.failures.is_empty() { (empty(html! { "Nothing failed in the runs that go on." })) } @else {
-            (groups(&status.failures, None))
+            (groups(&status.failures))
             p { a href="/failures" { "All failures" } }
         }
         h2 { "Services" }
         ul {
-            @for part in &status.lights { li { (light(part.level)) " " strong { (part.name) } ": " (words(&part.words)) } }
-            li { a href="/workers" { (counted(status.workers.len() as u64, "worker lives", "workers live")) } }
+            @for part in &status.lights { li { (light(part.level)) " " (service(part.name)) ": " (words(&part.words)) } }
+        }
+    }
+}
+
+/// A service; where it has a page, that.
+fn service(name: &str) -> Markup {
+    html! {
+        @match name {
+            "events" | "queues" | "workers" => a href=(format!("/{name}")) { strong { (name) } },
+            name => strong { (name) },
         }
     }
 }
@@ -50,15 +60,26 @@ fn card(answer: &Answer) -> Markup {
     html! {
         article.card.(format!("c-{}", answer.level)) {
             h2 { (answer.question) (light(answer.level)) }
-            @if let Some(first) = lines.next() { p.first { (words(first)) } }
+            @if let Some(first) = lines.next() { p.first { @match behind(answer.question) { Some(href) => a href=(href) { (words(first)) }, None => (words(first)) } } }
             @if answer.lines.len() > 1 { ul { @for line in lines { li { (words(line)) } } } }
         }
+    }
+}
+
+/// Where what an answer counts is listed; what is to be done has its lines.
+fn behind(question: Question) -> Option<&'static str> {
+    match question {
+        Question::Moving => Some("/workers"),
+        Question::Red => Some("/failures"),
+        Question::Stuck => Some("/queues"),
+        Question::Done => Some("/runs"),
+        Question::Act => None,
     }
 }
 
 fn hanging(task: &HangingTask) -> Markup {
     html! {
         a href=(format!("/stars/{}?run={}", task.star, task.run)) { (task.star) } " " strong { (task.module) }
-        " on " a href=(format!("/workers?host={}", task.host)) { (text(&task.host)) } ", since " (super::parts::time(task.since))
+        " on " a href=(host_href(&task.host)) { (text(&task.host)) } ", since " (super::parts::time(task.since))
     }
 }

@@ -48,6 +48,11 @@ pub(super) fn number(count: u64, href: &str) -> Markup {
     html! { @if count == 0 { span.nothing { "0" } } @else { a.number href=(href) { (digits(count)) } } }
 }
 
+/// How many there are in all of what a page lists; what led there says the same number.
+pub(super) fn total(count: u64) -> Markup {
+    html! { strong.total { (digits(count)) } }
+}
+
 /// A number that leads nowhere.
 pub(super) fn plain(count: u64) -> Markup {
     html! { @if count == 0 { span.nothing { "0" } } @else { (digits(count)) } }

@@ -7,9 +7,11 @@ use axum::extract::{FromRequestParts, RawQuery};
 use axum::http::request::Parts;
 use domain::id::RunId;
 use form_urlencoded::{Serializer, parse};
+use store::audit::Target;
 
 use super::Site;
 use crate::operate::selection::{ShownState, TaskSelection};
+use crate::operate::stars::StarStage;
 use crate::operate::{ErrorKind, OperateError};
 
 /// Names and values, in their order.
@@ -103,6 +105,36 @@ pub(super) fn tasks_href(run: RunId, module: Option<&str>, states: &[ShownState]
     states.iter().for_each(|state| _ = pairs.append_pair("state", &state.to_string()));
     module.iter().for_each(|module| _ = pairs.append_pair("module", module));
     format!("/runs/{run}/tasks?{}", pairs.finish())
+}
+
+/// The list of a run's stars that are at a stage.
+pub(super) fn stars_href(run: RunId, stage: StarStage) -> String {
+    format!("/runs/{run}/stars?stage={stage}")
+}
+
+/// The lines of the audit about one thing.
+pub(super) fn audit_href(target: &Target) -> String {
+    match target {
+        Target::Event { event } => format!("/audit?event={event}"),
+        Target::Run { run } => format!("/audit?run={run}"),
+        Target::Module { pipeline, module } => format!("/audit?pipeline={pipeline}&module={module}"),
+        Target::Host { host } => format!("/audit?host={host}"),
+        Target::Star { star, quarter } => format!("/audit?star={star}&quarter={}", u32::from(*quarter)),
+    }
+}
+
+/// What happens on a host.
+pub(super) fn host_href(host: &str) -> String {
+    format!("/workers?{}", host_query(host))
+}
+
+/// What failed on a host.
+pub(super) fn failures_href(host: &str) -> String {
+    format!("/failures?{}", host_query(host))
+}
+
+fn host_query(host: &str) -> String {
+    Serializer::new(String::new()).append_pair("host", host).finish()
 }
 
 /// The command of `sas` that selects the same.

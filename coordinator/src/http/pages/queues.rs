@@ -53,7 +53,7 @@ pub(super) async fn behind(
 async fn content(site: &Site, caller: &Caller) -> Result<Markup, OperateError> {
     let flow = flow(&*site.context(caller).installation).await?;
     let heads = html! {
-        th scope="col" { "Queue" } th scope="col" { "What it is for" } th.n scope="col" { "Ready" } th.n scope="col" { "Unacknowledged" } th.n scope="col" { "Consumers" }
+        th scope="col" { "Queue" } th.n scope="col" { "Ready" } th.n scope="col" { "Unacknowledged" } th.n scope="col" { "Consumers" } th scope="col" { "What it is for" }
     };
     Ok(html! {
         @for (service, away) in [("the broker", &flow.broker_away), ("the state", &flow.state_away)] {
@@ -78,10 +78,13 @@ fn line(queue: &QueueFlow) -> Markup {
     html! {
         tr {
             th scope="row" { (text(&queue.queue)) }
-            td { (purpose) @if let Some(wrong) = wrong { " " span.tag.bad { "■ " (wrong) } } }
-            td.n { (known(queue.ready, "the broker does not say")) }
+            td.n { @match (queue.ready, &queue.class) {
+                (Some(ready), Some(_)) => (number(ready, &format!("#{}", queue.queue))),
+                (ready, _) => (known(ready, "the broker does not say")),
+            } }
             td.n { (known(queue.unacknowledged, queue.unknown.as_deref().unwrap_or("the broker's management API is not configured"))) }
             td.n { (known(queue.consumers, "the broker does not say")) }
+            td { @if let Some(wrong) = wrong { span.tag.bad { "■ " (wrong) } " " } (purpose) }
         }
     }
 }
@@ -106,7 +109,7 @@ fn of_class(queue: &str, class: &ClassFlow) -> Markup {
         th.n scope="col" title="in the last whole minute" { "In / min" } th.n scope="col" title="in the last whole minute" { "Out / min" } th.n scope="col" { "Work to do" }
     };
     html! {
-        h2 { "Class " (text(name)) }
+        h2 id=(queue) { "Class " (text(name)) }
         dl.facts {
             div { dt { "slots busy" } dd { (class.busy) " of " (class.slots) @if class.slots == 0 { " " span.tag.bad { "■ no worker serves it" } } } }
             div { dt { "work to do" } dd { (work(&class.tasks)) } }
@@ -131,7 +134,7 @@ fn tasks(name: Markup, tasks: &TasksFlow, of: Option<&ModuleFlow>) -> Markup {
             td.n { (count(tasks.ready, ShownState::Queued)) } td { @if tasks.ready > 0 { (time_or(tasks.oldest, "not known")) } }
             td.n { (count(tasks.in_progress, ShownState::Running)) @if tasks.lease_lost > 0 { " " span.tag.attention { "▲ " (tasks.lease_lost) " lost" } } }
             td.n { (count(tasks.waiting, ShownState::Waiting)) @if tasks.waiting > 0 { br; span.soft { "next " (time_or(tasks.due, "not known")) } } }
-            td.n { (count(tasks.on_hold, ShownState::OnHold)) } td.n { (plain(tasks.to_come)) } td.n { (plain(tasks.entered)) } td.n { (plain(tasks.left)) }
+            td.n { (count(tasks.on_hold, ShownState::OnHold)) } td.n { (count(tasks.to_come, ShownState::Blocked)) } td.n { (plain(tasks.entered)) } td.n { (plain(tasks.left)) }
             td.n { (work(tasks)) }
         }
     }

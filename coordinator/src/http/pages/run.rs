@@ -5,20 +5,22 @@ use axum::response::Response;
 use domain::id::RunId;
 use domain::text::moment;
 use maud::{Markup, html};
+use store::audit::Target;
 
 use super::Site;
 use super::drawing::{draw, share_failed};
 use super::failures::groups;
 use super::layout::{Place, answer, may_act};
-use super::parts::{bar, command, done, duration, number, percent, plain, short, text, time};
-use super::query::{Query, tasks_href};
-use super::runs::{how_far, phase, tally_of, to_go};
+use super::parts::{bar, command, done, duration, number, percent, short, text, time};
+use super::query::{Query, audit_href, stars_href, tasks_href};
+use super::runs::{how_far, phase, stages, tally_of, to_go};
 use super::states::{self, ORDER, Tally};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{ListFailures, RunFailures, list};
 use crate::operate::run::decided_words;
 use crate::operate::selection::{ShownState, TaskSelection};
+use crate::operate::stars::StarStage;
 use crate::operate::view::{ModuleInRun, RunModules, RunPhase, RunSummary, modules, unserved_words};
 use crate::operate::{Context, OperateError};
 
@@ -78,30 +80,30 @@ fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &Said)
         (table(id, summary, drawn, may_act))
         h2 { "What failed most" }
         @if failures.groups.is_empty() { p.soft { "Nothing is on record." } } @else {
-            (groups(&failures.groups, Some(id)))
+            (groups(&failures.groups))
             p { a href=(format!("/runs/{id}/failures")) { "All failures" } }
         }
         h2 { "Decisions" }
         @if summary.decisions.is_empty() { p.soft { "Nobody decided anything about this run." } } @else {
             ol { @for decision in &summary.decisions { li { (text(&decided_words(&decision.what))) ", by " (text(&decision.by)) ", " (time(decision.at)) } } }
         }
+        p { a href=(audit_href(&Target::Run { run: id })) { "What was changed of this run, in the audit" } }
         p { "The same in a terminal: " (command(&format!("sas run show {id}"))) }
     }
 }
 
 fn facts(run: &RunSummary) -> Markup {
-    let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
+    let ends = run.ends.iter().map(|(end, count)| (*count, StarStage::from(*end)));
     html! {
         dl.facts {
             div { dt { "phase" } dd { (phase(run.phase)) } }
-            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(settled, run.stars.into())) " of the stars" } } }
+            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(stages(run)[0].0, run.stars.into())) " of the stars" } } }
             div { dt { "to go" } dd { (to_go(run)) } }
             div { dt { "stars" } dd { (number(run.stars.into(), &format!("/runs/{}/matrix", run.run))) } }
-            div { dt { "settled" } dd { (plain(settled)) } }
-            div { dt { "in flight" } dd { (plain(run.in_flight.into())) } }
-            div { dt { "to come" } dd { (plain(run.to_come.into())) } }
-            @for (end, count) in &run.ends { div { dt { (end) } dd { (plain(*count)) } } }
-            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (group) } } }
+            @for (count, stage) in stages(run).into_iter().chain(ends) {
+                div { dt { (stage.to_string().replace('_', " ")) } dd { (number(count, &stars_href(run.run, stage))) } }
+            }
+            div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (text(group.as_str())) } } }
             div { dt { "accepted" } dd title=(moment(run.accepted)) { (time(run.accepted)) } }
         }
     }
@@ -150,10 +152,13 @@ fn table(run: RunId, summary: &RunSummary, modules: &[ModuleInRun], may_act: boo
     let hold = |module: &ModuleInRun, verb: &str| {
         format!("/modules/{}/{}/do/{verb}?run={run}", summary.pipeline, module.module)
     };
+    let held = |module: &ModuleInRun| {
+        audit_href(&Target::Module { pipeline: summary.pipeline.clone(), module: module.module.clone() })
+    };
     let rows = html! {
         @for module in modules {
             tr #(format!("m-{}", module.module)) {
-                th scope="row" title=(module.doc) { (module.module) @if module.held { " " span.tag.attention { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
+                th scope="row" title=(domain::text::shown(&module.doc)) { (module.module) @if module.held { " " a.tag.attention href=(held(module)) title="who held it, and why" { "h held" } } @if !module.enabled { " " span.tag { "off" } } }
                 td { @if let Some(group) = &module.group { (text(group.as_str())) } }
                 td { (module.class) }
                 td.bars { (bar(&module.tasks)) }

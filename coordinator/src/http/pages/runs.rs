@@ -6,12 +6,13 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer};
-use super::parts::{bar, digits, duration, empty, number, percent, plain, progress, run_link, text, time};
-use super::query::{Query, tasks_href};
+use super::parts::{bar, digits, duration, empty, number, percent, progress, run_link, text, time};
+use super::query::{Query, stars_href, tasks_href};
 use super::states::tally;
 use crate::http::caller::Caller;
 use crate::operate::OperateError;
 use crate::operate::selection::ShownState;
+use crate::operate::stars::StarStage;
 use crate::operate::view::{RunPhase, RunSummary, newest_runs};
 
 /// How many runs are shown at first, and at most.
@@ -52,15 +53,14 @@ fn line(run: &RunSummary) -> Markup {
     let count =
         |states: &[ShownState]| tally_of(run).iter().filter(|(state, _)| states.contains(state)).map(|(_, n)| n).sum();
     let failed = [ShownState::Failed, ShownState::Errored];
-    let settled = u64::from(run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight));
     html! {
         tr {
             th scope="row" { (run_link(id)) }
-            td { (run.pipeline) " " span.soft { (text(&run.version)) " " (run.quarter) } @if let Some(group) = &run.only_group { " only " (group) } }
+            td { (run.pipeline) " " span.soft { (text(&run.version)) " " (run.quarter) } @if let Some(group) = &run.only_group { " only " (text(group.as_str())) } }
             td { (phase(run.phase)) }
             td.bars { (how_far(run)) (bar(&tally_of(run))) }
             td.n { (number(run.stars.into(), &format!("/runs/{id}/matrix"))) }
-            td.n { (plain(settled)) } td.n { (plain(run.in_flight.into())) } td.n { (plain(run.to_come.into())) }
+            @for (count, stage) in stages(run) { td.n { (number(count, &stars_href(id, stage))) } }
             td.n { (number(count(&[ShownState::Running]), &tasks_href(id, None, &[ShownState::Running]))) }
             td.n { (number(count(&[ShownState::Waiting]), &tasks_href(id, None, &[ShownState::Waiting]))) }
             td.n { (number(count(&failed), &format!("/runs/{id}/failures"))) }
@@ -68,6 +68,14 @@ fn line(run: &RunSummary) -> Markup {
             td { (time(run.accepted)) }
         }
     }
+}
+
+/// How many stars of a run are settled, in flight and to come.
+pub(super) fn stages(run: &RunSummary) -> [(u64, StarStage); 3] {
+    let settled = run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight);
+    let counts =
+        [(settled, StarStage::Settled), (run.in_flight, StarStage::InFlight), (run.to_come, StarStage::ToCome)];
+    counts.map(|(count, stage)| (u64::from(count), stage))
 }
 
 /// All tasks of a run by state.

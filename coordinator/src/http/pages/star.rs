@@ -6,19 +6,19 @@ mod lineage;
 mod plot;
 mod products;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::{Attempt, Generation, ModuleName, Quarter, WorkerName};
 use domain::outcome::Outcome;
 use maud::{Markup, html};
-use serde::Deserialize;
 use store::failures::FailureRecord;
 
 pub(super) use lineage::show as show_lineage;
 
 use super::assets::address;
 use super::layout::{Place, answer};
-use super::parts::{badge, command, duration, log, run_link, table, text, time_or};
+use super::parts::{badge, command, duration, log, number, run_link, table, text, time_or};
+use super::query::{Query, tasks_href};
 use super::states;
 use crate::http::Site;
 use crate::http::caller::Caller;
@@ -29,27 +29,28 @@ use crate::operate::view::{self, StarSummary, TaskSummary};
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// What of a star is asked for.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct AskStar {
-    run: Option<String>,
+struct AskStar {
+    run: Option<CalledRun>,
     quarter: Option<Quarter>,
     generation: Option<Generation>,
 }
 
-pub(super) async fn show(
-    State(site): State<Site>,
-    caller: Caller,
-    Path(star): Path<String>,
-    Query(asked): Query<AskStar>,
-) -> Response {
-    let content = content(&site.context(&caller), &star, asked).await;
+impl AskStar {
+    fn read(query: &Query) -> Result<Self, OperateError> {
+        let (run, quarter) = (query.one("run").map(str::parse).transpose()?, query.value("quarter")?);
+        Ok(Self { run, quarter, generation: query.value("generation")? })
+    }
+}
+
+pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(star): Path<String>, query: Query) -> Response {
+    let content = content(&site.context(&caller), &star, &query).await;
     answer(&site, &caller, (Place::Runs, "Star"), content).await
 }
 
-async fn content(context: &Context, star: &str, asked: AskStar) -> Result<Markup, OperateError> {
+async fn content(context: &Context, star: &str, query: &Query) -> Result<Markup, OperateError> {
     let called: CalledStar = star.parse()?;
-    let run: Option<CalledRun> = asked.run.as_deref().map(str::parse).transpose()?;
-    let star = view::star(context, find_star(context, &called, run.as_ref()).await?).await?;
+    let asked = AskStar::read(query)?;
+    let star = view::star(context, find_star(context, &called, asked.run.as_ref()).await?).await?;
     let quarter = asked.quarter.unwrap_or(star.quarter);
     let place = OneQuarter { star: star.star, quarter: Some(quarter) };
     let failures = failed_attempts(context, OneQuarter { star: star.star, quarter: Some(star.quarter) }).await?;
@@ -96,9 +97,10 @@ async fn files(context: &Context, place: OneQuarter, which: OneGeneration) -> Re
 }
 
 fn head(star: &StarSummary) -> Markup {
-    let count = |state: ShownState| star.tasks.iter().filter(|task| state_of(task) == state).count();
-    let counts: Vec<(ShownState, usize)> =
+    let count = |state: ShownState| star.tasks.iter().filter(|task| state_of(task) == state).count() as u64;
+    let counts: Vec<(ShownState, u64)> =
         states::ORDER.iter().map(|state| (*state, count(*state))).filter(|(_, count)| *count > 0).collect();
+    let tasks = |state: ShownState| format!("{}&star={}", tasks_href(star.run, None, &[state]), star.star);
     let quarter: u32 = star.quarter.into();
     html! {
         h2.id { (star.star) }
@@ -115,7 +117,7 @@ fn head(star: &StarSummary) -> Markup {
         }
         @if let Some(reason) = &star.end_reason { p.note { "Why: " (text(reason)) } }
         @if let Some(reason) = &star.stored_only { p.note { (text(reason)) } }
-        div.key { @for (state, count) in &counts { span { (badge(*state)) " " (count) } } }
+        div.key { @for (state, count) in &counts { span { (badge(*state)) " " (number(*count, &tasks(*state))) } } }
         @if let Some(file) = &star.file {
             p { "Star file " code { (text(file)) } }
             (command(&format!("sas star export {} --quarter {quarter} --to {}-Q{quarter}.h5", star.star, star.star)))

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::layout::{Place, answer, may_act};
-use super::parts::{badge, command, digits, empty, run_link, star_link, table, text, time_or, words};
-use super::query::{Query, arguments_of, query_of};
+use super::parts::{badge, command, digits, empty, run_link, star_link, table, text, time_or, total, words};
+use super::query::{Query, arguments_of, host_href, query_of};
 use super::states;
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
@@ -36,6 +36,7 @@ async fn content(context: &Context, may_act: bool, called: &str, query: &Query) 
     } else {
         let found = task::list(context, ListTasks { selection: selection.clone(), limit }).await?;
         html! {
+            p { (total(found.tasks.len() as u64 + found.left_out)) " tasks in all" }
             @for note in &found.notes { p.note { (words(note)) } }
             @if found.tasks.is_empty() { (empty(html! { "There are no such tasks now." @if selection.states.is_empty() { " Tasks that are blocked or ended well are listed where their state is asked for." } })) } @else { (of_listed(run, &found.tasks)) }
             @if found.left_out > 0 { p { (digits(found.left_out)) " more. " @if limit < MOST { a href=(more(&selection, limit)) { "Show more" } } @else { "Narrow the selection to see them." } } }
@@ -61,7 +62,7 @@ fn can_end(selection: &TaskSelection, ended: bool) -> bool {
 fn asked(selection: &TaskSelection) -> Markup {
     let states: Vec<&str> = selection.states.iter().map(|state| states::word(*state)).collect();
     html! {
-        @if states.is_empty() { "tasks that run, wait, failed or could not be run" } @else { "tasks that are " (states.join(" or ")) }
+        @if states.is_empty() { "tasks that run, wait, failed or could not be run" } @else { "tasks in state " (states.join(" or ")) }
         (text(&selection.words()))
     }
 }
@@ -102,7 +103,7 @@ fn of_listed(run: RunId, tasks: &[ListedTask]) -> Markup {
                 th scope="row" { (task.module) }
                 td { (badge(task.state)) }
                 td.n { (task.attempt) }
-                td { @if let Some(host) = &task.host { a href=(format!("/workers?host={host}")) { (text(host)) } } }
+                td { @if let Some(host) = &task.host { a href=(host_href(host)) { (text(host)) } } }
                 td { (time_or(task.since, "not known")) @if let Some(due) = task.due { br; "next try " (super::parts::time(due)) } }
                 td { @if let Some(reason) = &task.reason { (text(reason)) } }
                 td.wide { code { (text(&task.last_line)) } }
@@ -122,7 +123,7 @@ fn of_settled(selection: &TaskSelection, found: &SettledTasks) -> Markup {
     let query = query_of(selection);
     html! {
         @for note in &found.notes { p.note { (text(note)) } }
-        p { strong { (digits(found.all)) } " tasks in all" }
+        p { (total(found.all)) " tasks in all" }
         @if found.tasks.is_empty() { (empty(html! { "There are no such tasks, or none after this." })) } @else { (table("Tasks that have ended", heads, rows)) }
         @if let Some(next) = found.next { p { a href=(format!("{query}&after={next}")) { "Next" } } }
     }

@@ -6,11 +6,14 @@ use axum::extract::State;
 use axum::response::Response;
 use domain::id::ClassName;
 use maud::{Markup, html};
+use store::audit::Target;
 
 use super::Site;
 use super::layout::{Place, answer, may_act};
-use super::parts::{command, digits, done, duration, empty, percent, progress, star_link, table, text, time, time_or};
-use super::query::Query;
+use super::parts::{
+    command, digits, done, duration, empty, number, percent, progress, star_link, table, text, time, time_or,
+};
+use super::query::{Query, audit_href, failures_href, host_href};
 use crate::http::caller::Caller;
 use crate::operate::workers::{AllWorkers, WorkerSlots, WorkerSummary};
 use crate::operate::{OperateError, workers};
@@ -45,7 +48,8 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
             ul {
                 @for drained in &all.drained {
                     li #(format!("drained-{}", drained.host)) {
-                        strong { (drained.host) } " since " (time(drained.since)) " by " (text(&drained.by)) " "
+                        strong { (drained.host) } " since " (time(drained.since)) " by " (text(&drained.by)) ": "
+                        a href=(audit_href(&Target::Host { host: drained.host.clone() })) { "why" } " "
                         @if may_act { a.button href=(format!("/hosts/{}/do/resume", drained.host)) { "Resume…" } }
                     }
                 }
@@ -82,17 +86,19 @@ fn list(workers: &[WorkerSummary], may_act: bool) -> Markup {
 
 fn line(worker: &WorkerSummary, may_act: bool) -> Markup {
     let ended = worker.ended;
+    let failures = failures_href(&worker.host);
     html! {
         tr {
-            th scope="row" { a href=(format!("/workers?host={}", worker.host)) { (text(&worker.host)) } }
-            td { code { (worker.worker) } }
+            th scope="row" { a href=(host_href(&worker.host)) { (text(&worker.host)) } }
+            td { code { (text(worker.worker.as_str())) } }
             td { @for (class, slots) in &worker.slots { span.tag { (class) " " (slots.busy) "/" (slots.of) } " " } }
             td { (time(worker.seen)) }
             td { (time_or(worker.began, "not known")) }
             td.n { (digits(ended.all)) }
-            @for count in [ended.failed, ended.errored, ended.lost] {
-                td.n { (digits(count)) " " span.soft { (percent(count, ended.all)) } }
+            @for count in [ended.failed, ended.errored] {
+                td.n title="attempts; the tasks that failed for good are where this leads" { (number(count, &failures)) " " span.soft { (percent(count, ended.all)) } }
             }
+            td.n { (digits(ended.lost)) " " span.soft { (percent(ended.lost, ended.all)) } }
             td.wide {
                 @if worker.drained { span.tag.attention { "▲ drained" } " " }
                 @if let Some(reason) = &worker.waits_for { span.tag.attention { "▲ takes nothing" } " " (text(reason)) " " }

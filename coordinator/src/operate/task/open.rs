@@ -1,6 +1,6 @@
 //! Tasks that have not ended, from the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{Attempt, ModuleName, StarId, StarIndex, Task, WorkerName};
 use domain::run::TaskState;
@@ -20,6 +20,8 @@ pub(super) struct OpenTasks {
     pub(super) tasks: Vec<ListedTask>,
     /// That there are more than were looked at.
     pub(super) note: Option<String>,
+    /// How many more are blocked, of stars that are to come.
+    pub(super) of_stars_to_come: u64,
 }
 
 /// The places of the state, and what their tasks are called.
@@ -33,7 +35,7 @@ const PLACES: [(OpenPlace, ShownState); 4] = [
 /// Finds the tasks that are meant; blocked ones only where they are asked for. None where the run is over.
 pub(super) async fn find_open(context: &Context, sought: &SoughtTasks) -> Result<OpenTasks, OperateError> {
     let run = sought.run();
-    let nothing = OpenTasks { tasks: Vec::new(), note: None };
+    let nothing = OpenTasks { tasks: Vec::new(), note: None, of_stars_to_come: 0 };
     if context.ask(move |store| end_of(store, run)).await?.is_some() {
         return Ok(nothing);
     }
@@ -42,9 +44,10 @@ pub(super) async fn find_open(context: &Context, sought: &SoughtTasks) -> Result
         Ok((found, is_cut)) => {
             let sought = sought.clone();
             let lines = last_lines(&state, &sought).await?;
+            let of_stars_to_come = of_stars_to_come(&state, &sought).await?;
             let tasks = context.ask(move |_| named(&sought, found, &lines)).await?;
             let note = is_cut.then(|| format!("only the first {MOST} of each state were looked at"));
-            Ok(OpenTasks { tasks, note })
+            Ok(OpenTasks { tasks, note, of_stars_to_come })
         }
         // It ended, or was not taken up yet.
         Err(StateError::NoRun(_)) => Ok(nothing),
@@ -68,12 +71,28 @@ async fn of_state(
         };
         tasks.extend(found.into_iter().filter(is_meant).map(|open| (shown, open)));
     }
-    let asks_for_blocked = sought.asked.states.contains(&ShownState::Blocked);
-    if asks_for_blocked && sought.has_host(None) && sought.has_age(None) {
+    if asks_for_blocked(sought) {
         let blocked = blocked(state, sought).await?;
         tasks.extend(blocked.into_iter().map(|open| (ShownState::Blocked, open)));
     }
     Ok((tasks, is_cut))
+}
+
+/// Blocked tasks are listed only where they are asked for; they have no host and no age.
+fn asks_for_blocked(sought: &SoughtTasks) -> bool {
+    sought.asked.states.contains(&ShownState::Blocked) && sought.has_host(None) && sought.has_age(None)
+}
+
+/// How many blocked tasks are meant whose stars are to come: all that these have.
+async fn of_stars_to_come(state: &SharedState, sought: &SoughtTasks) -> Result<u64, StateError> {
+    let Some(view) = state.run(sought.run()).await?.filter(|_| asks_for_blocked(sought)) else { return Ok(0) };
+    let (cursor, all) = (view.info.cursor, view.info.stars);
+    let stars = match &sought.stars {
+        Some(stars) => stars.range(StarIndex(cursor)..).count() as u64,
+        None => u64::from(all.saturating_sub(cursor)),
+    };
+    let modules = sought.modules.as_ref().map_or(sought.course.pipeline.modules.len(), BTreeSet::len);
+    Ok(stars * modules as u64)
 }
 
 /// The blocked tasks of stars in flight.

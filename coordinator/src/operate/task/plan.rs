@@ -96,7 +96,7 @@ pub async fn plan_cancel(context: &Context, mut selection: TaskSelection) -> Res
     let run = sought.run();
     let what = Decided::CancelTasks { selection: Selection::default() };
     context.ask(move |store| require_sense(store, run, &standing(store, run)?, &what)).await?;
-    let OpenTasks { tasks, note } = find_open(context, &sought).await?;
+    let OpenTasks { tasks, note, .. } = find_open(context, &sought).await?;
     let mut plan = exactly(run, PlannedVerb::Cancel, tasks.into_iter().map(|task| (task.star, task.module)));
     plan.notes.extend(note);
     if sought.stars.is_none() {

@@ -30,7 +30,7 @@ pub(crate) fn body(n: u32) -> Vec<u8> {
 }
 
 pub(crate) fn outgoing(queue: &QueueName, n: u32) -> Outgoing {
-    Outgoing { queue: queue.clone(), body: body(n) }
+    Outgoing { queue: queue.clone(), body: body(n), trace: None }
 }
 
 impl Fixture {

@@ -59,7 +59,11 @@ pub(crate) fn run_info() -> RunInfo {
 }
 
 pub(crate) fn admission() -> Admission {
-    Admission { externals: vec!["externals/l1.lightcurve@17.h5".to_owned()], previous: Some(Generation(2)) }
+    Admission {
+        externals: vec!["externals/l1.lightcurve@17.h5".to_owned()],
+        previous: Some(Generation(2)),
+        at: Some(jiff::Timestamp::UNIX_EPOCH),
+    }
 }
 
 pub(crate) fn detail(worker: &str) -> Detail {

@@ -134,7 +134,7 @@ impl Ahead {
         let name = self.store.stars(self.record.run).unwrap().star(task.star).unwrap();
         let message = TaskMessage { v: WIRE_VERSION, epoch: Epoch(1), run: self.record.run, task, name, attempt };
         let queue = QueueName::Tasks("default".parse().unwrap());
-        let answers = self.queue.publish(vec![Outgoing { queue, body: to_json(&message) }]).await;
+        let answers = self.queue.publish(vec![Outgoing { queue, body: to_json(&message), trace: None }]).await;
         assert!(answers.iter().all(Result::is_ok));
     }
 

@@ -26,6 +26,7 @@ use services::queue::memory::MemoryQueue;
 use services::queue::{Consumer, Outgoing, Queue, QueueName};
 use services::state::memory::MemoryState;
 use services::state::{Admission, Change, Detail, Phase, RunInfo, State, Written};
+use services::traces::Traces;
 use store::Store;
 use store::agent::{Agent, AgentOptions};
 use store::runs::{Amendment, Decided, Decision, RunRecord};
@@ -128,6 +129,7 @@ impl Field {
         let record = RunRecord {
             run: self.run,
             event: event.id,
+            publisher: None,
             pipeline: self.pipeline.name.clone(),
             version: self.pipeline.version.clone(),
             quarter,
@@ -158,7 +160,7 @@ impl Field {
         self.state.open_run(&info).await.unwrap();
         let externals = self.store.externals(self.star, quarter, info.horizon).unwrap();
         assert_eq!(externals.len(), 1, "the delivered external is in the store");
-        let admission = Some(Admission { externals, previous: None });
+        let admission = Some(Admission { externals, ..Admission::default() });
         self.apply(Event::Admit, Change { admission, ..Change::default() }).await;
     }
 
@@ -183,6 +185,7 @@ impl Field {
             queue: self.queue.clone(),
             state: self.state.clone(),
             runner,
+            traces: Traces::default(),
             config,
             slots: BTreeMap::from([("default".parse().unwrap(), 1)]),
         };
@@ -254,7 +257,7 @@ impl Field {
         let task = Task { star: StarIndex(0), module };
         let message = TaskMessage { v: WIRE_VERSION, epoch: Epoch(1), run: self.run, task, name: self.star, attempt };
         let queue = QueueName::Tasks(self.pipeline.module(module).class.clone());
-        let answers = self.queue.publish(vec![Outgoing { queue, body: to_json(&message) }]).await;
+        let answers = self.queue.publish(vec![Outgoing { queue, body: to_json(&message), trace: None }]).await;
         assert!(answers.iter().all(Result::is_ok));
     }
 

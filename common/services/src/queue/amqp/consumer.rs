@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::link::{Link, close, timed};
-use super::publisher::{Publication, Publisher};
+use super::publisher::{Publication, Publisher, TRACE_HEADER};
 use super::topology;
 use super::unanswered::{AckFrame, Unanswered};
 use crate::queue::{Consumer, Death, Delivery, QueueError, QueueName, Receipt};
@@ -250,6 +250,7 @@ impl AmqpConsumer {
         };
         Delivery {
             body: delivery.data,
+            trace: header(&delivery.properties, TRACE_HEADER).and_then(|text| text.parse().ok()),
             redelivered: delivery.redelivered,
             death: death(&delivery.properties),
             receipt: Box::new(receipt),
@@ -259,14 +260,16 @@ impl AmqpConsumer {
 
 /// What our headers say of a dead letter, or those of the broker for one that it moved itself.
 fn death(properties: &BasicProperties) -> Option<Death> {
-    let headers = properties.headers().as_ref()?.inner();
-    let text = |name: &str| {
-        let value = headers.get(name)?;
-        if let AMQPValue::LongString(text) = value { Some(text.to_string()) } else { None }
-    };
+    let text = |name: &str| header(properties, name);
     let queue = text("queue").or_else(|| text("x-first-death-queue"))?;
     let reason = text("reason").or_else(|| text("x-first-death-reason"))?;
     Some(Death { queue, reason })
+}
+
+/// The text of a header.
+fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+    let value = properties.headers().as_ref()?.inner().get(name)?;
+    if let AMQPValue::LongString(text) = value { Some(text.to_string()) } else { None }
 }
 
 struct AmqpReceipt {

@@ -26,6 +26,9 @@ const CONFIRM: Duration = Duration::from_secs(30);
 /// AMQP's mark of a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
+/// The header with a message's span, as W3C's draft on trace context in AMQP calls it.
+pub(super) const TRACE_HEADER: &str = "traceparent";
+
 type PublishAnswer = Result<(), QueueError>;
 
 /// Ids that no other message has: a random beginning of this publisher, and a number.
@@ -56,8 +59,9 @@ pub(super) struct Publication {
 
 impl From<Outgoing> for Publication {
     fn from(outgoing: Outgoing) -> Self {
-        let (routing_key, body) = (outgoing.queue.to_string(), outgoing.body);
-        Self { exchange: "", routing_key, body, headers: BTreeMap::new() }
+        let Outgoing { queue, body, trace } = outgoing;
+        let headers = trace.map(|trace| (TRACE_HEADER, trace.to_string())).into_iter().collect();
+        Self { exchange: "", routing_key: queue.to_string(), body, headers }
     }
 }
 

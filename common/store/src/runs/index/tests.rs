@@ -20,6 +20,7 @@ fn run(store: &Store, number: u64) -> RunId {
     let record = RunRecord {
         run: RunId::of(event, "P", "1"),
         event,
+        publisher: None,
         pipeline: "P".parse().unwrap(),
         version: "1".to_owned(),
         quarter: 3.try_into().unwrap(),

@@ -236,7 +236,7 @@ fn tasks_outlook(run: RunId, verb: PlannedVerb, selection: &TaskSelection, plan:
         }
     };
     Outlook {
-        title: format!("{title} of run {}", super::super::parts::short(run)),
+        title: format!("{title}: run {}", super::super::parts::short(run)),
         what: plan.words(),
         count: plan.count,
         modules: plan.modules,

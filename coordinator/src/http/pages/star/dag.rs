@@ -27,7 +27,7 @@ pub(super) fn drawing(star: &StarSummary) -> Markup {
             svg width=(layout.width) height=(layout.height) viewBox=(format!("0 0 {} {}", layout.width, layout.height)) {
                 @for frame in &layout.frames {
                     rect.frame x=(frame.at.x) y=(frame.at.y) width=(frame.width) height=(frame.height) rx="6" {}
-                    text.group x=(frame.at.x + 10) y=(frame.at.y + 16) { (frame.group) }
+                    text.group x=(frame.at.x + 10) y=(frame.at.y + 16) { (domain::text::shown(&frame.group)) }
                 }
                 @for (to, upstream) in edges.iter().enumerate() {
                     @for (lane, from) in upstream.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What a product of a star was made from, down to what ingestion delivered.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::{Digest, ProductName};
 use maud::{Markup, html};
@@ -11,6 +11,7 @@ use crate::http::caller::Caller;
 use crate::http::pages::assets::address;
 use crate::http::pages::layout::{Place, answer};
 use crate::http::pages::parts::{command, run_link, star_link, text, time};
+use crate::http::pages::query::Query;
 use crate::operate::called::{CalledStar, find_star};
 use crate::operate::star::{AskLineage, LineageNode, LineageOrigin, OneGeneration, lineage};
 use crate::operate::{Context, ErrorKind, OperateError};
@@ -19,14 +20,15 @@ pub(in crate::http::pages) async fn show(
     State(site): State<Site>,
     caller: Caller,
     Path((star, product)): Path<(String, String)>,
-    Query(asked): Query<AskStar>,
+    query: Query,
 ) -> Response {
-    let content = content(&site.context(&caller), &star, &product, asked).await;
+    let content = content(&site.context(&caller), &star, &product, &query).await;
     answer(&site, &caller, (Place::Runs, "Where a product came from"), content).await
 }
 
-async fn content(context: &Context, star: &str, product: &str, asked: AskStar) -> Result<Markup, OperateError> {
+async fn content(context: &Context, star: &str, product: &str, query: &Query) -> Result<Markup, OperateError> {
     let called: CalledStar = star.parse()?;
+    let asked = AskStar::read(query)?;
     let star = find_star(context, &called, None).await?.star;
     let product: ProductName = product
         .parse()
