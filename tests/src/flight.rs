@@ -19,7 +19,9 @@ use domain::run::{Cell, Row, Star, TaskState};
 use jiff::Timestamp;
 use services::address::Address;
 use services::state::redis::{RedisConfig, RedisState};
-use services::state::{Admission, Change, Claim, ClaimRequest, ClaimWish, CursorMove, Phase, RunInfo, State, WorkerInfo};
+use services::state::{
+    Admission, Change, Claim, ClaimRequest, ClaimWish, CursorMove, Phase, RunInfo, State, WorkerInfo,
+};
 use store::Store;
 use store::runs::{Alike, FailedTasks, RunRecord, SettledStar, StarEnd};
 

@@ -120,7 +120,8 @@ impl Bench {
             start: Some(start),
         };
         let event = DatasetEvent::new("bench", name, jiff::Timestamp::now().to_string(), data);
-        let sent = self.queue.publish(vec![Outgoing { queue: QueueName::Events, body: to_json(&event), trace: None }]).await;
+        let sent =
+            self.queue.publish(vec![Outgoing { queue: QueueName::Events, body: to_json(&event), trace: None }]).await;
         sent.into_iter().collect::<Result<(), _>>()?;
         Ok(RunId::of(EventId::of("bench", name), "BENCH", "1"))
     }

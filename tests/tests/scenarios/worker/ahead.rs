@@ -14,6 +14,7 @@ use services::queue::memory::MemoryQueue;
 use services::queue::{Consumer, Outgoing, Queue, QueueName};
 use services::state::memory::MemoryState;
 use services::state::{Change, Phase, RunInfo, State, Written};
+use services::traces::Traces;
 use store::Store;
 use store::runs::RunRecord;
 use tempfile::TempDir;
@@ -193,6 +194,7 @@ fn worker(
         queue: queue.clone(),
         state: state.clone(),
         runner: Arc::new(runner),
+        traces: Traces::default(),
         config: WorkerConfig { host: Some("here".to_owned()), lease, ..WorkerConfig::default() },
         slots: [("default".parse().unwrap(), 1)].into(),
     };
@@ -250,6 +252,7 @@ fn given(store: &Store, pipeline: &Pipeline, stars: &[StarId]) -> RunRecord {
     let record = RunRecord {
         run: domain::id::RunId::of(event, "P", "1"),
         event,
+        publisher: None,
         pipeline: pipeline.name.clone(),
         version: pipeline.version.clone(),
         quarter: 3.try_into().unwrap(),
