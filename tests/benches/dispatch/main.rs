@@ -29,7 +29,7 @@ use services::state::redis::{RedisConfig, RedisState};
 const TASKS: u32 = 31;
 
 /// Stars of a round, and rounds; `SAS_BENCH_STARS` and `SAS_BENCH_ROUNDS` say otherwise.
-const STARS: u32 = 1_000;
+const STARS: u32 = 2_000;
 const ROUNDS: u32 = 5;
 
 /// Longest that a round may take.
