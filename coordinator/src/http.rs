@@ -27,11 +27,15 @@ use axum::response::{IntoResponse, Response};
 use problem::Problem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub(crate) use access::Access;
 pub(crate) use site::Site;
 
 use crate::config::HttpConfig;
+
+/// Questions that are answered at a time, the others wait: what is read of the store for one is held in memory until then.
+const AT_ONCE: usize = 4;
 
 /// Opens the configured address, and finds out who may ask there; `None` when there is none.
 pub(crate) async fn open(config: &HttpConfig) -> Result<Option<(TcpListener, Access)>> {
@@ -63,6 +67,7 @@ async fn nothing(request: Request) -> Response {
 fn router(site: Site) -> Router {
     let guarded = from_fn_with_state(site.clone(), guard::guard);
     let counted = from_fn_with_state(site.clone(), counted::count);
-    let people = health::routes().merge(login::routes()).merge(pages::routes());
-    people.merge(api::routes(&site)).fallback(nothing).layer(guarded).layer(counted).with_state(site)
+    let asking = pages::routes().merge(api::routes(&site)).layer(GlobalConcurrencyLimitLayer::new(AT_ONCE));
+    let all = asking.merge(health::routes()).merge(login::routes());
+    all.fallback(nothing).layer(guarded).layer(counted).with_state(site)
 }
