@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::ledger::HeldClaim;
 
-/// Completions published at once at most.
-const BATCH: usize = 256;
+/// Completions published at once at most: where confirms take long, many go out together.
+const BATCH: usize = 1_000;
 
 /// Longest wait before unconfirmed completions are published again.
 const LONGEST: Duration = Duration::from_secs(10);
