@@ -1,7 +1,7 @@
 //! `sas worker`: which workers live, what they do, which stand out; drains and resumes their hosts.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::workers::{self, AllWorkers, HostDecided, OneHost, WorkerSummary};
+use coordinator::operate::workers::{self, AllWorkers, HostDecided, LostWorker, OneHost, WorkerSummary};
 use domain::id::HostName;
 use domain::text::moment;
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ impl WorkerCommand {
             Self::List => {
                 let all = workers::list(&context).await?;
                 format.print_list(&all, list);
-                absent(&all).iter().for_each(|line| note(line));
+                absent(&all).iter().chain(&lost(&all)).for_each(|line| note(line));
             }
             Self::Drain(WhichHost { host }) => {
                 format.print(&workers::drain(&context, OneHost { host }).await?, decided);
@@ -83,6 +83,15 @@ fn share(worker: &WorkerSummary, count: u64, median: Option<f64>) -> String {
         0 => "0".to_owned(),
         all => format!("{count} ({:.0} %{beside})", count as f64 / all as f64 * 1e2),
     }
+}
+
+/// A line for each worker that is lost.
+fn lost(all: &AllWorkers) -> Vec<String> {
+    let words = |lost: &LostWorker| {
+        let (host, worker, seen, running) = (&lost.host, &lost.worker, moment(lost.seen), lost.running);
+        format!("{host} is lost: {worker} was last seen at {seen}, with {running} attempts; look at the host, start its worker")
+    };
+    all.lost.iter().map(words).collect()
 }
 
 /// A line for each host that is drained and where no worker lives.

@@ -33,7 +33,7 @@ pub use flow::{Moves, PERIOD, PERIODS, Period, Places, RunFlow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 pub use view::{Counts, OpenPlace, OpenTask, RunView, RunningTask, Spent, StarView};
-pub use workers::{AttemptCounts, AttemptPhase, MOST_SHOWN, RunningAttempt, WorkerInfo};
+pub use workers::{AttemptCounts, AttemptPhase, MOST_SHOWN, REMEMBERED, RunningAttempt, WorkerInfo};
 
 use domain::id::{
     Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, Sequence, StarIndex,
@@ -349,6 +349,8 @@ pub trait State: Send + Sync {
     async fn forget_worker(&self, worker: &WorkerName) -> Result<(), StateError>;
     /// Workers that live.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
+    /// Workers that showed themselves within [`REMEMBERED`], do so no more, and did not take leave; each as it was last seen.
+    async fn lost_workers(&self) -> Result<Vec<WorkerInfo>, StateError>;
     /// Tells workers which hosts are drained, and that no others are.
     async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError>;
     /// The hosts that are drained; `None` where nobody told since the state began.

@@ -3,33 +3,34 @@
 //! Looks at everything once, and answers where a service is away with what the others say. What is said is found in
 //! `answers`, which is pure.
 
+mod acts;
 mod answers;
 mod lights;
+mod tasks;
 
+use std::fmt;
 use std::time::Duration;
 
-use domain::id::{ModuleName, RunId, StarId};
+use domain::id::{Attempt, ModuleName, RunId, StarId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use services::queue::Depth;
-use services::state::OpenPlace;
 use store::drains::DrainedHost;
 use store::holds::Held;
+use tasks::{hanging_in, waiting_in};
 use tokio::time::timeout;
 
 use super::failures::{self, FailureGroup, ListFailures};
 use super::selection::TaskSelection;
 use super::view::{self, RunPhase, RunSummary};
-use super::workers::{self, AllWorkers, WorkerSummary};
+use super::workers::{self, AllWorkers, LostWorker, WorkerSummary};
 use super::{Context, ErrorKind, OperateError, queue};
 
 /// How long a service has to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many runs are looked at.
 const RUNS: usize = 50;
-/// How many running tasks of a run are looked at.
-const TASKS: u32 = 2_000;
 /// How many groups of failures are named.
 const GROUPS: usize = 5;
 
@@ -48,6 +49,10 @@ pub struct Status {
     pub failures: Vec<FailureGroup>,
     /// Tasks that run for far longer than their like.
     pub hanging: Vec<HangingTask>,
+    /// Tasks that the platform could not run yet and tries again, by module.
+    pub waiting: Vec<WaitingTasks>,
+    /// Workers that ended without taking leave.
+    pub lost: Vec<LostWorker>,
     /// Workers that live; none where the state does not answer.
     pub workers: Vec<WorkerSummary>,
 }
@@ -125,6 +130,30 @@ pub struct HangingTask {
     pub usual: Option<f64>,
 }
 
+/// Tasks of a module that wait before their next try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WaitingTasks {
+    /// Their run.
+    pub run: RunId,
+    /// Their module.
+    pub module: ModuleName,
+    /// How many there are among the first thousand that wait.
+    pub count: u64,
+    /// One of their stars,
+    pub star: StarId,
+    /// how often it was tried there,
+    pub attempt: Attempt,
+    /// and why that was in vain.
+    pub reason: String,
+}
+
+impl fmt::Display for WaitingTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { module, count, star, attempt, reason, .. } = self;
+        write!(f, "{count} × {module} could not be run yet: {reason} (attempt {attempt} of {star})")
+    }
+}
+
 /// What was found, each part or why it cannot be told.
 struct Findings {
     at: Timestamp,
@@ -136,6 +165,8 @@ struct Findings {
     held: Vec<Held>,
     drained: Vec<DrainedHost>,
     hanging: Vec<HangingTask>,
+    waiting: Vec<WaitingTasks>,
+    lost: Vec<LostWorker>,
     failures: Vec<FailureGroup>,
 }
 
@@ -144,17 +175,18 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let store = context.ask(|store| store.probe()).await;
     let held = context.ask(|store| store.all_held()).await?;
     let queues = soon("RabbitMQ", queue::list(&*context.installation)).await;
-    let (workers, drained) = match soon("Redis", workers::list(context)).await {
-        Ok(AllWorkers { workers, drained }) => (Ok(workers), drained),
-        Err(error) => (Err(error), Vec::new()),
+    let (workers, drained, lost) = match soon("Redis", workers::list(context)).await {
+        Ok(AllWorkers { workers, drained, lost }) => (Ok(workers), drained, lost),
+        Err(error) => (Err(error), Vec::new(), Vec::new()),
     };
     let all = view::newest_runs(context, RUNS).await?;
     let mut damaged = all.damaged;
     let runs: Vec<RunSummary> = all.runs.into_iter().filter(|run| run.phase != RunPhase::Ended).collect();
-    let (mut hanging, mut failures) = (Vec::new(), Vec::new());
+    let (mut hanging, mut waiting, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for run in &runs {
         if workers.is_ok() {
             hanging.extend(told(&mut damaged, hanging_in(context, run).await));
+            waiting.extend(told(&mut damaged, waiting_in(context, run).await));
         }
         let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
         let asked = ListFailures { selection, groups: GROUPS, stars: 1 };
@@ -163,7 +195,8 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     failures.sort_by_key(|group| std::cmp::Reverse(group.count));
     failures.truncate(GROUPS);
     let at = Timestamp::now();
-    let findings = Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, failures };
+    let findings =
+        Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, waiting, lost, failures };
     Ok(findings.status())
 }
 
@@ -189,26 +222,4 @@ pub(super) async fn soon<T>(
             Err(OperateError::new(ErrorKind::OutOfReach, reason))
         }
     }
-}
-
-/// Running tasks of a run that take far longer than their like.
-async fn hanging_in(context: &Context, run: &RunSummary) -> Result<Vec<HangingTask>, OperateError> {
-    let state = context.installation.state().await?;
-    let course = context.course(run.run).await?;
-    let Some(view) = state.run(run.run).await? else { return Ok(Vec::new()) };
-    let now = Timestamp::now();
-    let mut hanging = Vec::new();
-    for task in state.open_tasks(run.run, OpenPlace::Running, TASKS).await? {
-        let (Some(since), Some(worker)) = (task.since, task.worker) else { continue };
-        let usual = view.spent.get(&task.task.module).filter(|spent| spent.tasks > 0);
-        let usual = usual.map(|spent| spent.millis as f64 / 1e3 / spent.tasks as f64);
-        if !answers::hangs(now.duration_since(since).as_secs_f64(), usual) {
-            continue;
-        }
-        let (list, index) = (course.clone(), task.task.star);
-        let star = context.ask(move |_| list.stars.star(index)).await?;
-        let module = course.pipeline.module(task.task.module).name.clone();
-        hanging.push(HangingTask { run: run.run, star, module, host: worker.host().to_owned(), since, usual });
-    }
-    Ok(hanging)
 }

@@ -24,6 +24,21 @@ pub struct AllWorkers {
     pub workers: Vec<WorkerSummary>,
     /// By name; also those where no worker lives now.
     pub drained: Vec<DrainedHost>,
+    /// Those that ended in the last hour without taking leave, where none was started on their host since.
+    pub lost: Vec<LostWorker>,
+}
+
+/// A worker that shows itself no more, and did not take leave: its process was killed, its host died, or it cannot reach Redis.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct LostWorker {
+    /// Its host.
+    pub host: String,
+    /// Its name.
+    pub worker: WorkerName,
+    /// When it last showed itself.
+    pub seen: Timestamp,
+    /// How many attempts it ran then; each begins anew elsewhere when its lease has run out.
+    pub running: u32,
 }
 
 /// A worker as it showed itself last.
@@ -92,6 +107,12 @@ pub struct HostDecided {
 pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
     let state = context.installation.state().await?;
     let (mut workers, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
+    let mut lost = state.lost_workers().await?;
+    let is_replaced = |lost: &WorkerInfo| {
+        workers.iter().any(|other| host_of(other) == host_of(lost) && other.began.is_some_and(|began| began > lost.seen))
+    };
+    lost.retain(|worker| !is_replaced(worker));
+    let lost = lost.into_iter().map(LostWorker::of).collect();
     workers.sort_by(|a, b| (host_of(a), &a.worker).cmp(&(host_of(b), &b.worker)));
     let median = median(&workers);
     let summary = |worker: WorkerInfo| WorkerSummary {
@@ -108,7 +129,14 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
         waits_for: worker.waits_for,
         attempts: worker.attempts,
     };
-    Ok(AllWorkers { workers: workers.into_iter().map(summary).collect(), drained })
+    Ok(AllWorkers { workers: workers.into_iter().map(summary).collect(), drained, lost })
+}
+
+impl LostWorker {
+    fn of(worker: WorkerInfo) -> Self {
+        let host = host_of(&worker).to_owned();
+        Self { host, worker: worker.worker, seen: worker.seen, running: worker.running }
+    }
 }
 
 /// Lets a host's workers end what runs and take nothing new, until it is resumed.

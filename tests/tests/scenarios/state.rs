@@ -321,6 +321,10 @@ async fn workers_show_themselves_and_expire(f: StateFixture) -> Result<()> {
         names().await.is_ok_and(|names| names == ["a", "b"])
     })
     .await?;
+    // It took no leave: who asks is told.
+    assert_eq!(f.state.lost_workers().await?, [worker("c", 0)]);
+    f.state.forget_worker(&"c".parse()?).await?;
+    assert_eq!(f.state.lost_workers().await?, []);
     f.state.forget_worker(&"a".parse()?).await?;
     f.state.forget_worker(&"a".parse()?).await?;
     assert_eq!(names().await?, ["b"]);

@@ -14,7 +14,7 @@ use run::{Moment, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, Refusal, RunFlow, RunInfo,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready, Refusal, RunFlow, RunInfo,
     RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -206,10 +206,16 @@ impl State for MemoryState {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
-        let mut core = self.lock();
-        let now = Instant::now();
-        core.workers.retain(|_, (_, until)| *until > now);
-        Ok(core.workers.values().map(|(worker, _)| worker.clone()).collect())
+        let (core, now) = (self.lock(), Instant::now());
+        let living = core.workers.values().filter(|(_, until)| *until > now);
+        Ok(living.map(|(worker, _)| worker.clone()).collect())
+    }
+
+    async fn lost_workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
+        let (mut core, now) = (self.lock(), Instant::now());
+        core.workers.retain(|_, (_, until)| *until + REMEMBERED > now);
+        let lost = core.workers.values().filter(|(_, until)| *until <= now);
+        Ok(lost.map(|(worker, _)| worker.clone()).collect())
     }
 
     async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {

@@ -365,7 +365,11 @@ impl State for RedisState {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
-        self.shown().await
+        Ok(self.shown().await?.living)
+    }
+
+    async fn lost_workers(&self) -> Result<Vec<WorkerInfo>, StateError> {
+        Ok(self.shown().await?.lost)
     }
 
     async fn set_drained(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {

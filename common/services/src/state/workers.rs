@@ -3,11 +3,15 @@
 //! What a worker of an older version does not say has a default.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::id::{Attempt, ClassName, ModuleName, RunId, StarId, WorkerName};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// For how long a worker is remembered that shows itself no more, and did not take leave.
+pub const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Most running attempts that a worker names.
 pub const MOST_SHOWN: usize = 64;

@@ -35,6 +35,12 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
             (done(html! { "Host " (text(decided)) @if is_drained { " is drained." } @else { " is not drained." } " Its workers follow within a second." }, query.value("audit")?))
         }
         @if let Some(host) = host { p { "On host " strong { (text(host)) } ". " a href="/workers" { "All workers" } } }
+        @for lost in all.lost.iter().filter(|lost| host.is_none_or(|host| lost.host == host)) {
+            p.note {
+                "■ " strong { (text(&lost.host)) " is lost" } ": its worker " (text(lost.worker.as_str())) " was last seen " (time(lost.seen))
+                " with " (digits(lost.running.into())) " attempts, which begin anew elsewhere. Look at the host, and start its worker again."
+            }
+        }
         @if all.workers.is_empty() {
             (empty(html! { "No worker lives here. Start one with " (command("sas-worker")) " on any host that sees the store and the services." }))
         } @else {

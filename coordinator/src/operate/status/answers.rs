@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::iter::once;
 
-use domain::id::ClassName;
 use domain::run::TaskState;
-use domain::text::moment;
 use jiff::Timestamp;
 use services::queue::Depth;
 
-use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status};
+use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status, WaitingTasks};
 use crate::operate::view::{RunPhase, RunSummary, unserved_words};
 
 /// A task hangs when it runs for so many times as long as its like,
@@ -41,6 +39,8 @@ impl Findings {
             runs: self.runs,
             failures: self.failures,
             hanging: self.hanging,
+            waiting: self.waiting,
+            lost: self.lost,
             workers,
         }
     }
@@ -69,6 +69,9 @@ impl Findings {
             counted(running.into(), "task runs", "tasks run"),
             counted(hosts.len() as u64, "host", "hosts")
         );
+        if u64::from(running) <= self.hanging.len() as u64 {
+            return answer(question, Level::Bad, &format!("no: only what hangs runs; {words}"));
+        }
         if ended.is_some_and(|seconds| seconds > STILL) {
             return answer(question, Level::Attention, &format!("slowly: {words}"));
         }
@@ -83,15 +86,18 @@ impl Findings {
             .filter(|light| light.level > Level::Well)
             .map(|light| format!("{}: {}", light.name, light.words))
             .collect();
-        let level = if bad.is_empty() && failed + errored == 0 { Level::Well } else { Level::Bad };
+        let is_well = bad.is_empty() && failed + errored == 0 && self.waiting.is_empty();
+        let level = if is_well { Level::Well } else { Level::Bad };
         let first = match (failed, errored) {
-            (0, 0) if bad.is_empty() => "no".to_owned(),
+            (0, 0) if is_well => "no".to_owned(),
             (0, 0) => "no task failed".to_owned(),
             (failed, 0) => format!("{} failed", counted(failed, "task", "tasks")),
             (failed, errored) => format!("{} failed, {errored} could not be run", counted(failed, "task", "tasks")),
         };
         let groups = self.failures.iter().map(FailureGroup::to_string);
-        lines(Question::Red, level, once(first).chain(bad).chain(groups).chain(self.damaged.iter().cloned()))
+        let waiting = self.waiting.iter().map(WaitingTasks::to_string);
+        let more = bad.into_iter().chain(waiting).chain(groups).chain(self.damaged.iter().cloned());
+        lines(Question::Red, level, once(first).chain(more))
     }
 
     fn stuck(&self) -> Answer {
@@ -113,11 +119,18 @@ impl Findings {
             }
             let waiting = run.tasks.get(&TaskState::Waiting).copied().unwrap_or(0);
             if waiting > 0 {
-                stuck.push(format!("run {name}: {waiting} tasks wait before their next try"));
+                let modules: Vec<&str> = self.waiting.iter().map(|waiting| waiting.module.as_str()).collect();
+                let of = if modules.is_empty() { String::new() } else { format!(" ({})", modules.join(", ")) };
+                stuck.push(format!("run {name}: {waiting} tasks wait before their next try{of}"));
             }
             stuck.extend(unserved_words(&run.unserved).map(|words| format!("run {name}: {words}")));
         }
         stuck.extend(self.full());
+        for lost in &self.lost {
+            let ran = counted(lost.running.into(), "attempt", "attempts");
+            let silent = duration(self.seconds_since(lost.seen));
+            stuck.push(format!("{} is lost: {} was last seen {silent} ago, with {ran}", lost.host, lost.worker));
+        }
         for worker in self.workers.iter().flatten() {
             if let Some(reason) = &worker.waits_for {
                 stuck.push(format!("worker {} takes nothing: {reason}", worker.worker));
@@ -160,68 +173,19 @@ impl Findings {
         }
         let of_run = |run: &RunSummary| {
             let hangs = self.hanging.iter().filter(|task| task.run == run.run).count() as u64;
-            let unless = match hangs {
-                0 => String::new(),
-                hangs => format!(", after what hangs ({})", counted(hangs, "task", "tasks")),
+            let lacks: u64 = self.waiting.iter().filter(|task| task.run == run.run).map(|task| task.count).sum();
+            let unless = match (hangs, lacks) {
+                (0, 0) => String::new(),
+                (hangs, 0) => format!(", not before what hangs ends ({})", counted(hangs, "task", "tasks")),
+                (0, lacks) => format!(", not before what waits can run ({})", counted(lacks, "task", "tasks")),
+                (hangs, lacks) => format!(", not before what hangs ends ({hangs}) and what waits can run ({lacks})"),
             };
             format!("run {} of {} {}: {}{unless}", short(run), run.pipeline, run.quarter, expected_words(run))
         };
-        lines(Question::Done, Level::Well, self.runs.iter().map(of_run))
-    }
-
-    fn act(&self) -> Answer {
-        let mut act = Vec::new();
-        let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| &run.unserved).collect();
-        for class in classes {
-            act.push(format!("start a worker with slots of class {class} (`[slots] {class} = N`)"));
-        }
-        if let Ok(queues) = &self.queues {
-            act.extend(queue_acts(queues));
-        }
-        for task in &self.hanging {
-            act.push(format!(
-                "look at {} of {}: `sas star explain {} {}`; `sas task cancel --run {} --star {} --module {}` stops it",
-                task.module, task.star, task.star, task.module, task.run, task.star, task.module
-            ));
-        }
-        if !self.failures.is_empty() {
-            act.push("look at failures: `sas run failures`; after mending: `sas run failures --retry`".to_owned());
-        }
-        for run in self.runs.iter().filter(|run| run.phase == RunPhase::Paused) {
-            act.push(format!("let run {} go on: `sas run resume {}`", short(run), run.run));
-        }
-        for held in &self.held {
-            let (pipeline, module) = (&held.pipeline, &held.module);
-            act.push(format!(
-                "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
-                held.by,
-                moment(held.since)
-            ));
-        }
-        for drained in &self.drained {
-            act.push(format!(
-                "{} drains {} since {}: `sas worker resume {}`",
-                drained.by,
-                drained.host,
-                moment(drained.since),
-                drained.host
-            ));
-        }
-        for (service, error) in [
-            ("RabbitMQ", self.queues.as_ref().err()),
-            ("Redis", self.workers.as_ref().err()),
-            ("the store", self.store.as_ref().err()),
-        ] {
-            if error.is_some() {
-                act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
-            }
-        }
-        if act.is_empty() {
-            return answer(Question::Act, Level::Well, "nobody");
-        }
-        let level = if self.hanging.is_empty() && self.failures.is_empty() { Level::Attention } else { Level::Bad };
-        let first = format!("{} for a person", counted(act.len() as u64, "thing waits", "things wait"));
-        lines(Question::Act, level, once(first).chain(act))
+        let is_sure = self.hanging.is_empty() && self.waiting.is_empty();
+        let is_told = self.runs.iter().all(|run| run.expected.is_some());
+        let level = if is_sure && is_told { Level::Well } else { Level::Attention };
+        lines(Question::Done, level, self.runs.iter().map(of_run))
     }
 
     fn hanging_words(&self, task: &HangingTask) -> String {
@@ -251,30 +215,13 @@ fn expected_words(run: &RunSummary) -> String {
     format!("{} of {} tasks are done; {to_go}", expected.tasks_done, expected.tasks)
 }
 
-/// What queues need of a person.
-pub(super) fn queue_acts(queues: &[Depth]) -> Vec<String> {
-    let mut acts = Vec::new();
-    for depth in queues {
-        match depth.queue.as_str() {
-            "sas.dead" if depth.ready > 0 => {
-                acts.push(format!("{} messages could not be read: they are in sas.dead with the reason", depth.ready));
-            }
-            "sas.events" | "sas.completions" if depth.consumers == 0 => {
-                acts.push(format!("no coordinator listens to {}: start `sas-coordinator`", depth.queue));
-            }
-            _ => {}
-        }
-    }
-    acts
-}
-
 /// How many there are, in words.
 pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// As much of a run's id as commands need.
-fn short(run: &RunSummary) -> String {
+pub(super) fn short(run: &RunSummary) -> String {
     run.run.to_string().chars().take(8).collect()
 }
 
@@ -287,19 +234,21 @@ fn duration(seconds: f64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(whole as u64)).to_string()
 }
 
-fn answer(question: Question, level: Level, words: &str) -> Answer {
+pub(super) fn answer(question: Question, level: Level, words: &str) -> Answer {
     lines(question, level, [words.to_owned()])
 }
 
-fn lines(question: Question, level: Level, lines: impl IntoIterator<Item = String>) -> Answer {
+pub(super) fn lines(question: Question, level: Level, lines: impl IntoIterator<Item = String>) -> Answer {
     Answer { question, level, lines: lines.into_iter().collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::id::{Attempt, EventId, RunId, StarId};
     use services::queue::QueueName;
 
     use super::*;
+    use crate::operate::workers::LostWorker;
     use crate::operate::{ErrorKind, OperateError};
 
     fn nothing() -> Findings {
@@ -313,6 +262,8 @@ mod tests {
             held: Vec::new(),
             drained: Vec::new(),
             hanging: Vec::new(),
+            waiting: Vec::new(),
+            lost: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -342,6 +293,31 @@ mod tests {
         for question in [Question::Moving, Question::Red, Question::Stuck, Question::Done, Question::Act] {
             check(nothing(), question, Level::Well, "");
         }
+    }
+
+    #[test]
+    fn what_is_lost_and_what_cannot_be_run_is_red_and_somebody_must_act() {
+        let lost = LostWorker {
+            host: "host-b".to_owned(),
+            worker: "host-b-1".parse().unwrap(),
+            seen: Timestamp::UNIX_EPOCH,
+            running: 3,
+        };
+        let findings = || Findings { lost: vec![lost.clone()], ..nothing() };
+        check(findings(), Question::Red, Level::Bad, "host-b is lost");
+        check(findings(), Question::Stuck, Level::Attention, "host-b-1 was last seen 0.0 s ago, with 3 attempts");
+        check(findings(), Question::Act, Level::Bad, "look at host-b and start its worker again");
+        let waiting = WaitingTasks {
+            run: RunId::of(EventId::of("test", "1"), "P", "1"),
+            module: "M".parse().unwrap(),
+            count: 2,
+            star: StarId::of_simulator(1),
+            attempt: Attempt(10),
+            reason: "errored (image_missing)".to_owned(),
+        };
+        let findings = || Findings { waiting: vec![waiting.clone()], ..nothing() };
+        check(findings(), Question::Red, Level::Bad, "2 × M could not be run yet: errored (image_missing)");
+        check(findings(), Question::Act, Level::Bad, "make M run");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! From what was found to a light for each part of the installation. Pure.
 
+use std::collections::BTreeSet;
+use std::iter::once;
+
 use services::queue::QueueName;
 
-use super::answers::{counted, queue_acts};
+use super::acts::queue_acts;
+use super::answers::counted;
 use super::{Findings, Level, Light};
 use crate::operate::view::RunPhase;
 
@@ -56,13 +60,15 @@ impl Findings {
                 let words =
                     format!("{}, {busy} of {slots} slots busy", counted(workers.len() as u64, "worker", "workers"));
                 let is_needed = self.runs.iter().any(|run| run.phase == RunPhase::Active);
-                match (workers.is_empty(), waiting) {
-                    (true, _) if is_needed => Light { name, level: Level::Bad, words: "no worker lives".to_owned() },
-                    (_, 0) => Light { name, level: Level::Well, words },
-                    (_, waiting) => {
-                        Light { name, level: Level::Attention, words: format!("{words}; {waiting} take nothing") }
-                    }
+                let lost: BTreeSet<&str> = self.lost.iter().map(|lost| lost.host.as_str()).collect();
+                let lost: Vec<String> = lost.into_iter().map(|host| format!("{host} is lost")).collect();
+                let idle = (waiting > 0).then(|| format!("{waiting} take nothing"));
+                let odd: Vec<String> = lost.into_iter().chain(idle).collect();
+                if workers.is_empty() && is_needed {
+                    return Light { name, level: Level::Bad, words: joined("no worker lives".to_owned(), odd) };
                 }
+                let level = if odd.is_empty() { Level::Well } else { Level::Attention };
+                Light { name, level, words: joined(words, odd) }
             }
         }
     }
@@ -73,4 +79,9 @@ impl Findings {
             Err(error) => Light { name: "store", level: Level::Bad, words: error.to_string() },
         }
     }
+}
+
+/// Words, and what there is to say besides.
+fn joined(words: String, more: Vec<String>) -> String {
+    once(words).chain(more).collect::<Vec<_>>().join("; ")
 }

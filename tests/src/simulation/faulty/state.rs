@@ -123,6 +123,7 @@ delegate! {
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
     forget_worker(worker: &WorkerName) -> ();
     workers() -> Vec<WorkerInfo>;
+    lost_workers() -> Vec<WorkerInfo>;
     set_drained(hosts: &BTreeSet<String>) -> ();
     drained() -> Option<BTreeSet<String>>;
     open_tasks(run: RunId, place: OpenPlace, limit: u32) -> Vec<OpenTask>;

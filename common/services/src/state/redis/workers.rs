@@ -1,4 +1,5 @@
-//! Workers as they show themselves: an entry each that lives for a while, and the set of their names; and the hosts that are
+//! Workers as they show themselves: an entry each that lives for a while, one that is kept for longer, and the set of their
+//! names; and the hosts that are
 //! drained, which is what they are told.
 
 use std::collections::BTreeSet;
@@ -7,48 +8,53 @@ use std::time::Duration;
 use domain::id::WorkerName;
 
 use super::{RedisState, wire};
-use crate::state::{StateError, WorkerInfo};
+use crate::state::{REMEMBERED, StateError, WorkerInfo};
 
 const WORKERS: &str = "sas:{workers}:names";
 const DRAINED: &str = "sas:{workers}:drained";
 
 impl RedisState {
     pub(super) async fn show(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {
-        let mut set = redis::cmd("SET");
-        set.arg(worker_key(worker.worker.as_str())).arg(wire::json(worker)).arg("PX").arg(wire::millis(lives).max(1));
-        self.command::<()>(&set).await?;
-        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(worker.worker.as_str())).await?;
+        let (name, json) = (worker.worker.as_str(), wire::json(worker));
+        for (key, lives) in [(worker_key(name), lives), (last_key(name), lives + REMEMBERED)] {
+            let mut set = redis::cmd("SET");
+            set.arg(key).arg(&json).arg("PX").arg(wire::millis(lives).max(1));
+            self.command::<()>(&set).await?;
+        }
+        self.command::<u32>(redis::cmd("SADD").arg(WORKERS).arg(name)).await?;
         Ok(())
     }
 
     pub(super) async fn forget_shown(&self, worker: &WorkerName) -> Result<(), StateError> {
-        self.command::<u32>(redis::cmd("DEL").arg(worker_key(worker.as_str()))).await?;
-        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(worker.as_str())).await?;
+        let name = worker.as_str();
+        self.command::<u32>(redis::cmd("DEL").arg(worker_key(name)).arg(last_key(name))).await?;
+        self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(name)).await?;
         Ok(())
     }
 
-    pub(super) async fn shown(&self) -> Result<Vec<WorkerInfo>, StateError> {
+    pub(super) async fn shown(&self) -> Result<Shown, StateError> {
         let mut names: Vec<String> = self.command(redis::cmd("SMEMBERS").arg(WORKERS)).await?;
+        let mut shown = Shown::default();
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(shown);
         }
         names.sort_unstable();
-        let keys: Vec<String> = names.iter().map(|name| worker_key(name)).collect();
+        let keys: Vec<String> = names.iter().flat_map(|name| [worker_key(name), last_key(name)]).collect();
         let found: Vec<Option<Vec<u8>>> = self.command(redis::cmd("MGET").arg(&keys)).await?;
-        let mut workers = Vec::new();
         let mut gone = Vec::new();
-        for (name, json) in names.iter().zip(&found) {
-            match json {
-                // One that cannot be read is written anew when the worker shows itself again.
-                Some(json) => workers.extend(wire::from_json("worker", json).ok()),
-                None => gone.push(name),
+        for (name, entries) in names.iter().zip(found.as_chunks::<2>().0) {
+            // One that cannot be read is written anew when the worker shows itself again.
+            match entries {
+                [Some(json), _] => shown.living.extend(wire::from_json("worker", json).ok()),
+                [None, Some(json)] => shown.lost.extend(wire::from_json("worker", json).ok()),
+                [None, None] => gone.push(name),
             }
         }
         if !gone.is_empty() {
             // One that shows itself at this moment enters its name again next time.
             self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(&gone)).await?;
         }
-        Ok(workers)
+        Ok(shown)
     }
 
     pub(super) async fn drain(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {
@@ -60,6 +66,19 @@ impl RedisState {
         // What cannot be read is as good as nothing, and is told again.
         Ok(told.and_then(|json| wire::from_json("drained hosts", &json).ok()))
     }
+}
+
+/// Workers that showed themselves.
+#[derive(Default)]
+pub(super) struct Shown {
+    /// Those that still do.
+    pub(super) living: Vec<WorkerInfo>,
+    /// Those that do no more, and did not take leave.
+    pub(super) lost: Vec<WorkerInfo>,
+}
+
+fn last_key(worker: &str) -> String {
+    format!("sas:{{workers}}:last:{worker}")
 }
 
 fn worker_key(worker: &str) -> String {

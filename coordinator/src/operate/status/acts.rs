@@ -1,0 +1,99 @@
+//! What waits for a person. Pure.
+
+use std::collections::BTreeSet;
+use std::iter::once;
+
+use domain::id::ClassName;
+use domain::text::moment;
+use services::queue::Depth;
+
+use super::answers::{answer, counted, lines, short};
+use super::{Answer, Findings, Level, Question, WaitingTasks};
+use crate::operate::view::RunPhase;
+
+impl Findings {
+    pub(super) fn act(&self) -> Answer {
+        let mut act = Vec::new();
+        let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| &run.unserved).collect();
+        for class in classes {
+            act.push(format!("start a worker with slots of class {class} (`[slots] {class} = N`)"));
+        }
+        if let Ok(queues) = &self.queues {
+            act.extend(queue_acts(queues));
+        }
+        for lost in &self.lost {
+            act.push(format!(
+                "look at {} and start its worker again: {} was last seen at {}",
+                lost.host,
+                lost.worker,
+                moment(lost.seen)
+            ));
+        }
+        for waiting in &self.waiting {
+            let WaitingTasks { module, star, run, .. } = waiting;
+            act.push(format!("make {module} run: `sas star explain {star} {module} --run {run}` says what it lacks"));
+        }
+        for task in &self.hanging {
+            act.push(format!(
+                "look at {} of {}: `sas star explain {} {}`; `sas task cancel --run {} --star {} --module {}` stops it",
+                task.module, task.star, task.star, task.module, task.run, task.star, task.module
+            ));
+        }
+        if !self.failures.is_empty() {
+            act.push("look at failures, and have the module or its data mended: `sas run failures`; after that: `sas run failures --retry`".to_owned());
+        }
+        for run in self.runs.iter().filter(|run| run.phase == RunPhase::Paused) {
+            act.push(format!("let run {} go on: `sas run resume {}`", short(run), run.run));
+        }
+        for held in &self.held {
+            let (pipeline, module) = (&held.pipeline, &held.module);
+            act.push(format!(
+                "{} holds {module} of {pipeline} since {}: `sas module release {pipeline} {module}`",
+                held.by,
+                moment(held.since)
+            ));
+        }
+        for drained in &self.drained {
+            act.push(format!(
+                "{} drains {} since {}: `sas worker resume {}`",
+                drained.by,
+                drained.host,
+                moment(drained.since),
+                drained.host
+            ));
+        }
+        for (service, error) in [
+            ("RabbitMQ", self.queues.as_ref().err()),
+            ("Redis", self.workers.as_ref().err()),
+            ("the store", self.store.as_ref().err()),
+        ] {
+            if error.is_some() {
+                act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
+            }
+        }
+        if act.is_empty() {
+            return answer(Question::Act, Level::Well, "nobody");
+        }
+        let is_quiet = self.hanging.is_empty() && self.failures.is_empty() && self.waiting.is_empty();
+        let level = if is_quiet && self.lost.is_empty() { Level::Attention } else { Level::Bad };
+        let first = format!("{} for a person", counted(act.len() as u64, "thing waits", "things wait"));
+        lines(Question::Act, level, once(first).chain(act))
+    }
+}
+
+/// What queues need of a person.
+pub(super) fn queue_acts(queues: &[Depth]) -> Vec<String> {
+    let mut acts = Vec::new();
+    for depth in queues {
+        match depth.queue.as_str() {
+            "sas.dead" if depth.ready > 0 => {
+                acts.push(format!("{} messages could not be read: they are in sas.dead with the reason", depth.ready));
+            }
+            "sas.events" | "sas.completions" if depth.consumers == 0 => {
+                acts.push(format!("no coordinator listens to {}: start `sas-coordinator`", depth.queue));
+            }
+            _ => {}
+        }
+    }
+    acts
+}
