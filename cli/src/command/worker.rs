@@ -89,7 +89,9 @@ fn share(worker: &WorkerSummary, count: u64, median: Option<f64>) -> String {
 fn lost(all: &AllWorkers) -> Vec<String> {
     let words = |lost: &LostWorker| {
         let (host, worker, seen, running) = (&lost.host, &lost.worker, moment(lost.seen), lost.running);
-        format!("{host} is lost: {worker} was last seen at {seen}, with {running} attempts; look at the host, start its worker")
+        format!(
+            "{host} is lost: {worker} was last seen at {seen}, with {running} attempts; look at the host, start its worker"
+        )
     };
     all.lost.iter().map(words).collect()
 }

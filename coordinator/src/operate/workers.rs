@@ -109,7 +109,9 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
     let (mut workers, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
     let mut lost = state.lost_workers().await?;
     let is_replaced = |lost: &WorkerInfo| {
-        workers.iter().any(|other| host_of(other) == host_of(lost) && other.began.is_some_and(|began| began > lost.seen))
+        workers
+            .iter()
+            .any(|other| host_of(other) == host_of(lost) && other.began.is_some_and(|began| began > lost.seen))
     };
     lost.retain(|worker| !is_replaced(worker));
     let lost = lost.into_iter().map(LostWorker::of).collect();

@@ -14,8 +14,8 @@ use run::{Moment, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready, Refusal, RunFlow, RunInfo,
-    RunView, StarView, State, StateError, WorkerInfo, Written,
+    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready, Refusal,
+    RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
