@@ -381,14 +381,7 @@ impl State for RedisState {
     }
 
     async fn open_tasks(&self, run: RunId, place: OpenPlace, limit: u32) -> Result<Vec<OpenTask>, StateError> {
-        let known = self.known(run).await?;
-        let mut call = on(run, &scripts::TASKS);
-        call.arg(place.to_string()).arg(limit);
-        for class in classes(&known) {
-            call.arg(class.as_str());
-        }
-        let found: Vec<wire::look::OpenReply> = self.run_script(run, Epoch::default(), &call).await?;
-        wire::look::open_tasks(place, found, limit).map_err(|odd| odd.of(run))
+        self.find_open(run, place, limit).await
     }
 
     async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {

@@ -6,11 +6,28 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
 use super::link::Request;
-use super::{RedisState, key, on, scripts, wire};
-use crate::state::{Lease, RunInfo, StateError};
+use super::{RedisState, classes, key, on, scripts, wire};
+use crate::state::{Lease, OpenPlace, OpenTask, RunInfo, StateError};
 use domain::id::{Epoch, RunId};
 
 impl RedisState {
+    /// Tasks of a run in one place.
+    pub(super) async fn find_open(
+        &self,
+        run: RunId,
+        place: OpenPlace,
+        limit: u32,
+    ) -> Result<Vec<OpenTask>, StateError> {
+        let known = self.known(run).await?;
+        let mut call = on(run, &scripts::TASKS);
+        call.arg(place.to_string()).arg(limit);
+        for class in classes(&known) {
+            call.arg(class.as_str());
+        }
+        let found: Vec<wire::look::OpenReply> = self.run_script(run, Epoch::default(), &call).await?;
+        wire::look::open_tasks(place, found, limit).map_err(|odd| odd.of(run))
+    }
+
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {
         self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure(&error))
     }
