@@ -1,7 +1,8 @@
 //! A slot at work on a granted attempt: runs it, writes a failure down, hands its completion on.
 
 use domain::error::chain;
-use domain::message::{Completion, Report, WIRE_VERSION};
+use domain::id::Nonce;
+use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::state::Lease;
 use store::failures::FailureRecord;
@@ -40,19 +41,8 @@ impl HeldAttempt {
             return worker.tally.lost();
         }
         worker.tally.given_back();
-        let completion = Completion {
-            v: WIRE_VERSION,
-            epoch: message.epoch,
-            run: message.run,
-            task: message.task,
-            attempt: message.attempt,
-            nonce,
-            worker: worker.name.clone(),
-            started: jiff::Timestamp::now(),
-            millis: 0,
-            claim: Some(times),
-            result: Report::GivenBack,
-        };
+        let started = jiff::Timestamp::now();
+        let completion = completion(worker, &message, nonce, times, started, Report::GivenBack);
         worker.report(PendingReport { completion, trace: None, held }).await;
     }
 }
@@ -104,7 +94,20 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         // The claim is lost: whoever has it now reports.
         None => return worker.tally.lost(),
     };
-    let completion = Completion {
+    let completion = completion(worker, &message, nonce, times, started, result);
+    worker.report(PendingReport { completion, trace, held }).await;
+}
+
+/// What is told of an attempt that began then and ends now.
+fn completion(
+    worker: &Worker,
+    message: &TaskMessage,
+    nonce: Nonce,
+    claim: ClaimTimes,
+    started: jiff::Timestamp,
+    result: Report,
+) -> Completion {
+    Completion {
         v: WIRE_VERSION,
         epoch: message.epoch,
         run: message.run,
@@ -114,10 +117,9 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         worker: worker.name.clone(),
         started,
         millis: millis_since(started),
-        claim: Some(times),
+        claim: Some(claim),
         result,
-    };
-    worker.report(PendingReport { completion, trace, held }).await;
+    }
 }
 
 /// Performs an attempt, writes a failure down, and says in one line how it ended.

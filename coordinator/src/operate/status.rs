@@ -130,7 +130,7 @@ pub struct HangingTask {
     pub usual: Option<f64>,
 }
 
-/// Tasks of a module that wait before their next try.
+/// Tasks of a module that were tried several times in vain, and wait before their next try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WaitingTasks {
     /// Their run.

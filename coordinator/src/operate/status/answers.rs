@@ -119,7 +119,8 @@ impl Findings {
             }
             let waiting = run.tasks.get(&TaskState::Waiting).copied().unwrap_or(0);
             if waiting > 0 {
-                let modules: Vec<&str> = self.waiting.iter().map(|waiting| waiting.module.as_str()).collect();
+                let of_run = self.waiting.iter().filter(|waiting| waiting.run == run.run);
+                let modules: Vec<&str> = of_run.map(|waiting| waiting.module.as_str()).collect();
                 let of = if modules.is_empty() { String::new() } else { format!(" ({})", modules.join(", ")) };
                 stuck.push(format!("run {name}: {waiting} tasks wait before their next try{of}"));
             }

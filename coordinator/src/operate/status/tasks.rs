@@ -17,16 +17,18 @@ use crate::operate::{Context, OperateError};
 const RUNNING: u32 = 2_000;
 /// How many waiting tasks of a run are looked at.
 const WAITING: usize = 1_000;
+/// What was tried so often is worth a person's look; before that a try again is in order.
+const TRIED: u32 = 3;
 /// How many modules with waiting tasks are named.
 const MODULES: usize = 5;
 
-/// Tasks of a run that wait before their next try, by module; of each module the reason is that of the task that was tried most.
+/// Tasks of a run that wait before their next try after several, by module; of each module the reason is that of the task that was tried most.
 pub(super) async fn waiting_in(context: &Context, run: &RunSummary) -> Result<Vec<WaitingTasks>, OperateError> {
     let selection =
         TaskSelection { run: Some(run.run), states: [ShownState::Waiting].into(), ..TaskSelection::default() };
     let listed = task::list(context, ListTasks { selection, limit: WAITING }).await?;
     let mut by_module: BTreeMap<ModuleName, (u64, ListedTask)> = BTreeMap::new();
-    for task in listed.tasks {
+    for task in listed.tasks.into_iter().filter(|task| task.attempt.0 >= TRIED) {
         let (count, first) = by_module.entry(task.module.clone()).or_insert_with(|| (0, task.clone()));
         *count += 1;
         if task.attempt > first.attempt {

@@ -39,22 +39,37 @@ impl RedisState {
             return Ok(shown);
         }
         names.sort_unstable();
-        let keys: Vec<String> = names.iter().flat_map(|name| [worker_key(name), last_key(name)]).collect();
-        let found: Vec<Option<Vec<u8>>> = self.command(redis::cmd("MGET").arg(&keys)).await?;
-        let mut gone = Vec::new();
-        for (name, entries) in names.iter().zip(found.as_chunks::<2>().0) {
-            // One that cannot be read is written anew when the worker shows itself again.
-            match entries {
-                [Some(json), _] => shown.living.extend(wire::from_json("worker", json).ok()),
-                [None, Some(json)] => shown.lost.extend(wire::from_json("worker", json).ok()),
-                [None, None] => gone.push(name),
-            }
+        // One that cannot be read is written anew when the worker shows itself again.
+        let (living, silent) = self.entries(&names, worker_key).await?;
+        shown.living = living;
+        if silent.is_empty() {
+            return Ok(shown);
         }
+        let (lost, gone) = self.entries(&silent, last_key).await?;
+        shown.lost = lost;
         if !gone.is_empty() {
             // One that shows itself at this moment enters its name again next time.
             self.command::<u32>(redis::cmd("SREM").arg(WORKERS).arg(&gone)).await?;
         }
         Ok(shown)
+    }
+
+    /// What these workers showed under such keys, and the names of those that have none.
+    async fn entries(
+        &self,
+        names: &[String],
+        key: fn(&str) -> String,
+    ) -> Result<(Vec<WorkerInfo>, Vec<String>), StateError> {
+        let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+        let found: Vec<Option<Vec<u8>>> = self.command(redis::cmd("MGET").arg(&keys)).await?;
+        let (mut workers, mut without) = (Vec::new(), Vec::new());
+        for (name, json) in names.iter().zip(&found) {
+            match json {
+                Some(json) => workers.extend(wire::from_json("worker", json).ok()),
+                None => without.push(name.clone()),
+            }
+        }
+        Ok((workers, without))
     }
 
     pub(super) async fn drain(&self, hosts: &BTreeSet<String>) -> Result<(), StateError> {
