@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which installation a command is about.
 #[derive(Debug, Args)]
-pub(crate) struct Site {
+pub(crate) struct SiteArgs {
     /// Configuration file; without it the environment (`SAS_…`) and defaults serve.
     #[arg(long, global = true, env = "SAS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -72,14 +72,14 @@ struct Needed {
 impl Config {
     /// Reads the file, if there is one, the environment, and what the command line says instead. What is wrong with sections
     /// of other programs is said.
-    pub(crate) fn load(site: &Site) -> anyhow::Result<Self> {
+    pub(crate) fn load(site: &SiteArgs) -> anyhow::Result<Self> {
         let config = Self::read(site)?;
         config.odd.iter().for_each(|odd| note(&format!("warning: {odd}")));
         Ok(config)
     }
 
     /// The same without a word.
-    pub(crate) fn read(site: &Site) -> anyhow::Result<Self> {
+    pub(crate) fn read(site: &SiteArgs) -> anyhow::Result<Self> {
         let file = ConfigFile::read(site.config.as_deref())?;
         let needed: Needed = file.load(environment(None), &["store", "queue", "state"])?;
         let mut odd = file.strange_sections();

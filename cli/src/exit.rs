@@ -37,7 +37,7 @@ pub(crate) struct ErrorAnswer {
 impl ErrorAnswer {
     /// The first cause that has a kind of its own decides.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        let kind = error.chain().find_map(end_of).unwrap_or(End::Kind(ErrorKind::Failed));
+        let kind = error.chain().find_map(end_of).unwrap_or(BadEnd::Kind(ErrorKind::Failed));
         let mistakes = error.chain().find_map(|cause| match cause.downcast_ref::<LoadError>() {
             Some(LoadError::Mistakes(mistakes)) => Some(mistakes),
             Some(LoadError::Read { .. }) | None => cause.downcast_ref::<Mistakes>(),
@@ -52,7 +52,7 @@ impl ErrorAnswer {
 
     /// A command line that makes no sense.
     pub(crate) fn usage(message: String) -> Self {
-        let kind = End::Kind(ErrorKind::Invalid);
+        let kind = BadEnd::Kind(ErrorKind::Invalid);
         Self { kind: kind.to_string(), code: kind.code(), message, mistakes: Vec::new() }
     }
 
@@ -62,12 +62,12 @@ impl ErrorAnswer {
 }
 
 /// How a command ends that does not end well.
-enum End {
+enum BadEnd {
     Incomplete,
     Kind(ErrorKind),
 }
 
-impl End {
+impl BadEnd {
     fn code(&self) -> u8 {
         match self {
             Self::Kind(ErrorKind::Refused | ErrorKind::AlreadySo | ErrorKind::Failed) => 1,
@@ -80,7 +80,7 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for BadEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Incomplete => f.write_str("incomplete"),
@@ -89,11 +89,11 @@ impl fmt::Display for End {
     }
 }
 
-fn end_of(cause: &(dyn Error + 'static)) -> Option<End> {
+fn end_of(cause: &(dyn Error + 'static)) -> Option<BadEnd> {
     if cause.is::<Incomplete>() {
-        return Some(End::Incomplete);
+        return Some(BadEnd::Incomplete);
     }
-    kind_of(cause).map(End::Kind)
+    kind_of(cause).map(BadEnd::Kind)
 }
 
 fn kind_of(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {

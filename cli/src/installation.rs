@@ -16,7 +16,7 @@ use worker::config::WorkerConfig;
 use worker::connect_runner;
 use worker::runner::{Program, RunnerError, SharedRunner};
 
-use crate::connect::{Config, Site, here};
+use crate::connect::{Config, SiteArgs, here};
 
 /// What a configuration names.
 pub(crate) struct Configured {
@@ -29,7 +29,7 @@ pub(crate) struct Configured {
 
 impl Configured {
     /// The installation of the configuration that a command line names.
-    pub(crate) fn load(site: &Site) -> anyhow::Result<Self> {
+    pub(crate) fn load(site: &SiteArgs) -> anyhow::Result<Self> {
         Ok(Self { reason: site.reason.clone(), ..Self::of(Config::load(site)?) })
     }
 

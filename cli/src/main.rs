@@ -18,7 +18,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::exit::ErrorAnswer;
 use crate::output::{ColourWhen, Format, note};
 
@@ -33,7 +33,7 @@ use crate::output::{ColourWhen, Format, note};
 #[command(name = "sas", version)]
 struct Cli {
     #[command(flatten)]
-    site: Site,
+    site: SiteArgs,
     /// Form of the answer.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Format,

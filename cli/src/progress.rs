@@ -1,6 +1,6 @@
 //! Watching a run until it ends: a bar on a terminal, plain lines elsewhere, JSON lines with `-o json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use crate::words::{done, lasting};
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How often a line is printed where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Over how long a rate is taken.
+const RATE_OVER: Duration = Duration::from_secs(60);
 /// How long a run may be on its way into the store.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,7 +42,7 @@ struct Snapshot {
     /// Classes of tasks to come that no worker has slots of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unserved: Vec<ClassName>,
-    /// Settled tasks a second, since the watch began.
+    /// Settled tasks a second, over the last minute of the watch.
     rate: f64,
     /// Seconds to go, by what tasks took so far.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +60,7 @@ pub(crate) async fn watch(
     format: Format,
 ) -> anyhow::Result<RunSummary> {
     let begin = Instant::now();
-    let (mut screen, mut pace) = (Screen::new(format), Pace::default());
+    let (mut screen, mut pace) = (ProgressScreen::new(format), LastMinute::default());
     let (mut was_seen, mut is_away) = (false, false);
     loop {
         let looked = view::run(context, run).await;
@@ -116,17 +118,23 @@ pub(crate) fn require_complete(report: &RunReport, store: Option<&str>) -> anyho
     Err(Incomplete(format!("of {} stars {wrong}{which}", run.stars)).into())
 }
 
-/// Where a run stood when the watch began.
+/// How many tasks were settled at the looks of the last minute, and when that was, counted from the begin of the watch.
 #[derive(Default)]
-struct Pace {
-    first: Option<u64>,
-}
+struct LastMinute(VecDeque<(Duration, u64)>);
 
-impl Pace {
+impl LastMinute {
+    /// Settled tasks a second since the oldest of these looks.
+    fn rate(&mut self, at: Duration, settled: u64) -> f64 {
+        self.0.push_back((at, settled));
+        while self.0.len() > 2 && self.0[1].0 + RATE_OVER <= at {
+            self.0.pop_front();
+        }
+        let (began, first) = self.0[0];
+        settled.saturating_sub(first) as f64 / (at - began).as_secs_f64().max(1e-3)
+    }
+
     fn snapshot(&mut self, run: &RunSummary, elapsed: Duration) -> Snapshot {
         let settled: u64 = run.tasks.iter().filter(|(state, _)| state.is_settled()).map(|(_, count)| count).sum();
-        let settled_before = *self.first.get_or_insert(settled);
-        let seconds = elapsed.as_secs_f64().max(1e-3);
         let expected = run.expected.clone().unwrap_or_default();
         let mut tasks: BTreeMap<String, u64> = run.tasks.iter().map(|(state, n)| (state.to_string(), *n)).collect();
         if let Some(queued) = tasks.get_mut("queued") {
@@ -144,7 +152,7 @@ impl Pace {
             tasks,
             paused: run.phase == RunPhase::Paused,
             unserved: run.unserved.clone(),
-            rate: settled.saturating_sub(settled_before) as f64 / seconds,
+            rate: self.rate(elapsed, settled),
             eta_seconds: expected.seconds,
             eta_unknown: expected.unknown,
         }
@@ -152,19 +160,19 @@ impl Pace {
 }
 
 /// Where progress goes.
-enum Screen {
+enum ProgressScreen {
     Bar(ProgressBar),
     Lines(Option<Instant>),
     Json(Option<Snapshot>),
 }
 
-impl Screen {
+impl ProgressScreen {
     fn new(format: Format) -> Self {
         match format {
             Format::Json => Self::Json(None),
             Format::Table | Format::Csv if std::io::stderr().is_terminal() => {
                 let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} tasks  {msg}");
+                let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} tasks  {wide_msg}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
                 Self::Bar(bar)
             }

@@ -3,16 +3,17 @@
 mod draw;
 mod pace;
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use coordinator::operate::status::{Status, status};
-use coordinator::operate::{Context, OperateError};
+use coordinator::operate::{Context, ErrorKind, OperateError};
 use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures::StreamExt;
 use ratatui::DefaultTerminal;
 use tokio::time::MissedTickBehavior;
 
-use pace::Pace;
+use pace::RunPaces;
 
 /// What is on the screen.
 #[derive(Default)]
@@ -21,15 +22,15 @@ struct Screen {
     status: Option<Status>,
     /// Why they could not be looked at, since then.
     error: Option<OperateError>,
-    pace: Pace,
-    page: Page,
+    pace: RunPaces,
+    page: TopPage,
     /// Lines that are scrolled past.
     scroll: u16,
 }
 
 /// What is shown of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::VariantArray)]
-enum Page {
+enum TopPage {
     /// The five questions.
     #[default]
     Questions,
@@ -43,6 +44,13 @@ enum Page {
 
 /// Looks every so often, and shows what it saw.
 pub(crate) async fn run(context: &Context, every: Duration) -> anyhow::Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return Err(OperateError::new(
+            ErrorKind::Invalid,
+            "`sas top` needs a terminal; `sas status` says the same once",
+        )
+        .into());
+    }
     let mut terminal = ratatui::try_init()?;
     let ended = watch(context, every, &mut terminal).await;
     ratatui::restore();
@@ -83,7 +91,7 @@ impl Screen {
         if key.kind == KeyEventKind::Release {
             return false;
         }
-        let pages = <Page as strum::VariantArray>::VARIANTS;
+        let pages = <TopPage as strum::VariantArray>::VARIANTS;
         let at = pages.iter().position(|page| *page == self.page).unwrap_or(0);
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return true,
@@ -98,7 +106,7 @@ impl Screen {
         false
     }
 
-    fn turn_to(&mut self, page: Page) {
+    fn turn_to(&mut self, page: TopPage) {
         (self.page, self.scroll) = (page, 0);
     }
 }

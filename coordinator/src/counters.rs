@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) use labels::{Labels, labels};
+pub(crate) use labels::{MetricLabels, labels};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,10 +17,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 const MOST_PAIRS: usize = 2_000;
 
 /// Counters of one name, apart by labels.
-pub(crate) type CounterFamily = Family<Labels, Counter>;
+pub(crate) type CounterFamily = Family<MetricLabels, Counter>;
 
 /// Histograms of one name, apart by labels.
-pub(crate) type HistogramFamily = Family<Labels, Histogram, Buckets>;
+pub(crate) type HistogramFamily = Family<MetricLabels, Histogram, Buckets>;
 
 /// Counters of this process; clones count together.
 #[derive(Clone)]

@@ -86,7 +86,7 @@ impl Hook {
 
 /// What a hook is told, as JSON: on the command's standard input, or as the body of a POST.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+struct HookMessage<'a> {
     moment: Moment,
     at: Timestamp,
     run: String,
@@ -199,7 +199,7 @@ async fn tell(hooks: &[Hook], store: &Store, counters: &Counters, happened: Happ
         }
     };
     let record = &course.record;
-    let told = Told {
+    let told = HookMessage {
         moment,
         at,
         run: record.run.to_string(),

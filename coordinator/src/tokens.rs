@@ -75,11 +75,11 @@ struct Holder {
 #[derive(Debug)]
 pub struct TokenFile {
     path: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<KnownHolders>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownHolders {
     holders: Arc<Holders>,
     /// Length and time of the file that was read.
     stamp: Option<(u64, SystemTime)>,
@@ -91,7 +91,7 @@ impl TokenFile {
     pub fn open(path: &Path) -> Result<Self> {
         let stamp = stamp(path);
         let holders = Arc::new(Holders::read(path)?);
-        let known = Known { holders, stamp, looked: Instant::now() };
+        let known = KnownHolders { holders, stamp, looked: Instant::now() };
         Ok(Self { path: path.to_owned(), known: Mutex::new(known) })
     }
 

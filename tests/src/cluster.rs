@@ -21,7 +21,7 @@ pub struct Cluster {
 
 /// What a command took.
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
+pub struct CommandCost {
     /// From its start to its end.
     pub seconds: f64,
     /// The most memory that it had at a time.
@@ -99,13 +99,13 @@ impl Cluster {
     }
 
     /// What it takes to run `sas` to its end, which must be 0.
-    pub fn cost(&self, arguments: &[&str]) -> Result<Cost> {
+    pub fn cost(&self, arguments: &[&str]) -> Result<CommandCost> {
         let mut measure = Command::new("/usr/bin/python3");
         measure.args(["-c", MEASURE]).arg(program("sas-cli", "sas")).args(arguments).envs(&self.environment);
         let said = String::from_utf8(measure.output().context("failed to run python3")?.stdout)?;
         let said: Vec<&str> = said.split_whitespace().collect();
         let ["0", seconds, kilobytes] = said[..] else { anyhow::bail!("sas {arguments:?} ended with {said:?}") };
-        Ok(Cost { seconds: seconds.parse()?, kilobytes: kilobytes.parse()? })
+        Ok(CommandCost { seconds: seconds.parse()?, kilobytes: kilobytes.parse()? })
     }
 
     /// Where the broker is.

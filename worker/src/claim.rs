@@ -57,7 +57,7 @@ pub(crate) struct Granted {
 type Work = Result<(Arc<RunHere>, StarId), String>;
 
 /// What a delivery is about.
-enum Subject {
+enum DeliverySubject {
     Known(Arc<RunHere>, StarId),
     /// The run cannot be understood; the claim is asked for, so that the task does not wait for ever.
     Odd(String),
@@ -116,15 +116,15 @@ impl Claims {
             }
         };
         let subject = tokio::time::timeout(READING, self.subject(&message)).await;
-        let late = || Subject::Later(format!("the store did not answer within {} s", READING.as_secs()));
+        let late = || DeliverySubject::Later(format!("the store did not answer within {} s", READING.as_secs()));
         let work = match subject.unwrap_or_else(|_| late()) {
-            Subject::Known(run, star) => Ok((run, star)),
-            Subject::Odd(reason) => Err(reason),
-            Subject::Unreadable(reason) => {
+            DeliverySubject::Known(run, star) => Ok((run, star)),
+            DeliverySubject::Odd(reason) => Err(reason),
+            DeliverySubject::Unreadable(reason) => {
                 bury(receipt, &reason).await;
                 return Ok(None);
             }
-            Subject::Later(reason) => {
+            DeliverySubject::Later(reason) => {
                 requeue([receipt]).await;
                 return Err(reason);
             }
@@ -178,26 +178,26 @@ impl Claims {
         Vec::new()
     }
 
-    async fn subject(&self, message: &TaskMessage) -> Subject {
+    async fn subject(&self, message: &TaskMessage) -> DeliverySubject {
         let run = match self.runs.find(message.run).await {
             Ok(run) => run,
             Err(error) => {
                 let reason = format!("failed to read run {}: {}", message.run, chain(&error));
                 let is_out_of_reach = matches!(error, StoreError::Io { .. });
-                return if is_out_of_reach { Subject::Later(reason) } else { Subject::Odd(reason) };
+                return if is_out_of_reach { DeliverySubject::Later(reason) } else { DeliverySubject::Odd(reason) };
             }
         };
         if message.task.module.at() >= run.course.pipeline.modules.len() {
-            return Subject::Unreadable(format!("run {} has no module {}", message.run, message.task.module.0));
+            return DeliverySubject::Unreadable(format!("run {} has no module {}", message.run, message.task.module.0));
         }
         match self.runs.star(&run, message.task.star).await {
-            Ok(star) => Subject::Known(run, star),
+            Ok(star) => DeliverySubject::Known(run, star),
             Err(error @ StoreError::Io { .. }) => {
                 // A handle that was kept open may be stale for good, as after a file server was replaced.
                 self.runs.forget(message.run);
-                Subject::Later(chain(&error))
+                DeliverySubject::Later(chain(&error))
             }
-            Err(error) => Subject::Unreadable(error.to_string()),
+            Err(error) => DeliverySubject::Unreadable(error.to_string()),
         }
     }
 

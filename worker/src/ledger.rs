@@ -22,10 +22,10 @@ const MOST_REPORTED: usize = 1024;
 
 /// All claims of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Claims>);
+pub(crate) struct Ledger(Mutex<ClaimsByNonce>);
 
 #[derive(Debug, Default)]
-struct Claims {
+struct ClaimsByNonce {
     by_nonce: BTreeMap<Nonce, Entry>,
     /// How many of them were reported.
     reported: usize,
@@ -36,12 +36,12 @@ struct Entry {
     lease: Lease,
     /// Stops the attempt.
     cancel: CancellationToken,
-    stage: Stage,
+    stage: ClaimStage,
 }
 
 /// How far a claim is.
 #[derive(Debug)]
-enum Stage {
+enum ClaimStage {
     /// It waits for a free slot.
     Waits,
     /// It is worked on; what it is about, where that is known.
@@ -72,14 +72,14 @@ impl Ledger {
     /// Notes a claim whose attempt has not begun; `cancel` stops it when the claim is lost.
     pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> HeldClaim {
         let nonce = lease.nonce;
-        self.lock().insert(Entry { lease, cancel, stage: Stage::Waits });
+        self.lock().insert(Entry { lease, cancel, stage: ClaimStage::Waits });
         HeldClaim { ledger: Arc::clone(self), nonce }
     }
 
     /// Every lease that is to be renewed.
     pub(crate) fn leases(&self) -> Vec<Lease> {
         let mut held = self.lock();
-        let is_old = |entry: &Entry| matches!(entry.stage, Stage::Reported(at) if at.elapsed() >= REPORTED);
+        let is_old = |entry: &Entry| matches!(entry.stage, ClaimStage::Reported(at) if at.elapsed() >= REPORTED);
         let old: Vec<Nonce> = held.all().filter(|entry| is_old(entry)).map(|entry| entry.lease.nonce).collect();
         old.into_iter().for_each(|nonce| held.remove(nonce));
         held.all().map(|entry| entry.lease.clone()).collect()
@@ -92,14 +92,14 @@ impl Ledger {
 
     /// How many attempts run or are about to be reported.
     pub(crate) fn len(&self) -> usize {
-        self.lock().all().filter(|entry| matches!(entry.stage, Stage::Runs(_))).count()
+        self.lock().all().filter(|entry| matches!(entry.stage, ClaimStage::Runs(_))).count()
     }
 
     /// The attempts that run, or are about to be reported, oldest first, each with its class.
     pub(crate) fn attempts(&self) -> Vec<(ClassName, RunningAttempt)> {
         let held = self.lock();
         let known = held.all().filter_map(|Entry { lease, stage, .. }| {
-            let Stage::Runs(Some(Subject { star, module, class, since, progress })) = stage else { return None };
+            let ClaimStage::Runs(Some(Subject { star, module, class, since, progress })) = stage else { return None };
             let attempt = RunningAttempt {
                 run: lease.run,
                 star: *star,
@@ -121,24 +121,24 @@ impl Ledger {
         let mut held = self.lock();
         let Some(entry) = held.by_nonce.get(&lease.nonce) else { return false };
         match entry.stage {
-            Stage::Waits | Stage::Runs(_) => {
+            ClaimStage::Waits | ClaimStage::Runs(_) => {
                 entry.cancel.cancel();
                 true
             }
-            Stage::Reported(_) => {
+            ClaimStage::Reported(_) => {
                 held.remove(lease.nonce);
                 false
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Claims> {
+    fn lock(&self) -> MutexGuard<'_, ClaimsByNonce> {
         // Every change leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Claims {
+impl ClaimsByNonce {
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.by_nonce.values()
     }
@@ -149,7 +149,7 @@ impl Claims {
 
     fn remove(&mut self, nonce: Nonce) {
         let removed = self.by_nonce.remove(&nonce);
-        self.reported -= usize::from(removed.is_some_and(|entry| matches!(entry.stage, Stage::Reported(_))));
+        self.reported -= usize::from(removed.is_some_and(|entry| matches!(entry.stage, ClaimStage::Reported(_))));
     }
 }
 
@@ -157,7 +157,7 @@ impl HeldClaim {
     /// A slot takes it: what it is about, where that is known.
     pub(crate) fn begins(&self, subject: Option<Subject>) {
         if let Some(entry) = self.ledger.lock().by_nonce.get_mut(&self.nonce) {
-            entry.stage = Stage::Runs(subject);
+            entry.stage = ClaimStage::Runs(subject);
         }
     }
 
@@ -167,7 +167,7 @@ impl HeldClaim {
         if held.reported < MOST_REPORTED
             && let Some(entry) = held.by_nonce.get_mut(&self.nonce)
         {
-            entry.stage = Stage::Reported(Instant::now());
+            entry.stage = ClaimStage::Reported(Instant::now());
             held.reported += 1;
         }
     }
@@ -176,7 +176,7 @@ impl HeldClaim {
 impl Drop for HeldClaim {
     fn drop(&mut self) {
         let mut held = self.ledger.lock();
-        if held.by_nonce.get(&self.nonce).is_some_and(|entry| !matches!(entry.stage, Stage::Reported(_))) {
+        if held.by_nonce.get(&self.nonce).is_some_and(|entry| !matches!(entry.stage, ClaimStage::Reported(_))) {
             held.remove(self.nonce);
         }
     }

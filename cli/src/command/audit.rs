@@ -7,7 +7,7 @@ use coordinator::operate::audit::{self, AuditLine, AuditPage};
 use domain::text::moment;
 use store::audit::Target;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 
@@ -23,7 +23,7 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         let page = audit::list(&context, self.last.get(), self.before).await?;
         format.print_list(&page, list);

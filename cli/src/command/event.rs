@@ -5,7 +5,7 @@ use coordinator::operate::event::{self, PublishEvent, SOURCE};
 use domain::id::{DatasetName, Quarter, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::Format;
 
@@ -39,7 +39,7 @@ pub(crate) struct Publish {
 }
 
 impl EventCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Self::Publish(Publish { dataset, quarter, stars, stars_file, source, id }) = self;
         let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);
         let asked = PublishEvent { dataset, quarter, stars, source: Some(source), id };

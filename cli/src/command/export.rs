@@ -11,7 +11,7 @@ use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable
 use domain::id::{ProductName, StarId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::exit::usage;
 use crate::installation::Configured;
 use crate::output::{Format, note, table};
@@ -47,7 +47,7 @@ pub(crate) struct ExportTable {
 }
 
 impl ExportTable {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Some(form) = TableFormat::of_file(&self.table) else {
             let reason =
                 format!("--table {}: the name must end in .csv, .ecsv, .vot or .parquet", self.table.display());

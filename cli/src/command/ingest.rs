@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use crate::command::event;
-use crate::connect::{Config, Site, make_store};
+use crate::connect::{Config, SiteArgs, make_store};
 use crate::exit::Incomplete;
 use crate::installation::Configured;
 use crate::output::{Format, table};
@@ -74,7 +74,7 @@ struct IngestAnswer {
 }
 
 impl Ingest {
-    pub(crate) async fn run(mut self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let config = Config::load(site)?;
         if let Some(list) = &self.files_from {
             self.files.extend(listed(list)?);

@@ -18,7 +18,7 @@ use worker::config::RunnerKind;
 use worker::runner::docker::{DockerRunner, FoundImage, Owner};
 use worker::runner::{Program, Runner};
 
-use crate::connect::{Config, Site, here, make_store};
+use crate::connect::{Config, SiteArgs, here, make_store};
 use crate::output::Format;
 
 /// The oldest RabbitMQ that serves.
@@ -60,18 +60,18 @@ enum Missing {
 }
 
 impl Init {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         examine(site, Missing::Made { pull: self.pull }, self.no_docker, format).await
     }
 }
 
 impl Doctor {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         examine(site, Missing::Named, self.no_docker, format).await
     }
 }
 
-async fn examine(site: &Site, missing: Missing, no_docker: bool, format: Format) -> anyhow::Result<()> {
+async fn examine(site: &SiteArgs, missing: Missing, no_docker: bool, format: Format) -> anyhow::Result<()> {
     let read =
         site.config.as_ref().map_or_else(|| "environment and defaults".to_owned(), |file| file.display().to_string());
     let config = Config::read(site)?;

@@ -21,7 +21,7 @@ use store::migration::bring_forward;
 use worker::config::RunnerKind;
 
 use crate::command::{ingest, run};
-use crate::connect::{Site, make_store};
+use crate::connect::{SiteArgs, make_store};
 use crate::embedded::Embedded;
 use crate::exit::usage;
 use crate::output::{Format, note};
@@ -57,7 +57,7 @@ pub(crate) struct LocalCommand {
 }
 
 impl LocalCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let log = if format == Format::Json { LogFormat::Json } else { LogFormat::Human };
         services::telemetry::start(&LogConfig { filter: "warn".to_owned(), format: log })?;
         let pipeline = load_file(&self.pipeline)?;

@@ -6,7 +6,7 @@ use domain::id::{ModuleName, PipelineName};
 use domain::text::moment;
 use store::holds::Held;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, table};
 
@@ -15,15 +15,15 @@ use crate::output::{Format, Table, table};
 pub(crate) enum ModuleCommand {
     /// Hand no task of a module to workers, in any run of its pipeline, until `release`. What runs goes on to its end, and
     /// nothing waits but what needs the module.
-    Hold(WhichModule),
+    Hold(ModuleArg),
     /// Hand out the tasks of a held module again.
-    Release(WhichModule),
+    Release(ModuleArg),
     /// The modules that are held.
     List,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct WhichModule {
+pub(crate) struct ModuleArg {
     /// The pipeline.
     pipeline: PipelineName,
     /// The module.
@@ -31,7 +31,7 @@ pub(crate) struct WhichModule {
 }
 
 impl ModuleCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::Hold(which) => format.print(&module::hold(&context, which.into()).await?, decided),
@@ -42,8 +42,8 @@ impl ModuleCommand {
     }
 }
 
-impl From<WhichModule> for OneModule {
-    fn from(WhichModule { pipeline, module }: WhichModule) -> Self {
+impl From<ModuleArg> for OneModule {
+    fn from(ModuleArg { pipeline, module }: ModuleArg) -> Self {
         Self { pipeline, module }
     }
 }

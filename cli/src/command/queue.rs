@@ -5,7 +5,7 @@ use coordinator::operate::flow::{ClassFlow, Flow, ModuleFlow, QueueFlow, TasksFl
 use coordinator::operate::{ErrorKind, OperateError};
 use jiff::Timestamp;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note};
 use crate::words::{ago, lasting};
@@ -24,7 +24,7 @@ pub(crate) enum QueueCommand {
 }
 
 impl QueueCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Self::List { modules } = self;
         let Flow { at, queues, broker_away, state_away } = flow(&Configured::load(site)?).await?;
         if let Some(reason) = broker_away {

@@ -21,7 +21,7 @@ use domain::text::{moment, shown};
 use store::runs::{Decision, StarEnd};
 use strum::VariantArray;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 use crate::progress;
@@ -93,7 +93,7 @@ pub(crate) enum RunCommand {
 }
 
 impl RunCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::List { last, all } => {

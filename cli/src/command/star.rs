@@ -18,7 +18,7 @@ use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, StarId, 
 use domain::outcome::Outcome;
 use domain::text::{did_you_mean, moment, shown};
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, table};
 use crate::selection::{Consent, carry_out};
@@ -27,18 +27,18 @@ use crate::selection::{Consent, carry_out};
 #[derive(Debug, Subcommand)]
 pub(crate) enum StarCommand {
     /// State and reason of every module.
-    Show(WhichStar),
+    Show(StarArg),
     /// Everything known of every module, or of one: reason, attempts, worker, last log lines.
     Explain {
         #[command(flatten)]
-        which: WhichStar,
+        which: StarArg,
         /// Only this module.
         module: Option<ModuleName>,
     },
     /// Cancel what has not ended of a star in one run; what runs is stopped. It need not have entered the run.
     Cancel {
         #[command(flatten)]
-        which: WhichStar,
+        which: StarArg,
         #[command(flatten)]
         consent: Consent,
     },
@@ -116,7 +116,7 @@ impl From<WhichGeneration> for OneGeneration {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct WhichStar {
+pub(crate) struct StarArg {
     /// The star, or the first digits of its UUID.
     star: CalledStar,
     /// In this run, named by its id, the first digits of it, or `newest`; in the newest that has the star unless given.
@@ -124,14 +124,14 @@ pub(crate) struct WhichStar {
     run: Option<CalledRun>,
 }
 
-impl WhichStar {
+impl StarArg {
     async fn find(&self, context: &Context) -> Result<OneStar, OperateError> {
         find_star(context, &self.star, self.run.as_ref()).await
     }
 }
 
 impl StarCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::Cancel { which, consent } => {

@@ -3,9 +3,9 @@
 use clap::Args;
 use coordinator::operate::status::{self, Answer, Level, Light, Status};
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
-use crate::output::Format;
+use crate::output::{Format, Table, table};
 use crate::top;
 
 /// One screen: is it moving, is something red, where is it stuck, when is it done, who must act.
@@ -13,9 +13,13 @@ use crate::top;
 pub(crate) struct StatusCommand {}
 
 impl StatusCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
-        format.print(&status::status(&context).await?, show);
+        let status = status::status(&context).await?;
+        match format {
+            Format::Csv => format.print_list(&status, rows),
+            Format::Table | Format::Json => format.print(&status, show),
+        }
         Ok(())
     }
 }
@@ -29,7 +33,7 @@ pub(crate) struct TopCommand {
 }
 
 impl TopCommand {
-    pub(crate) async fn run(self, site: &Site) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         top::run(&context, self.every).await
     }
@@ -39,6 +43,20 @@ fn show(status: &Status) -> String {
     let lights = status.lights.iter().map(light).collect::<Vec<_>>().join("\n");
     let answers = status.answers.iter().map(answer).collect::<Vec<_>>().join("\n\n");
     format!("{answers}\n\n{lights}")
+}
+
+/// A row for each line of an answer, and one for each light.
+fn rows(status: &Status) -> Table {
+    let mut table = table(["ABOUT", "LEVEL", "WORDS"]);
+    for answer in &status.answers {
+        for line in &answer.lines {
+            table.add_row([answer.question.to_string(), answer.level.to_string(), line.clone()]);
+        }
+    }
+    for light in &status.lights {
+        table.add_row([light.name.to_owned(), light.level.to_string(), light.words.clone()]);
+    }
+    table
 }
 
 fn answer(answer: &Answer) -> String {

@@ -8,7 +8,7 @@ use coordinator::operate::{Context, OperateError};
 use domain::text::moment;
 use jiff::Timestamp;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 use crate::selection::{Consent, SelectionArguments, carry_out};
@@ -63,7 +63,7 @@ impl OfRun {
 }
 
 impl TaskCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::List { of, limit } => {

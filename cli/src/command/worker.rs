@@ -6,7 +6,7 @@ use domain::id::HostName;
 use domain::text::moment;
 use jiff::Timestamp;
 
-use crate::connect::Site;
+use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 use crate::words::ago;
@@ -18,19 +18,19 @@ pub(crate) enum WorkerCommand {
     /// it takes no tasks.
     List,
     /// Let the workers of a host end what runs and take nothing new, until `resume`. They stay up.
-    Drain(WhichHost),
+    Drain(HostArg),
     /// Let the workers of a drained host take tasks again.
-    Resume(WhichHost),
+    Resume(HostArg),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct WhichHost {
+pub(crate) struct HostArg {
     /// The host, as `sas worker list` shows it.
     host: HostName,
 }
 
 impl WorkerCommand {
-    pub(crate) async fn run(self, site: &Site, format: Format) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let context = Configured::load(site)?.context()?;
         match self {
             Self::List => {
@@ -38,10 +38,10 @@ impl WorkerCommand {
                 format.print_list(&all, list);
                 absent(&all).iter().chain(&lost(&all)).for_each(|line| note(line));
             }
-            Self::Drain(WhichHost { host }) => {
+            Self::Drain(HostArg { host }) => {
                 format.print(&workers::drain(&context, OneHost { host }).await?, decided);
             }
-            Self::Resume(WhichHost { host }) => {
+            Self::Resume(HostArg { host }) => {
                 format.print(&workers::resume(&context, OneHost { host }).await?, decided);
             }
         }

@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, Tabs, Wrap};
 use strum::VariantArray;
 
-use super::{Page, Screen};
+use super::{Screen, TopPage};
 use crate::words::{done, lasting};
 
 /// Draws the page that is chosen.
@@ -20,8 +20,8 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
     let [head, lights, body, foot] =
         Layout::vertical([Constraint::Length(1), Constraint::Length(5), Constraint::Min(3), Constraint::Length(1)])
             .areas(frame.area());
-    let pages = Page::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
-    let chosen = Page::VARIANTS.iter().position(|page| *page == screen.page);
+    let pages = TopPage::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
+    let chosen = TopPage::VARIANTS.iter().position(|page| *page == screen.page);
     frame.render_widget(Tabs::new(pages).select(chosen).highlight_style(Modifier::REVERSED), head);
     frame.render_widget(Line::from("Tab or 1-4: another page, up and down: scroll, q: end").dim(), foot);
     let Some(status) = &screen.status else {
@@ -31,10 +31,10 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
     };
     draw_lights(screen, status, frame, lights);
     match screen.page {
-        Page::Questions => draw_text(questions(status), screen.scroll, frame, body),
-        Page::Runs => draw_runs(screen, status, frame, body),
-        Page::Workers => draw_workers(screen, status, frame, body),
-        Page::Failures => draw_text(failures(status), screen.scroll, frame, body),
+        TopPage::Questions => draw_text(questions(status), screen.scroll, frame, body),
+        TopPage::Runs => draw_runs(screen, status, frame, body),
+        TopPage::Workers => draw_workers(screen, status, frame, body),
+        TopPage::Failures => draw_text(failures(status), screen.scroll, frame, body),
     }
 }
 

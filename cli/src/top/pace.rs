@@ -12,9 +12,9 @@ const LOOKS: usize = 60;
 
 /// Settled tasks of each run at the last looks.
 #[derive(Default)]
-pub(super) struct Pace(VecDeque<(Timestamp, BTreeMap<RunId, u64>)>);
+pub(super) struct RunPaces(VecDeque<(Timestamp, BTreeMap<RunId, u64>)>);
 
-impl Pace {
+impl RunPaces {
     pub(super) fn take(&mut self, status: &Status) {
         let settled = status.runs.iter().map(|run| (run.run, settled(run))).collect();
         self.0.push_back((status.at, settled));

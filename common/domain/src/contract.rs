@@ -85,13 +85,13 @@ pub struct Staged {
     /// Digest of its value.
     pub digest: Digest,
     /// By which clause of the contract.
-    pub role: Role,
+    pub role: InputRole,
 }
 
 /// The clause of a contract under which an input is staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum InputRole {
     /// `inputs.mandatory`.
     Mandatory,
     /// `inputs.conditional`, whose condition holds.
@@ -196,12 +196,12 @@ impl View {
 fn require(module: &Module, view: &View, staging: &mut Staging) -> Result<(), Box<Judgement>> {
     let mut missing = Vec::new();
     for source in &module.inputs.mandatory {
-        stage(view, source, Role::Mandatory, staging, &mut missing);
+        stage(view, source, InputRole::Mandatory, staging, &mut missing);
     }
     settle(&missing)?;
     for input in &module.inputs.conditional {
         match view.evaluate(&input.when, staging) {
-            Ok(true) => stage(view, &input.source, Role::Conditional, staging, &mut missing),
+            Ok(true) => stage(view, &input.source, InputRole::Conditional, staging, &mut missing),
             Ok(false) => staging.absent.push((input.source.clone(), Absence::Condition)),
             Err(error) => {
                 return Err(Box::new(broken(&format!("condition of input {}", input.source.product), error)));
@@ -214,12 +214,12 @@ fn require(module: &Module, view: &View, staging: &mut Staging) -> Result<(), Bo
     }
     settle(&missing)?;
     for source in &module.inputs.optional {
-        stage(view, source, Role::Optional, staging, &mut Vec::new());
+        stage(view, source, InputRole::Optional, staging, &mut Vec::new());
     }
     Ok(())
 }
 
-fn stage(view: &View, source: &Source, role: Role, staging: &mut Staging, missing: &mut Vec<(Absence, String)>) {
+fn stage(view: &View, source: &Source, role: InputRole, staging: &mut Staging, missing: &mut Vec<(Absence, String)>) {
     match view.find(source) {
         Ok(digest) => staging.staged.push(Staged { source: source.clone(), digest, role }),
         Err(absence) => {
@@ -238,7 +238,7 @@ fn choose(
     staging: &mut Staging,
     missing: &mut Vec<(Absence, String)>,
 ) {
-    let role = Role::OneOf(u32::try_from(list).unwrap_or(u32::MAX));
+    let role = InputRole::OneOf(u32::try_from(list).unwrap_or(u32::MAX));
     let mut chosen = false;
     let mut absences = Vec::new();
     for source in alternatives {

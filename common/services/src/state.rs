@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use claim::{Claim, ClaimRequest, ClaimWish, Grant, Lease, Refusal};
-pub use flow::{Moves, PERIOD, PERIODS, Period, Places, RunFlow};
+pub use claim::{Claim, ClaimRefusal, ClaimRequest, ClaimWish, Grant, Lease};
+pub use flow::{Moves, PERIOD, PERIODS, Period, RunFlow, TaskPlaces};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 pub use view::{Counts, OpenPlace, OpenTask, RunView, RunningTask, Spent, StarView};

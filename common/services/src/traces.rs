@@ -160,12 +160,12 @@ pub struct Traces(Option<Arc<Collecting>>);
 struct Collecting {
     share: f64,
     waiting: mpsc::Sender<Span>,
-    counts: Arc<Counts>,
+    counts: Arc<SpanCounts>,
 }
 
 /// What became of spans.
 #[derive(Debug, Default)]
-struct Counts {
+struct SpanCounts {
     sent: AtomicU64,
     dropped: AtomicU64,
 }
@@ -184,7 +184,7 @@ impl Traces {
             return Ok((Self::default(), Sending(None)));
         };
         let (waiting, told) = mpsc::channel(WAITING);
-        let counts = Arc::<Counts>::default();
+        let counts = Arc::<SpanCounts>::default();
         let about = about.iter().map(|(name, value)| (*name, SpanValue::from(*value))).collect();
         let sender = Sender::new(endpoint, about, told, counts.clone()).map_err(invalid)?;
         Ok((Self(Some(Arc::new(Collecting { share: config.share, waiting, counts }))), Sending(Some(sender))))
@@ -212,7 +212,7 @@ impl Traces {
 
     /// How many spans the collector took, and how many were dropped, since the program began.
     pub fn counts(&self) -> (u64, u64) {
-        let read = |counts: &Counts| (counts.sent.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed));
+        let read = |counts: &SpanCounts| (counts.sent.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed));
         self.0.as_ref().map_or((0, 0), |collecting| read(&collecting.counts))
     }
 }

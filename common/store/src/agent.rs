@@ -25,7 +25,7 @@ pub use serve::serve_if_asked;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 pub use wire::*;
-use wire::{Answer, Request};
+use wire::{AnswerLine, Request};
 
 /// The first argument that makes a binary of the project a store agent.
 pub const ASKED: &str = "store-agent";
@@ -287,7 +287,7 @@ impl AgentProcess {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    async fn exchange<T: DeserializeOwned>(&mut self, request: &str) -> io::Result<Answer<T>> {
+    async fn exchange<T: DeserializeOwned>(&mut self, request: &str) -> io::Result<AnswerLine<T>> {
         let line = self.say_and_hear(request).await?;
         serde_json::from_str(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }

@@ -76,7 +76,7 @@ pub(super) struct DigestedColumn {
 
 /// Why a product cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum ProductProblem {
     /// It cannot be read.
     #[error("{at} cannot be read: {error}")]
     Unreadable { at: String, error: H5Error },
@@ -107,7 +107,7 @@ impl Walk {
     }
 
     /// Walks the product that `name` of `parent` is; `at` is its path, for messages.
-    pub(super) fn product(&mut self, parent: &Group, name: &str, at: &str) -> Result<Walked, Problem> {
+    pub(super) fn product(&mut self, parent: &Group, name: &str, at: &str) -> Result<Walked, ProductProblem> {
         let before = self.bytes;
         let mut product = Product { hash: Sha256::new(), columns: BTreeMap::new() };
         product.hash.update(b"sas-digest-1\n");
@@ -126,7 +126,7 @@ impl Walk {
         })
     }
 
-    fn object(&mut self, product: &mut Product, object: Object, place: Within<'_>) -> Result<(), Problem> {
+    fn object(&mut self, product: &mut Product, object: Object, place: Within<'_>) -> Result<(), ProductProblem> {
         self.count(place.path, 1)?;
         match object {
             Object::Group(group) => self.group(product, &group, place),
@@ -135,10 +135,10 @@ impl Walk {
         }
     }
 
-    fn group(&mut self, product: &mut Product, group: &Group, place: Within<'_>) -> Result<(), Problem> {
+    fn group(&mut self, product: &mut Product, group: &Group, place: Within<'_>) -> Result<(), ProductProblem> {
         if place.depth >= self.limits.depth {
             let what = format!("is nested deeper than {} groups", self.limits.depth);
-            return Err(Problem::TooLarge { at: shortened(place.path), what });
+            return Err(ProductProblem::TooLarge { at: shortened(place.path), what });
         }
         product.hash.update(b"G");
         self.attributes(product, group, place.path)?;
@@ -162,7 +162,7 @@ impl Walk {
         Ok(())
     }
 
-    fn dataset(&mut self, product: &mut Product, dataset: &Dataset, place: Within<'_>) -> Result<(), Problem> {
+    fn dataset(&mut self, product: &mut Product, dataset: &Dataset, place: Within<'_>) -> Result<(), ProductProblem> {
         let path = place.path;
         let broken = |error| unreadable(path, error);
         check_storage(dataset, path)?;
@@ -186,7 +186,7 @@ impl Walk {
         Ok(())
     }
 
-    fn attributes(&mut self, product: &mut Product, of: &impl Attributed, path: &str) -> Result<(), Problem> {
+    fn attributes(&mut self, product: &mut Product, of: &impl Attributed, path: &str) -> Result<(), ProductProblem> {
         let mut names = of.attribute_names().map_err(|error| unreadable(path, error))?;
         names.retain(|name| !OF_SCALES.contains(&name.as_str()));
         self.count(path, names.len() as u64)?;
@@ -203,17 +203,17 @@ impl Walk {
         Ok(())
     }
 
-    fn count(&mut self, path: &str, objects: u64) -> Result<(), Problem> {
+    fn count(&mut self, path: &str, objects: u64) -> Result<(), ProductProblem> {
         self.objects = self.objects.saturating_add(objects);
         if self.objects > self.limits.objects { Err(self.too_many(path)) } else { Ok(()) }
     }
 
-    fn too_many(&self, path: &str) -> Problem {
+    fn too_many(&self, path: &str) -> ProductProblem {
         let what = format!("is one of more than {} objects and attributes", self.limits.objects);
-        Problem::TooLarge { at: shortened(path), what }
+        ProductProblem::TooLarge { at: shortened(path), what }
     }
 
-    fn weigh(&mut self, path: &str, dtype: &Type, shape: &Shape) -> Result<(), Problem> {
+    fn weigh(&mut self, path: &str, dtype: &Type, shape: &Shape) -> Result<(), ProductProblem> {
         let bytes = shape.elements().and_then(|elements| elements.checked_mul(dtype.size() as u64));
         self.bytes = self.bytes.saturating_add(bytes.unwrap_or(u64::MAX));
         if self.bytes > self.limits.bytes {
@@ -223,7 +223,7 @@ impl Walk {
                 dtype.word(),
                 self.limits.bytes
             );
-            return Err(Problem::TooLarge { at: shortened(path), what });
+            return Err(ProductProblem::TooLarge { at: shortened(path), what });
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ struct Within<'a> {
 }
 
 /// Why there is no such product, if a group says so; one that says so and has columns contradicts itself.
-fn reason_for_nothing(group: &Group, at: &str) -> Result<Option<String>, Problem> {
+fn reason_for_nothing(group: &Group, at: &str) -> Result<Option<String>, ProductProblem> {
     let broken = |error| unreadable(at, error);
     let Some(value) = group.attribute(NOT_PRODUCED).map_err(broken)? else { return Ok(None) };
     let Some(reason) = value.as_text() else {
@@ -250,7 +250,7 @@ fn reason_for_nothing(group: &Group, at: &str) -> Result<Option<String>, Problem
     Ok(Some(reason))
 }
 
-fn check_storage(dataset: &Dataset, path: &str) -> Result<(), Problem> {
+fn check_storage(dataset: &Dataset, path: &str) -> Result<(), ProductProblem> {
     let storage = dataset.storage().map_err(|error| unreadable(path, error))?;
     if storage.is_virtual {
         return Err(forbidden(path, "is a virtual dataset"));
@@ -333,12 +333,12 @@ fn text(hash: &mut Sha256, text: &str) {
     hash.update(text.as_bytes());
 }
 
-fn unreadable(at: &str, error: H5Error) -> Problem {
-    Problem::Unreadable { at: shortened(at), error }
+fn unreadable(at: &str, error: H5Error) -> ProductProblem {
+    ProductProblem::Unreadable { at: shortened(at), error }
 }
 
-fn forbidden(at: &str, what: &str) -> Problem {
-    Problem::Forbidden { at: shortened(at), what: what.to_owned() }
+fn forbidden(at: &str, what: &str) -> ProductProblem {
+    ProductProblem::Forbidden { at: shortened(at), what: what.to_owned() }
 }
 
 /// A path for a message: a hostile one may be very long.

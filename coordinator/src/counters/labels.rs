@@ -6,14 +6,14 @@ use std::fmt::{self, Write};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 /// Names and texts.
-pub(crate) type Labels = Vec<(&'static str, LabelText)>;
+pub(crate) type MetricLabels = Vec<(&'static str, LabelText)>;
 
 /// The text of a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LabelText(String);
 
 /// Labels with these names and texts.
-pub(crate) fn labels<const N: usize>(named: [(&'static str, &str); N]) -> Labels {
+pub(crate) fn labels<const N: usize>(named: [(&'static str, &str); N]) -> MetricLabels {
     named.map(|(name, text)| (name, LabelText(text.to_owned()))).into()
 }
 

@@ -31,7 +31,7 @@ use super::{openapi, repeats};
 use crate::operate::Context;
 
 /// What most routes answer.
-type Answer<T> = Result<Json<T>, Problem>;
+type ApiResult<T> = Result<Json<T>, Problem>;
 
 /// Why something is to be done.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -14,12 +14,12 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What was seen last; clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Glance {
-    seen: Arc<RwLock<Option<Seen>>>,
+    seen: Arc<RwLock<Option<LastLook>>>,
     asking: Arc<Mutex<()>>,
 }
 
 #[derive(Clone)]
-struct Seen {
+struct LastLook {
     at: Instant,
     status: Result<Arc<Status>, OperateError>,
 }
@@ -40,7 +40,7 @@ impl Glance {
             return seen.status;
         }
         let status = status(context).await.map(Arc::new);
-        let seen = Seen { at: Instant::now(), status: status.clone() };
+        let seen = LastLook { at: Instant::now(), status: status.clone() };
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         status
     }
@@ -53,7 +53,7 @@ impl Glance {
         }
     }
 
-    fn seen(&self) -> Option<Seen> {
+    fn seen(&self) -> Option<LastLook> {
         self.seen.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -3,6 +3,7 @@
 mod act;
 mod assets;
 mod audit;
+mod commands;
 mod drawing;
 mod events;
 mod failures;

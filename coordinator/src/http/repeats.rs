@@ -40,22 +40,22 @@ pub(super) struct Repeats(Mutex<Answers>);
 #[derive(Default)]
 struct Answers {
     /// Oldest first.
-    given: VecDeque<Given>,
+    given: VecDeque<KeptAnswer>,
     bytes: usize,
     /// Requests that are being answered.
-    open: HashSet<Named>,
+    open: HashSet<RepeatKey>,
 }
 
 /// Who asks, where, by which key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Named {
+struct RepeatKey {
     who: String,
     path: String,
     key: String,
 }
 
-struct Given {
-    named: Named,
+struct KeptAnswer {
+    named: RepeatKey,
     request: [u8; 32],
     status: StatusCode,
     headers: HeaderMap,
@@ -63,7 +63,7 @@ struct Given {
 }
 
 /// Ends a request that is being answered, however that ends.
-struct Open<'a>(&'a Repeats, Named);
+struct Open<'a>(&'a Repeats, RepeatKey);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
@@ -86,7 +86,7 @@ async fn answer(repeats: &Repeats, request: Request, next: Next) -> Result<Respo
     let key =
         key.ok_or_else(|| Problem::invalid(format!("`Idempotency-Key` is not 1 to {LONGEST} printable characters")))?;
     let who = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
-    let named = Named { who, path: request.uri().path().to_owned(), key: key.to_owned() };
+    let named = RepeatKey { who, path: request.uri().path().to_owned(), key: key.to_owned() };
     let (parts, body) = request.into_parts();
     let body = body::read(body, LARGEST).await?;
     let hash = hash(&parts.headers, &body);
@@ -100,7 +100,7 @@ async fn answer(repeats: &Repeats, request: Request, next: Next) -> Result<Respo
     // What a service that is away kept from being done may be asked for again.
     if !parts.status.is_server_error() {
         let (status, headers, body) = (parts.status, parts.headers.clone(), body.clone());
-        repeats.keep(Given { named, request: hash, status, headers, body });
+        repeats.keep(KeptAnswer { named, request: hash, status, headers, body });
     }
     drop(open);
     Ok(Response::from_parts(parts, Body::from(body)))
@@ -112,7 +112,7 @@ enum Begun<'a> {
 }
 
 impl Repeats {
-    fn begin(&self, named: &Named, request: [u8; 32]) -> Result<Begun<'_>, Problem> {
+    fn begin(&self, named: &RepeatKey, request: [u8; 32]) -> Result<Begun<'_>, Problem> {
         let mut answers = self.lock();
         if let Some(given) = answers.given.iter().find(|given| given.named == *named) {
             if given.request != request {
@@ -128,7 +128,7 @@ impl Repeats {
         Ok(Begun::Now(Open(self, named.clone())))
     }
 
-    fn keep(&self, given: Given) {
+    fn keep(&self, given: KeptAnswer) {
         let mut answers = self.lock();
         answers.bytes += given.body.len();
         answers.given.push_back(given);

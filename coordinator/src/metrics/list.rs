@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::counters::{Labels, labels};
+use crate::counters::{MetricLabels, labels};
 
 /// Metrics in the making.
 pub(super) struct List {
@@ -48,7 +48,7 @@ impl List {
         help: &str,
         numbers: impl IntoIterator<Item = ([(&'static str, &'a str); N], f64)>,
     ) {
-        let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        let family = Family::<MetricLabels, Gauge<f64, AtomicU64>>::default();
         for (of, number) in numbers {
             family.get_or_create_owned(&labels(of)).inc_by(number);
         }

@@ -95,10 +95,10 @@ pub struct PeriodFlow {
 /// How full the queues are and where tasks are, now. A service that is away is an answer, too.
 pub async fn flow(installation: &dyn Installation) -> Result<Flow, OperateError> {
     let (found, depths) =
-        tokio::join!(soon("Redis", Found::look(installation)), soon("RabbitMQ", queue::list(installation)));
+        tokio::join!(soon("Redis", RunsAndWorkers::look(installation)), soon("RabbitMQ", queue::list(installation)));
     let (depths, broker_away) = known(depths);
     let (found, state_away) = known(found);
-    let mut classes = found.map(Found::classes).unwrap_or_default();
+    let mut classes = found.map(RunsAndWorkers::classes).unwrap_or_default();
     let mut queues: Vec<QueueFlow> = Vec::new();
     for depth in depths.into_iter().flatten() {
         let class = classes.keys().find(|class| queue_of(class) == depth.queue).cloned();
@@ -116,12 +116,12 @@ pub async fn flow(installation: &dyn Installation) -> Result<Flow, OperateError>
 }
 
 /// How far runs are, and who works: what the state says, all of it asked for at once.
-struct Found {
+struct RunsAndWorkers {
     runs: Vec<(RunView, RunFlow)>,
     workers: Vec<WorkerInfo>,
 }
 
-impl Found {
+impl RunsAndWorkers {
     async fn look(installation: &dyn Installation) -> Result<Self, OperateError> {
         let state = installation.state().await?;
         let mut runs = Vec::new();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use kept::Matrices;
 pub(super) use kept::SharedView;
 pub(super) use order::StarPlaces;
-pub(super) use rows::{BLOCK, Rows};
+pub(super) use rows::{BLOCK, MatrixRows};
 
 /// Stars that are counted together at least: a line of counts is of this many, or of a multiple.
 pub const FEWEST_COUNTED: u32 = 64;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
-use super::matrices::{BLOCK, Rows, SharedView, StarPlaces};
+use super::matrices::{BLOCK, MatrixRows, SharedView, StarPlaces};
 pub use super::matrices::{FEWEST_COUNTED, Matrices, StarOrder};
 use super::{Context, ErrorKind, OperateError};
 
@@ -206,16 +206,16 @@ pub async fn stars(context: &Context, run: RunId, asked: MatrixRange) -> Result<
 }
 
 /// Where rows come from now, and the view that all who look in this order share.
-async fn find(context: &Context, run: RunId, order: StarOrder) -> Result<(Rows, SharedView), OperateError> {
+async fn find(context: &Context, run: RunId, order: StarOrder) -> Result<(MatrixRows, SharedView), OperateError> {
     let course = context.course(run).await?;
     let state = context.installation.state().await.map_err(|error| error.message);
-    let rows = Rows::find(&context.store, course, state).await?;
+    let rows = MatrixRows::find(&context.store, course, state).await?;
     let view = context.matrices.find(&rows, order);
     Ok((rows, view))
 }
 
 /// Where a range ends: with the run's last star at the latest.
-fn end_of(rows: &Rows, asked: MatrixRange, stars_per_line: u32, most: u32) -> Result<u32, OperateError> {
+fn end_of(rows: &MatrixRows, asked: MatrixRange, stars_per_line: u32, most: u32) -> Result<u32, OperateError> {
     let MatrixRange { from, count, .. } = asked;
     let stars = rows.stars();
     let reason = if from >= stars {

@@ -61,14 +61,14 @@ impl OneGeneration {
 }
 
 /// A star's quarter that has generations.
-struct Found {
+struct FoundQuarter {
     star: StarId,
     quarter: Quarter,
     /// Oldest first; at least one.
     numbers: Vec<Generation>,
 }
 
-impl Found {
+impl FoundQuarter {
     async fn find(context: &Context, asked: OneQuarter) -> Result<Self, OperateError> {
         context.ask(move |store| find(store, asked)).await
     }
@@ -111,7 +111,7 @@ impl Found {
     }
 }
 
-fn find(store: &Store, asked: OneQuarter) -> Result<Found, OperateError> {
+fn find(store: &Store, asked: OneQuarter) -> Result<FoundQuarter, OperateError> {
     let OneQuarter { star, quarter } = asked;
     let quarters = match quarter {
         Some(quarter) => vec![quarter],
@@ -120,7 +120,7 @@ fn find(store: &Store, asked: OneQuarter) -> Result<Found, OperateError> {
     for quarter in quarters.into_iter().rev() {
         let numbers = store.generations(star, quarter)?;
         if !numbers.is_empty() {
-            return Ok(Found { star, quarter, numbers });
+            return Ok(FoundQuarter { star, quarter, numbers });
         }
     }
     let place = quarter.map(|quarter| format!(" in {quarter}")).unwrap_or_default();

@@ -11,7 +11,7 @@ mod tasks;
 use std::fmt;
 use std::time::Duration;
 
-use domain::id::{Attempt, ModuleName, RunId, StarId};
+use domain::id::{Attempt, ClassName, ModuleName, RunId, StarId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -122,6 +122,8 @@ pub struct HangingTask {
     pub star: StarId,
     /// Its module.
     pub module: ModuleName,
+    /// The class of its slot.
+    pub class: ClassName,
     /// The host that it runs on.
     pub host: String,
     /// Since when.
@@ -211,7 +213,7 @@ fn told<T>(damaged: &mut Vec<String>, found: Result<Vec<T>, OperateError>) -> Ve
 }
 
 /// What a service answers, if it does so soon.
-pub(super) async fn soon<T>(
+pub(crate) async fn soon<T>(
     service: &str,
     answer: impl Future<Output = Result<T, OperateError>>,
 ) -> Result<T, OperateError> {

@@ -50,14 +50,14 @@ impl Installation for Silent {
 }
 
 /// A store with one run over two stars.
-struct Place {
+struct SmallStore {
     _folder: tempfile::TempDir,
     context: Context,
     run: RunId,
     stars: Vec<StarId>,
 }
 
-impl Place {
+impl SmallStore {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::init(folder.path()).unwrap();
@@ -142,7 +142,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, OperateError>, kind: ErrorKind,
 
 #[tokio::test]
 async fn a_lever_is_pulled_once_and_says_who_pulled_it() {
-    let place = Place::new();
+    let place = SmallStore::new();
     let paused = place.pull(Lever::Pause).await.unwrap();
     assert_eq!((paused.number, paused.decision.map(|decision| decision.by)), (Some(1), Some("tester".to_owned())));
     let again = place.pull(Lever::Pause).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_lever_is_pulled_once_and_says_who_pulled_it() {
 
 #[tokio::test]
 async fn a_run_that_ended_can_only_be_tried_again() {
-    let place = Place::new();
+    let place = SmallStore::new();
     place.end();
     refused(place.pull(Lever::Pause).await, ErrorKind::Refused, "ended at");
     let of = |module: &str, state: Option<TaskState>| Selection {
@@ -186,7 +186,7 @@ async fn a_run_that_ended_can_only_be_tried_again() {
 
 #[tokio::test]
 async fn one_damaged_run_is_named_and_the_others_are_listed() {
-    let place = Place::new();
+    let place = SmallStore::new();
     place.end();
     let (first, second) = (place.run, place.another());
     place.end_of(second);
@@ -199,7 +199,7 @@ async fn one_damaged_run_is_named_and_the_others_are_listed() {
 
 #[tokio::test]
 async fn only_so_many_runs_are_listed_as_are_asked_for() {
-    let place = Place::new();
+    let place = SmallStore::new();
     place.end();
     let second = place.another();
     place.end_of(second);
@@ -211,7 +211,7 @@ async fn only_so_many_runs_are_listed_as_are_asked_for() {
 
 #[tokio::test]
 async fn a_star_is_shown_without_any_service_once_its_run_is_over() {
-    let place = Place::new();
+    let place = SmallStore::new();
     let asked = OneStar { star: place.stars[0], run: None };
     let before = view::star(&place.context, asked).await.unwrap();
     assert!(before.tasks.is_empty() && before.stored_only.is_some_and(|why| why.contains("the state")));
@@ -226,7 +226,7 @@ async fn a_star_is_shown_without_any_service_once_its_run_is_over() {
 
 #[tokio::test]
 async fn a_module_is_held_and_released_once() {
-    let Place { context, _folder, .. } = Place::new();
+    let SmallStore { context, _folder, .. } = SmallStore::new();
     let of = |pipeline: &str, module: &str| OneModule {
         pipeline: pipeline.parse().unwrap(),
         module: module.parse().unwrap(),
@@ -243,7 +243,7 @@ async fn a_module_is_held_and_released_once() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_before_a_service_is_asked() {
-    let place = Place::new();
+    let place = SmallStore::new();
     let check =
         async |change: fn(&mut StartRun), kind, words: &str| refused::<()>(Err(place.start(change).await), kind, words);
     check(|asked| asked.pipeline = "NONE".parse().unwrap(), ErrorKind::NotFound, "no pipeline NONE").await;
@@ -271,7 +271,7 @@ async fn what_makes_no_sense_is_refused_before_a_service_is_asked() {
 
 #[tokio::test]
 async fn no_more_readers_than_agreed_are_out_at_once() {
-    let place = Place::new();
+    let place = SmallStore::new();
     let readers = super::Readers::new(&place.context.store, None, 2);
     let (one, _two) = (readers.lend().await.unwrap(), readers.lend().await.unwrap());
     let mut third = Box::pin(readers.lend());
@@ -285,7 +285,7 @@ async fn no_more_readers_than_agreed_are_out_at_once() {
 
 #[tokio::test]
 async fn a_host_is_drained_and_resumed_though_nothing_answers() {
-    let place = Place::new();
+    let place = SmallStore::new();
     let host = || OneHost { host: "host-a".parse().unwrap() };
     let drained = workers::drain(&place.context, host()).await.unwrap();
     assert_eq!(drained.number, Some(1));

@@ -31,7 +31,7 @@ const UNCONFIRMED: usize = 4;
 
 /// Passes so many tasks through a broker; tasks a second.
 pub(crate) async fn round(url: &str, tasks: u32) -> Result<f64> {
-    let mut end = End::of(url, COMPLETIONS, TASKS).await?;
+    let mut end = CeilingProcess::of(url, COMPLETIONS, TASKS).await?;
     let _worker = OtherProcess::start(url)?;
     let began = Instant::now();
     let first = tasks.min(UNDER_WAY);
@@ -42,11 +42,11 @@ pub(crate) async fn round(url: &str, tasks: u32) -> Result<f64> {
 
 /// The other process: completes what comes, until it is ended.
 pub(crate) async fn work(url: &str) -> Result<()> {
-    End::of(url, TASKS, COMPLETIONS).await?.pass_on(None).await
+    CeilingProcess::of(url, TASKS, COMPLETIONS).await?.pass_on(None).await
 }
 
 /// One of the two processes.
-struct End {
+struct CeilingProcess {
     _connections: [Connection; 2],
     consumes: Channel,
     publishes: Channel,
@@ -54,7 +54,7 @@ struct End {
     to: (&'static str, usize),
 }
 
-impl End {
+impl CeilingProcess {
     async fn of(url: &str, from: (&str, usize), to: (&'static str, usize)) -> Result<Self> {
         let connect = || Connection::connect(url, ConnectionProperties::default());
         let connections = [connect().await?, connect().await?];

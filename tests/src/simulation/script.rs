@@ -30,7 +30,7 @@ pub struct Script {
 
 /// What a task must end with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedEnd {
     /// Its state.
     pub state: TaskState,
     /// The key of its result.
@@ -194,7 +194,7 @@ impl Script {
     }
 
     /// What the tasks of a star must end with.
-    pub fn expected(&self, star: StarId) -> Vec<Expected> {
+    pub fn expected(&self, star: StarId) -> Vec<ExpectedEnd> {
         let mut row = Row::fresh(self.graph.nodes.len());
         let mut made = BTreeMap::new();
         let mut all = Vec::new();
@@ -206,7 +206,7 @@ impl Script {
             };
             row.set(module, Cell { state, tag: 1 });
             made.extend(key.map(|key| (module, key)));
-            all.push(Expected { state, key, is_tried: decision == Ruling::Run });
+            all.push(ExpectedEnd { state, key, is_tried: decision == Ruling::Run });
         }
         all
     }

@@ -32,12 +32,12 @@ fn definition(directory: &Path, good: &str) -> Result<PathBuf> {
 }
 
 /// Where pages are, and who asks for them.
-struct Reader {
+struct PageReader {
     address: String,
     client: reqwest::Client,
 }
 
-impl Reader {
+impl PageReader {
     fn new(address: &str) -> Result<Self> {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { address: format!("http://{address}"), client })
@@ -104,14 +104,14 @@ async fn every_page_is_whole_without_a_script_and_what_is_done_from_it_is_on_rec
     let run = run["run"].as_str().context("it has an id")?.to_owned();
     let shows = |found: &Value| found["workers"][0]["attempts"][0]["module"] == "FAILS";
     wait_for(&cluster, &["worker", "list"], shows).await?;
-    let reader = Reader::new(&listen)?;
+    let reader = PageReader::new(&listen)?;
 
     look(&reader, &run, &stars).await?;
     act(&reader, &cluster, &run).await
 }
 
 /// Every page, and what they refuse.
-async fn look(reader: &Reader, run: &str, stars: &[String]) -> Result<()> {
+async fn look(reader: &PageReader, run: &str, stars: &[String]) -> Result<()> {
     let of = |rest: &str| format!("/runs/{run}{rest}");
     let overview = reader.page("/", &["Is it moving?", "Who must act?", "PAGES", "2 tasks failed"]).await?;
     for part in ["events", "queues", "workers", "store"] {
@@ -157,7 +157,7 @@ async fn look(reader: &Reader, run: &str, stars: &[String]) -> Result<()> {
 }
 
 /// Actions in two steps.
-async fn act(reader: &Reader, cluster: &Cluster, run: &str) -> Result<()> {
+async fn act(reader: &PageReader, cluster: &Cluster, run: &str) -> Result<()> {
     let of = |rest: &str| format!("/runs/{run}{rest}");
     let why = ("reason", "it is <b>late</b>");
     reader.page(&of("/do/pause"), &["Why?", "Pause the run", "sas run pause"]).await?;

@@ -17,7 +17,7 @@ use fixture::{
 use leases::*;
 use looking::*;
 use services::state::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, Refusal, RunInfo, SharedState, StateError,
+    Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, SharedState, StateError,
     WorkerInfo, Written,
 };
 use timers::*;
@@ -115,7 +115,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Resu
     assert!(gone(s.republish(f.run, &class(DEFAULT), Duration::ZERO, 10).await.map(drop)));
     assert!(gone(s.due(f.run, 10, SILENCE).await.map(drop)));
     assert!(gone(s.set_phase(f.run, Phase::Paused, 1).await));
-    assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::NoRun));
+    assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(ClaimRefusal::NoRun));
     let lease = Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce: Nonce::random() };
     assert_eq!(s.renew(&[lease], LEASE).await?, [false]);
     Ok(())
@@ -213,7 +213,7 @@ async fn an_older_or_newer_epoch_is_an_error(f: StateFixture) -> Result<()> {
     assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH.next()), "{old:?}");
     assert_eq!(f.row(1).await?, f.fresh());
     let claim = f.claim(task(0, 0), 1, Nonce::random()).await?;
-    assert_eq!(claim, Claim::Refused(Refusal::Stale), "a message of an older epoch is forgotten");
+    assert_eq!(claim, Claim::Refused(ClaimRefusal::Stale), "a message of an older epoch is forgotten");
     let request = f.request(task(0, 0), 1, Nonce::random());
     let newer = f.state.claim(&ClaimRequest { epoch: EPOCH.next().next(), ..request }).await;
     assert!(matches!(newer, Err(StateError::Epoch { now, .. }) if now == EPOCH.next()), "{newer:?}");
@@ -232,13 +232,13 @@ async fn a_star_beyond_the_list_is_never_written(f: StateFixture) -> Result<()> 
         let change = Change { star: StarIndex(star), ..f.admission_of(0) };
         assert_eq!(f.write(&[change]).await?, [Written::Lost]);
         assert_eq!(f.row(star).await?, f.fresh());
-        assert_eq!(f.claim(task(star, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::Stale));
+        assert_eq!(f.claim(task(star, 0), 1, Nonce::random()).await?, Claim::Refused(ClaimRefusal::Stale));
         assert_eq!(f.state.star(f.run, StarIndex(star)).await?.star.row, f.fresh());
         assert_eq!(f.state.closed(f.run, StarIndex(star), &f.fresh()).await?, Written::Lost);
     }
     f.admit(0).await?;
     let claim = f.claim(task(0, 200), 1, Nonce::random()).await?;
-    assert_eq!(claim, Claim::Refused(Refusal::Stale), "nor a module beyond the pipeline");
+    assert_eq!(claim, Claim::Refused(ClaimRefusal::Stale), "nor a module beyond the pipeline");
     assert_eq!(f.view().await?.in_flight, 1);
     Ok(())
 }
@@ -278,7 +278,7 @@ async fn attempts_are_told_apart_beyond_the_tag(f: StateFixture) -> Result<()> {
     let late = Change { star: StarIndex(0), expected: old, after, ..Change::default() };
     assert_eq!(f.write(&[late]).await?, [Written::Lost], "a row that was read sixteen attempts ago looks the same");
     assert_eq!(f.star(0).await?, star);
-    assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(Refusal::Stale));
+    assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(ClaimRefusal::Stale));
     let ready = f.state.outbox(f.run, Duration::ZERO, 10).await?;
     assert_eq!(ready[0].attempt, Attempt(17));
     f.state.published(f.run, &[Ready { attempt: Attempt(1), ..ready[0].clone() }]).await?;

@@ -29,13 +29,13 @@ const PUBLISHER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 
 const PROCESSES: (&str, &str) = ("SAS_WORKER_RUNNER", "process");
 
-struct Scene {
+struct TracedCluster {
     campaign: Campaign,
     cluster: Cluster,
     queue: AmqpQueue,
 }
 
-impl Scene {
+impl TracedCluster {
     /// Two stars that are delivered and not announced, and a pipeline in which B follows A. Both write down what they are told of
     /// their trace; B fails where it is told to.
     async fn new(b_fails: bool) -> Result<Self> {
@@ -111,7 +111,7 @@ fn definition(directory: &Path, b_fails: bool) -> Result<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_star_is_a_trace_from_its_event_down_to_its_modules() -> Result<()> {
-    let scene = Scene::new(true).await?;
+    let scene = TracedCluster::new(true).await?;
     let collector = Collector::start().await?;
     let traced = ("SAS_TRACES_ENDPOINT", collector.endpoint.as_str());
     let (task, report) =
@@ -152,7 +152,7 @@ async fn a_star_is_a_trace_from_its_event_down_to_its_modules() -> Result<()> {
     Ok(())
 }
 
-fn check_attempts(scene: &Scene, collector: &Collector, star: &SeenSpan) -> Result<()> {
+fn check_attempts(scene: &TracedCluster, collector: &Collector, star: &SeenSpan) -> Result<()> {
     let attempts = collector.below(star);
     assert_eq!(attempts.keys().collect::<Vec<_>>(), ["attempt A", "attempt B"]);
     let [good, bad] = ["attempt A", "attempt B"].map(|name| &attempts[name]);
@@ -185,7 +185,7 @@ fn check_attempts(scene: &Scene, collector: &Collector, star: &SeenSpan) -> Resu
 /// Nobody listens where the coordinator's spans go; where the worker's go somebody listens and never answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_changes_nothing() -> Result<()> {
-    let scene = Scene::new(false).await?;
+    let scene = TracedCluster::new(false).await?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let [gone, listen] = {
         let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];

@@ -3,6 +3,7 @@
 
 mod floors;
 mod imports;
+mod names;
 mod sources;
 
 use sources::{check, code, root, rust, tree};
@@ -66,9 +67,6 @@ const UNFINISHED: &[[&str; 2]] = &[
     ["#[al", "low("],
     ["#![al", "low("],
 ];
-
-/// Names that say nothing about what a thing is.
-const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Handler", "Util"];
 
 /// How long a file may be, by the end of its name.
 const MOST_LINES: &[(&str, usize)] = &[(".rs", 400), (".py", 500), (".js", 500), (".sh", 500), (".lua", 500)];
@@ -158,24 +156,6 @@ fn nothing_is_left_to_do_or_switched_off() {
         }
     }
     check("left to do or silenced", breaches);
-}
-
-#[test]
-fn names_say_what_a_thing_is() {
-    let mut breaches = Vec::new();
-    for source in rust() {
-        for line in source.text.lines().map(str::trim_start) {
-            let line = line.trim_start_matches("pub ").trim_start_matches("async ");
-            let declares = ["struct ", "enum ", "trait ", "mod "].iter().find_map(|word| line.strip_prefix(word));
-            let name: String =
-                declares.unwrap_or_default().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let empty = EMPTY_NAMES.iter().any(|word| name.ends_with(word)) || name == "util" || name == "utils";
-            if empty || line.starts_with("fn get_") {
-                breaches.push(format!("{}: {line}", source.path));
-            }
-        }
-    }
-    check("a name that says nothing", breaches);
 }
 
 #[test]

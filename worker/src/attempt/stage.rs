@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use domain::contract::{Role, Staging};
+use domain::contract::{InputRole, Staging};
 use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use domain::product::{Origin, Source};
@@ -119,8 +119,8 @@ fn announce(staging: &Staging) -> String {
     let mut alternatives: Vec<(u32, String)> = Vec::new();
     for staged in &staging.staged {
         match staged.role {
-            Role::OneOf(list) => alternatives.push((list, inside(&staged.source))),
-            Role::Mandatory | Role::Conditional | Role::Optional => {}
+            InputRole::OneOf(list) => alternatives.push((list, inside(&staged.source))),
+            InputRole::Mandatory | InputRole::Conditional | InputRole::Optional => {}
         }
     }
     alternatives.sort();

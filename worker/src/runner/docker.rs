@@ -189,7 +189,7 @@ impl DockerRunner {
         name: &str,
         spec: &Spec,
         cancel: &CancellationToken,
-    ) -> Result<(Option<Exit>, End), RunnerError> {
+    ) -> Result<(Option<Exit>, ContainerEnd), RunnerError> {
         let stop = tokio::select! {
             biased;
             end = self.end(name) => return Ok((None, end?)),
@@ -199,25 +199,25 @@ impl DockerRunner {
         let options = StopContainerOptionsBuilder::default().t(patience).build();
         match self.docker.stop_container(name, Some(options)).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {
-                Ok((Some(stop), End { code: 137, certain: true }))
+                Ok((Some(stop), ContainerEnd { code: 137, certain: true }))
             }
             Err(error) => Err(engine("stop a container", &error)),
         }
     }
 
     /// Waits for a container's end; through a restart of the engine, too.
-    async fn end(&self, name: &str) -> Result<End, RunnerError> {
+    async fn end(&self, name: &str) -> Result<ContainerEnd, RunnerError> {
         let mut certain = true;
         loop {
             let waited = self.docker.wait_container(name, None::<WaitContainerOptions>).next().await;
             match waited {
-                Some(Ok(response)) => return Ok(End { code: response.status_code, certain }),
+                Some(Ok(response)) => return Ok(ContainerEnd { code: response.status_code, certain }),
                 // What the library calls an error is a code that is not 0.
-                Some(Err(Error::DockerContainerWaitError { code, .. })) => return Ok(End { code, certain }),
+                Some(Err(Error::DockerContainerWaitError { code, .. })) => return Ok(ContainerEnd { code, certain }),
                 Some(Err(_)) | None => {
                     certain = false;
                     if let Some(code) = self.end_after_outage(name).await? {
-                        return Ok(End { code, certain });
+                        return Ok(ContainerEnd { code, certain });
                     }
                     // It runs, and yet cannot be waited for: not at once again.
                     tokio::time::sleep(ENGINE_PAUSE).await;
@@ -248,7 +248,7 @@ impl DockerRunner {
     }
 
     /// What a container's end means.
-    async fn exit(&self, name: &str, spec: &Spec, end: &End) -> Result<Exit, RunnerError> {
+    async fn exit(&self, name: &str, spec: &Spec, end: &ContainerEnd) -> Result<Exit, RunnerError> {
         if end.code == 0 {
             return Ok(folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(Exit::Code(0)));
         }
@@ -283,7 +283,7 @@ impl DockerRunner {
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy)]
-struct End {
+struct ContainerEnd {
     code: i64,
     /// Whether the engine was there all the time: a restarted one may report anything.
     certain: bool,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Absence, Role, Staging};
+use super::{Absence, InputRole, Staging};
 use crate::expression::{Expression, Read, Scalar, What};
 use crate::id::{ImageIdentity, Key, ProductName};
 use crate::pipeline::Module;
@@ -124,10 +124,10 @@ pub(super) fn source(source: &Source) -> [String; 2] {
     [origin.to_owned(), source.product.to_string()]
 }
 
-fn clause(role: Role) -> String {
+fn clause(role: InputRole) -> String {
     match role {
-        Role::OneOf(list) => format!("one_of {list}"),
-        Role::Mandatory | Role::Conditional | Role::Optional => "input".to_owned(),
+        InputRole::OneOf(list) => format!("one_of {list}"),
+        InputRole::Mandatory | InputRole::Conditional | InputRole::Optional => "input".to_owned(),
     }
 }
 

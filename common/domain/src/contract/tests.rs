@@ -204,10 +204,10 @@ fn text(verdict: &Judgement) -> String {
         Judgement::Failed(failure) => format!("failed ({}): {}", failure.kind, failure.message),
         Judgement::Run(staging) => {
             let staged = staging.staged.iter().map(|staged| match staged.role {
-                Role::Mandatory => format!("{} mandatory", staged.source),
-                Role::Conditional => format!("{} conditional", staged.source),
-                Role::Optional => format!("{} optional", staged.source),
-                Role::OneOf(list) => format!("{} one_of {list}", staged.source),
+                InputRole::Mandatory => format!("{} mandatory", staged.source),
+                InputRole::Conditional => format!("{} conditional", staged.source),
+                InputRole::Optional => format!("{} optional", staged.source),
+                InputRole::OneOf(list) => format!("{} one_of {list}", staged.source),
             });
             let absent = staging.absent.iter().map(|(source, why)| format!("{source} absent ({why})"));
             let reads = staging.reads.iter().map(|(read, value)| match value {

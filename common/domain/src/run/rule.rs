@@ -119,7 +119,7 @@ pub fn decide(node: &Node, row: &Row) -> Ruling {
         Rule::Contract(_) if !all_settled => Ruling::Undecided,
         Rule::Contract(needs) => by_contract(needs, row),
         Rule::Airflow(_, needed) if !settled(needed) => Ruling::Undecided,
-        Rule::Airflow(rule, _) => airflow(*rule, &Tally::of(&node.upstream, row), all_settled),
+        Rule::Airflow(rule, _) => airflow(*rule, &UpstreamTally::of(&node.upstream, row), all_settled),
     }
 }
 
@@ -143,7 +143,7 @@ fn by_contract(needs: &StateNeeds, row: &Row) -> Ruling {
     }
 }
 
-struct Tally {
+struct UpstreamTally {
     all: usize,
     succeeded: usize,
     failed: usize,
@@ -152,7 +152,7 @@ struct Tally {
     skipped: usize,
 }
 
-impl Tally {
+impl UpstreamTally {
     fn of(upstream: &[ModuleIndex], row: &Row) -> Self {
         let count = |wanted: fn(TaskState) -> bool| upstream.iter().filter(|m| wanted(row.cell(**m).state)).count();
         Self {
@@ -165,9 +165,9 @@ impl Tally {
     }
 }
 
-fn airflow(rule: TriggerRule, tally: &Tally, all_settled: bool) -> Ruling {
+fn airflow(rule: TriggerRule, tally: &UpstreamTally, all_settled: bool) -> Ruling {
     use TriggerRule as R;
-    let &Tally { all, succeeded, failed, below_failed, skipped } = tally;
+    let &UpstreamTally { all, succeeded, failed, below_failed, skipped } = tally;
     let holds = match rule {
         R::Always => true,
         _ if all == 0 => true,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use consumer::AmqpConsumer;
 use lapin::uri::AMQPUri;
-use link::Link;
+use link::AmqpLink;
 use management::Management;
 use publisher::{Publication, Publisher};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub struct AmqpConfig {
 /// RabbitMQ.
 pub struct AmqpQueue {
     /// Consumes, declares and asks.
-    link: Arc<Link>,
+    link: Arc<AmqpLink>,
     publisher: Publisher,
     management: Option<Management>,
 }
@@ -48,10 +48,10 @@ pub struct AmqpQueue {
 impl AmqpQueue {
     /// Connects; `name` is what operators see as the connection's name. [`QueueError::Refused`] for wrong credentials.
     pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Self, QueueError> {
-        let link = Arc::new(Link::new(config.uri()?, name));
+        let link = Arc::new(AmqpLink::new(config.uri()?, name));
         let management = config.management.as_ref().map(|url| Management::new(url, link.vhost())).transpose()?;
         link.connection().await?;
-        let publisher = Publisher::start(Link::new(config.uri()?, &format!("{name} (publishes)")));
+        let publisher = Publisher::start(AmqpLink::new(config.uri()?, &format!("{name} (publishes)")));
         Ok(Self { link, publisher, management })
     }
 }

@@ -29,7 +29,7 @@ struct Broker {
 struct Queues {
     queues: BTreeMap<QueueName, Messages>,
     /// Deliveries without an answer, by tag.
-    unanswered: BTreeMap<u64, Unanswered>,
+    unanswered: BTreeMap<u64, UnansweredMessage>,
     next_tag: u64,
     next_consumer: u64,
 }
@@ -48,7 +48,7 @@ struct Message {
     death: Option<Death>,
 }
 
-struct Unanswered {
+struct UnansweredMessage {
     queue: QueueName,
     consumer: u64,
     message: Message,
@@ -84,15 +84,15 @@ impl Queues {
         let message = self.queues.get_mut(queue)?.ready.pop_front()?;
         let delivered = message.clone();
         self.next_tag += 1;
-        self.unanswered.insert(self.next_tag, Unanswered { queue: queue.clone(), consumer, message });
+        self.unanswered.insert(self.next_tag, UnansweredMessage { queue: queue.clone(), consumer, message });
         Some((self.next_tag, delivered))
     }
 
-    fn settle(&mut self, tag: u64) -> Result<Unanswered, QueueError> {
+    fn settle(&mut self, tag: u64) -> Result<UnansweredMessage, QueueError> {
         self.unanswered.remove(&tag).ok_or_else(|| QueueError::Unreachable("the delivery is back in its queue".into()))
     }
 
-    fn give_back(&mut self, unanswered: Unanswered) {
+    fn give_back(&mut self, unanswered: UnansweredMessage) {
         if let Some(messages) = self.queues.get_mut(&unanswered.queue) {
             messages.ready.push_front(Message { redelivered: true, ..unanswered.message });
         }
@@ -223,7 +223,7 @@ impl Receipt for MemoryReceipt {
 
     async fn bury(self: Box<Self>, reason: &str) -> Result<(), QueueError> {
         let mut core = self.broker.lock();
-        let Unanswered { queue, message, .. } = core.settle(self.tag)?;
+        let UnansweredMessage { queue, message, .. } = core.settle(self.tag)?;
         let death = Some(Death { queue: queue.to_string(), reason: reason.to_owned() });
         core.push(&QueueName::Dead, Message { redelivered: false, death, ..message })
     }

@@ -42,7 +42,7 @@ pub enum Claim {
     /// Run it.
     Granted(Box<Grant>),
     /// Acknowledge the message and forget it.
-    Refused(Refusal),
+    Refused(ClaimRefusal),
 }
 
 /// What a worker needs to know of an attempt that it was granted.
@@ -65,7 +65,7 @@ pub struct Grant {
 /// Why a claim is not granted. None of these is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "snake_case")]
-pub enum Refusal {
+pub enum ClaimRefusal {
     /// The task moved on: settled, or another attempt, or the message is of an older epoch.
     Stale,
     /// Another worker holds it.

@@ -20,14 +20,14 @@ pub(super) const LOOKED_AT: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunFlow {
     /// By module; every module of the run is there.
-    pub modules: BTreeMap<ModuleIndex, Places>,
+    pub modules: BTreeMap<ModuleIndex, TaskPlaces>,
     /// The last whole periods, [`PERIODS`] of them, oldest first; those in which nothing moved are there, too.
     pub periods: Vec<Period>,
 }
 
 /// Where the tasks of a module are that are not settled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Places {
+pub struct TaskPlaces {
     /// Blocked by others, or of stars that are not admitted.
     pub to_come: u64,
     /// Queued, and nobody has them.
@@ -64,7 +64,7 @@ pub struct Moves {
     pub left: u64,
 }
 
-impl Places {
+impl TaskPlaces {
     /// From how many are in which state, those that are claimed, and whether the module is held.
     pub(super) fn of(
         counts: &BTreeMap<TaskState, u64>,

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use run::{Moment, Run};
+use run::{BothClocks, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready, Refusal,
+    Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready,
     RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -172,10 +172,10 @@ impl State for MemoryState {
         let now = core.epoch;
         let refused = |refusal| Ok(vec![Claim::Refused(refusal); request.wishes.len()]);
         let Some(run) = core.runs.get_mut(&request.run) else {
-            return refused(Refusal::NoRun);
+            return refused(ClaimRefusal::NoRun);
         };
         match request.epoch.cmp(&now) {
-            std::cmp::Ordering::Less => refused(Refusal::Stale),
+            std::cmp::Ordering::Less => refused(ClaimRefusal::Stale),
             std::cmp::Ordering::Greater => Err(StateError::Epoch { expected: request.epoch, now }),
             std::cmp::Ordering::Equal => {
                 request.wishes.iter().map(|wish| run.claim(request, wish, Instant::now())).collect()
@@ -236,6 +236,6 @@ impl State for MemoryState {
     }
 }
 
-fn now() -> Moment {
-    Moment { instant: Instant::now(), wall: Timestamp::now() }
+fn now() -> BothClocks {
+    BothClocks { instant: Instant::now(), wall: Timestamp::now() }
 }

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
-use link::Link;
+use link::RedisLink;
 use redis::{Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use wire::Odd;
@@ -63,7 +63,7 @@ pub struct RedisConfig {
 
 /// The state in Redis.
 pub struct RedisState {
-    link: Link,
+    link: RedisLink,
     /// What never changes of a run, read once.
     known: Mutex<BTreeMap<RunId, Arc<RunInfo>>>,
 }
@@ -71,7 +71,7 @@ pub struct RedisState {
 impl RedisState {
     /// Connects. What the service must be set up like is a matter of [`State::check`].
     pub async fn connect(config: &RedisConfig) -> Result<Self, StateError> {
-        let state = Self { link: Link::new(&config.url)?, known: Mutex::default() };
+        let state = Self { link: RedisLink::new(&config.url)?, known: Mutex::default() };
         state.command::<String>(&redis::cmd("PING")).await?;
         Ok(state)
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Counts, Span, SpanValue, otlp};
+use super::{Span, SpanCounts, SpanValue, otlp};
 use crate::address::Address;
 
 /// Most spans in one request.
@@ -29,7 +29,7 @@ pub(super) struct Sender {
     url: Url,
     about: Vec<(&'static str, SpanValue)>,
     told: mpsc::Receiver<Span>,
-    counts: Arc<Counts>,
+    counts: Arc<SpanCounts>,
 }
 
 impl Sender {
@@ -38,7 +38,7 @@ impl Sender {
         endpoint: &Address,
         about: Vec<(&'static str, SpanValue)>,
         told: mpsc::Receiver<Span>,
-        counts: Arc<Counts>,
+        counts: Arc<SpanCounts>,
     ) -> Result<Self, String> {
         let (what, expected) = ("the collector of traces (`[traces] endpoint`)", "http://host:4318");
         let invalid = || endpoint.invalid(what, expected);

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use super::sandbox;
 use super::tasks;
-use super::wire::{Answer, Request};
+use super::wire::{AnswerLine, Request};
 use super::{ASKED, AgentOptions};
 
 /// Becomes a store agent and never returns, when the program was started as one. The first line of every `main`.
@@ -24,7 +24,7 @@ fn serve() -> Option<()> {
     write_line(&mut out, &in_force).ok()?;
     for line in lines {
         let (id, request): (u64, Request) = serde_json::from_str(&line.ok()?).ok()?;
-        write_line(&mut out, &Answer { id, result: tasks::perform(request) }).ok()?;
+        write_line(&mut out, &AnswerLine { id, result: tasks::perform(request) }).ok()?;
     }
     Some(())
 }

@@ -18,17 +18,17 @@ use serde_json::Value;
 use super::record::*;
 use super::wire::Request;
 use super::wire::*;
-use crate::digest::{Problem, Walked};
+use crate::digest::{ProductProblem, Walked};
 use crate::h5::{Attributed, File, Group, H5Error, Object};
 use domain::id::{ProductName, Quarter, StarId};
 
-type Done<T> = Result<T, Refusal>;
+type AgentResult<T> = Result<T, Refusal>;
 
 /// Does what is asked.
-pub(super) fn perform(request: Request) -> Done<Value> {
+pub(super) fn perform(request: Request) -> AgentResult<Value> {
     match request {
         Request::Manifest { file } => reply(read::manifest(&file)),
-        Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<Done<Vec<_>>>()),
+        Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<AgentResult<Vec<_>>>()),
         Request::Stage(stage) => reply(stage::stage(&stage)),
         Request::Check(check) => reply(Ok(check::check(&check))),
         Request::Pack(pack) => reply(pack::pack(&pack)),
@@ -37,14 +37,14 @@ pub(super) fn perform(request: Request) -> Done<Value> {
         Request::Inspect { file } => reply(read::inspect(&file)),
         Request::Digest { at } => reply(read::digest(&at)),
         Request::Show(order) => reply(show::show(&order)),
-        Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<Done<Vec<_>>>()),
-        Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<Done<Vec<_>>>()),
+        Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<AgentResult<Vec<_>>>()),
+        Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<AgentResult<Vec<_>>>()),
         Request::Curve(ask) => reply(curve::curve(&ask)),
         Request::Export(order) => reply(export::export(&order)),
     }
 }
 
-fn reply(result: Done<impl serde::Serialize>) -> Done<Value> {
+fn reply(result: AgentResult<impl serde::Serialize>) -> AgentResult<Value> {
     result.map(|value| serde_json::to_value(value).expect("replies have string keys"))
 }
 
@@ -63,12 +63,12 @@ fn unwritable(file: &Path) -> impl Fn(H5Error) -> Refusal {
 }
 
 /// What the walk over a delivered or committed product ran into.
-fn problem(file: &Path) -> impl Fn(Problem) -> Refusal {
+fn problem(file: &Path) -> impl Fn(ProductProblem) -> Refusal {
     move |problem| refuse(RefusalKind::Damaged, format!("`{}`: {problem}", file.display()))
 }
 
 /// Opens a file, telling one that is missing from one that is damaged.
-fn open(file: &Path) -> Done<File> {
+fn open(file: &Path) -> AgentResult<File> {
     match std::fs::metadata(file) {
         Ok(facts) if facts.is_file() => File::open(file).map_err(|error| {
             if error.is_no_hdf5() {
@@ -83,7 +83,7 @@ fn open(file: &Path) -> Done<File> {
 }
 
 /// The group that holds the last name of `path`, and that name.
-fn parent_of<'a>(root: Group, path: &'a str, file: &Path) -> Done<(Group, &'a str)> {
+fn parent_of<'a>(root: Group, path: &'a str, file: &Path) -> AgentResult<(Group, &'a str)> {
     let missing = || refuse(RefusalKind::Missing, format!("`{}` has no {path}", file.display()));
     let mut names = path.trim_start_matches('/').split('/').filter(|name| !name.is_empty());
     let last = names.next_back().ok_or_else(missing)?;

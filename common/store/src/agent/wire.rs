@@ -93,7 +93,7 @@ impl Request {
 
 /// One line of the child's stdout after a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Answer<T> {
+pub(super) struct AnswerLine<T> {
     /// The number of the request.
     pub(super) id: u64,
     /// The reply, or why there is none.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use domain::id::StarId;
 use store::agent::{Agent, AgentError, At, Check, OutputLimits, RefusalKind, Stage};
 
-use crate::Bench;
+use crate::Workbench;
 
 #[tokio::test]
 async fn a_program_that_is_no_agent_is_an_error_and_not_a_hang() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     for (program, expected) in [("/nonexistent/agent", "failed to start"), ("/bin/true", "failed to start")] {
         let mut options = bench.agent.options().clone();
         options.program = Some(program.into());
@@ -22,7 +22,7 @@ async fn a_program_that_is_no_agent_is_an_error_and_not_a_hang() {
 
 #[tokio::test]
 async fn an_agent_that_is_killed_is_replaced() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
     let at = At { file: bench.path("x.h5"), path: "/a".to_owned() };
     let before = bench.agent.digest(at.clone()).await.unwrap();
@@ -38,7 +38,7 @@ async fn an_agent_that_is_killed_is_replaced() {
 
 #[tokio::test]
 async fn an_agent_that_is_too_slow_is_ended_and_replaced() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/slow.h5", "w") as f:
@@ -69,7 +69,7 @@ with h5py.File("{dir}/fast.h5", "w") as f:
 
 #[tokio::test]
 async fn a_large_file_has_more_time_than_a_small_one() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["large"] = np.zeros(12_500_000)"#);
     let mut options = bench.agent.options().clone();
     options.deadline = Duration::from_millis(300);
@@ -79,7 +79,7 @@ async fn a_large_file_has_more_time_than_a_small_one() {
 
 #[tokio::test]
 async fn what_was_dropped_before_its_answer_does_not_answer_the_next() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/x.h5", "w") as f:
@@ -96,7 +96,7 @@ with h5py.File("{dir}/x.h5", "w") as f:
 
 #[tokio::test]
 async fn more_memory_than_allowed_is_refused() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/x.h5", "w") as f:
@@ -115,7 +115,7 @@ with h5py.File("{dir}/x.h5", "w") as f:
 
 #[tokio::test]
 async fn a_missing_file_and_a_missing_object_are_told_from_damage() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
     std::fs::write(bench.path("y.h5"), "no HDF5").unwrap();
     for (file, path, expected) in [
@@ -136,7 +136,7 @@ async fn a_missing_file_and_a_missing_object_are_told_from_damage() {
 
 #[tokio::test]
 async fn a_manifest_of_a_later_format_is_not_damaged() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 for name, manifest in [("newer", '{"format": 9, "all": "else"}'), ("older", '{"format": 0}')]:
@@ -165,7 +165,7 @@ fn child_in(directory: &Path) -> String {
 
 #[tokio::test]
 async fn thousands_of_single_files_may_be_named_as_readable_and_nothing_else_is() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(
         r#"
 for name in ["named", "other"]:
@@ -185,7 +185,7 @@ for name in ["named", "other"]:
 
 #[tokio::test]
 async fn nothing_is_written_outside_the_agent_s_own_directory() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     let stage = |input: std::path::PathBuf| Stage {
         input,
         attributes: Default::default(),
@@ -212,7 +212,7 @@ fn kernel_has_landlock() -> bool {
 
 #[tokio::test]
 async fn every_thread_of_an_agent_has_given_up_system_calls_and_new_privileges() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
     bench.agent.inspect(&bench.path("x.h5")).await.unwrap();
     let threads = format!("/proc/{}/task", child_in(&bench.agent.options().writable));

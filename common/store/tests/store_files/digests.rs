@@ -2,7 +2,7 @@
 
 use store::agent::At;
 
-use crate::{Bench, script};
+use crate::{Workbench, script};
 
 /// Products of `messy.py` and their digests: they are in keys and on disks, and never change.
 const GOLDEN: [(&str, &str); 7] = [
@@ -17,7 +17,7 @@ const GOLDEN: [(&str, &str); 7] = [
 
 #[tokio::test]
 async fn equal_values_have_the_golden_digest_in_every_layout_and_to_every_reader() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     let (plain, other) = (bench.path("plain.h5"), bench.path("other.h5"));
     script("messy.py", &[&plain, &other]);
     for file in [&plain, &other] {
@@ -36,7 +36,7 @@ async fn equal_values_have_the_golden_digest_in_every_layout_and_to_every_reader
 
 #[tokio::test]
 async fn a_digest_changes_with_every_part_of_a_value() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/x.h5", "w") as f:

@@ -7,7 +7,7 @@ use domain::outcome::FailureKind::{self, OutputCorrupt, OutputTooLarge, OutputUn
 use store::agent::{AgentError, Check, Checked, OutputLimits, Pack, RefusalKind};
 
 use crate::star_files::provenance;
-use crate::{Bench, script};
+use crate::{Workbench, script};
 
 /// Kinds of `hostile.py` and what is said of them. What is not here is in `flipped`.
 const KINDS: [(&str, FailureKind, &str); 31] = [
@@ -68,7 +68,7 @@ async fn every_hostile_output_is_a_violation_that_says_what_is_wrong() {
     known.sort_unstable();
     assert_eq!(listed, known);
 
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     for (kind, expected, words) in KINDS.into_iter().filter(|(kind, ..)| *kind != "flipped") {
         let output = bench.path(kind).join("output.h5");
         std::fs::create_dir(output.parent().unwrap()).unwrap();
@@ -82,7 +82,7 @@ async fn every_hostile_output_is_a_violation_that_says_what_is_wrong() {
 
 #[tokio::test]
 async fn flipped_bits_cost_no_more_than_the_agent() {
-    let mut bench = Bench::with_deadline(Duration::from_secs(3));
+    let mut bench = Workbench::with_deadline(Duration::from_secs(3));
     let output = bench.path("output.h5");
     script("hostile.py", &["flipped".as_ref(), &output]);
     let (mut refused, mut passed) = (0, 0);
@@ -104,12 +104,12 @@ async fn flipped_bits_cost_no_more_than_the_agent() {
     assert!(refused > 50 && passed > 10, "{refused} refused, {passed} passed");
 }
 
-fn flipped(bench: &Bench, index: u32) -> PathBuf {
+fn flipped(bench: &Workbench, index: u32) -> PathBuf {
     bench.path(&format!("output.h5.d/{index}.h5"))
 }
 
 /// Copies what passed. What cannot be copied is damaged: writing goes well.
-async fn pack(bench: &mut Bench, index: u32, checked: Checked) {
+async fn pack(bench: &mut Workbench, index: u32, checked: Checked) {
     let pack = Pack {
         output: flipped(bench, index),
         products: checked.products,

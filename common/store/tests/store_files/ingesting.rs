@@ -7,7 +7,7 @@ use store::agent::{Agent, AgentOptions, At};
 use store::ingest::{IngestOptions, IngestResult, IngestScope, IngestStep, Ingested, Unnamed, ingest};
 use store::{Store, paths};
 
-use crate::Bench;
+use crate::Workbench;
 
 pub(crate) const STAR: &str = "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7";
 
@@ -39,7 +39,7 @@ with h5py.File("{dir}/pfu.h5", "w") as f:
     f["EXTERNALS/flag/flag"] = True
 "#;
 
-pub(crate) async fn deliver(bench: &mut Bench, files: &[&str], scope: IngestScope) -> Vec<Ingested> {
+pub(crate) async fn deliver(bench: &mut Workbench, files: &[&str], scope: IngestScope) -> Vec<Ingested> {
     let files: Vec<_> = files.iter().map(|name| bench.path(name)).collect();
     let aliases = [("IDP_SAS_[FE_H]_SAPP".parse().unwrap(), "IDP_SAS_FE_H_SAPP".parse().unwrap())].into();
     let options = IngestOptions { aliases, ..plain(scope) };
@@ -78,7 +78,7 @@ fn reason(ingested: &Ingested) -> &str {
 
 #[tokio::test]
 async fn files_of_one_star_become_one_version_without_the_truth_beside_it() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     let results = deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let [one] = results.as_slice() else { panic!("{results:?}") };
@@ -115,7 +115,7 @@ print(json.dumps([sorted(f), sorted(f["EXTERNALS"]), f.attrs["PLATO_ID"], int(f.
 
 #[tokio::test]
 async fn the_same_values_are_no_new_version_and_a_horizon_hides_newer_ones() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let again = deliver(&mut bench, &["pfu.h5", "lc.h5"], AS_WRITTEN).await;
@@ -133,7 +133,7 @@ async fn the_same_values_are_no_new_version_and_a_horizon_hides_newer_ones() {
 
 #[tokio::test]
 async fn what_is_not_delivered_again_stays() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let added = deliver(&mut bench, &["pfu.h5"], IngestScope::Quarter(quarter(3))).await;
@@ -156,7 +156,7 @@ print(json.dumps([bool(f["flag/flag"][()]), float(f["DP1_LC_MERGED/flux"][-1]), 
 
 #[tokio::test]
 async fn deliveries_at_the_same_time_lose_nothing() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 for index in range(6):
@@ -184,7 +184,7 @@ for index in range(6):
 
 #[tokio::test]
 async fn stars_of_the_simulator_are_integers_and_their_files_name_no_quarter() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/0012069449.hdf5", "w") as f:
@@ -209,7 +209,7 @@ with h5py.File("{dir}/0012069449.hdf5", "w") as f:
 
 #[tokio::test]
 async fn externals_of_the_star_and_of_all_stars_have_places_of_their_own() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     bench.python(
         r#"
@@ -232,7 +232,7 @@ with h5py.File("{dir}/grid.h5", "w") as f:
 
 #[tokio::test]
 async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store_has() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let first = IngestScope::AsWritten { unnamed: Unnamed::First };
@@ -251,7 +251,7 @@ async fn a_file_without_a_quarter_does_not_found_one_beside_those_that_the_store
 
 #[tokio::test]
 async fn versions_are_numbered_when_they_are_written() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 for number in (1, 2):
@@ -278,7 +278,7 @@ for number in (1, 2):
 
 #[tokio::test]
 async fn dimension_scales_are_taken_without_the_references_between_them() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 for scaled in (False, True):

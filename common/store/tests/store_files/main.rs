@@ -16,13 +16,13 @@ use store::agent::{Agent, AgentOptions};
 use tempfile::TempDir;
 
 /// A store in a directory of its own, with an agent.
-struct Bench {
+struct Workbench {
     dir: TempDir,
     store: Store,
     agent: Agent,
 }
 
-impl Bench {
+impl Workbench {
     fn new() -> Self {
         Self::with_deadline(Duration::from_secs(60))
     }

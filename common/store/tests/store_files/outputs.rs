@@ -7,14 +7,14 @@ use domain::outcome::FailureKind::{self, OutputCorrupt, OutputMissing, OutputVio
 use domain::product::{Column, ColumnKind, ProductModel};
 use store::agent::{Check, Checked, OutputLimits, Scalar};
 
-use crate::Bench;
+use crate::Workbench;
 
 pub(crate) fn name(text: &str) -> ProductName {
     text.parse().unwrap()
 }
 
 /// A contract: X mandatory, O optional, N nullable, C conditional; X has columns.
-fn contract(bench: &Bench) -> Check {
+fn contract(bench: &Workbench) -> Check {
     let column = |kind, ndim, unit: &str, optional| Column {
         kind,
         ndim,
@@ -49,7 +49,7 @@ async fn check(change: &str) -> Checked {
 }
 
 async fn check_as(change: &str, strict_units: bool) -> Checked {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     let text = r#"
 f = h5py.File("{dir}/output.h5", "w")
 x = f.create_group("PRODUCTS/X")
@@ -147,7 +147,7 @@ async fn what_must_be_there_must_be_there() {
     refused(number, OutputCorrupt, &["/PRODUCTS/N", "NOT_PRODUCED", "text"]).await;
     refused(r#"del f["PRODUCTS"]; f["PRODUCTS"] = 1.0"#, OutputCorrupt, &["/PRODUCTS is no group"]).await;
 
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     let contract = contract(&bench);
     let violation = bench.agent.check(contract.clone()).await.unwrap().violation.unwrap();
     assert_eq!(violation.kind, OutputMissing);

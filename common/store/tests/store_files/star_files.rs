@@ -14,7 +14,7 @@ use store::agent::{
 use store::ingest::IngestScope;
 use store::{Commit, durable, paths};
 
-use crate::Bench;
+use crate::Workbench;
 use crate::ingesting::{AS_WRITTEN, DELIVERED, STAR, deliver, quarter, star};
 use crate::outputs::name;
 
@@ -62,7 +62,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
 }
 
 /// Checks and packs what [`MODULE_WRITES`], and commits it under its key.
-async fn commit_result(bench: &mut Bench, inputs: Vec<InputRecord>) -> Manifest {
+async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manifest {
     bench.python(MODULE_WRITES);
     let output = bench.path("output.h5");
     let check = Check {
@@ -116,7 +116,7 @@ fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
     }
 }
 
-fn star_file(bench: &Bench, dest: &Path, generation: Generation, success: Success) -> Assemble {
+fn star_file(bench: &Workbench, dest: &Path, generation: Generation, success: Success) -> Assemble {
     let skip = Skip::Condition { detail: "P.X.flag = false".to_owned() };
     let skipped = ModuleEntry {
         module: "MSAP5_12".parse().unwrap(),
@@ -167,7 +167,7 @@ fn inputs(manifest: &Manifest) -> Vec<InputRecord> {
 
 #[tokio::test]
 async fn a_star_file_is_read_by_h5py_from_both_of_its_places() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     bench.python(
         r#"
@@ -318,7 +318,7 @@ fn expected() -> serde_json::Value {
 
 #[tokio::test]
 async fn a_result_carries_its_provenance_and_its_log() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     let manifest = commit_result(&mut bench, vec![]).await;
     assert_eq!(manifest.provenance.unwrap().seed, u64::MAX);
     let committed = bench.store.at(paths::product(star(), quarter(3), &"MSAP3_04".parse().unwrap(), &key()));
@@ -333,7 +333,7 @@ print(json.dumps([f["LOG"][()].decode(), json.loads(f["PROVENANCE"][()])["parame
 
 #[tokio::test]
 async fn an_input_is_links_that_lead_below_its_own_directory() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
     let external = bench.store.at(paths::externals(star(), quarter(3)).join("l1.lightcurve@1.h5"));
@@ -376,7 +376,7 @@ print(json.dumps([sorted(f), sorted(f["EXTERNALS"]), len(f["PRODUCTS"]), json.lo
 
 #[tokio::test]
 async fn scalars_are_read_from_committed_files() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/x.h5", "w") as f:

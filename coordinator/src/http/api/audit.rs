@@ -7,8 +7,8 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::page::{Page, as_next, number};
-use super::{Answer, saying};
+use super::page::{PageQuery, as_next, number};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::body::AskedBy;
 use crate::http::caller::Caller;
@@ -20,7 +20,7 @@ pub(super) fn routes() -> ApiRouter<Site> {
 
 /// A page of the audit.
 #[derive(Debug, Serialize, JsonSchema)]
-struct AuditLines {
+struct AuditAnswer {
     /// Newest first.
     lines: Vec<AuditLine>,
     /// What cannot be read of others.
@@ -30,7 +30,7 @@ struct AuditLines {
     next: Option<String>,
 }
 
-async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<Page>) -> Answer<AuditLines> {
+async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<PageQuery>) -> ApiResult<AuditAnswer> {
     let found = audit::list(&site.context(&caller), page.limit()?, page.next(number)?).await?;
-    Ok(Json(AuditLines { lines: found.lines, damaged: found.damaged, next: as_next(found.older) }))
+    Ok(Json(AuditAnswer { lines: found.lines, damaged: found.damaged, next: as_next(found.older) }))
 }

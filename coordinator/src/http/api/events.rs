@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use store::events::Disposition;
 use tokio::time::{Instant, sleep};
 
-use super::page::{Page, as_next, number};
-use super::{Answer, saying};
+use super::page::{PageQuery, as_next, number};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
@@ -106,7 +106,7 @@ fn of_publish(operation: TransformOperation<'_>) -> TransformOperation<'_> {
     .response_with::<200, Json<PublishedEvents>, _>(|response| response.description("all were accepted before"))
 }
 
-async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<Page>) -> Answer<Events> {
+async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<PageQuery>) -> ApiResult<Events> {
     let before = page.next(number)?.map(Sequence);
     let found = event::list(&site.context(&caller), page.limit()?, before).await?;
     Ok(Json(Events { events: found.events, damaged: found.damaged, next: as_next(found.older) }))
@@ -116,7 +116,7 @@ async fn show(
     State(site): State<Site>,
     caller: Caller,
     About(OneEvent { event }): About<OneEvent>,
-) -> Answer<EventSummary> {
+) -> ApiResult<EventSummary> {
     Ok(Json(event::show(&site.context(&caller), event).await?))
 }
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::OneRun;
-use super::{Answer, saying};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
@@ -72,7 +72,7 @@ struct AskCounts {
     stars_per_line: u32,
 }
 
-async fn head(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<MatrixHead> {
+async fn head(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> ApiResult<MatrixHead> {
     let context = site.context(&caller);
     Ok(Json(matrix::head(&context, one.find(&context).await?).await?))
 }
@@ -104,7 +104,7 @@ async fn stars(
     caller: Caller,
     About(one): About<OneRun>,
     AskedBy(asked): AskedBy<MatrixRange>,
-) -> Answer<Vec<PlacedStar>> {
+) -> ApiResult<Vec<PlacedStar>> {
     let context = site.context(&caller);
     Ok(Json(matrix::stars(&context, one.find(&context).await?, asked).await?))
 }

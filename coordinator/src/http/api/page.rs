@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Page {
+pub(super) struct PageQuery {
     /// How many lines: 1 to 200, 50 unless given.
     #[serde(default)]
     #[schemars(range(min = 1, max = 200))]
@@ -27,7 +27,7 @@ const USUAL: u16 = 50;
 /// How many lines a page may have.
 const MOST: u16 = 200;
 
-impl Page {
+impl PageQuery {
     /// How many lines.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         within("limit", self.limit.unwrap_or(USUAL).into(), MOST.into())

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::holds::Held;
 
-use super::{Answer, Why, doing, saying};
+use super::{ApiResult, Why, doing, saying};
 use crate::http::Site;
 use crate::http::body::{About, Asked};
 use crate::http::caller::Caller;
@@ -49,15 +49,15 @@ impl From<WhichModule> for OneModule {
     }
 }
 
-async fn list(State(site): State<Site>, caller: Caller) -> Answer<Vec<PipelineSummary>> {
+async fn list(State(site): State<Site>, caller: Caller) -> ApiResult<Vec<PipelineSummary>> {
     Ok(Json(pipelines::list(&site.context(&caller)).await?))
 }
 
-async fn show(State(site): State<Site>, caller: Caller, About(one): About<OnePipeline>) -> Answer<PipelineView> {
+async fn show(State(site): State<Site>, caller: Caller, About(one): About<OnePipeline>) -> ApiResult<PipelineView> {
     Ok(Json(pipelines::show(&site.context(&caller), &one.pipeline).await?))
 }
 
-async fn held(State(site): State<Site>, caller: Caller) -> Answer<Vec<Held>> {
+async fn held(State(site): State<Site>, caller: Caller) -> ApiResult<Vec<Held>> {
     Ok(Json(module::list(&site.context(&caller)).await?))
 }
 
@@ -66,7 +66,7 @@ async fn hold(
     caller: Caller,
     About(which): About<WhichModule>,
     Asked(why): Asked<Why>,
-) -> Answer<ModuleDecided> {
+) -> ApiResult<ModuleDecided> {
     Ok(Json(module::hold(&doing(&site, &caller, why.reason), which.into()).await?))
 }
 
@@ -75,6 +75,6 @@ async fn release(
     caller: Caller,
     About(which): About<WhichModule>,
     Asked(why): Asked<Why>,
-) -> Answer<ModuleDecided> {
+) -> ApiResult<ModuleDecided> {
     Ok(Json(module::release(&doing(&site, &caller, why.reason), which.into()).await?))
 }

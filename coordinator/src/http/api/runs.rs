@@ -14,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::runs::{RunRank, Selection};
 
-use super::page::Page;
-use super::{Answer, Why, doing, saying};
+use super::page::PageQuery;
+use super::{ApiResult, Why, doing, saying};
 use crate::http::Site;
 use crate::http::body::{About, Asked, AskedBy};
 use crate::http::caller::Caller;
@@ -136,7 +136,7 @@ struct AskAmend {
     reason: Option<String>,
 }
 
-async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<Page>) -> Answer<Runs> {
+async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<PageQuery>) -> ApiResult<Runs> {
     let after = page.next(|next| {
         let (horizon, run) = next.split_once('.')?;
         Some(RunRank { horizon: Sequence(horizon.parse().ok()?), run: run.parse().ok()? })
@@ -146,12 +146,12 @@ async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<P
     Ok(Json(Runs { runs: found.runs, damaged: found.damaged, next }))
 }
 
-async fn show(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<RunReport> {
+async fn show(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> ApiResult<RunReport> {
     let context = site.context(&caller);
     Ok(Json(report(&context, one.find(&context).await?).await?))
 }
 
-async fn modules(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> Answer<RunModules> {
+async fn modules(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> ApiResult<RunModules> {
     let context = site.context(&caller);
     Ok(Json(view::modules(&context, one.find(&context).await?).await?))
 }
@@ -170,7 +170,13 @@ async fn start(
     Ok((StatusCode::ACCEPTED, Json(started)))
 }
 
-async fn pull(site: &Site, caller: &Caller, one: OneRun, lever: Lever, reason: Option<String>) -> Answer<RunDecided> {
+async fn pull(
+    site: &Site,
+    caller: &Caller,
+    one: OneRun,
+    lever: Lever,
+    reason: Option<String>,
+) -> ApiResult<RunDecided> {
     let context = doing(site, caller, reason);
     let run = one.find(&context).await?;
     Ok(Json(run::pull(&context, PullLever { run, lever }).await?))
@@ -181,7 +187,7 @@ async fn pause(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(why): Asked<Why>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     pull(&site, &caller, one, Lever::Pause, why.reason).await
 }
 
@@ -190,7 +196,7 @@ async fn resume(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(why): Asked<Why>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     pull(&site, &caller, one, Lever::Resume, why.reason).await
 }
 
@@ -199,7 +205,7 @@ async fn cancel(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(why): Asked<Why>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     pull(&site, &caller, one, Lever::Cancel, why.reason).await
 }
 
@@ -208,7 +214,7 @@ async fn priority(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskPriority>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     pull(&site, &caller, one, Lever::Priority { weight: asked.weight }, asked.reason).await
 }
 
@@ -217,7 +223,7 @@ async fn retry(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskRetry>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     let AskRetry { modules, stars, states, reason } = asked;
     let context = doing(&site, &caller, reason);
     let run = one.find(&context).await?;
@@ -235,7 +241,7 @@ async fn amend(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskAmend>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     if asked.images.is_empty() {
         return Err(Problem::invalid("`images` is empty, expected a module and its new image at least"));
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::page::{Listed, as_next, within};
 use super::runs::OneRun;
-use super::{Answer, saying};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
@@ -68,7 +68,7 @@ async fn list(
     caller: Caller,
     About(one): About<OneRun>,
     AskedBy(which): AskedBy<WhichSettled>,
-) -> Answer<SettledPage> {
+) -> ApiResult<SettledPage> {
     let context = site.context(&caller);
     let limit = within("limit", which.limit.unwrap_or(100), MOST)?;
     let after: Option<TaskPosition> = which.next.as_deref().map(str::parse).transpose()?;

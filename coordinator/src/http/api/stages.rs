@@ -7,8 +7,8 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::page::{Page, as_next, number};
-use super::{Answer, saying};
+use super::page::{PageQuery, as_next, number};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
@@ -49,8 +49,8 @@ async fn at_stage(
     State(site): State<Site>,
     caller: Caller,
     About(OneStage { run, stage }): About<OneStage>,
-    AskedBy(page): AskedBy<Page>,
-) -> Answer<StagePage> {
+    AskedBy(page): AskedBy<PageQuery>,
+) -> ApiResult<StagePage> {
     let context = site.context(&caller);
     let called: CalledRun = run.parse()?;
     let after = page.next(number)?.map(u32::try_from).transpose();

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::failures::FailureRecord;
 
-use super::{Answer, doing, saying};
+use super::{ApiResult, doing, saying};
 use crate::http::Site;
 use crate::http::body::{About, Asked, AskedBy};
 use crate::http::caller::Caller;
@@ -158,7 +158,7 @@ async fn show(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<InRun>,
-) -> Answer<StarSummary> {
+) -> ApiResult<StarSummary> {
     let context = site.context(&caller);
     let one = which.find(&context, asked.run.as_deref()).await?;
     Ok(Json(view::star(&context, one).await?))
@@ -169,7 +169,7 @@ async fn failures(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<InQuarter>,
-) -> Answer<Vec<FailureRecord>> {
+) -> ApiResult<Vec<FailureRecord>> {
     let context = site.context(&caller);
     let star = which.star(&context).await?;
     let quarter = match asked.quarter {
@@ -184,7 +184,7 @@ async fn generations(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<InQuarter>,
-) -> Answer<StarGenerations> {
+) -> ApiResult<StarGenerations> {
     let context = site.context(&caller);
     let asked = OneQuarter { star: which.star(&context).await?, quarter: asked.quarter };
     Ok(Json(star::generations(&context, asked).await?))
@@ -195,7 +195,7 @@ async fn products(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<InGeneration>,
-) -> Answer<StarProducts> {
+) -> ApiResult<StarProducts> {
     let context = site.context(&caller);
     let star = which.star(&context).await?;
     Ok(Json(star::products(&context, asked.of(star)).await?))
@@ -206,7 +206,7 @@ async fn curves(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<InGeneration>,
-) -> Answer<StarCurves> {
+) -> ApiResult<StarCurves> {
     let context = site.context(&caller);
     let star = which.star(&context).await?;
     Ok(Json(star::curves(&context, asked.of(star)).await?))
@@ -217,7 +217,7 @@ async fn difference(
     caller: Caller,
     About(which): About<WhichStar>,
     AskedBy(asked): AskedBy<Between>,
-) -> Answer<StarDifference> {
+) -> ApiResult<StarDifference> {
     let context = site.context(&caller);
     let Between { quarter, from, to } = asked;
     let asked = CompareGenerations { star: which.star(&context).await?, quarter, from, to };
@@ -229,7 +229,7 @@ async fn lineage(
     caller: Caller,
     About(WhichProduct { star, product }): About<WhichProduct>,
     AskedBy(asked): AskedBy<InGeneration>,
-) -> Answer<Lineage> {
+) -> ApiResult<Lineage> {
     let context = site.context(&caller);
     let star = WhichStar { star }.star(&context).await?;
     Ok(Json(star::lineage(&context, AskLineage { which: asked.of(star), product }).await?))
@@ -240,7 +240,7 @@ async fn roll_back(
     caller: Caller,
     About(which): About<WhichStar>,
     Asked(asked): Asked<AskRollback>,
-) -> Answer<RolledBack> {
+) -> ApiResult<RolledBack> {
     let AskRollback { to, quarter, reason } = asked;
     let context = doing(&site, &caller, reason);
     let star = which.star(&context).await?;
@@ -252,7 +252,7 @@ async fn cancel(
     caller: Caller,
     About(which): About<WhichStar>,
     Asked(asked): Asked<AskCancel>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     let context = doing(&site, &caller, asked.reason);
     let one = which.find(&context, asked.run.as_deref()).await?;
     let plan = task::plan_star_cancel(&context, one).await?;

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Answer, saying};
+use super::{ApiResult, saying};
 use crate::http::Site;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
@@ -34,11 +34,11 @@ pub(super) fn routes() -> ApiRouter<Site> {
         )
 }
 
-async fn show(State(site): State<Site>, caller: Caller) -> Answer<Arc<Status>> {
+async fn show(State(site): State<Site>, caller: Caller) -> ApiResult<Arc<Status>> {
     Ok(Json(site.glance.status(&site.context(&caller)).await?))
 }
 
-async fn queues(State(site): State<Site>, caller: Caller) -> Answer<flow::Flow> {
+async fn queues(State(site): State<Site>, caller: Caller) -> ApiResult<flow::Flow> {
     Ok(Json(flow::flow(&*site.context(&caller).installation).await?))
 }
 

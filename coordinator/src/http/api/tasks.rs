@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::page::{Listed, within};
 use super::runs::OneRun;
-use super::{Answer, doing, saying};
+use super::{ApiResult, doing, saying};
 use crate::http::Site;
 use crate::http::body::{About, Asked, AskedBy};
 use crate::http::caller::Caller;
@@ -128,7 +128,7 @@ async fn list(
     caller: Caller,
     About(one): About<OneRun>,
     AskedBy(which): AskedBy<WhichTasks>,
-) -> Answer<TaskList> {
+) -> ApiResult<TaskList> {
     let context = site.context(&caller);
     let limit = within("limit", which.limit.unwrap_or(100), MOST)?;
     let selection = which.of(one.find(&context).await?)?;
@@ -140,7 +140,7 @@ async fn failed(
     caller: Caller,
     About(one): About<OneRun>,
     AskedBy(which): AskedBy<WhichTasks>,
-) -> Answer<RunFailures> {
+) -> ApiResult<RunFailures> {
     let context = site.context(&caller);
     let groups = within("limit", which.limit.unwrap_or(20), MOST_GROUPS)?;
     let selection = which.of(one.find(&context).await?)?;
@@ -152,7 +152,7 @@ async fn plan(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskPlan>,
-) -> Answer<TaskPlan> {
+) -> ApiResult<TaskPlan> {
     let context = site.context(&caller);
     let run = one.find(&context).await?;
     Ok(Json(planned(&context, run, asked.verb, asked.selection).await?))
@@ -163,7 +163,7 @@ async fn cancel(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskTasks>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     carry_out(&site, &caller, one, PlannedVerb::Cancel, asked).await
 }
 
@@ -172,7 +172,7 @@ async fn retry(
     caller: Caller,
     About(one): About<OneRun>,
     Asked(asked): Asked<AskTasks>,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     carry_out(&site, &caller, one, PlannedVerb::Retry, asked).await
 }
 
@@ -182,7 +182,7 @@ async fn carry_out(
     one: OneRun,
     verb: PlannedVerb,
     asked: AskTasks,
-) -> Answer<RunDecided> {
+) -> ApiResult<RunDecided> {
     let context = doing(site, caller, asked.reason);
     let run = one.find(&context).await?;
     let plan = planned(&context, run, verb, asked.selection).await?;

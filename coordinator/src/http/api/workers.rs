@@ -8,7 +8,7 @@ use domain::id::HostName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Answer, Why, doing, saying};
+use super::{ApiResult, Why, doing, saying};
 use crate::http::Site;
 use crate::http::body::{About, Asked};
 use crate::http::caller::Caller;
@@ -33,7 +33,7 @@ struct WhichHost {
     host: HostName,
 }
 
-async fn list(State(site): State<Site>, caller: Caller) -> Answer<AllWorkers> {
+async fn list(State(site): State<Site>, caller: Caller) -> ApiResult<AllWorkers> {
     Ok(Json(workers::list(&site.context(&caller)).await?))
 }
 
@@ -42,7 +42,7 @@ async fn drain(
     caller: Caller,
     About(WhichHost { host }): About<WhichHost>,
     Asked(why): Asked<Why>,
-) -> Answer<HostDecided> {
+) -> ApiResult<HostDecided> {
     Ok(Json(workers::drain(&doing(&site, &caller, why.reason), OneHost { host }).await?))
 }
 
@@ -51,6 +51,6 @@ async fn resume(
     caller: Caller,
     About(WhichHost { host }): About<WhichHost>,
     Asked(why): Asked<Why>,
-) -> Answer<HostDecided> {
+) -> ApiResult<HostDecided> {
     Ok(Json(workers::resume(&doing(&site, &caller, why.reason), OneHost { host }).await?))
 }

@@ -13,7 +13,7 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Frame, Place, answer, may_act, page, refused};
+use super::layout::{Frame, Topic, answer, may_act, page, refused};
 use super::parts::{command, digits, text, words};
 use super::query::Query;
 use crate::http::caller::Caller;
@@ -97,7 +97,7 @@ async fn ask(site: &Site, caller: &Caller, act: Result<Act, OperateError>, again
     match looked.await {
         Ok((act, outlook)) => {
             let content = Ok(form(&act, &outlook, again));
-            let response = answer(site, caller, (act.place(), &outlook.title), content).await;
+            let response = answer(site, caller, (act.topic(), &outlook.title), content).await;
             if again.is_some() { (StatusCode::CONFLICT, response).into_response() } else { response }
         }
         Err(error) => refused(site, caller, &error).await,
@@ -158,7 +158,7 @@ async fn decide(site: &Site, caller: &Caller, act: Result<Act, OperateError>, fo
 
 /// Nothing was decided, since it is so already.
 async fn already(site: &Site, caller: &Caller, act: &Act, effect: &str) -> Response {
-    let frame = Frame::of(site, caller, Place::Elsewhere).await;
+    let frame = Frame::of(site, caller, Topic::Elsewhere).await;
     let content = html! { p.done data-still="" role="status" { (text(effect)) } p { a href=(act.back()) { "Back" } } };
     page(&frame, "Nothing was decided", content).into_response()
 }

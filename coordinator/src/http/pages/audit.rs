@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use store::audit::Target;
 
 use super::Site;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{digits, empty, run_link, table, text, time};
 use super::query::{Query, audit_href, host_href};
 use crate::http::caller::Caller;
@@ -17,7 +17,7 @@ use crate::operate::audit::{AuditLine, list, list_about};
 const FEW: usize = 50;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
-    answer(&site, &caller, (Place::Audit, "Audit"), content(&site, &caller, &query).await).await
+    answer(&site, &caller, (Topic::Audit, "Audit"), content(&site, &caller, &query).await).await
 }
 
 async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {

@@ -6,7 +6,7 @@ use domain::id::RunId;
 use domain::text::shown;
 use maud::{Markup, html};
 
-use super::graph::{GroupFrame, HEIGHT, Layout, Node, WIDTH, direct};
+use super::graph::{GraphNode, GroupFrame, HEIGHT, Layout, WIDTH, direct};
 use super::parts::{Share, digits, duration, is_hatched, percent, said, shares};
 use super::states;
 use crate::operate::selection::ShownState;
@@ -22,8 +22,8 @@ pub(super) fn draw(run: RunId, modules: &[ModuleInRun]) -> Markup {
     let upstream =
         |module: &ModuleInRun| module.upstream.iter().filter_map(|up| at.get(up.module.as_str()).copied()).collect();
     let group = |module: &ModuleInRun| module.group.as_ref().map_or("", |group| group.as_str()).to_owned();
-    let nodes: Vec<Node> =
-        modules.iter().map(|module| Node { group: group(module), upstream: upstream(module) }).collect();
+    let nodes: Vec<GraphNode> =
+        modules.iter().map(|module| GraphNode { group: group(module), upstream: upstream(module) }).collect();
     let layout = Layout::of(&nodes);
     let direct = direct(&nodes);
     let is_drawn =

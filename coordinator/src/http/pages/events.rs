@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{empty, number, plain, run_link, table, text, time};
 use super::query::{Query, audit_href, stars_href};
 use super::runs::phase;
@@ -22,7 +22,7 @@ use store::events::Disposition;
 const FEW: usize = 30;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
-    answer(&site, &caller, (Place::Events, "Events"), content(&site, &caller, &query).await).await
+    answer(&site, &caller, (Topic::Events, "Events"), content(&site, &caller, &query).await).await
 }
 
 async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {

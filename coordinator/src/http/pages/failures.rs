@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Place, answer, may_act};
+use super::layout::{Topic, answer, may_act};
 use super::parts::{command, digits, empty, number, run_link, star_link, table, text, time, total, words};
 use super::query::{Query, arguments_of, host_href, query_of};
 use crate::http::caller::Caller;
@@ -24,7 +24,7 @@ const RUNS: usize = 10;
 
 /// Of the newest runs.
 pub(super) async fn of_all(State(site): State<Site>, caller: Caller, query: Query) -> Response {
-    answer(&site, &caller, (Place::Failures, "Failures"), newest(&site.context(&caller), query.one("host")).await).await
+    answer(&site, &caller, (Topic::Failures, "Failures"), newest(&site.context(&caller), query.one("host")).await).await
 }
 
 /// Of one run.
@@ -35,7 +35,7 @@ pub(super) async fn of_run(
     query: Query,
 ) -> Response {
     let content = one(&site.context(&caller), &caller, &run, &query).await;
-    answer(&site, &caller, (Place::Failures, "Failures of a run"), content).await
+    answer(&site, &caller, (Topic::Failures, "Failures of a run"), content).await
 }
 
 async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, OperateError> {

@@ -18,7 +18,7 @@ const ABREAST: usize = 6;
 
 /// A module to place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Node {
+pub(super) struct GraphNode {
     /// The group that it is drawn in; empty where it has none.
     pub(super) group: String,
     /// What it needs, by position; all of it stands before the module.
@@ -53,7 +53,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Places modules.
-    pub(super) fn of(nodes: &[Node]) -> Self {
+    pub(super) fn of(nodes: &[GraphNode]) -> Self {
         let layers = layers(nodes);
         let rows = rows(nodes, &layers);
         let mut layout = Self { boxes: vec![Spot::default(); nodes.len()], ..Self::default() };
@@ -68,7 +68,7 @@ impl Layout {
     }
 
     /// Places groups side by side, below what is placed.
-    fn place(&mut self, nodes: &[Node], rows: &[usize], groups: &[String]) {
+    fn place(&mut self, nodes: &[GraphNode], rows: &[usize], groups: &[String]) {
         let members = |group: &String| (0..nodes.len()).filter(|at| nodes[*at].group == *group).collect::<Vec<usize>>();
         let all: Vec<usize> = groups.iter().flat_map(members).collect();
         let (Some(first), Some(last)) = (all.iter().map(|at| rows[*at]).min(), all.iter().map(|at| rows[*at]).max())
@@ -100,13 +100,13 @@ impl Layout {
     }
 
     /// Where what a module needs stands on average, so that edges cross less.
-    fn pull(&self, node: &Node) -> i32 {
+    fn pull(&self, node: &GraphNode) -> i32 {
         let above = node.upstream.iter().filter_map(|at| self.boxes.get(*at)).map(|spot| spot.x);
         above.sum::<i32>() / node.upstream.len().max(1) as i32
     }
 
     /// Moves groups that stand beside each other to the middle.
-    fn center(&mut self, nodes: &[Node], width: i32) {
+    fn center(&mut self, nodes: &[GraphNode], width: i32) {
         let mut right: BTreeMap<i32, i32> = BTreeMap::new();
         for frame in &self.frames {
             let edge = right.entry(frame.at.y).or_default();
@@ -134,7 +134,7 @@ impl Layout {
 }
 
 /// The edges that do not follow from others, as positions: a module that is reached over another one needs no line of its own.
-pub(super) fn direct(nodes: &[Node]) -> BTreeSet<(usize, usize)> {
+pub(super) fn direct(nodes: &[GraphNode]) -> BTreeSet<(usize, usize)> {
     let mut above: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
     let mut direct = BTreeSet::new();
     for (to, node) in nodes.iter().enumerate() {
@@ -147,7 +147,7 @@ pub(super) fn direct(nodes: &[Node]) -> BTreeSet<(usize, usize)> {
 }
 
 /// How many modules stand above each at most, one needing the other.
-fn layers(nodes: &[Node]) -> Vec<usize> {
+fn layers(nodes: &[GraphNode]) -> Vec<usize> {
     let mut layers: Vec<usize> = vec![0; nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
         layers[at] = node.upstream.iter().filter(|up| **up < at).map(|up| layers[*up] + 1).max().unwrap_or(0);
@@ -156,7 +156,7 @@ fn layers(nodes: &[Node]) -> Vec<usize> {
 }
 
 /// The row of each module: a layer with too many of one group takes several.
-fn rows(nodes: &[Node], layers: &[usize]) -> Vec<usize> {
+fn rows(nodes: &[GraphNode], layers: &[usize]) -> Vec<usize> {
     let mut cells: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
     for (at, node) in nodes.iter().enumerate() {
         cells.entry((layers[at], &node.group)).or_default().push(at);
@@ -178,7 +178,7 @@ fn rows(nodes: &[Node], layers: &[usize]) -> Vec<usize> {
 }
 
 /// Groups by where they begin; those that share layers, by however many steps, are together.
-fn clusters(nodes: &[Node], layers: &[usize]) -> Vec<Vec<String>> {
+fn clusters(nodes: &[GraphNode], layers: &[usize]) -> Vec<Vec<String>> {
     let mut spans: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (node, layer) in nodes.iter().zip(layers) {
         let span = spans.entry(&node.group).or_insert((*layer, *layer));
@@ -201,12 +201,12 @@ fn clusters(nodes: &[Node], layers: &[usize]) -> Vec<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn node(group: &str, upstream: &[usize]) -> Node {
-        Node { group: group.to_owned(), upstream: upstream.to_vec() }
+    fn node(group: &str, upstream: &[usize]) -> GraphNode {
+        GraphNode { group: group.to_owned(), upstream: upstream.to_vec() }
     }
 
     /// A ─▶ B ─▶ D, A ─▶ C ─▶ D, and thirteen below D.
-    fn wide() -> Vec<Node> {
+    fn wide() -> Vec<GraphNode> {
         let mut nodes = vec![node("one", &[]), node("two", &[0]), node("three", &[0]), node("four", &[1, 2])];
         nodes.extend((0..13).map(|_| node("four", &[3])));
         nodes

@@ -14,7 +14,7 @@ use crate::tokens::Role;
 
 /// What a page is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) enum Place {
+pub(in crate::http) enum Topic {
     /// How things stand.
     Overview,
     /// Runs, and what is in them.
@@ -34,19 +34,19 @@ pub(in crate::http) enum Place {
 }
 
 /// Where one can go: what it is about, its name, its address, its key after `g`.
-const PLACES: [(Place, &str, &str, &str); 7] = [
-    (Place::Overview, "Overview", "/", "o"),
-    (Place::Runs, "Runs", "/runs", "r"),
-    (Place::Queues, "Queues", "/queues", "q"),
-    (Place::Workers, "Workers", "/workers", "w"),
-    (Place::Failures, "Failures", "/failures", "f"),
-    (Place::Events, "Events", "/events", "e"),
-    (Place::Audit, "Audit", "/audit", "a"),
+const TOPICS: [(Topic, &str, &str, &str); 7] = [
+    (Topic::Overview, "Overview", "/", "o"),
+    (Topic::Runs, "Runs", "/runs", "r"),
+    (Topic::Queues, "Queues", "/queues", "q"),
+    (Topic::Workers, "Workers", "/workers", "w"),
+    (Topic::Failures, "Failures", "/failures", "f"),
+    (Topic::Events, "Events", "/events", "e"),
+    (Topic::Audit, "Audit", "/audit", "a"),
 ];
 
 /// What is around a page: for whom it is, what it is about, and how things stand.
 pub(in crate::http) struct Frame {
-    place: Place,
+    topic: Topic,
     caller: Option<Caller>,
     lights: Vec<Light>,
     /// Whether it takes a token to be here: who has come can leave.
@@ -55,14 +55,14 @@ pub(in crate::http) struct Frame {
 
 impl Frame {
     /// Around a page for `caller`.
-    pub(in crate::http) async fn of(site: &Site, caller: &Caller, place: Place) -> Self {
+    pub(in crate::http) async fn of(site: &Site, caller: &Caller, topic: Topic) -> Self {
         let lights = site.glance.lights(&site.context(caller)).await;
-        Self { place, caller: Some(caller.clone()), lights, needs_token: site.access.needs_token() }
+        Self { topic, caller: Some(caller.clone()), lights, needs_token: site.access.needs_token() }
     }
 
     /// Around a page for whom nobody knows yet: it says nothing of the installation.
     pub(in crate::http) fn for_nobody() -> Self {
-        Self { place: Place::Elsewhere, caller: None, lights: Vec::new(), needs_token: true }
+        Self { topic: Topic::Elsewhere, caller: None, lights: Vec::new(), needs_token: true }
     }
 }
 
@@ -102,12 +102,12 @@ fn head(frame: &Frame) -> Markup {
         header {
             nav aria-label="Pages" {
                 a.home href="/" title="Stellar analysis, star by star" { "SAS" }
-                @for (place, name, href, key) in PLACES {
-                    a href=(href) data-key=(key) aria-current=[(place == frame.place).then_some("page")] { (name) }
+                @for (topic, name, href, key) in TOPICS {
+                    a href=(href) data-key=(key) aria-current=[(topic == frame.topic).then_some("page")] { (name) }
                 }
             }
             form.search action="/search" role="search" {
-                input type="search" name="q" placeholder="run or star  ( / )" aria-label="A run or a star, by the first digits of its id" autocomplete="off" spellcheck="false";
+                input type="search" name="q" placeholder="run, star, host, module  ( / )" aria-label="A run or a star by the first digits of its id, a host, or a module" autocomplete="off" spellcheck="false";
             }
             div.who {
                 @if let Some(caller) = &frame.caller { span title="who is logged in" { (text(&caller.name)) } }
@@ -149,7 +149,7 @@ pub(super) async fn refused(site: &Site, caller: &Caller, error: &OperateError) 
         ErrorKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "It takes too long"),
         ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken"),
     };
-    let frame = Frame::of(site, caller, Place::Elsewhere).await;
+    let frame = Frame::of(site, caller, Topic::Elsewhere).await;
     let content = html! {
         p.error role="alert" { (words(&error.message)) }
         p { a href="/" { "Overview" } " · " a href="/runs" { "Runs" } " · go back and try otherwise" }
@@ -161,11 +161,11 @@ pub(super) async fn refused(site: &Site, caller: &Caller, error: &OperateError) 
 pub(super) async fn answer(
     site: &Site,
     caller: &Caller,
-    (place, title): (Place, &str),
+    (topic, title): (Topic, &str),
     content: Result<Markup, OperateError>,
 ) -> Response {
     match content {
-        Ok(content) => page(&Frame::of(site, caller, place).await, title, content).into_response(),
+        Ok(content) => page(&Frame::of(site, caller, topic).await, title, content).into_response(),
         Err(error) => refused(site, caller, &error).await,
     }
 }

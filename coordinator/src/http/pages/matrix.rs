@@ -9,7 +9,7 @@ use domain::text::shown;
 use maud::{Markup, html};
 
 use super::assets::address;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{badge, number, run_link, table, text, total};
 use super::query::tasks_href;
 use super::states;
@@ -30,7 +30,7 @@ const ORDERS: [(StarOrder, &str); 3] = [
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>) -> Response {
     let content = content(&site.context(&caller), &run).await;
-    answer(&site, &caller, (Place::Runs, "Matrix"), content).await
+    answer(&site, &caller, (Topic::Runs, "Matrix"), content).await
 }
 
 async fn content(context: &Context, run: &str) -> Result<Markup, OperateError> {

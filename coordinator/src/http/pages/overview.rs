@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::failures::groups;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{empty, light, text, words};
 use super::query::host_href;
 use super::runs::table_of_runs;
@@ -15,7 +15,7 @@ use crate::operate::status::{Answer, HangingTask, Question, Status};
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller) -> Response {
     let status = site.glance.status(&site.context(&caller)).await;
-    answer(&site, &caller, (Place::Overview, "Overview"), status.map(|status| content(&status))).await
+    answer(&site, &caller, (Topic::Overview, "Overview"), status.map(|status| content(&status))).await
 }
 
 fn content(status: &Status) -> Markup {

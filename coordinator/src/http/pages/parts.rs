@@ -7,7 +7,8 @@ use domain::text::{moment, shown, shown_lines};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::states::{self, Tally};
+use super::commands::page_of;
+use super::states::{self, StateTally};
 use crate::operate::selection::ShownState;
 use crate::operate::status::Level;
 
@@ -21,11 +22,13 @@ pub(super) fn log(said: &str) -> Markup {
     html! { @if !said.is_empty() { pre.log tabindex="0" { (shown_lines(said)) } } }
 }
 
-/// Words of ours in which what stands between backticks is a command.
+/// Words of ours in which what stands between backticks is a command; where a page does the same, it leads there.
 pub(super) fn words(said: &str) -> Markup {
     html! {
         @for (at, part) in shown(said).split('`').enumerate() {
-            @if at % 2 == 1 { code { (part) } } @else { (part) }
+            @if at % 2 == 0 { (part) } @else {
+                @match page_of(part) { Some(href) => a href=(href) { code { (part) } }, None => code { (part) } }
+            }
         }
     }
 }
@@ -122,7 +125,7 @@ pub(super) fn badge(state: ShownState) -> Markup {
 }
 
 /// A bar of states: the width of each is its share.
-pub(super) fn bar(tally: &Tally) -> Markup {
+pub(super) fn bar(tally: &StateTally) -> Markup {
     let parts = shares(tally);
     html! {
         svg.bar role="img" aria-label=(said(tally)) preserveAspectRatio="none" {
@@ -139,7 +142,7 @@ pub(super) fn bar(tally: &Tally) -> Markup {
 }
 
 /// What a bar shows, in words.
-pub(super) fn said(tally: &Tally) -> String {
+pub(super) fn said(tally: &StateTally) -> String {
     let counts = states::ORDER.iter().filter_map(|state| Some((state, tally.get(state).filter(|n| **n > 0)?)));
     let words: Vec<String> = counts.map(|(state, count)| format!("{count} {}", states::word(*state))).collect();
     if words.is_empty() { "nothing yet".to_owned() } else { words.join(", ") }
@@ -158,7 +161,7 @@ pub(super) struct Share {
 }
 
 /// The parts of a bar, in their order; they add up to the whole.
-pub(super) fn shares(tally: &Tally) -> Vec<Share> {
+pub(super) fn shares(tally: &StateTally) -> Vec<Share> {
     let all: u64 = tally.values().sum();
     let (mut parts, mut before) = (Vec::new(), 0);
     for state in states::ORDER {
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_bar_add_up_to_the_whole() {
-        let tally: Tally =
+        let tally: StateTally =
             states::ORDER.iter().zip([3, 1, 0, 7, 1, 1, 299_983, 1, 1, 1, 0, 1]).map(|(s, n)| (*s, n)).collect();
         let parts = shares(&tally);
         assert_eq!(parts.len(), 10);
@@ -240,7 +243,7 @@ mod tests {
         }
         let last = parts.last().unwrap();
         assert!((last.from + last.width - 100.0).abs() < 1e-9 && parts[0].from == 0.0);
-        assert!(shares(&Tally::new()).is_empty());
+        assert!(shares(&StateTally::new()).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{duration, empty, number, plain, short, table, text, time_or};
 use super::query::{Query, tasks_href};
 use crate::http::caller::Caller;
@@ -18,7 +18,7 @@ use crate::operate::view::{RunPhase, newest_runs};
 const RUNS: usize = 50;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller) -> Response {
-    answer(&site, &caller, (Place::Queues, "Queues"), content(&site, &caller).await).await
+    answer(&site, &caller, (Topic::Queues, "Queues"), content(&site, &caller).await).await
 }
 
 /// The tasks behind a number of a module: of the run that goes on; where there are several, of each.
@@ -47,7 +47,7 @@ pub(super) async fn behind(
         }),
         Err(error) => Err(error.clone()),
     };
-    answer(&site, &caller, (Place::Queues, "Tasks of a module"), content).await
+    answer(&site, &caller, (Topic::Queues, "Tasks of a module"), content).await
 }
 
 async fn content(site: &Site, caller: &Caller) -> Result<Markup, OperateError> {
@@ -67,13 +67,16 @@ async fn content(site: &Site, caller: &Caller) -> Result<Markup, OperateError> {
 
 fn line(queue: &QueueFlow) -> Markup {
     let (ready, deaf) = (queue.ready.unwrap_or(0), queue.consumers == Some(0));
+    let starved = |class: &ClassFlow| (class.slots == 0 && ready > 0).then_some("no worker serves it");
+    let full = |class: &&ClassFlow| ready > 0 && class.slots > 0 && class.busy >= class.slots;
+    let is_full = queue.class.as_ref().filter(full).is_some();
     let (purpose, wrong) = match queue.queue.as_str() {
         "sas.events" => ("dataset events on their way to a coordinator", deaf.then_some("no coordinator listens")),
         "sas.completions" => {
             ("how attempts ended, on their way to a coordinator", deaf.then_some("no coordinator listens"))
         }
         "sas.dead" => ("messages that could not be read, with the reason", (ready > 0).then_some("somebody must look")),
-        _ => ("tasks on their way to workers", queue.class.as_ref().filter(|_| ready > 0).and_then(full)),
+        _ => ("tasks on their way to workers", queue.class.as_ref().and_then(starved)),
     };
     html! {
         tr {
@@ -84,17 +87,8 @@ fn line(queue: &QueueFlow) -> Markup {
             } }
             td.n { (known(queue.unacknowledged, queue.unknown.as_deref().unwrap_or("the broker's management API is not configured"))) }
             td.n { (known(queue.consumers, "the broker does not say")) }
-            td { @if let Some(wrong) = wrong { span.tag.bad { "■ " (wrong) } " " } (purpose) }
+            td { @if let Some(wrong) = wrong { span.tag.bad { "■ " (wrong) } " " } (purpose) @if is_full { span.soft { "; all slots are busy" } } }
         }
-    }
-}
-
-/// Why tasks of a class that are ready stay so; a worker whose slots are all busy listens no more.
-fn full(class: &ClassFlow) -> Option<&'static str> {
-    match (class.slots, class.busy) {
-        (0, _) => Some("no worker serves it"),
-        (slots, busy) if busy >= slots => Some("all slots are busy"),
-        _ => None,
     }
 }
 

@@ -10,11 +10,11 @@ use store::audit::Target;
 use super::Site;
 use super::drawing::{draw, share_failed};
 use super::failures::groups;
-use super::layout::{Place, answer, may_act};
+use super::layout::{Topic, answer, may_act};
 use super::parts::{bar, command, done, duration, number, percent, short, text, time};
 use super::query::{Query, audit_href, stars_href, tasks_href};
 use super::runs::{how_far, phase, stages, tally_of, to_go};
-use super::states::{self, ORDER, Tally};
+use super::states::{self, ORDER, StateTally};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{ListFailures, RunFailures, list};
@@ -35,19 +35,19 @@ pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Pa
         Err(_) => String::new(),
     };
     let content = match found {
-        Ok((run, failures)) => Said::read(&query).map(|said| content(&run, &failures, may_act(&caller), &said)),
+        Ok((run, failures)) => JustDone::read(&query).map(|said| content(&run, &failures, may_act(&caller), &said)),
         Err(error) => Err(error),
     };
-    answer(&site, &caller, (Place::Runs, &title), content).await
+    answer(&site, &caller, (Topic::Runs, &title), content).await
 }
 
 /// What was just done from a page.
-struct Said {
+struct JustDone {
     decided: Option<usize>,
     audit: Option<u64>,
 }
 
-impl Said {
+impl JustDone {
     fn read(query: &Query) -> Result<Self, OperateError> {
         Ok(Self { decided: query.value("decided")?, audit: query.value("audit")? })
     }
@@ -60,7 +60,7 @@ async fn find(context: &Context, called: &str) -> Result<(RunModules, RunFailure
     Ok((modules(context, run).await?, failures))
 }
 
-fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &Said) -> Markup {
+fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &JustDone) -> Markup {
     let RunModules { summary, drawn } = run;
     let id = summary.run;
     let decision = said.decided.and_then(|number| Some((number, summary.decisions.get(number.checked_sub(1)?)?)));
@@ -129,7 +129,7 @@ fn levers(run: &RunSummary) -> Markup {
 }
 
 /// What the colours mean, with the number of tasks in each state.
-fn key(run: RunId, tally: &Tally) -> Markup {
+fn key(run: RunId, tally: &StateTally) -> Markup {
     html! {
         div.key {
             @for state in ORDER {

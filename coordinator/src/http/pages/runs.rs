@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{bar, digits, duration, empty, number, percent, progress, run_link, text, time};
 use super::query::{Query, stars_href, tasks_href};
 use super::states::tally;
@@ -20,7 +20,7 @@ const FEW: usize = 50;
 const MOST: usize = 500;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
-    answer(&site, &caller, (Place::Runs, "Runs"), content(&site, &caller, &query).await).await
+    answer(&site, &caller, (Topic::Runs, "Runs"), content(&site, &caller, &query).await).await
 }
 
 async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {
@@ -79,7 +79,7 @@ pub(super) fn stages(run: &RunSummary) -> [(u64, StarStage); 3] {
 }
 
 /// All tasks of a run by state.
-pub(super) fn tally_of(run: &RunSummary) -> super::states::Tally {
+pub(super) fn tally_of(run: &RunSummary) -> super::states::StateTally {
     tally(&run.tasks, run.running.into(), run.on_hold)
 }
 

@@ -16,7 +16,7 @@ use store::failures::FailureRecord;
 pub(super) use lineage::show as show_lineage;
 
 use super::assets::address;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer, may_act};
 use super::parts::{badge, command, duration, log, number, run_link, table, text, time_or};
 use super::query::{Query, tasks_href};
 use super::states;
@@ -43,11 +43,11 @@ impl AskStar {
 }
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(star): Path<String>, query: Query) -> Response {
-    let content = content(&site.context(&caller), &star, &query).await;
-    answer(&site, &caller, (Place::Runs, "Star"), content).await
+    let content = content(&site.context(&caller), &star, &query, may_act(&caller)).await;
+    answer(&site, &caller, (Topic::Runs, "Star"), content).await
 }
 
-async fn content(context: &Context, star: &str, query: &Query) -> Result<Markup, OperateError> {
+async fn content(context: &Context, star: &str, query: &Query, may_act: bool) -> Result<Markup, OperateError> {
     let called: CalledStar = star.parse()?;
     let asked = AskStar::read(query)?;
     let star = view::star(context, find_star(context, &called, asked.run.as_ref()).await?).await?;
@@ -71,7 +71,7 @@ async fn content(context: &Context, star: &str, query: &Query) -> Result<Markup,
             }
             h2 #tasks { "Tasks" }
             (dag::drawing(&star))
-            (tasks(&star, &failures))
+            (tasks(&star, &failures, may_act))
             @match files {
                 Some(Ok(files)) => (files),
                 Some(Err(error)) if error.kind == ErrorKind::NotFound => p.empty { (text(&error.message)) },
@@ -108,7 +108,7 @@ fn head(star: &StarSummary) -> Markup {
             div { dt { "Run" } dd { (run_link(star.run)) } }
             div { dt { "Pipeline" } dd { (text(star.pipeline.as_str())) } }
             div { dt { "Quarter" } dd { (star.quarter) } }
-            div { dt { "Ended" } dd { @match star.end { Some(end) => (end), None if star.admitted => "in flight", None => "not let in yet" } } }
+            div { dt { "Ended" } dd { @match star.end { Some(end) => (end), None if star.stored_only.is_some() => "not known now", None if star.admitted => "in flight", None => "not let in yet" } } }
             div { dt { "Star file shows" } dd { @match (star.open, star.newest) {
                 (Some(open), Some(newest)) if open == newest => { "generation " (open) ", the newest" },
                 (Some(open), Some(newest)) => { "generation " (open) "; the newest is " (newest) },
@@ -131,7 +131,7 @@ fn state_of(task: &TaskSummary) -> ShownState {
 }
 
 /// Its tasks by group, in the order of the pipeline.
-fn tasks(star: &StarSummary, failures: &[FailureRecord]) -> Markup {
+fn tasks(star: &StarSummary, failures: &[FailureRecord], may_act: bool) -> Markup {
     let mut groups: Vec<(&str, Vec<&TaskSummary>)> = Vec::new();
     for task in &star.tasks {
         match groups.iter_mut().find(|(name, _)| *name == task.group) {
@@ -139,11 +139,12 @@ fn tasks(star: &StarSummary, failures: &[FailureRecord]) -> Markup {
             None => groups.push((&task.group, vec![task])),
         }
     }
+    let cancel = may_act.then(|| format!("/runs/{}/do/cancel-tasks?star={}", star.run, star.star));
     let heads = html! { th { "Module" } th { "State" } th { "Why" } th.n { "Try" } th.n { "Took" } th { "Host" } th { "Began" } };
     let rows = html! {
         @for (group, tasks) in &groups {
             @if !group.is_empty() { tr { th colspan="7" scope="rowgroup" { (text(group)) } } }
-            @for task in tasks { (row(task, failures.iter().rfind(|failure| is_of(failure, star, task)))) }
+            @for task in tasks { (row(task, failures.iter().rfind(|failure| is_of(failure, star, task)), cancel.as_deref().filter(|_| !task.state.is_settled()))) }
         }
     };
     html! { div.star-tasks { (table("Tasks of the star", heads, rows)) } }
@@ -153,13 +154,14 @@ fn is_of(failure: &FailureRecord, star: &StarSummary, task: &TaskSummary) -> boo
     failure.run == star.run && failure.module == task.module && failure.attempt == task.attempt
 }
 
-fn row(task: &TaskSummary, failure: Option<&FailureRecord>) -> Markup {
+/// `cancel` is where its tasks are cancelled.
+fn row(task: &TaskSummary, failure: Option<&FailureRecord>, cancel: Option<&str>) -> Markup {
     let state = state_of(task);
     let was_tried = task.attempt > Attempt(0);
     html! {
         tr id=(format!("task-{}", task.module)) {
             th scope="row" { (task.module) }
-            td { (badge(state)) }
+            td { (badge(state)) @if let Some(cancel) = cancel { " " a.button href=(format!("{cancel}&module={}", task.module)) { "Cancel…" } } }
             td.why { (why(task)) (more(task, failure)) }
             td.n { @if was_tried { (task.attempt) } @else { span.nothing { "–" } } }
             td.n { @if task.millis > 0 { (duration(task.millis as f64 / 1e3)) } @else { span.nothing { "–" } } }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use strum::VariantArray;
 
 use super::Site;
-use super::layout::{Place, answer};
+use super::layout::{Topic, answer};
 use super::parts::{digits, empty, run_link, star_link, table, text, total};
 use super::query::{Query, stars_href};
 use crate::http::caller::Caller;
@@ -20,7 +20,7 @@ const FEW: usize = 100;
 const MOST: usize = 1000;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
-    answer(&site, &caller, (Place::Runs, "Stars"), content(&site.context(&caller), &run, &query).await).await
+    answer(&site, &caller, (Topic::Runs, "Stars"), content(&site.context(&caller), &run, &query).await).await
 }
 
 async fn content(context: &Context, called: &str, query: &Query) -> Result<Markup, OperateError> {

@@ -26,7 +26,7 @@ pub(super) const ORDER: [ShownState; 12] = [
 ];
 
 /// How many tasks are in each state; states with none may be left out.
-pub(super) type Tally = BTreeMap<ShownState, u64>;
+pub(super) type StateTally = BTreeMap<ShownState, u64>;
 
 /// The letter of a state.
 pub(super) const fn letter(state: ShownState) -> char {
@@ -93,7 +93,7 @@ pub(super) fn of_task(state: TaskState) -> ShownState {
 }
 
 /// Counts as the core has them, with what is known of the queued ones: so many run, so many are on hold.
-pub(super) fn tally(tasks: &BTreeMap<TaskState, u64>, running: u64, on_hold: u64) -> Tally {
+pub(super) fn tally(tasks: &BTreeMap<TaskState, u64>, running: u64, on_hold: u64) -> StateTally {
     shown_states(tasks, running, on_hold)
 }
 

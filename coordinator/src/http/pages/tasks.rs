@@ -6,7 +6,7 @@ use domain::id::RunId;
 use maud::{Markup, html};
 
 use super::Site;
-use super::layout::{Place, answer, may_act};
+use super::layout::{Topic, answer, may_act};
 use super::parts::{badge, command, digits, empty, run_link, star_link, table, text, time_or, total, words};
 use super::query::{Query, arguments_of, host_href, query_of};
 use super::states;
@@ -22,7 +22,7 @@ const MOST: usize = 1000;
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, Path(run): Path<String>, query: Query) -> Response {
     let content = content(&site.context(&caller), may_act(&caller), &run, &query).await;
-    answer(&site, &caller, (Place::Runs, "Tasks"), content).await
+    answer(&site, &caller, (Topic::Runs, "Tasks"), content).await
 }
 
 async fn content(context: &Context, may_act: bool, called: &str, query: &Query) -> Result<Markup, OperateError> {

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use store::audit::Target;
 
 use super::Site;
-use super::layout::{Place, answer, may_act};
+use super::layout::{Topic, answer, may_act};
 use super::parts::{
     command, digits, done, duration, empty, number, percent, progress, star_link, table, text, time, time_or,
 };
@@ -19,7 +19,7 @@ use crate::operate::workers::{AllWorkers, WorkerSlots, WorkerSummary};
 use crate::operate::{OperateError, workers};
 
 pub(super) async fn show(State(site): State<Site>, caller: Caller, query: Query) -> Response {
-    answer(&site, &caller, (Place::Workers, "Workers"), content(&site, &caller, &query).await).await
+    answer(&site, &caller, (Topic::Workers, "Workers"), content(&site, &caller, &query).await).await
 }
 
 async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, OperateError> {

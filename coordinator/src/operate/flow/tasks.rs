@@ -6,7 +6,7 @@ use domain::id::{ClassName, ModuleIndex};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use services::state::{Moves, PERIOD, Places, RunFlow, RunView};
+use services::state::{Moves, PERIOD, RunFlow, RunView, TaskPlaces};
 
 use super::{ClassFlow, ModuleFlow, PeriodFlow};
 use crate::operate::view::to_do;
@@ -82,8 +82,8 @@ impl ClassFlow {
 }
 
 impl TasksFlow {
-    fn of(places: &Places, work: Option<f64>) -> Self {
-        let Places { to_come, ready, on_hold, in_progress, lease_lost, waiting, oldest, due } = *places;
+    fn of(places: &TaskPlaces, work: Option<f64>) -> Self {
+        let TaskPlaces { to_come, ready, on_hold, in_progress, lease_lost, waiting, oldest, due } = *places;
         Self {
             ready,
             in_progress,

@@ -7,8 +7,8 @@ use domain::id::RunId;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::StarOrder;
-use super::rows::Rows;
-use super::view::View;
+use super::rows::MatrixRows;
+use super::view::MatrixView;
 
 /// How many views are in memory: one of 300,000 stars and 34 modules has 2 MB, with an order of its own 4 MB.
 const MOST: usize = 4;
@@ -17,7 +17,7 @@ const MOST: usize = 4;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A view, for one who asks at a time: whoever comes meanwhile finds it fresh.
-pub(in crate::operate) type SharedView = Arc<AsyncMutex<View>>;
+pub(in crate::operate) type SharedView = Arc<AsyncMutex<MatrixView>>;
 
 /// The matrices that somebody looks at; clones are the same.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ struct Kept {
 
 impl Matrices {
     /// The view of a run in this order; those that nobody asks for any more are forgotten.
-    pub(in crate::operate) fn find(&self, rows: &Rows, order: StarOrder) -> SharedView {
+    pub(in crate::operate) fn find(&self, rows: &MatrixRows, order: StarOrder) -> SharedView {
         let (run, now) = (rows.run(), Instant::now());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| now - kept.asked < IDLE);
@@ -44,7 +44,7 @@ impl Matrices {
             let oldest = (0..kept.len()).min_by_key(|at| kept[*at].asked);
             oldest.map(|at| kept.swap_remove(at));
         }
-        let view = SharedView::new(AsyncMutex::new(View::new(order)));
+        let view = SharedView::new(AsyncMutex::new(MatrixView::new(order)));
         kept.push(Kept { run, order, asked: now, view: view.clone() });
         drop(kept);
         self.forget_later();

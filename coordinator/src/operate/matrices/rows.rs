@@ -17,7 +17,7 @@ use crate::operate::look_up::end_of;
 pub(in crate::operate) const BLOCK: u32 = ROWS_BLOCK;
 
 /// The rows of a run.
-pub(in crate::operate) struct Rows {
+pub(in crate::operate) struct MatrixRows {
     store: Store,
     pub(in crate::operate) course: Arc<Course>,
     /// When the run ended, if it is over.
@@ -27,7 +27,7 @@ pub(in crate::operate) struct Rows {
     stored_only: OnceLock<Option<String>>,
 }
 
-impl Rows {
+impl MatrixRows {
     /// Of a run; where the state cannot be had it is said why.
     pub(in crate::operate) async fn find(
         store: &Store,

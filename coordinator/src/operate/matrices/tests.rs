@@ -5,7 +5,7 @@ use domain::run::TaskState::{self, *};
 use super::look::{Look, STATES};
 use super::order::{StarPlaces, rank};
 use super::rows::BLOCK;
-use super::view::View;
+use super::view::MatrixView;
 use super::*;
 
 const WIDTH: usize = 2;
@@ -15,7 +15,7 @@ fn row(states: [TaskState; WIDTH]) -> [u8; WIDTH] {
 }
 
 /// A view after a look at these rows at a moment.
-fn look(view: &mut View, rows: &[[u8; WIDTH]], places: Option<&StarPlaces>, now: i64) {
+fn look(view: &mut MatrixView, rows: &[[u8; WIDTH]], places: Option<&StarPlaces>, now: i64) {
     let mut look = Look::new(rows.len() as u32, WIDTH);
     for (block, rows) in rows.chunks(BLOCK as usize).enumerate() {
         look.take(block as u32 * BLOCK, rows.as_flattened(), places);
@@ -27,7 +27,7 @@ fn look(view: &mut View, rows: &[[u8; WIDTH]], places: Option<&StarPlaces>, now:
 fn counts_of_any_lines_are_those_of_their_rows() {
     let states = [Succeeded, Failed, Blocked, Queued, Skipped];
     let rows: Vec<_> = (0..10_000_usize).map(|star| row([states[star % 5], states[star / 100 % 5]])).collect();
-    let mut view = View::new(StarOrder::Arrival);
+    let mut view = MatrixView::new(StarOrder::Arrival);
     look(&mut view, &rows, None, 5);
     for (range, stars_per_line) in [(0..10_000, 64), (640..1280, 128), (0..10_000, BLOCK), (9984..10_000, 64)] {
         let bytes = view.counts(range.clone(), stars_per_line);
@@ -50,9 +50,9 @@ fn counts_of_any_lines_are_those_of_their_rows() {
 fn only_what_changed_since_is_told_and_nothing_is_missed() {
     let mut rows = vec![row([Blocked, Blocked]); 3 * BLOCK as usize + 10];
     let all = 0..rows.len() as u32;
-    let mut view = View::new(StarOrder::Arrival);
+    let mut view = MatrixView::new(StarOrder::Arrival);
     look(&mut view, &rows, None, 1000);
-    let told = |view: &View, since, stars| view.changed_lines(all.clone(), since, stars).ranges;
+    let told = |view: &MatrixView, since, stars| view.changed_lines(all.clone(), since, stars).ranges;
     assert_eq!(told(&view, 0, 1), vec![all.clone()], "whoever knows nothing gets everything");
     assert!(told(&view, 1000, 1).is_empty());
     rows[5000][1] = row([Blocked, Queued])[1];
@@ -96,7 +96,7 @@ fn orders_put_what_failed_or_is_furthest_first() {
     // Counts follow the order.
     let ranks: Vec<u16> = (0..128).map(|star| if star % 2 == 0 { 1 } else { 0 }).collect();
     let rows: Vec<_> = (0..128).map(|star| row([if star % 2 == 0 { Succeeded } else { Failed }, Blocked])).collect();
-    let mut view = View::new(StarOrder::State);
+    let mut view = MatrixView::new(StarOrder::State);
     look(&mut view, &rows, Some(&StarPlaces::by_rank(&ranks)), 1);
     let bytes = view.counts(0..128, 64);
     let count = |line: usize, state: TaskState| bytes[(line * WIDTH * STATES + state as usize) * 2];

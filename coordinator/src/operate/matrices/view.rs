@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::look::{Look, STATES, rank_all};
 use super::order::StarPlaces;
-use super::rows::{BLOCK, Rows};
+use super::rows::{BLOCK, MatrixRows};
 use super::{FEWEST_COUNTED, StarOrder};
 use crate::operate::OperateError;
 
@@ -22,7 +22,7 @@ const ORDERED: Duration = Duration::from_secs(60);
 const SHARE: u32 = 4;
 
 /// A run in one order.
-pub(in crate::operate) struct View {
+pub(in crate::operate) struct MatrixView {
     order: StarOrder,
     /// None: in the order of the run's list.
     places: Option<Arc<StarPlaces>>,
@@ -47,7 +47,7 @@ pub(in crate::operate) struct Changed {
     pub(in crate::operate) ranges: Vec<Range<u32>>,
 }
 
-impl View {
+impl MatrixView {
     /// Of nothing yet.
     pub(super) fn new(order: StarOrder) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl View {
     }
 
     /// Looks again, unless it did a moment ago or the run is over.
-    pub(in crate::operate) async fn refresh(&mut self, rows: &Rows) -> Result<(), OperateError> {
+    pub(in crate::operate) async fn refresh(&mut self, rows: &MatrixRows) -> Result<(), OperateError> {
         let is_final = self.ended.is_some() && self.ended == rows.ended;
         let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < FRESH.max(self.took * SHARE));
         if is_final || is_fresh {
@@ -85,7 +85,7 @@ impl View {
         Ok(())
     }
 
-    async fn put_in_order(&mut self, rows: &Rows, blocks: u32) -> Result<(), OperateError> {
+    async fn put_in_order(&mut self, rows: &MatrixRows, blocks: u32) -> Result<(), OperateError> {
         let is_old = self.ordered.is_none_or(|ordered| ordered.elapsed() > ORDERED) || rows.ended.is_some();
         if self.order == StarOrder::Arrival || !is_old {
             return Ok(());

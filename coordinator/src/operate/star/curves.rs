@@ -12,7 +12,7 @@ use serde::Serialize;
 use store::agent::{Agent, AskCurve, At, ColumnFacts, Curve, CurveAxis, Manifest, Scalar};
 use store::paths;
 
-use super::{Found, OneGeneration};
+use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, OperateError};
 
 /// In how many parts the axis of a drawing is divided.
@@ -74,13 +74,13 @@ pub struct DrawnCurve {
 
 /// What of a generation is drawn; what is not there, or is no numbers, is left out.
 pub async fn curves(context: &Context, asked: OneGeneration) -> Result<StarCurves, OperateError> {
-    let found = Found::find(context, asked.place()).await?;
+    let found = FoundQuarter::find(context, asked.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, asked.generation).await?;
     let file = context.store.at(paths::generation(found.star, found.quarter, generation));
-    let mut desk = Desk { agent: &mut agent, manifest, file };
-    let numax = desk.measured("DP3_SAS_NU_MAX").await?;
-    let separation = desk.measured("DP3_SAS_DELTA_NU_AV").await?;
+    let mut opened = OpenGeneration { agent: &mut agent, manifest, file };
+    let numax = opened.measured("DP3_SAS_NU_MAX").await?;
+    let separation = opened.measured("DP3_SAS_DELTA_NU_AV").await?;
     let flux = Columns { along: "time", values: "flux" };
     let power = Columns { along: "frequency", values: "power" };
     let around = numax.as_ref().zip(separation.as_ref()).map(|(numax, separation)| {
@@ -91,14 +91,14 @@ pub async fn curves(context: &Context, asked: OneGeneration) -> Result<StarCurve
         star: found.star,
         quarter: found.quarter,
         generation,
-        light: desk.first(&LIGHT_CURVES, &flux, CurveAxis::Plain, None).await?,
+        light: opened.first(&LIGHT_CURVES, &flux, CurveAxis::Plain, None).await?,
         // From 1 µHz on: below lies what filters left over.
-        spectrum: desk.first(&SPECTRA, &power, CurveAxis::Logarithmic, Some([0.0, f64::MAX])).await?,
+        spectrum: opened.first(&SPECTRA, &power, CurveAxis::Logarithmic, Some([0.0, f64::MAX])).await?,
         oscillations: match around {
-            Some(around) => desk.first(&SPECTRA, &power, CurveAxis::Plain, Some(around)).await?,
+            Some(around) => opened.first(&SPECTRA, &power, CurveAxis::Plain, Some(around)).await?,
             None => None,
         },
-        transit: desk.transit(&flux).await?,
+        transit: opened.transit(&flux).await?,
         numax,
         separation,
     })
@@ -111,13 +111,13 @@ struct Columns {
 }
 
 /// A generation under the eyes of an agent.
-struct Desk<'a> {
+struct OpenGeneration<'a> {
     agent: &'a mut Agent,
     manifest: Manifest,
     file: PathBuf,
 }
 
-impl Desk<'_> {
+impl OpenGeneration<'_> {
     /// Where a product is, if it is there and has values.
     fn at(&self, name: &str) -> Option<(ProductName, At)> {
         let product: ProductName = name.parse().ok()?;

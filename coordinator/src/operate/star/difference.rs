@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::agent::{At, ColumnChange, ColumnFacts, GenerationStatus, Manifest, ProductEntry};
 use store::paths;
 
-use super::{Found, OneQuarter};
+use super::{FoundQuarter, OneQuarter};
 use crate::operate::{Context, OperateError};
 
 /// Two generations of a star.
@@ -86,7 +86,7 @@ pub struct ColumnDifference {
 
 /// How two generations of a star differ.
 pub async fn difference(context: &Context, asked: CompareGenerations) -> Result<StarDifference, OperateError> {
-    let found = Found::find(context, OneQuarter { star: asked.star, quarter: asked.quarter }).await?;
+    let found = FoundQuarter::find(context, OneQuarter { star: asked.star, quarter: asked.quarter }).await?;
     let mut agent = context.readers.lend().await?;
     let to = asked.to.or(found.numbers.last().copied()).unwrap_or_default();
     let from = match asked.from {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::agent::Export;
 use store::paths;
 
-use super::{Found, OneGeneration};
+use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, ErrorKind, OperateError};
 
 /// A generation to take along.
@@ -44,7 +44,7 @@ pub async fn export(context: &Context, asked: ExportStar) -> Result<Exported, Op
         let reason = format!("`{}` is there already: name a file that is not, or remove it", to.display());
         return Err(OperateError::refused(reason));
     }
-    let found = Found::find(context, which.place()).await?;
+    let found = FoundQuarter::find(context, which.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, which.generation).await?;
     let view = found.place(context).look(&mut **agent).await?;

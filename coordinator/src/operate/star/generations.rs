@@ -12,7 +12,7 @@ use store::agent::{Agent, GenerationStatus, Manifest};
 use store::generations::Rollback;
 use store::paths;
 
-use super::{Found, OneQuarter};
+use super::{FoundQuarter, OneQuarter};
 use crate::operate::{Context, OperateError};
 
 /// How many generations are listed.
@@ -80,8 +80,8 @@ pub async fn list_generations(
     asked: OneQuarter,
     most: usize,
 ) -> Result<StarGenerations, OperateError> {
-    let found = Found::find(context, asked).await?;
-    let Found { star, quarter, .. } = found;
+    let found = FoundQuarter::find(context, asked).await?;
+    let FoundQuarter { star, quarter, .. } = found;
     let mut agent = context.readers.lend().await?;
     let view = found.place(context).look(&mut **agent).await?;
     let choice = view.map(|view| view.choice).ok_or_else(|| OperateError::not_found("its generations are gone"))?;

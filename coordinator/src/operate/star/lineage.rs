@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use store::agent::{InputRecord, Provenance};
 use store::paths;
 
-use super::{Found, OneGeneration};
+use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, OperateError};
 
 /// How many results are looked at.
@@ -106,7 +106,7 @@ pub enum LineageOrigin {
 /// Where a product of a generation came from.
 pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, OperateError> {
     let AskLineage { which, product } = asked;
-    let found = Found::find(context, which.place()).await?;
+    let found = FoundQuarter::find(context, which.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, which.generation).await?;
     let Some(entry) = manifest.products.get(&product).or_else(|| manifest.externals.get(&product)) else {
@@ -115,7 +115,7 @@ pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, Op
             found.star
         )));
     };
-    let mut results = Results::default();
+    let mut results = ResultsOnRecord::default();
     let mut files: VecDeque<String> = entry.file.clone().into_iter().collect();
     while let Some(name) = files.pop_front() {
         if !is_result(&name) || !results.seen.insert(name.clone()) {
@@ -154,13 +154,13 @@ fn is_result(file: &str) -> bool {
 
 /// What is on record of the results that led to a product, by file.
 #[derive(Default)]
-struct Results {
+struct ResultsOnRecord {
     known: BTreeMap<String, Result<Box<Provenance>, String>>,
     seen: BTreeSet<String>,
     left_out: usize,
 }
 
-impl Results {
+impl ResultsOnRecord {
     /// A product with everything below it; `shown` are the results whose inputs stand in the tree already.
     fn node(
         &self,

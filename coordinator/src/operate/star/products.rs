@@ -10,7 +10,7 @@ use serde::Serialize;
 use store::agent::{At, ColumnFacts, GenerationStatus, Manifest, ModuleEntry};
 use store::paths;
 
-use super::{Found, OneGeneration};
+use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, OperateError};
 
 /// What a generation of a star holds.
@@ -65,7 +65,7 @@ pub struct NoProduct {
 
 /// What a generation of a star holds.
 pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarProducts, OperateError> {
-    let found = Found::find(context, asked.place()).await?;
+    let found = FoundQuarter::find(context, asked.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, asked.generation).await?;
     let file = context.store.at(paths::generation(found.star, found.quarter, generation));

@@ -8,7 +8,7 @@ use store::audit::{Target, Verb};
 use store::generations::Rollback;
 use store::{Store, paths};
 
-use super::{Found, OneQuarter};
+use super::{FoundQuarter, OneQuarter};
 use crate::operate::audit::Deed;
 use crate::operate::{Context, OperateError};
 
@@ -47,7 +47,7 @@ pub struct RolledBack {
 /// Makes the star file show this generation, older or newer, until a later complete one settles or something else is decided.
 pub async fn roll_back(context: &Context, asked: RollBack) -> Result<RolledBack, OperateError> {
     let RollBack { star, quarter, to } = asked;
-    let found = Found::find(context, OneQuarter { star, quarter }).await?;
+    let found = FoundQuarter::find(context, OneQuarter { star, quarter }).await?;
     let mut agent = context.readers.lend().await?;
     // What cannot be read cannot be shown.
     found.read(context, &mut agent, Some(to)).await?;

@@ -29,6 +29,9 @@ impl Findings {
                 moment(lost.seen)
             ));
         }
+        for (worker, _) in self.silent() {
+            act.push(format!("look at {}, if its worker stays silent: `sas worker list`", worker.host));
+        }
         for waiting in &self.waiting {
             let WaitingTasks { module, star, run, .. } = waiting;
             act.push(format!("make {module} run: `sas star explain {star} {module} --run {run}` says what it lacks"));

@@ -7,7 +7,7 @@ use domain::run::TaskState;
 use jiff::Timestamp;
 use services::queue::Depth;
 
-use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status, WaitingTasks};
+use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status, WaitingTasks, WorkerSummary};
 use crate::operate::view::{RunPhase, RunSummary, unserved_words};
 
 /// A task hangs when it runs for so many times as long as its like,
@@ -94,6 +94,12 @@ impl Findings {
             (failed, 0) => format!("{} failed", counted(failed, "task", "tasks")),
             (failed, errored) => format!("{} failed, {errored} could not be run", counted(failed, "task", "tasks")),
         };
+        let is_partial = self.workers.is_err() && self.runs.iter().any(|run| run.stored_only.is_some());
+        let first = if is_partial {
+            format!("{first}, of the stars that have ended: Redis knows of the others")
+        } else {
+            first
+        };
         let groups = self.failures.iter().map(FailureGroup::to_string);
         let waiting = self.waiting.iter().map(WaitingTasks::to_string);
         let more = bad.into_iter().chain(waiting).chain(groups).chain(self.damaged.iter().cloned());
@@ -136,10 +142,9 @@ impl Findings {
             if let Some(reason) = &worker.waits_for {
                 stuck.push(format!("worker {} takes nothing: {reason}", worker.worker));
             }
-            let silent = self.seconds_since(worker.seen);
-            if silent > SILENT {
-                stuck.push(format!("worker {} has not shown itself for {}", worker.worker, duration(silent)));
-            }
+        }
+        for (worker, silent) in self.silent() {
+            stuck.push(format!("worker {} has not shown itself for {}", worker.worker, duration(silent)));
         }
         if stuck.is_empty() {
             return answer(Question::Stuck, Level::Well, "nowhere");
@@ -148,22 +153,37 @@ impl Findings {
         lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
     }
 
-    /// Classes with ready tasks whose slots are all busy, where nothing ended for long.
+    /// Workers that live as far as is known, but have been silent for longer than they should, and for how many seconds.
+    pub(super) fn silent(&self) -> impl Iterator<Item = (&WorkerSummary, f64)> {
+        let silent = |worker: &'_ WorkerSummary| self.seconds_since(worker.seen);
+        self.workers
+            .iter()
+            .flatten()
+            .map(move |worker| (worker, silent(worker)))
+            .filter(|(_, seconds)| *seconds > SILENT)
+    }
+
+    /// Classes with ready tasks whose slots are all busy, where nothing ended for long, or what hangs has all of them.
     fn full(&self) -> Vec<String> {
         let moved = self.runs.iter().filter_map(|run| run.moved).max().map(|moved| self.seconds_since(moved));
-        let Some(still) = moved.filter(|still| *still > STILL) else { return Vec::new() };
+        let still = moved.filter(|still| *still > STILL);
         let workers = || self.workers.iter().flatten().filter(|worker| !worker.drained);
         let words = |depth: &Depth| {
             let class = depth.queue.strip_prefix("sas.tasks.")?;
             let slots = || workers().flat_map(|worker| &worker.slots).filter(|(known, _)| known.as_str() == class);
             let (busy, of): (u32, u32) = (slots().map(|(_, s)| s.busy).sum(), slots().map(|(_, s)| s.of).sum());
-            (depth.ready > 0 && of > 0 && busy >= of).then(|| {
-                let ready = counted(depth.ready, "task is", "tasks are");
-                format!(
-                    "class {class}: {ready} ready, its slots are busy ({of}), and nothing ended for {}",
-                    duration(still)
-                )
-            })
+            if depth.ready == 0 || of == 0 || busy < of {
+                return None;
+            }
+            let hang = self.hanging.iter().filter(|task| task.class.as_str() == class).count() as u64;
+            let why = match (still, hang) {
+                (_, hang) if hang >= u64::from(of) => "what hangs has all of them".to_owned(),
+                (Some(still), 0) => format!("nothing ended for {}", duration(still)),
+                (Some(still), hang) => format!("{hang} with what hangs, and nothing ended for {}", duration(still)),
+                (None, _) => return None,
+            };
+            let ready = counted(depth.ready, "task is", "tasks are");
+            Some(format!("class {class}: {ready} ready, its slots are busy ({of}): {why}"))
         };
         self.queues.iter().flatten().filter_map(words).collect()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter::once;
 
+use domain::text::moment;
 use services::queue::QueueName;
 
 use super::acts::queue_acts;
@@ -63,13 +64,25 @@ impl Findings {
                 let lost: BTreeSet<&str> = self.lost.iter().map(|lost| lost.host.as_str()).collect();
                 let lost: Vec<String> = lost.into_iter().map(|host| format!("{host} is lost")).collect();
                 let idle = (waiting > 0).then(|| format!("{waiting} take nothing"));
-                let odd: Vec<String> = lost.into_iter().chain(idle).collect();
+                let silent = self.silent().map(|(worker, _)| format!("{} is silent", worker.worker));
+                let odd: Vec<String> = lost.into_iter().chain(idle).chain(silent).collect();
                 if workers.is_empty() && is_needed {
-                    return Light { name, level: Level::Bad, words: joined("no worker lives".to_owned(), odd) };
+                    return Light { name, level: Level::Bad, words: joined(self.nobody(), odd) };
                 }
                 let level = if odd.is_empty() { Level::Well } else { Level::Attention };
                 Light { name, level, words: joined(words, odd) }
             }
+        }
+    }
+
+    /// That no worker lives. When Redis was away, those that live are unknown until they show themselves again.
+    fn nobody(&self) -> String {
+        match self.lost.iter().map(|lost| lost.seen).max() {
+            Some(seen) => format!(
+                "no worker has shown itself since {}; one that lives does so every few seconds, also after an outage of Redis",
+                moment(seen)
+            ),
+            None => "no worker lives".to_owned(),
         }
     }
 

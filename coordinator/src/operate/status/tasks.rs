@@ -61,8 +61,9 @@ pub(super) async fn hanging_in(context: &Context, run: &RunSummary) -> Result<Ve
         }
         let (list, index) = (course.clone(), task.task.star);
         let star = context.ask(move |_| list.stars.star(index)).await?;
-        let module = course.pipeline.module(task.task.module).name.clone();
-        hanging.push(HangingTask { run: run.run, star, module, host: worker.host().to_owned(), since, usual });
+        let module = course.pipeline.module(task.task.module);
+        let (module, class) = (module.name.clone(), module.class.clone());
+        hanging.push(HangingTask { run: run.run, star, module, class, host: worker.host().to_owned(), since, usual });
     }
     Ok(hanging)
 }

@@ -90,7 +90,7 @@ pub async fn settled(context: &Context, asked: ListSettled) -> Result<SettledTas
         return Err(OperateError::new(ErrorKind::Invalid, reason));
     }
     let sought = selection.resolve(context).await?;
-    let mut page = SettledPage { after, limit: limit.max(1), ..SettledPage::default() };
+    let mut page = PageBeingFilled { after, limit: limit.max(1), ..PageBeingFilled::default() };
     let (in_flight, note) = of_state(context, &sought, &mut page).await?;
     page = context
         .ask({
@@ -106,7 +106,7 @@ pub async fn settled(context: &Context, asked: ListSettled) -> Result<SettledTas
 
 /// The first tasks after a place, and how many there are.
 #[derive(Default)]
-struct SettledPage {
+struct PageBeingFilled {
     after: Option<TaskPosition>,
     limit: usize,
     tasks: BTreeMap<TaskPosition, TaskState>,
@@ -114,7 +114,7 @@ struct SettledPage {
     left_out: bool,
 }
 
-impl SettledPage {
+impl PageBeingFilled {
     fn look_at(&mut self, sought: &SoughtTasks, star: StarIndex, row: &Row) {
         for (module, cell) in (0..=u8::MAX).map(ModuleIndex).zip(row.cells()) {
             if !cell.state.is_settled() || !sought.has_state(cell.state.into()) || !sought.is_of(star, module) {
@@ -138,7 +138,7 @@ impl SettledPage {
 async fn of_state(
     context: &Context,
     sought: &SoughtTasks,
-    page: &mut SettledPage,
+    page: &mut PageBeingFilled,
 ) -> Result<(BTreeSet<StarIndex>, Option<String>), OperateError> {
     let run = sought.run();
     if context.ask(move |store| end_of(store, run)).await?.is_some() {
@@ -164,8 +164,8 @@ fn of_store(
     store: &Store,
     sought: &SoughtTasks,
     in_flight: &BTreeSet<StarIndex>,
-    mut page: SettledPage,
-) -> Result<SettledPage, StoreError> {
+    mut page: PageBeingFilled,
+) -> Result<PageBeingFilled, StoreError> {
     store.each_settled_row(sought.run(), |settled| {
         if settled.end.is_none() || in_flight.contains(&settled.star) {
             return;

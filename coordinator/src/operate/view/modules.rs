@@ -8,7 +8,7 @@ use domain::pipeline::{Module, Pipeline};
 use domain::run::TaskState;
 use schemars::JsonSchema;
 use serde::Serialize;
-use services::state::{Places, RunFlow, RunView};
+use services::state::{RunFlow, RunView, TaskPlaces};
 
 use super::{ModuleSummary, RunPhase, RunSummary, known_run};
 use crate::operate::selection::ShownState;
@@ -133,7 +133,7 @@ fn reads(module: &Module, from: ModuleIndex) -> bool {
     all.any(|source| source.producer() == Some(from))
 }
 
-fn where_they_are(tasks: &BTreeMap<TaskState, u64>, places: &Places) -> BTreeMap<ShownState, u64> {
+fn where_they_are(tasks: &BTreeMap<TaskState, u64>, places: &TaskPlaces) -> BTreeMap<ShownState, u64> {
     shown_states(tasks, places.in_progress + places.lease_lost, places.on_hold)
 }
 

@@ -14,7 +14,7 @@ use crate::operate::{Context, OperateError};
 use crate::standing;
 
 /// What the settled stars of a run ended with.
-struct Settled {
+struct SettledSum {
     stars: u32,
     ends: BTreeMap<StarEnd, u64>,
     /// How often each byte of a row is there, by module.
@@ -53,8 +53,8 @@ pub(super) async fn run(
 }
 
 /// Counts in one pass over rows. Blocks on the disk.
-fn count(store: &Store, run: RunId, width: usize) -> Result<Settled, StoreError> {
-    let mut settled = Settled { stars: 0, ends: BTreeMap::new(), cells: vec![[0; 256]; width] };
+fn count(store: &Store, run: RunId, width: usize) -> Result<SettledSum, StoreError> {
+    let mut settled = SettledSum { stars: 0, ends: BTreeMap::new(), cells: vec![[0; 256]; width] };
     store.each_settled_row(run, |row| {
         let Some(end) = row.end else { return };
         settled.stars += 1;
@@ -66,7 +66,7 @@ fn count(store: &Store, run: RunId, width: usize) -> Result<Settled, StoreError>
     Ok(settled)
 }
 
-impl Settled {
+impl SettledSum {
     fn tasks(&self, module: ModuleIndex) -> BTreeMap<TaskState, u64> {
         let mut tasks = BTreeMap::new();
         for (byte, count) in (0..=u8::MAX).zip(&self.cells[module.at()]).filter(|(_, count)| **count > 0) {

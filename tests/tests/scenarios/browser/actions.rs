@@ -11,7 +11,7 @@ use super::keyboard::{ENTER, TAB};
 use super::{api, table};
 
 /// Something to do: the page, what its link leads to, what is said before, and the verb on record.
-struct Deed<'a> {
+struct PageAction<'a> {
     page: &'a str,
     link: &'a str,
     says: &'a str,
@@ -21,7 +21,7 @@ struct Deed<'a> {
 pub(super) async fn what_is_done_is_on_record(exhibit: &Exhibit, browser: &Browser) -> Result<()> {
     let Exhibit { ended, open, .. } = exhibit;
     let (of_open, failures) = (format!("/runs/{open}"), format!("/runs/{ended}/failures"));
-    let deed = |page, link, says, verb| Deed { page, link, says, verb };
+    let deed = |page, link, says, verb| PageAction { page, link, says, verb };
     let deeds = [
         (deed(&of_open, "/do/pause", "0 stars are to come, 1 in flight", "pause"), "paused"),
         (deed(&of_open, "/do/resume", "1 in flight", "resume"), "active"),
@@ -48,7 +48,7 @@ pub(super) async fn what_is_done_is_on_record(exhibit: &Exhibit, browser: &Brows
 }
 
 /// Does it, and returns its line of the audit.
-async fn act(exhibit: &Exhibit, browser: &Browser, deed: &Deed<'_>) -> Result<Value> {
+async fn act(exhibit: &Exhibit, browser: &Browser, deed: &PageAction<'_>) -> Result<Value> {
     let why = format!("<b>{}</b> since {}", deed.verb, "a_very_long_word".repeat(12));
     browser.open(&format!("{}{}", exhibit.address, deed.page)).await?;
     follow(browser, &format!("main a[href*='{}']", deed.link)).await?;

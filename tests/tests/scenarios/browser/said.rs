@@ -115,10 +115,10 @@ pub(super) async fn pages_say_what_the_api_answers(exhibit: &Exhibit, browser: &
 }
 
 /// Cells of a line, by the heads of their columns.
-type Cells = Vec<(String, String)>;
+type CellsByHead = Vec<(String, String)>;
 
 /// Fails where a line of a table does not say what the answer's part in the same place says.
-fn same(page: &str, lines: &[Value], answered: &[Value], cells: impl Fn(&Value) -> Cells) -> Result<()> {
+fn same(page: &str, lines: &[Value], answered: &[Value], cells: impl Fn(&Value) -> CellsByHead) -> Result<()> {
     ensure!(!lines.is_empty() && lines.len() == answered.len(), "{page} has {lines:?}, and the API {answered:?}");
     for (line, part) in lines.iter().zip(answered) {
         for (head, expected) in cells(part) {
@@ -134,7 +134,7 @@ fn same(page: &str, lines: &[Value], answered: &[Value], cells: impl Fn(&Value) 
 }
 
 /// Columns, each with where the answer has what it shows.
-fn cells(part: &Value, columns: &[(&str, &str)]) -> Cells {
+fn cells(part: &Value, columns: &[(&str, &str)]) -> CellsByHead {
     let cell = |(head, field): &(&str, &str)| {
         ((*head).to_owned(), shown(part.pointer(field).unwrap_or(&Value::Null), "not known"))
     };

@@ -116,14 +116,14 @@ async fn what_was_confirmed_survives_a_killed_broker() -> Result<()> {
 
 const LAST: u32 = u32::MAX;
 
-struct Published {
+struct ConfirmedMessages {
     confirmed: BTreeSet<Vec<u8>>,
     failures: usize,
 }
 
 /// Every message has an answer, outage or not.
-async fn publish_until(f: Arc<Fixture>, stopped: tokio::sync::watch::Receiver<bool>) -> Published {
-    let mut published = Published { confirmed: BTreeSet::new(), failures: 0 };
+async fn publish_until(f: Arc<Fixture>, stopped: tokio::sync::watch::Receiver<bool>) -> ConfirmedMessages {
+    let mut published = ConfirmedMessages { confirmed: BTreeSet::new(), failures: 0 };
     let mut first = 1;
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     while !*stopped.borrow() {

@@ -49,7 +49,7 @@ pub(crate) async fn a_claim_tells_of_the_newest_amendment(f: StateFixture) -> Re
 
 pub(crate) async fn a_claim_of_anything_but_the_queued_attempt_is_stale(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
-    let stale = Claim::Refused(Refusal::Stale);
+    let stale = Claim::Refused(ClaimRefusal::Stale);
     assert_eq!(f.claim(task(0, 0), 2, Nonce::random()).await?, stale, "an attempt that is not");
     assert_eq!(f.claim(task(0, 0), 0, Nonce::random()).await?, stale);
     assert_eq!(f.claim(task(0, 1), 1, Nonce::random()).await?, stale, "a task that is blocked");
@@ -79,10 +79,10 @@ pub(crate) async fn a_held_task_is_refused_until_the_lease_runs_out(f: StateFixt
     let mut request = f.request(task(0, 0), 1, mine);
     request.lease = Duration::from_millis(150);
     assert!(matches!(f.state.claim(&request).await?[..], [Claim::Granted(_)]));
-    assert_eq!(f.claim(task(0, 0), 1, other).await?, Claim::Refused(Refusal::Held));
+    assert_eq!(f.claim(task(0, 0), 1, other).await?, Claim::Refused(ClaimRefusal::Held));
     f.wait_for_due_lease().await?;
     assert!(matches!(f.claim(task(0, 0), 1, other).await?, Claim::Granted(_)), "nobody acted upon it yet");
-    assert_eq!(f.claim(task(0, 0), 1, mine).await?, Claim::Refused(Refusal::Held));
+    assert_eq!(f.claim(task(0, 0), 1, mine).await?, Claim::Refused(ClaimRefusal::Held));
     let lease = |nonce| Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce };
     assert_eq!(f.state.renew(&[lease(mine), lease(other)], LEASE).await?, [false, true]);
     Ok(())

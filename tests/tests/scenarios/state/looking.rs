@@ -1,7 +1,7 @@
 //! What is asked only to look: open tasks, what modules took, who is drained.
 
 use domain::outcome::Remarks;
-use services::state::{OpenPlace, OpenTask, PERIOD, PERIODS, Places, ROWS_BLOCK, RunFlow, Spent};
+use services::state::{OpenPlace, OpenTask, PERIOD, PERIODS, ROWS_BLOCK, RunFlow, Spent, TaskPlaces};
 
 use super::*;
 
@@ -123,7 +123,8 @@ pub(crate) async fn rows_of_many_stars_are_those_of_each(f: StateFixture) -> Res
 pub(crate) async fn where_tasks_are_and_what_moved_is_told_by_module(f: StateFixture) -> Result<()> {
     let look = async || -> Result<RunFlow> { Ok(f.state.flow(f.run).await?.expect("the run is in the state")) };
     let places = |flow: &RunFlow| {
-        let Places { to_come, ready, on_hold, in_progress, lease_lost, waiting, .. } = flow.modules[&ModuleIndex(0)];
+        let TaskPlaces { to_come, ready, on_hold, in_progress, lease_lost, waiting, .. } =
+            flow.modules[&ModuleIndex(0)];
         [to_come, ready, on_hold, in_progress, lease_lost, waiting]
     };
     let fresh = look().await?;

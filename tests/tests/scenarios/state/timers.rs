@@ -68,7 +68,7 @@ pub(crate) async fn a_pause_refuses_claims_and_loses_nothing(f: StateFixture) ->
     let info = f.view().await?.info;
     assert_eq!((info.phase, info.weight), (Phase::Paused, 7));
 
-    let refused = Claim::Refused(Refusal::NotActive);
+    let refused = Claim::Refused(ClaimRefusal::NotActive);
     assert_eq!(f.claim(task(1, 0), 1, Nonce::random()).await?, refused);
     assert_eq!(f.claim(task(2, 0), 1, Nonce::random()).await?, refused);
     assert!(matches!(f.claim(task(0, 0), 1, nonce).await?, Claim::Granted(_)), "what it holds it goes on with");
@@ -98,7 +98,7 @@ pub(crate) async fn a_hold_puts_tasks_aside_and_a_release_brings_them_back(f: St
     assert_eq!(view.info.held, [ModuleIndex(0), ModuleIndex(2)]);
     assert_eq!((view.ready[&class(DEFAULT)], view.on_hold), (0, 2), "what is published and what is not");
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
-    let refused = Claim::Refused(Refusal::OnHold);
+    let refused = Claim::Refused(ClaimRefusal::OnHold);
     assert_eq!(f.claim(task(1, 0), 1, Nonce::random()).await?, refused);
     assert!(matches!(f.claim(task(0, 0), 1, nonce).await?, Claim::Granted(_)), "what it holds it goes on with");
 

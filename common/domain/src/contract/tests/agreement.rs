@@ -66,7 +66,7 @@ proptest! {
         if let Judgement::Run(staging) = decide(module, &view_of(&pipeline, &case)) {
             let declared = case.mandatory.len() + case.optional.len() + case.one_of.len() + usize::from(case.when.is_some());
             prop_assert_eq!(staging.staged.len() + staging.absent.len(), declared);
-            let chosen = staging.staged.iter().filter(|staged| matches!(staged.role, Role::OneOf(_))).count();
+            let chosen = staging.staged.iter().filter(|staged| matches!(staged.role, InputRole::OneOf(_))).count();
             prop_assert_eq!(chosen, usize::from(!case.one_of.is_empty()));
         }
     }

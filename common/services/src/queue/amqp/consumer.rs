@@ -16,7 +16,7 @@ use lapin::{BasicProperties, Channel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::link::{Link, close, timed};
+use super::link::{AmqpLink, close, timed};
 use super::publisher::{Publication, Publisher, TRACE_HEADER};
 use super::topology;
 use super::unanswered::{AckFrame, Unanswered};
@@ -52,21 +52,21 @@ struct Arrived {
 /// The answer to a delivery.
 struct DeliveryAnswer {
     tag: u64,
-    what: Told,
+    what: DeliveryVerdict,
     /// Told when the answer is on its way.
     given: Option<oneshot::Sender<Result<(), QueueError>>>,
 }
 
 /// What the broker is told of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum DeliveryVerdict {
     Ack,
     Requeue,
 }
 
 /// What the task behind a consumer needs to begin again.
 struct Subscription {
-    link: Arc<Link>,
+    link: Arc<AmqpLink>,
     queue: QueueName,
     prefetch: u16,
 }
@@ -83,7 +83,7 @@ impl AmqpConsumer {
     /// Subscribes, and declares the queue where it is not there. Cancel safe: a subscription that nobody waits for any more
     /// ends as soon as it has begun.
     pub(super) async fn start(
-        link: Arc<Link>,
+        link: Arc<AmqpLink>,
         publisher: Publisher,
         queue: QueueName,
         prefetch: u16,
@@ -203,7 +203,7 @@ async fn answer(
     unanswered: &mut Unanswered,
     answers: impl Iterator<Item = DeliveryAnswer>,
 ) -> Result<(), QueueError> {
-    let (acks, back): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.what == Told::Ack);
+    let (acks, back): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.what == DeliveryVerdict::Ack);
     for answer in &back {
         let requeue = BasicNackOptions { requeue: true, ..Default::default() };
         timed("give a delivery back", channel.basic_nack(answer.tag, requeue)).await?;
@@ -282,7 +282,7 @@ struct AmqpReceipt {
 }
 
 impl AmqpReceipt {
-    async fn answer(&mut self, what: Told) -> Result<(), QueueError> {
+    async fn answer(&mut self, what: DeliveryVerdict) -> Result<(), QueueError> {
         let Some(tag) = self.tag.take() else { return Ok(()) };
         let gone = || QueueError::Unreachable("the delivery is back in its queue".to_owned());
         let (given, is_given) = oneshot::channel();
@@ -294,11 +294,11 @@ impl AmqpReceipt {
 #[async_trait]
 impl Receipt for AmqpReceipt {
     async fn ack(mut self: Box<Self>) -> Result<(), QueueError> {
-        self.answer(Told::Ack).await
+        self.answer(DeliveryVerdict::Ack).await
     }
 
     async fn requeue(mut self: Box<Self>) -> Result<(), QueueError> {
-        self.answer(Told::Requeue).await
+        self.answer(DeliveryVerdict::Requeue).await
     }
 
     async fn bury(mut self: Box<Self>, reason: &str) -> Result<(), QueueError> {
@@ -313,7 +313,7 @@ impl Drop for AmqpReceipt {
     fn drop(&mut self) {
         if let Some(tag) = self.tag.take() {
             // Nobody takes it when the consumer is dropped: then the channel closes, which gives back everything.
-            _ = self.answers.send(DeliveryAnswer { tag, what: Told::Requeue, given: None });
+            _ = self.answers.send(DeliveryAnswer { tag, what: DeliveryVerdict::Requeue, given: None });
         }
     }
 }

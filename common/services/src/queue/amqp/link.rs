@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HEARTBEAT: u16 = 10;
 
 /// A connection that is made when it is needed.
-pub(super) struct Link {
+pub(super) struct AmqpLink {
     uri: AMQPUri,
     name: String,
     slot: Mutex<Slot>,
@@ -32,7 +32,7 @@ struct Slot {
     failed: Option<(Instant, String)>,
 }
 
-impl Link {
+impl AmqpLink {
     /// A link that is not connected yet.
     pub(super) fn new(mut uri: AMQPUri, name: &str) -> Self {
         uri.query.heartbeat.get_or_insert(HEARTBEAT);

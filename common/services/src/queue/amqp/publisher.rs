@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::link::{Link, close, timed};
+use super::link::{AmqpLink, close, timed};
 use super::topology::DEAD_EXCHANGE;
 use crate::queue::{Outgoing, QueueError};
 
@@ -86,7 +86,7 @@ struct Job {
 }
 
 impl Publisher {
-    pub(super) fn start(link: Link) -> Self {
+    pub(super) fn start(link: AmqpLink) -> Self {
         let (jobs, waiting) = mpsc::channel(64);
         tokio::spawn(publish_all(link, waiting));
         Self { jobs }
@@ -105,7 +105,7 @@ impl Publisher {
 }
 
 /// Takes all jobs that wait, up to a window, as one batch; the next batch gathers meanwhile.
-async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
+async fn publish_all(link: AmqpLink, mut waiting: mpsc::Receiver<Job>) {
     let mut channel = None;
     let mut ids = MessageIds::new();
     while let Some(first) = waiting.recv().await {
@@ -131,7 +131,7 @@ async fn publish_all(link: Link, mut waiting: mpsc::Receiver<Job>) {
 }
 
 async fn publish_batch(
-    link: &Link,
+    link: &AmqpLink,
     slot: &mut Option<Channel>,
     ids: &mut MessageIds,
     batch: &[&Publication],
@@ -165,7 +165,7 @@ async fn publish_batch(
     answers
 }
 
-async fn confirming_channel<'a>(link: &Link, slot: &'a mut Option<Channel>) -> Result<&'a Channel, QueueError> {
+async fn confirming_channel<'a>(link: &AmqpLink, slot: &'a mut Option<Channel>) -> Result<&'a Channel, QueueError> {
     let channel = match slot.take().filter(|channel| channel.status().connected()) {
         Some(channel) => channel,
         None => {

@@ -8,12 +8,12 @@ mod look;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(super) use look::Moment;
+pub(super) use look::BothClocks;
 use tokio::time::Instant;
 
 use crate::state::{
-    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRequest, ClaimWish, CursorMove, Detail, Due, Grant, Lease, Moves,
-    Phase, Ready, Refusal, RunInfo, Spent, StateError, Written,
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRefusal, ClaimRequest, ClaimWish, CursorMove, Detail, Due, Grant,
+    Lease, Moves, Phase, Ready, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -262,13 +262,13 @@ impl Run {
             && star.row.cell(task.module) == Cell::queued(wish.attempt)
             && star.attempt(task.module) == wish.attempt;
         if !is_current {
-            return Ok(Claim::Refused(Refusal::Stale));
+            return Ok(Claim::Refused(ClaimRefusal::Stale));
         }
         match self.leases.get(&task).filter(|held| held.until > now) {
             Some(held) if held.nonce == wish.nonce => {}
-            Some(_) => return Ok(Claim::Refused(Refusal::Held)),
-            None if self.info.phase != Phase::Active => return Ok(Claim::Refused(Refusal::NotActive)),
-            None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(Refusal::OnHold)),
+            Some(_) => return Ok(Claim::Refused(ClaimRefusal::Held)),
+            None if self.info.phase != Phase::Active => return Ok(Claim::Refused(ClaimRefusal::NotActive)),
+            None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(ClaimRefusal::OnHold)),
             None => {}
         }
         let queued = self.outbox.remove(&task).flatten();
@@ -308,7 +308,7 @@ impl Run {
         }
     }
 
-    pub(super) fn due(&mut self, limit: u32, silence: Duration, moment: Moment) -> Due {
+    pub(super) fn due(&mut self, limit: u32, silence: Duration, moment: BothClocks) -> Due {
         let now = moment.instant;
         let limit = limit as usize;
         if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {

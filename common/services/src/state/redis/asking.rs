@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
-use super::link::Request;
+use super::link::RedisRequest;
 use super::{RedisState, classes, key, on, scripts, wire};
 use crate::state::{Lease, OpenPlace, OpenTask, RunInfo, StateError};
 use domain::id::{Epoch, RunId};
@@ -29,11 +29,11 @@ impl RedisState {
     }
 
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {
-        self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure(&error))
+        self.link.ask(RedisRequest::Command(command)).await.map_err(|error| self.link.failure(&error))
     }
 
     pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StateError> {
-        self.link.ask(Request::Script(script)).await.map_err(|error| self.link.failure(&error))
+        self.link.ask(RedisRequest::Script(script)).await.map_err(|error| self.link.failure(&error))
     }
 
     /// Runs a script of a run; `epoch` is the one that the script was told to expect.
@@ -43,7 +43,7 @@ impl RedisState {
         epoch: Epoch,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StateError> {
-        let answer = self.link.ask(Request::Script(script)).await;
+        let answer = self.link.ask(RedisRequest::Script(script)).await;
         answer.map_err(|error| match (error.code(), error.detail()) {
             (Some("NORUN"), _) => {
                 self.forget(run);
@@ -59,7 +59,7 @@ impl RedisState {
 
     /// A command on keys of a run.
     pub(super) async fn run_command<T: FromRedisValue>(&self, run: RunId, command: &Cmd) -> Result<T, StateError> {
-        self.link.ask(Request::Command(command)).await.map_err(|error| self.link.failure_of(run, &error))
+        self.link.ask(RedisRequest::Command(command)).await.map_err(|error| self.link.failure_of(run, &error))
     }
 
     /// What never changes of a run. Its phase, weight and cursor are those of its beginning.

@@ -6,7 +6,7 @@ use domain::id::{ModuleIndex, RunId};
 
 use super::wire::{self, Odd};
 use super::{RedisState, classes, on, scripts};
-use crate::state::flow::{LOOKED_AT, Moves, PERIOD, PERIODS, Period, Places, RunFlow};
+use crate::state::flow::{LOOKED_AT, Moves, PERIOD, PERIODS, Period, RunFlow, TaskPlaces};
 use crate::state::{RunInfo, StateError};
 use domain::id::Epoch;
 
@@ -45,7 +45,7 @@ fn flow(info: &RunInfo, (held, counts, leases, oldest, due, periods): FlowReply)
     let places = |module| {
         let of = counts.get(&module).unwrap_or(&none);
         let claimed = (claimed(module, 1), claimed(module, 0));
-        (module, Places::of(of, claimed, held.contains(&module), (time_of(&oldest, module), time_of(&due, module))))
+        (module, TaskPlaces::of(of, claimed, held.contains(&module), (time_of(&oldest, module), time_of(&due, module))))
     };
     let modules = (0..=u8::MAX).map(ModuleIndex).take(info.modules.len());
     let period = |(from, fields): (f64, BTreeMap<String, u64>)| {

@@ -21,7 +21,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that all callers share; their commands are pipelined.
-pub(super) struct Link {
+pub(super) struct RedisLink {
     client: Client,
     slot: Mutex<OpenedLink>,
 }
@@ -35,12 +35,12 @@ struct OpenedLink {
 }
 
 /// What to ask; both kinds may be asked twice.
-pub(super) enum Request<'a> {
+pub(super) enum RedisRequest<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptInvocation<'a>),
 }
 
-impl Link {
+impl RedisLink {
     pub(super) fn new(address: &Address) -> Result<Self, StateError> {
         let (what, expected) = ("Redis (`[state] url`)", "redis://user:password@host:port/database");
         let opened = address.checked(what, expected).and_then(|url| {
@@ -57,18 +57,18 @@ impl Link {
     }
 
     /// Asks; where the connection turns out to be dead (Redis was restarted), once more on a new one.
-    pub(super) async fn ask<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, RedisError> {
+    pub(super) async fn ask<T: FromRedisValue>(&self, request: RedisRequest<'_>) -> Result<T, RedisError> {
         match self.ask_once(&request).await {
             Err(error) if error.is_connection_dropped() => self.ask_once(&request).await,
             answer => answer,
         }
     }
 
-    async fn ask_once<T: FromRedisValue>(&self, request: &Request<'_>) -> Result<T, RedisError> {
+    async fn ask_once<T: FromRedisValue>(&self, request: &RedisRequest<'_>) -> Result<T, RedisError> {
         let (generation, mut connection) = self.connection().await?;
         let answer = match request {
-            Request::Command(command) => command.query_async(&mut connection).await,
-            Request::Script(script) => script.invoke_async(&mut connection).await,
+            RedisRequest::Command(command) => command.query_async(&mut connection).await,
+            RedisRequest::Script(script) => script.invoke_async(&mut connection).await,
         };
         if let Err(error) = &answer
             && (error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout())

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimWish, CursorMove, Detail, Due, Grant, PERIOD, PERIODS, Refusal, RunInfo, Spent,
+    Admission, Change, Claim, ClaimRefusal, ClaimWish, CursorMove, Detail, Due, Grant, PERIOD, PERIODS, RunInfo, Spent,
     StateError,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
@@ -171,7 +171,7 @@ pub(super) fn claim(wish: &ClaimWish, answer: Vec<Vec<u8>>) -> Result<Claim, Odd
     let mut parts = answer.into_iter();
     let word = String::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
     if word != "granted" {
-        let refusal: Result<Refusal, _> = word.parse();
+        let refusal: Result<ClaimRefusal, _> = word.parse();
         return refusal.map(Claim::Refused).map_err(|_| Odd(format!("answer {word:?} to a claim")));
     }
     let mut part = || parts.next().unwrap_or_default();

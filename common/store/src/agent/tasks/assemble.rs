@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::pack::json;
 use super::read::{Rooted, manifest};
 use super::show::say_standing;
-use super::{Done, damaged, open, set_root, unwritable};
+use super::{AgentResult, damaged, open, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{Attributed, File, Group, H5Error};
@@ -15,7 +15,7 @@ use domain::id::{ModuleName, ProductName};
 use domain::outcome::Outcome;
 
 /// Writes the file; returns its manifest.
-pub(super) fn assemble(star: &Assemble) -> Done<Manifest> {
+pub(super) fn assemble(star: &Assemble) -> AgentResult<Manifest> {
     let failed = unwritable(&star.dest);
     let file = File::create(&star.dest).map_err(&failed)?;
     let root = file.root().map_err(&failed)?;
@@ -50,7 +50,7 @@ struct Built<'a> {
 }
 
 impl Built<'_> {
-    fn add_externals(&mut self, to: &Group) -> Done<()> {
+    fn add_externals(&mut self, to: &Group) -> AgentResult<()> {
         for name in &self.star.externals {
             let path = self.path(name)?;
             let manifest = manifest(&path)?;
@@ -67,7 +67,7 @@ impl Built<'_> {
         Ok(())
     }
 
-    fn add_products(&mut self, root: &Group) -> Done<()> {
+    fn add_products(&mut self, root: &Group) -> AgentResult<()> {
         let failed = unwritable(&self.star.dest);
         let to = root.create_group("PRODUCTS").map_err(&failed)?;
         for module in &self.star.modules {
@@ -113,7 +113,7 @@ impl Built<'_> {
     }
 
     /// Adds what a module made, if it succeeded; returns the manifest of its committed file.
-    fn add_result(&mut self, module: &ModuleEntry, to: &Group) -> Done<Option<Manifest>> {
+    fn add_result(&mut self, module: &ModuleEntry, to: &Group) -> AgentResult<Option<Manifest>> {
         let Some(Outcome::Succeeded(success)) = &module.outcome else { return Ok(None) };
         let name = format!("{}/products/{}-{}.h5", self.star.quarter, module.module, success.key);
         let path = self.path(&name)?;
@@ -136,7 +136,7 @@ impl Built<'_> {
         entry: &ProductEntry,
         name: &str,
         to: &Group,
-    ) -> Done<()> {
+    ) -> AgentResult<()> {
         let product = product.as_str();
         if entry.is_linked() {
             let (file, path) = (self.link(name), format!("/{below}/{product}"));
@@ -151,7 +151,7 @@ impl Built<'_> {
     }
 
     /// Where a file of the star is now.
-    fn path(&self, name: &str) -> Done<PathBuf> {
+    fn path(&self, name: &str) -> AgentResult<PathBuf> {
         let relative = paths::of_star(self.star.star, name);
         relative.map(|relative| self.star.store.join(relative)).ok_or_else(|| {
             super::refuse(RefusalKind::Missing, format!("{name:?} is not the name of a file of {}", self.star.star))

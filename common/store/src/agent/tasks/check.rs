@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::entry;
 use crate::agent::wire::*;
-use crate::digest::{DigestedColumn, Problem, Walk, Walked};
+use crate::digest::{DigestedColumn, ProductProblem, Walk, Walked};
 use crate::h5::{File, H5Error, LinkKind, Shape, Type};
 use domain::id::ProductName;
 use domain::outcome::FailureKind;
@@ -120,10 +120,10 @@ fn products(check: &Check, file: &File, checked: &mut Checked, extra: &mut Vec<S
     Ok(())
 }
 
-fn of_problem(problem: Problem) -> Violation {
+fn of_problem(problem: ProductProblem) -> Violation {
     let kind = match &problem {
-        Problem::Unreadable { .. } | Problem::Forbidden { .. } => FailureKind::OutputCorrupt,
-        Problem::TooLarge { .. } => FailureKind::OutputTooLarge,
+        ProductProblem::Unreadable { .. } | ProductProblem::Forbidden { .. } => FailureKind::OutputCorrupt,
+        ProductProblem::TooLarge { .. } => FailureKind::OutputTooLarge,
     };
     violation(kind, problem.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Done;
+use super::AgentResult;
 use super::read::each_column;
 use crate::agent::wire::*;
 use crate::h5::{Attributed, Dataset, H5Error, Shape};
@@ -14,7 +14,7 @@ const LARGEST: u64 = 5_000_000;
 const FIRST: usize = 3;
 
 /// All columns of a product.
-pub(super) fn columns(at: &At) -> Done<BTreeMap<String, ColumnFacts>> {
+pub(super) fn columns(at: &At) -> AgentResult<BTreeMap<String, ColumnFacts>> {
     let mut columns = BTreeMap::new();
     each_column(at, &mut |name, dataset| {
         columns.insert(name.to_owned(), facts(dataset)?);
@@ -36,7 +36,7 @@ fn facts(dataset: &Dataset) -> Result<ColumnFacts, H5Error> {
 }
 
 /// The columns in which two products differ.
-pub(super) fn compare([before, after]: &[At; 2]) -> Done<BTreeMap<String, ColumnChange>> {
+pub(super) fn compare([before, after]: &[At; 2]) -> AgentResult<BTreeMap<String, ColumnChange>> {
     let (old, new) = (columns(before)?, columns(after)?);
     let mut changes = BTreeMap::new();
     for (name, facts) in &old {
@@ -89,7 +89,7 @@ fn difference(old: &[Scalar], new: &[Scalar]) -> (u64, Option<f64>) {
 }
 
 /// A column's values.
-fn value(at: &At, column: &str) -> Done<Vec<Scalar>> {
+fn value(at: &At, column: &str) -> AgentResult<Vec<Scalar>> {
     let mut values = Vec::new();
     each_column(at, &mut |name, dataset| {
         if name == column {

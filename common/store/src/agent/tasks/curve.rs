@@ -1,7 +1,7 @@
 //! Two columns of numbers thinned out for drawing: for each part of the axis the smallest, the largest and the mean value.
 
 use super::read::each_column;
-use super::{Done, refuse};
+use super::{AgentResult, refuse};
 use crate::agent::wire::*;
 use crate::h5::{Dataset, H5Error, Shape, Type};
 
@@ -12,14 +12,14 @@ const LONGEST: u64 = 10_000_000;
 const MOST_PARTS: u32 = 4000;
 
 /// What a column says, or that there is no such column of numbers.
-struct Column {
+struct CurveColumn {
     values: Vec<f32>,
     first: f64,
     unit: String,
 }
 
 /// Two columns thinned out; `None` where the product has no such columns, or they do not belong together.
-pub(super) fn curve(ask: &AskCurve) -> Done<Option<Curve>> {
+pub(super) fn curve(ask: &AskCurve) -> AgentResult<Option<Curve>> {
     let (mut along, mut values, mut too_long) = (None, None, false);
     each_column(&ask.product, &mut |name, dataset| {
         let place = match name {
@@ -45,7 +45,7 @@ pub(super) fn curve(ask: &AskCurve) -> Done<Option<Curve>> {
 }
 
 /// Numbers of a list; steps from its first one, so that times in days of a long mission keep their seconds.
-fn column(dataset: &Dataset) -> Result<Option<Column>, H5Error> {
+fn column(dataset: &Dataset) -> Result<Option<CurveColumn>, H5Error> {
     let (Type::Float { size, .. }, Shape::Array(dims)) = (dataset.dtype()?, dataset.shape()?) else { return Ok(None) };
     if dims.len() != 1 {
         return Ok(None);
@@ -65,11 +65,11 @@ fn column(dataset: &Dataset) -> Result<Option<Column>, H5Error> {
         }
     })?;
     let unit = crate::h5::Attributed::text_attribute(dataset, "unit")?.unwrap_or_default();
-    Ok(Some(Column { values, first: first.unwrap_or(0.0), unit }))
+    Ok(Some(CurveColumn { values, first: first.unwrap_or(0.0), unit }))
 }
 
 /// The axis in parts of one width, and what is in each.
-fn thin_out(ask: &AskCurve, along: &Column, values: &Column) -> Option<Curve> {
+fn thin_out(ask: &AskCurve, along: &CurveColumn, values: &CurveColumn) -> Option<Curve> {
     let on_axis = |step: f32| {
         let at = along.first + f64::from(step);
         let at = match ask.axis {
@@ -125,9 +125,9 @@ mod tests {
         AskCurve { product, along: "time".to_owned(), values: "flux".to_owned(), axis, parts, within: None }
     }
 
-    fn column(values: &[f64]) -> Column {
+    fn column(values: &[f64]) -> CurveColumn {
         let first = values[0];
-        Column { values: values.iter().map(|value| (value - first) as f32).collect(), first, unit: "d".to_owned() }
+        CurveColumn { values: values.iter().map(|value| (value - first) as f32).collect(), first, unit: "d".to_owned() }
     }
 
     fn thin(ask: &AskCurve, along: &[f64], values: &[f64]) -> Vec<[f64; 4]> {

@@ -2,7 +2,7 @@
 
 use super::read::{Rooted, manifest};
 use super::show::say_standing;
-use super::{Done, damaged, open, refuse, set_root, unwritable};
+use super::{AgentResult, damaged, open, refuse, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{File, Group, LinkKind};
@@ -13,7 +13,7 @@ use domain::id::ProductName;
 const WIDEST: u64 = 100_000;
 
 /// Writes the file.
-pub(super) fn export(export: &Export) -> Done<()> {
+pub(super) fn export(export: &Export) -> AgentResult<()> {
     let (failed, broken) = (unwritable(&export.dest), damaged(&export.generation));
     let (manifest, newest) = (manifest(&export.generation)?, manifest(&export.newest)?);
     let source = open(&export.generation)?.into_root(&export.generation)?;
@@ -42,7 +42,7 @@ fn copy_all<'a>(
     root: &Group,
     top: &str,
     products: impl Iterator<Item = (&'a ProductName, &'a ProductEntry)>,
-) -> Done<()> {
+) -> AgentResult<()> {
     let to = root.create_group(top).map_err(unwritable(&export.dest))?;
     let nothing = || refuse(RefusalKind::Damaged, format!("`{}` has no /{top}", export.generation.display()));
     let from = source.group.subgroup(top).map_err(damaged(&export.generation))?.ok_or_else(nothing)?;
@@ -60,7 +60,7 @@ fn copy_all<'a>(
 }
 
 /// Copies a product from the committed file that holds it.
-fn copy_linked(export: &Export, to: &Group, top: &str, product: &str, entry: &ProductEntry) -> Done<()> {
+fn copy_linked(export: &Export, to: &Group, top: &str, product: &str, entry: &ProductEntry) -> AgentResult<()> {
     let name = entry.file.as_deref().unwrap_or_default();
     let Some(file) = paths::of_star(export.star, name).map(|relative| export.store.join(relative)) else {
         return Err(refuse(RefusalKind::Damaged, format!("{name:?} is not the name of a file of {}", export.star)));

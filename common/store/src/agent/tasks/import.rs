@@ -7,8 +7,8 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::pack::json;
-use super::read::{Named, Rooted, manifest, observed, quarter_of, star_of};
-use super::{Done, damaged, delivered, entry, open, problem, product_name, refuse, set_root, unwritable};
+use super::read::{NamedStar, Rooted, manifest, observed, quarter_of, star_of};
+use super::{AgentResult, damaged, delivered, entry, open, problem, product_name, refuse, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::Walk;
@@ -22,7 +22,7 @@ struct ImportedProduct {
 }
 
 /// Writes the file; returns its manifest.
-pub(super) fn import(import: &Import) -> Done<Manifest> {
+pub(super) fn import(import: &Import) -> AgentResult<Manifest> {
     let failed = unwritable(&import.dest);
     let file = File::create(&import.dest).map_err(&failed)?;
     let root = file.root().map_err(&failed)?;
@@ -61,14 +61,14 @@ pub(super) fn import(import: &Import) -> Done<Manifest> {
 }
 
 /// Refuses a source that says that it is of another star or quarter.
-fn expect(import: &Import, from: &Rooted, source: &Path) -> Done<()> {
+fn expect(import: &Import, from: &Rooted, source: &Path) -> AgentResult<()> {
     let conflict = |what: String| refuse(RefusalKind::Conflict, format!("`{}` {what}", source.display()));
     if let Some(expected) = import.star {
         match star_of(&from.group).map_err(damaged(source))? {
-            Named::Star(star, _) if star == expected => {}
-            Named::Star(star, _) => return Err(conflict(format!("is of {star}, expected {expected}"))),
-            Named::Nothing => return Err(conflict("names no star".to_owned())),
-            Named::Wrong(what) => return Err(conflict(what)),
+            NamedStar::Star(star, _) if star == expected => {}
+            NamedStar::Star(star, _) => return Err(conflict(format!("is of {star}, expected {expected}"))),
+            NamedStar::Nothing => return Err(conflict("names no star".to_owned())),
+            NamedStar::Wrong(what) => return Err(conflict(what)),
         }
     }
     match (quarter_of(&from.group).map_err(damaged(source))?, import.quarter) {
@@ -87,7 +87,7 @@ fn take(
     source: &Path,
     to: &Group,
     taken: &mut BTreeMap<ProductName, ImportedProduct>,
-) -> Done<()> {
+) -> AgentResult<()> {
     let broken = damaged(source);
     let Some(externals) = from.group.subgroup("EXTERNALS").map_err(&broken)? else {
         return Err(refuse(RefusalKind::Damaged, format!("`{}` has no group /EXTERNALS", source.display())));
@@ -124,7 +124,7 @@ fn keep(
     base: &Path,
     to: &Group,
     taken: &mut BTreeMap<ProductName, ImportedProduct>,
-) -> Done<()> {
+) -> AgentResult<()> {
     let Some(externals) = from.group.subgroup("EXTERNALS").map_err(damaged(base))? else { return Ok(()) };
     for (name, entry) in manifest(base)?.externals {
         if let Entry::Vacant(free) = taken.entry(name) {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Done, damaged, open, refuse, set_root, unwritable};
+use super::{AgentResult, damaged, open, refuse, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{File, Group, H5Error};
 
 /// Writes the file; returns its manifest.
-pub(super) fn pack(pack: &Pack) -> Done<Manifest> {
+pub(super) fn pack(pack: &Pack) -> AgentResult<Manifest> {
     let failed = unwritable(&pack.dest);
     let manifest = Manifest {
         format: MANIFEST_FORMAT,
@@ -35,7 +35,7 @@ pub(super) fn pack(pack: &Pack) -> Done<Manifest> {
     Ok(Manifest { provenance: Some(pack.provenance.clone()), ..manifest })
 }
 
-fn copy(pack: &Pack, to: &Group) -> Done<()> {
+fn copy(pack: &Pack, to: &Group) -> AgentResult<()> {
     let source = open(&pack.output)?.into_root(&pack.output)?;
     let copied = source.group.subgroup("PRODUCTS").and_then(|from| {
         let Some(from) = from else { return Ok(false) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Done, damaged, delivered, entry, floats, open, parent_of, problem, product_name, refuse};
+use super::{AgentResult, damaged, delivered, entry, floats, open, parent_of, problem, product_name, refuse};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::Walk;
@@ -17,7 +17,7 @@ const DEEPEST: u32 = 32;
 const WIDEST: u64 = 1_000_000;
 
 /// What one of our files holds.
-pub(super) fn manifest(file: &Path) -> Done<Manifest> {
+pub(super) fn manifest(file: &Path) -> AgentResult<Manifest> {
     let root = open(file)?.into_root(file)?;
     // The format first: what else a later one holds is not known here.
     let ManifestFormat { format } = json(&root, "MANIFEST", file)?;
@@ -44,7 +44,7 @@ struct ManifestFormat {
 }
 
 /// The JSON in a text dataset.
-fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) -> Done<T> {
+fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) -> AgentResult<T> {
     let missing =
         || refuse(RefusalKind::Damaged, format!("`{}` has no /{name}: it is not a file of a store", file.display()));
     if !root.group.has(name).map_err(damaged(file))? {
@@ -57,7 +57,7 @@ fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) 
 }
 
 /// Scalar columns of a product.
-pub(super) fn scalars(at: &At) -> Done<BTreeMap<String, Scalar>> {
+pub(super) fn scalars(at: &At) -> AgentResult<BTreeMap<String, Scalar>> {
     let mut scalars = BTreeMap::new();
     each_column(at, &mut |name, dataset| {
         if dataset.shape()? == Shape::Scalar {
@@ -69,7 +69,7 @@ pub(super) fn scalars(at: &At) -> Done<BTreeMap<String, Scalar>> {
 }
 
 /// The digest of a product, or of any object.
-pub(super) fn digest(at: &At) -> Done<ProductEntry> {
+pub(super) fn digest(at: &At) -> AgentResult<ProductEntry> {
     let file = &at.file;
     let root = open(file)?.into_root(file)?;
     let (parent, name) = parent_of(root.group, &at.path, file)?;
@@ -79,7 +79,7 @@ pub(super) fn digest(at: &At) -> Done<ProductEntry> {
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&str, &Dataset) -> Result<(), H5Error>;
 
 /// Shows every column of a product, nested ones with slashes in their names.
-pub(super) fn each_column(at: &At, visit: Visit<'_>) -> Done<()> {
+pub(super) fn each_column(at: &At, visit: Visit<'_>) -> AgentResult<()> {
     let root = open(&at.file)?.into_root(&at.file)?;
     let (parent, name) = parent_of(root.group, &at.path, &at.file)?;
     let walked = match parent.open(name).map_err(damaged(&at.file))? {
@@ -103,7 +103,7 @@ fn columns_below(group: &Group, prefix: &str, depth: u32, visit: Visit<'_>) -> R
 }
 
 /// What a file is. Only a file that is missing is refused; what is wrong otherwise is part of the answer.
-pub(super) fn inspect(file: &Path) -> Done<Inspected> {
+pub(super) fn inspect(file: &Path) -> AgentResult<Inspected> {
     let described = open(file).and_then(|opened| describe(&opened.into_root(file)?).map_err(damaged(file)));
     match described {
         Ok(inspected) => Ok(inspected),
@@ -121,9 +121,9 @@ fn describe(root: &Rooted) -> Result<Inspected, H5Error> {
     let mut inspected =
         Inspected { externals: names("EXTERNALS")?, products: names("PRODUCTS")?, ..Default::default() };
     match star_of(root)? {
-        Named::Nothing => {}
-        Named::Star(star, written) => (inspected.star, inspected.star_as_written) = (Some(star), Some(written)),
-        Named::Wrong(what) => inspected.problem = Some(what),
+        NamedStar::Nothing => {}
+        NamedStar::Star(star, written) => (inspected.star, inspected.star_as_written) = (Some(star), Some(written)),
+        NamedStar::Wrong(what) => inspected.problem = Some(what),
     }
     match quarter_of(root)? {
         Ok(quarter) => inspected.quarter = quarter,
@@ -139,23 +139,23 @@ fn describe(root: &Rooted) -> Result<Inspected, H5Error> {
 }
 
 /// What a file says of its star.
-pub(super) enum Named {
+pub(super) enum NamedStar {
     Nothing,
     Star(StarId, String),
     Wrong(String),
 }
 
 /// The star of a file: its root attribute `PLATO_ID`, or the integer by which PLATO's simulator names it.
-pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
+pub(super) fn star_of(root: &Group) -> Result<NamedStar, H5Error> {
     if let Some(value) = root.attribute("PLATO_ID")? {
         return Ok(match value.as_text() {
             Some(text) => match text.parse() {
-                Ok(star) => Named::Star(star, text),
-                Err(error) => Named::Wrong(format!("root attribute PLATO_ID: {error}")),
+                Ok(star) => NamedStar::Star(star, text),
+                Err(error) => NamedStar::Wrong(format!("root attribute PLATO_ID: {error}")),
             },
             None => match value.first(1).as_slice() {
                 [Scalar::Int(number)] => of_simulator(*number),
-                _ => Named::Wrong("root attribute PLATO_ID is neither text nor an integer".to_owned()),
+                _ => NamedStar::Wrong("root attribute PLATO_ID is neither text nor an integer".to_owned()),
             },
         });
     }
@@ -163,15 +163,15 @@ pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
         Some(metadata) => metadata.attribute("star_id")?,
         None => None,
     };
-    let mut found = Named::Nothing;
+    let mut found = NamedStar::Nothing;
     for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
         if let [Scalar::Int(number)] = value.first(2).as_slice() {
             return Ok(of_simulator(*number));
         }
         match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
-            Some((star, text)) => return Ok(Named::Star(star, text)),
+            Some((star, text)) => return Ok(NamedStar::Star(star, text)),
             None => {
-                found = Named::Wrong(
+                found = NamedStar::Wrong(
                     "it has no root attribute PLATO_ID, and its star_id is neither an integer nor PLATO_ and a UUID"
                         .to_owned(),
                 );
@@ -181,10 +181,10 @@ pub(super) fn star_of(root: &Group) -> Result<Named, H5Error> {
     Ok(found)
 }
 
-fn of_simulator(number: i64) -> Named {
+fn of_simulator(number: i64) -> NamedStar {
     match u64::try_from(number) {
-        Ok(number) => Named::Star(StarId::of_simulator(number), number.to_string()),
-        Err(_) => Named::Wrong(format!("its star is the negative number {number}")),
+        Ok(number) => NamedStar::Star(StarId::of_simulator(number), number.to_string()),
+        Err(_) => NamedStar::Wrong(format!("its star is the negative number {number}")),
     }
 }
 
@@ -245,7 +245,7 @@ pub(super) struct Rooted {
 
 impl File {
     /// The root group, with the file that it keeps open.
-    pub(super) fn into_root(self, path: &Path) -> Done<Rooted> {
+    pub(super) fn into_root(self, path: &Path) -> AgentResult<Rooted> {
         let group = self.root().map_err(damaged(path))?;
         Ok(Rooted { group, _file: self })
     }

@@ -3,7 +3,7 @@
 use std::fs::File as PlainFile;
 
 use super::read::manifest;
-use super::{Done, refuse, unwritable};
+use super::{AgentResult, refuse, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::generations::Rollback;
@@ -11,7 +11,7 @@ use crate::h5::{File, Group, H5Error};
 use domain::id::{Generation, ProductName};
 
 /// Writes the copy.
-pub(super) fn show(show: &Show) -> Done<()> {
+pub(super) fn show(show: &Show) -> AgentResult<()> {
     let Show { open, newest, last_complete, rollback, dest } = show;
     let (shown, newest) = (manifest(open)?, manifest(newest)?);
     copy(show)?;
@@ -24,7 +24,7 @@ pub(super) fn show(show: &Show) -> Done<()> {
 }
 
 /// Copies the bytes: committed files are read-only, and this one is to be changed.
-fn copy(show: &Show) -> Done<()> {
+fn copy(show: &Show) -> AgentResult<()> {
     let doing = |kind, file: &std::path::Path| {
         let name = file.display().to_string();
         move |error: std::io::Error| refuse(kind, format!("`{name}`: {error}"))

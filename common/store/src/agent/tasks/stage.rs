@@ -1,11 +1,11 @@
 //! Staging: an `input.h5` of links, so that it costs the same for 1 MB and 250 MB.
 
-use super::{Done, set_root, unwritable};
+use super::{AgentResult, set_root, unwritable};
 use crate::agent::wire::Stage;
 use crate::h5::{File, H5Error};
 
 /// Writes the file.
-pub(super) fn stage(stage: &Stage) -> Done<()> {
+pub(super) fn stage(stage: &Stage) -> AgentResult<()> {
     let failed = unwritable(&stage.input);
     let file = File::create(&stage.input).map_err(&failed)?;
     fill(stage, &file).map_err(&failed)?;

@@ -6,11 +6,11 @@ use store::ingest::{IngestError, IngestResult, IngestScope, IngestStep, ingest};
 use store::paths;
 
 use super::{AS_WRITTEN, DELIVERED, deliver, plain, quarter, reason, star, take_in};
-use crate::Bench;
+use crate::Workbench;
 
 #[tokio::test]
 async fn what_is_wrong_with_a_file_is_said_and_the_others_go_on() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     bench.python(
         r#"
@@ -60,7 +60,7 @@ with h5py.File("{dir}/linked.h5", "w") as f:
 
 #[tokio::test]
 async fn files_that_contradict_each_other_are_an_error_that_names_both() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     bench.python(r#"h5py.File("{dir}/pfu.h5", "a")["EXTERNALS/flag/flag"][()] = False"#);
     let results = deliver(&mut bench, &["lc.h5", "pfu.h5"], AS_WRITTEN).await;
@@ -73,7 +73,7 @@ async fn files_that_contradict_each_other_are_an_error_that_names_both() {
 
 #[tokio::test]
 async fn names_that_are_no_text_and_files_of_the_store_itself_are_wrong_and_the_others_go_on() {
-    let mut bench = Bench::new();
+    let mut bench = Workbench::new();
     bench.python(DELIVERED);
     deliver(&mut bench, &["lc.h5"], AS_WRITTEN).await;
     let odd = bench.path("x").with_file_name(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.h5"));
@@ -90,7 +90,7 @@ async fn names_that_are_no_text_and_files_of_the_store_itself_are_wrong_and_the_
 
 #[tokio::test]
 async fn a_file_that_is_too_large_for_a_store_is_wrong_for_that_reason() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(DELIVERED);
     let options = plain(AS_WRITTEN);
     let mut agent = Agent::new(AgentOptions { file_size: 100_000, ..bench.agent.options().clone() });
@@ -100,7 +100,7 @@ async fn a_file_that_is_too_large_for_a_store_is_wrong_for_that_reason() {
 
 #[tokio::test]
 async fn a_store_without_room_ends_a_delivery_and_blames_no_file() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.python(DELIVERED);
     let options = plain(AS_WRITTEN);
     // A directory that goes away stands for a disk without room: nothing can be written.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use domain::id::{HostName, ModuleName, RunId};
 
-use super::super::layout::Place;
+use super::super::layout::Topic;
 use super::super::query::{Query, arguments_of};
 use super::super::runs::counted;
 use crate::operate::called::{CalledRun, find_run};
@@ -116,8 +116,8 @@ impl Act {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        if matches!(self, Self::Host { .. }) { Place::Workers } else { Place::Runs }
+    pub(super) fn topic(&self) -> Topic {
+        if matches!(self, Self::Host { .. }) { Topic::Workers } else { Topic::Runs }
     }
 
     /// What it would come to.

@@ -6,7 +6,7 @@ use domain::id::ModuleName;
 use maud::{Markup, html};
 
 use super::{state_of, task_anchor};
-use crate::http::pages::graph::{HEIGHT, Layout, Node, WIDTH};
+use crate::http::pages::graph::{GraphNode, HEIGHT, Layout, WIDTH};
 use crate::http::pages::parts::{duration, is_hatched};
 use crate::http::pages::states;
 use crate::operate::view::{StarSummary, TaskSummary};
@@ -18,8 +18,8 @@ const ROOM: usize = 22;
 pub(super) fn drawing(star: &StarSummary) -> Markup {
     let at: BTreeMap<&ModuleName, usize> = star.tasks.iter().zip(0..).map(|(task, at)| (&task.module, at)).collect();
     let upstream = |task: &TaskSummary| task.upstream.iter().filter_map(|name| at.get(name).copied()).collect();
-    let nodes: Vec<Node> =
-        star.tasks.iter().map(|task| Node { group: task.group.clone(), upstream: upstream(task) }).collect();
+    let nodes: Vec<GraphNode> =
+        star.tasks.iter().map(|task| GraphNode { group: task.group.clone(), upstream: upstream(task) }).collect();
     let layout = Layout::of(&nodes);
     let edges = without_detours(&nodes);
     html! {
@@ -76,13 +76,13 @@ fn short(task: &TaskSummary) -> String {
 }
 
 /// What each module needs, without what stands above it by way of others anyway: so many lines nobody could follow.
-fn without_detours(nodes: &[Node]) -> Vec<Vec<usize>> {
+fn without_detours(nodes: &[GraphNode]) -> Vec<Vec<usize>> {
     let mut above: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let before = node.upstream.iter().filter_map(|up| above.get(*up));
         above.push(before.flatten().chain(&node.upstream).copied().collect());
     }
-    let is_direct = |node: &Node, from: usize| {
+    let is_direct = |node: &GraphNode, from: usize| {
         !node.upstream.iter().any(|other| above.get(*other).is_some_and(|above| above.contains(&from)))
     };
     nodes.iter().map(|node| node.upstream.iter().copied().filter(|from| is_direct(node, *from)).collect()).collect()
@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn edges_that_other_edges_say_already_are_left_out() {
         let needs = [&[][..], &[0], &[0, 1], &[0, 2], &[1]];
-        let nodes: Vec<Node> =
-            needs.iter().map(|needs| Node { group: String::new(), upstream: needs.to_vec() }).collect();
+        let nodes: Vec<GraphNode> =
+            needs.iter().map(|needs| GraphNode { group: String::new(), upstream: needs.to_vec() }).collect();
         assert_eq!(without_detours(&nodes), [vec![], vec![0], vec![1], vec![2], vec![1]]);
     }
 }

@@ -9,7 +9,7 @@ use super::AskStar;
 use crate::http::Site;
 use crate::http::caller::Caller;
 use crate::http::pages::assets::address;
-use crate::http::pages::layout::{Place, answer};
+use crate::http::pages::layout::{Topic, answer};
 use crate::http::pages::parts::{command, run_link, star_link, text, time};
 use crate::http::pages::query::Query;
 use crate::operate::called::{CalledStar, find_star};
@@ -23,7 +23,7 @@ pub(in crate::http::pages) async fn show(
     query: Query,
 ) -> Response {
     let content = content(&site.context(&caller), &star, &product, &query).await;
-    answer(&site, &caller, (Place::Runs, "Where a product came from"), content).await
+    answer(&site, &caller, (Topic::Runs, "Where a product came from"), content).await
 }
 
 async fn content(context: &Context, star: &str, product: &str, query: &Query) -> Result<Markup, OperateError> {

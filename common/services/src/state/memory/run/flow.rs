@@ -7,8 +7,8 @@ use domain::id::{ModuleIndex, Task};
 use domain::run::TaskState;
 use tokio::time::Instant;
 
-use super::{Moment, Run};
-use crate::state::flow::{Moves, PERIOD, PERIODS, Period, Places, RunFlow};
+use super::{BothClocks, Run};
+use crate::state::flow::{Moves, PERIOD, PERIODS, Period, RunFlow, TaskPlaces};
 
 impl Run {
     /// Counts of the period that goes on now; those that are too old to be shown are forgotten.
@@ -20,7 +20,7 @@ impl Run {
         self.moves.entry(period).or_default().entry(module).or_default()
     }
 
-    pub(in crate::state::memory) fn flow(&self, now: Moment) -> RunFlow {
+    pub(in crate::state::memory) fn flow(&self, now: BothClocks) -> RunFlow {
         let mut counts: BTreeMap<ModuleIndex, BTreeMap<TaskState, u64>> = BTreeMap::new();
         for (&(module, state), &count) in &self.counts {
             counts.entry(module).or_default().insert(state, count);
@@ -38,14 +38,14 @@ impl Run {
             let due = self.waits.iter().filter(|(task, _)| is_of(task)).map(|(_, due)| *due).min();
             let times = (oldest.map(|at| now.at(at)), due.map(|at| now.at(at)));
             let counts = counts.get(&module).unwrap_or(&none);
-            (module, Places::of(counts, (live, lost), self.info.held.contains(&module), times))
+            (module, TaskPlaces::of(counts, (live, lost), self.info.held.contains(&module), times))
         };
         let modules = (0..=u8::MAX).map(ModuleIndex).take(self.info.modules.len());
         RunFlow { modules: modules.map(places).collect(), periods: self.periods(now) }
     }
 
     /// The last whole periods; those before the run was opened are empty.
-    fn periods(&self, now: Moment) -> Vec<Period> {
+    fn periods(&self, now: BothClocks) -> Vec<Period> {
         let current = self.period(now.instant);
         let began = self.opened + times(PERIOD, current);
         let period = |back: u64| Period {

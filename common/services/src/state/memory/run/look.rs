@@ -11,12 +11,12 @@ use crate::state::{Counts, OpenPlace, OpenTask, ROWS_BLOCK, RunView, RunningTask
 
 /// A moment on both clocks: the one that timers run by, and the one that people read.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::state::memory) struct Moment {
+pub(in crate::state::memory) struct BothClocks {
     pub(in crate::state::memory) instant: Instant,
     pub(in crate::state::memory) wall: Timestamp,
 }
 
-impl Moment {
+impl BothClocks {
     /// What people's clock showed so long before.
     pub(super) fn before(self, time: std::time::Duration) -> Timestamp {
         self.wall.saturating_sub(time).unwrap_or(self.wall)
@@ -31,13 +31,13 @@ impl Moment {
 }
 
 impl LeaseHolder {
-    pub(super) fn running(&self, now: Moment) -> RunningTask {
+    pub(super) fn running(&self, now: BothClocks) -> RunningTask {
         RunningTask { attempt: self.attempt, worker: self.worker.clone(), since: Some(now.at(self.since)) }
     }
 }
 
 impl Run {
-    pub(in crate::state::memory) fn view(&self, now: Moment) -> RunView {
+    pub(in crate::state::memory) fn view(&self, now: BothClocks) -> RunView {
         let mut counts = Counts::new();
         for (&(module, state), &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
             counts.entry(module).or_default().insert(state, count);
@@ -64,7 +64,7 @@ impl Run {
         self.all_rows.chunks(bytes.max(1)).nth(block as usize).unwrap_or_default().to_vec()
     }
 
-    pub(in crate::state::memory) fn star(&self, star: StarIndex, now: Moment) -> Result<StarView, StateError> {
+    pub(in crate::state::memory) fn star(&self, star: StarIndex, now: BothClocks) -> Result<StarView, StateError> {
         let held = self.leases.iter().filter(|(task, held)| task.star == star && held.until > now.instant);
         let waits = self.waits.iter().filter(|(task, _)| task.star == star);
         let in_flight = self.in_flight.get(&star);
@@ -77,7 +77,7 @@ impl Run {
         })
     }
 
-    pub(in crate::state::memory) fn open_tasks(&self, place: OpenPlace, limit: u32, now: Moment) -> Vec<OpenTask> {
+    pub(in crate::state::memory) fn open_tasks(&self, place: OpenPlace, limit: u32, now: BothClocks) -> Vec<OpenTask> {
         let open = |task: Task| OpenTask { task, attempt: self.attempt(task), worker: None, since: None, due: None };
         let mut found: Vec<(Option<Instant>, OpenTask)> = match place {
             OpenPlace::Running => {
