@@ -1,5 +1,5 @@
 //! What pages and API cost beside a run of 300,000 stars of 34 modules that is in full flight, while ten people look at it:
-//! `cargo bench --package sas-tests --bench pages`. With Chromium it also tells when the matrix is painted.
+//! `cargo bench --workspace --bench pages`. With Chromium it also tells when the matrix is painted.
 //!
 //! A viewer follows the stream of the status and asks for a page every two seconds, as an open page does.
 

@@ -1,5 +1,5 @@
 //! What operators' questions cost beside a run of 300,000 stars of 34 modules that is in full flight: real Redis, RabbitMQ
-//! and store, each question a `sas` of its own, as people type them. `cargo bench --package sas-tests --bench questions`.
+//! and store, each question a `sas` of its own, as people type them. `cargo bench --workspace --bench questions`.
 
 use std::time::Instant;
 

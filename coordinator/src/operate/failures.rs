@@ -76,8 +76,11 @@ pub struct FailureGroup {
     pub module: ModuleName,
     /// The image that ran.
     pub image: ImageName,
-    /// The host; none where no attempt is on record.
+    /// The host; none where no attempt is on record. Where hosts are put together, the one with most.
     pub host: Option<String>,
+    /// How many more hosts there are, where they are put together.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other_hosts: u64,
     /// How many tasks.
     pub count: u64,
     /// When the first of them ended.
@@ -97,9 +100,47 @@ pub struct FailureGroup {
 /// On a line.
 impl fmt::Display for FailureGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+        let more = match self.other_hosts {
+            0 => String::new(),
+            1 => " and another".to_owned(),
+            more => format!(" and {more} others"),
+        };
+        let host = self.host.as_deref().map(|host| format!(" on {host}{more}")).unwrap_or_default();
         write!(f, "{} × {} {}{host}: {}", self.count, self.module, self.reason, self.sample)
     }
+}
+
+impl FailureGroup {
+    /// Whether it is the same failure, wherever it happened.
+    fn is_same(&self, other: &Self) -> bool {
+        let of = |group: &Self| (group.run, group.reason, group.is_platforms);
+        of(self) == of(other)
+            && (&self.module, &self.image, &self.fingerprint) == (&other.module, &other.image, &other.fingerprint)
+    }
+
+    /// Puts the same failure together, whichever the host; the largest comes first, before and after.
+    pub(super) fn across_hosts(groups: Vec<Self>) -> Vec<Self> {
+        let mut together: Vec<Self> = Vec::new();
+        for group in groups {
+            match together.iter_mut().find(|known| known.is_same(&group)) {
+                Some(known) => {
+                    known.other_hosts += 1;
+                    known.count += group.count;
+                    known.stars_left_out += group.stars_left_out + group.stars.len() as u64;
+                    known.first = known.first.min(group.first);
+                    known.last = known.last.max(group.last);
+                }
+                None => together.push(group),
+            }
+        }
+        together.sort_by_key(|group| Reverse(group.count));
+        together
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A run as a whole, with the largest groups of its failures.
@@ -289,6 +330,7 @@ impl FoundFailures {
                 module: sought.course.pipeline.module(alike.module).name.clone(),
                 image: alike.image.clone(),
                 host: alike.host.clone(),
+                other_hosts: 0,
                 count: tasks.len() as u64,
                 first: times.clone().min().unwrap_or_default(),
                 last: times.max().unwrap_or_default(),

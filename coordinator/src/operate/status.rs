@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RUNS: usize = 50;
 /// How many groups of failures are named.
 const GROUPS: usize = 5;
+/// How many are asked for, before those of several hosts are put together.
+const GROUPS_BY_HOST: usize = 200;
 
 /// How things stand.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -191,10 +193,10 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
             waiting.extend(told(&mut damaged, waiting_in(context, run).await));
         }
         let selection = TaskSelection { run: Some(run.run), ..TaskSelection::default() };
-        let asked = ListFailures { selection, groups: GROUPS, stars: 1 };
+        let asked = ListFailures { selection, groups: GROUPS_BY_HOST, stars: 1 };
         failures.extend(told(&mut damaged, failures::list(context, asked).await.map(|found| found.groups)));
     }
-    failures.sort_by_key(|group| std::cmp::Reverse(group.count));
+    let mut failures = FailureGroup::across_hosts(failures);
     failures.truncate(GROUPS);
     let at = Timestamp::now();
     let findings =

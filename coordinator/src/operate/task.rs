@@ -21,6 +21,7 @@ use store::runs::FailedTask;
 
 use super::failures::{self, FoundFailures};
 use super::selection::{ShownState, SoughtTasks, TaskSelection};
+use super::view::{self, OneStar};
 use super::{Context, ErrorKind, OperateError};
 
 /// The states whose tasks are listed one by one.
@@ -33,6 +34,9 @@ pub const LISTED: [ShownState; 7] = [
     ShownState::Failed,
     ShownState::Errored,
 ];
+
+/// Of how many tasks that wait the reason is looked up: each is a question to the state.
+const EXPLAINED: usize = 50;
 
 /// Which tasks are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ pub struct ListedTask {
     /// When its next try is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// Why it failed.
+    /// Why it failed; why the attempt before was in vain, of the first tasks that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The last line of its log; empty where it said nothing.
@@ -106,6 +110,7 @@ pub async fn list(context: &Context, asked: ListTasks) -> Result<TaskList, Opera
         }
         left_out += open.len().saturating_sub(limit) as u64;
         tasks.extend(open.into_iter().take(limit));
+        explain_waiting(context, sought.run(), &mut tasks).await?;
         notes.extend(note);
     }
     if sought.has_state(ShownState::Failed) || sought.has_state(ShownState::Errored) {
@@ -117,6 +122,17 @@ pub async fn list(context: &Context, asked: ListTasks) -> Result<TaskList, Opera
         tasks.extend(context.ask(move |store| failed(store, &run, &found, room)).await?);
     }
     Ok(TaskList { run: sought.run(), tasks, left_out, notes })
+}
+
+/// Says of the first tasks that wait why the attempt before was in vain, and on which host that was.
+async fn explain_waiting(context: &Context, run: RunId, tasks: &mut [ListedTask]) -> Result<(), OperateError> {
+    for task in tasks.iter_mut().filter(|task| task.state == ShownState::Waiting).take(EXPLAINED) {
+        let shown = view::star(context, OneStar { star: task.star, run: Some(run) }).await?;
+        let Some(found) = shown.tasks.into_iter().find(|found| found.module == task.module) else { continue };
+        task.reason = found.outcome.map(|outcome| outcome.to_string());
+        task.host = task.host.take().or_else(|| found.worker.map(|worker| worker.host().to_owned()));
+    }
+    Ok(())
 }
 
 /// The last tasks that failed, each with what is on record of it. Blocks on the disk.

@@ -1,5 +1,5 @@
 //! How fast tasks are handed out that do nothing: real RabbitMQ, Redis, coordinator and worker as processes of their own, every
-//! task claimed, leased, completed and acknowledged with all confirms. `cargo bench --package sas-tests --bench dispatch`.
+//! task claimed, leased, completed and acknowledged with all confirms. `cargo bench --workspace --bench dispatch`.
 //!
 //! Beside it, in the same run and in turns, what RabbitMQ alone can do for two messages a task (`ceiling`). Rates are of this
 //! machine at this time: compare within one run. Processor time and counts say more than rates where others are at work.

@@ -110,7 +110,7 @@ fn tasks_of(group: &FailureGroup) -> String {
     let alike = TaskSelection {
         modules: vec![group.module.clone()],
         reasons: vec![FailurePattern::Alike(group.fingerprint.clone())],
-        hosts: group.host.iter().cloned().collect(),
+        hosts: group.host.iter().filter(|_| group.other_hosts == 0).cloned().collect(),
         ..TaskSelection::default()
     };
     format!("/runs/{}/tasks{}", group.run, query_of(&alike))
@@ -122,7 +122,7 @@ fn line(group: &FailureGroup) -> Markup {
             td.n { (number(group.count, &tasks_of(group))) }
             th scope="row" { (group.module) }
             td { (group.reason) @if group.is_platforms { br; span.tag { "platform" } } }
-            td { @if let Some(host) = &group.host { a href=(host_href(host)) { (text(host)) } } @else { span.soft { "none" } } }
+            td { @if let Some(host) = &group.host { a href=(host_href(host)) { (text(host)) } @if group.other_hosts > 0 { br; span.soft { "and " (digits(group.other_hosts)) " more" } } } @else { span.soft { "none" } } }
             td.wide { code { (text(&group.sample)) } br; span.soft { "image " (text(group.image.as_str())) " · " (group.fingerprint) } }
             td {
                 @for star in &group.stars { (star_link(*star, Some(group.run))) br; }
