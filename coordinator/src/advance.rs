@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{Attempt, StarIndex, Task};
+use domain::id::{Attempt, ModuleIndex, StarIndex, Task};
 use domain::run::{Event, Star};
 use jiff::Timestamp;
 use services::state::{Admission, Change, StateError, Written};
@@ -92,17 +92,47 @@ impl News {
             let run = self.course.record.run;
             let written = running.services.state.write(run, running.epoch(), None, &changes).await?;
             for (change, written) in changes.into_iter().zip(written) {
-                if written == Written::Lost {
+                if written != Written::Done {
                     running.rows.forget(run, change.star);
                 }
                 match (written, race) {
                     (Written::Done, _) => self.done(running, change),
                     (Written::Lost, Race::Again) => {}
                     (Written::Lost, Race::Leave) => drop(self.steps.remove(&change.star)),
+                    (Written::Unclaimed { module, is_held }, _) => {
+                        self.disbelieve(running, change.star, module, is_held);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Somebody said how a task ended who did not claim it. Where another holds it, that one will say; where nobody does, it is
+    /// handed out once more.
+    fn disbelieve(&mut self, running: &Coordinator, star: StarIndex, module: ModuleIndex, is_held: bool) {
+        let Some(steps) = self.steps.get_mut(&star) else { return };
+        let course = &self.course;
+        running.counters.unclaimed.inc();
+        tracing::warn!(
+            run = %course.record.run,
+            star = %course.star_in_logs(star),
+            module = course.module_in_logs(module),
+            "somebody says how it ended who did not claim it: not believed"
+        );
+        steps.retain_mut(|step| {
+            if step.claim.is_none_or(|claim| claim.module != module) {
+                return true;
+            }
+            if let (Event::Ended { attempt, .. }, false) = (step.event, is_held) {
+                *step = Event::GivenBack { module, attempt }.into();
+                return true;
+            }
+            false
+        });
+        if steps.is_empty() {
+            self.steps.remove(&star);
+        }
     }
 
     /// What to write for these stars; those that nothing happens to are done.

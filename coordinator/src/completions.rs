@@ -12,7 +12,7 @@ use domain::message::{Completion, Report, parse_completion};
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use services::queue::{Delivery, QueueName};
-use services::state::{Detail, StateError};
+use services::state::{ClaimedTask, Detail, StateError};
 use store::course::Course;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -145,7 +145,8 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     measure(running, &course, completion);
     let outcome = match &completion.result {
         Report::GivenBack => {
-            news.add(star, Event::GivenBack { module, attempt });
+            let claim = Some(ClaimedTask { module, nonce: completion.nonce, may_be_gone: true });
+            news.add(star, Step { event: Event::GivenBack { module, attempt }, detail: None, claim });
             return Ok(());
         }
         Report::Ended(outcome) => outcome,
@@ -159,7 +160,10 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
         Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}
     }
     let event = Event::Ended { module, attempt, verdict: verdict(&course.pipeline, definition, attempt, outcome) };
-    news.add(star, Step { event, detail: Detail::of(completion) });
+    // What was made lies in the store, where it is found or not; of all else there is only this word.
+    let may_be_gone = matches!(outcome, Outcome::Succeeded(_));
+    let claim = Some(ClaimedTask { module, nonce: completion.nonce, may_be_gone });
+    news.add(star, Step { event, detail: Detail::of(completion), claim });
     if let Outcome::Errored(error) = outcome
         && error.kind == PlatformErrorKind::InputLost
     {

@@ -29,6 +29,8 @@ pub(crate) struct Counters {
     /// What became of events, by `disposition`; each event is one.
     pub(crate) dispositions: CounterFamily,
     pub(crate) completions: Counter,
+    /// Completions of tasks that who sent them had not claimed.
+    pub(crate) unclaimed: Counter,
     /// Attempts by `pipeline`, `module` and `result`.
     pub(crate) attempts: CounterFamily,
     /// How long modules ran, by `pipeline` and `module`.
@@ -83,6 +85,7 @@ impl Default for Counters {
             events: Counter::default(),
             dispositions: Family::default(),
             completions: Counter::default(),
+            unclaimed: Counter::default(),
             attempts: Family::default(),
             durations: Buckets::family(0.1, 4.0, 9),
             queue_waits: Buckets::family(0.01, 4.0, 10),

@@ -173,7 +173,7 @@ impl Sweeper {
                 tracing::info!(run = %course.record.run, star = %course.star_in_logs(task.star), module = course.module_in_logs(task.module), attempt = attempt.0, worker, "lease lost");
                 blamed.push((held.worker.host().to_owned(), course.module_in_logs(task.module).to_owned()));
                 let event = Event::LeaseLost { module: task.module, attempt };
-                leases.add(task.star, Step { event, detail: Some(lease_lost(held)) });
+                leases.add(task.star, Step { event, detail: Some(lease_lost(held)), claim: None });
             }
             // A lease that lives again is no news; one that ran out is named again.
             leases.bring_in(&self.running, Race::Leave).await?;

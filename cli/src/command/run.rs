@@ -4,6 +4,7 @@ pub(crate) mod failures;
 mod lever;
 mod start;
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use clap::builder::TypedValueParser;
 use coordinator::operate::called::{CalledRun, find_run};
 use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::run::{self, Lever};
-use coordinator::operate::view::{self, RunPhase, RunSummary, unserved_words};
+use coordinator::operate::selection::ShownState;
+use coordinator::operate::view::{self, ModuleSummary, RunModules, RunPhase, RunSummary, shown_states, unserved_words};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{EventId, ModuleName, RunId};
 use domain::outcome::Remarks;
-use domain::run::TaskState;
 use domain::text::{moment, shown};
 use store::runs::{Decision, StarEnd};
 use strum::VariantArray;
@@ -111,7 +112,8 @@ impl RunCommand {
             }
             Self::Show { run } => {
                 let run = named_or_newest(&context, run).await?;
-                format.print_page(&report(&context, run).await?, page);
+                let (report, modules) = (report(&context, run).await?, view::modules(&context, run).await?);
+                format.print_page(&report, |report| page(report, tasks_by_module(modules)));
             }
             Self::Watch { run, event, timeout } => {
                 let run = match event {
@@ -175,27 +177,39 @@ fn note_stored_only(runs: &[RunSummary]) {
 
 /// A run with what failed most in it, and its tasks by module and state.
 pub(crate) fn show_report(report: &RunReport) -> String {
-    let (head, tasks) = page(report);
+    let of = |module: &ModuleSummary| (module.module.clone(), shown_states(&module.tasks, 0, 0));
+    let (head, tasks) = page(report, report.summary.modules.iter().map(of).collect());
     format!("{head}\n\n{tasks}")
 }
 
 /// What is to be said of a run, and the table of its tasks below it.
-fn page(report: &RunReport) -> (String, Table) {
-    let (head, tasks) = summary(&report.summary);
-    let head = format!("{head}\n{}", failures::in_few_words(&report.failures, None));
-    (head.trim_end().to_owned(), tasks)
+fn page(report: &RunReport, modules: TasksByModule) -> (String, Table) {
+    let head = format!("{}\n{}", summary(&report.summary), failures::in_few_words(&report.failures, None));
+    (head.trim_end().to_owned(), table_of(&modules))
 }
 
-fn summary(run: &RunSummary) -> (String, Table) {
-    let states: Vec<TaskState> =
-        TaskState::VARIANTS.iter().copied().filter(|state| run.tasks.get(state).is_some_and(|n| *n > 0)).collect();
-    let mut tasks = Table::new(
-        std::iter::once("MODULE".to_owned()).chain(states.iter().map(|state| state.to_string().to_uppercase())),
-    );
-    for module in &run.modules {
-        let count = |state: &TaskState| module.tasks.get(state).map_or_else(|| ".".to_owned(), u64::to_string);
-        tasks.add_row(std::iter::once(module.module.to_string()).chain(states.iter().map(count)));
+/// How many tasks of each module are in each state, in the order of the pipeline.
+type TasksByModule = Vec<(ModuleName, BTreeMap<ShownState, u64>)>;
+
+/// The tasks of a run that may go on: those that run are told from those that wait for a slot.
+fn tasks_by_module(modules: RunModules) -> TasksByModule {
+    modules.drawn.into_iter().filter(|module| module.enabled).map(|module| (module.module, module.tasks)).collect()
+}
+
+fn table_of(modules: &TasksByModule) -> Table {
+    let is_there = |state: &&ShownState| modules.iter().any(|(_, tasks)| tasks.contains_key(*state));
+    let states: Vec<ShownState> = ShownState::VARIANTS.iter().filter(is_there).copied().collect();
+    let heads = states.iter().map(|state| state.to_string().to_uppercase());
+    let mut table = Table::new(std::iter::once("MODULE".to_owned()).chain(heads));
+    for (module, tasks) in modules {
+        let count = |state: &ShownState| tasks.get(state).map_or_else(|| ".".to_owned(), u64::to_string);
+        table.add_row(std::iter::once(module.to_string()).chain(states.iter().map(count)));
     }
+    table
+}
+
+/// What is to be said of a run.
+fn summary(run: &RunSummary) -> String {
     let only = run.only_group.as_ref().map(|group| format!(", only group {group}")).unwrap_or_default();
     let head = format!("run {} of {} {}, {}{only}, {}", run.run, run.pipeline, run.version, run.quarter, run.phase);
     let in_between = if run.phase == RunPhase::Ended {
@@ -212,7 +226,7 @@ fn summary(run: &RunSummary) -> (String, Table) {
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
     let decided: String = run.decisions.iter().map(decided).collect();
-    (format!("{head}\n{} of {} stars done: {in_between}\n{decided}{}", done(run), run.stars, remarks(run)), tasks)
+    format!("{head}\n{} of {} stars done: {in_between}\n{decided}{}", done(run), run.stars, remarks(run))
 }
 
 /// What is odd about results of a run, a line for each kind.

@@ -36,8 +36,8 @@ pub use view::{Counts, OpenPlace, OpenTask, RunView, RunningTask, Spent, StarVie
 pub use workers::{AttemptCounts, AttemptPhase, MOST_SHOWN, REMEMBERED, RunningAttempt, WorkerInfo};
 
 use domain::id::{
-    Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, PipelineName, Quarter, RunId, Sequence, StarIndex,
-    Task, WorkerName,
+    Attempt, ClassName, Epoch, Generation, ModuleIndex, ModuleName, Nonce, PipelineName, Quarter, RunId, Sequence,
+    StarIndex, Task, WorkerName,
 };
 use domain::message::Completion;
 use domain::outcome::Outcome;
@@ -182,6 +182,19 @@ pub struct Change {
     pub close: bool,
     /// The decision rests on the lease of this task having run out; no change when it lives.
     pub lease_lost: Option<ModuleIndex>,
+    /// The decision rests on what those said who claimed these tasks; no change when somebody else claimed one, or nobody did.
+    pub claimed: Vec<ClaimedTask>,
+}
+
+/// A task of which somebody says how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedTask {
+    /// Which.
+    pub module: ModuleIndex,
+    /// The nonce of the claim.
+    pub nonce: Nonce,
+    /// That nobody may hold it any more: what was said can be checked without the claim.
+    pub may_be_gone: bool,
 }
 
 /// Stars looked at for admission: the cursor moves only from where it was read.
@@ -200,6 +213,13 @@ pub enum Written {
     Done,
     /// Somebody else was faster: read again and decide again.
     Lost,
+    /// Who speaks of this task did not claim it: somebody else holds it, or nobody.
+    Unclaimed {
+        /// The task's module.
+        module: ModuleIndex,
+        /// Whether somebody else holds it.
+        is_held: bool,
+    },
 }
 
 /// A task whose message is to be published.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::id::{Attempt, ModuleIndex, StarIndex};
 use domain::pipeline::Pipeline;
 use domain::run::{Event, Graph, Ignored, Star, advance};
-use services::state::{Change, Detail};
+use services::state::{Change, ClaimedTask, Detail};
 
 use crate::advance::verdict::outcome_of;
 
@@ -17,6 +17,8 @@ pub(crate) struct Step {
     pub(crate) event: Event,
     /// What became known of the event's task.
     pub(crate) detail: Option<Detail>,
+    /// The claim of who says so; none where nobody needs one.
+    pub(crate) claim: Option<ClaimedTask>,
 }
 
 /// What follows from a star's news.
@@ -30,7 +32,7 @@ pub(crate) struct Folded {
 
 impl From<Event> for Step {
     fn from(event: Event) -> Self {
-        Self { event, detail: None }
+        Self { event, detail: None, claim: None }
     }
 }
 
@@ -43,8 +45,10 @@ pub(crate) fn fold(pipeline: &Pipeline, graph: &Graph, star: StarIndex, current:
         return Folded { change: None, ignored };
     }
     let mut details: BTreeMap<ModuleIndex, Detail> = BTreeMap::new();
+    let mut claimed = Vec::new();
     for (_, step) in steps.iter().enumerate().filter(|(at, _)| !advanced.ignored.contains_key(at)) {
         details.extend(module_of(step.event).zip(step.detail.clone()));
+        claimed.extend(step.claim);
     }
     for (module, cause) in advanced.decided {
         details.insert(module, without_attempt(outcome_of(pipeline, &advanced.star.row, module, cause)));
@@ -59,6 +63,7 @@ pub(crate) fn fold(pipeline: &Pipeline, graph: &Graph, star: StarIndex, current:
         admission: None,
         close: advanced.closes,
         lease_lost: advanced.lease_lost,
+        claimed,
     };
     Folded { change: Some(change), ignored }
 }
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn a_skip_is_recorded_with_its_reason_all_the_way_down() {
         let detail = without_attempt(Outcome::Skipped(Skip::MissingExternal { product: "X".to_owned() }));
-        let step = Step { event: ended(0, 1, Verdict::Skipped), detail: Some(detail) };
+        let step = Step { event: ended(0, 1, Verdict::Skipped), detail: Some(detail), claim: None };
         let change = check(&admitted(), &[step]).change.unwrap();
         assert!(change.close);
         let reasons: Vec<String> = change.details.iter().map(|(_, detail)| detail.outcome.to_string()).collect();
@@ -154,8 +159,8 @@ mod tests {
         let change = check(&admitted(), &[lost.into()]).change.unwrap();
         assert_eq!((change.lease_lost, change.queue), (Some(ModuleIndex(0)), vec![(ModuleIndex(0), Attempt(2))]));
         let trouble = PlatformError { kind: PlatformErrorKind::Engine, message: String::new() };
-        let step =
-            Step { event: ended(0, 1, Verdict::Errored), detail: Some(without_attempt(Outcome::Errored(trouble))) };
+        let detail = Some(without_attempt(Outcome::Errored(trouble)));
+        let step = Step { event: ended(0, 1, Verdict::Errored), detail, claim: None };
         let change = check(&admitted(), &[step]).change.unwrap();
         assert!(change.queue.is_empty() && change.wait.len() == 1 && change.details.len() == 1);
     }

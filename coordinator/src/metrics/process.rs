@@ -15,6 +15,11 @@ pub(super) fn add(list: &mut List, running: &Coordinator) {
     for (name, help, counter) in [
         ("events", "Dataset events received", &counters.events),
         ("completions", "Completions received", &counters.completions),
+        (
+            "completions_unclaimed",
+            "Completions of tasks that who sent them had not claimed: not believed",
+            &counters.unclaimed,
+        ),
         ("unreadable", "Messages sent to the dead letters", &counters.unreadable),
         ("published", "Task messages confirmed by the broker", &counters.published),
         ("republished", "Task messages sent once more: unconfirmed, or lost in a queue", &counters.republished),

@@ -92,7 +92,7 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
                 done.span.iter().for_each(|span| running.traces.tell(span.clone()));
                 running.hooks.star_ended(&done.course, done.line.star, done.line.end);
             }
-            Ok(Written::Lost) => {}
+            Ok(Written::Lost | Written::Unclaimed { .. }) => {}
             Err(StateError::NoRun(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

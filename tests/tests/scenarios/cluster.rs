@@ -3,6 +3,7 @@
 
 mod drained;
 mod flow;
+mod forged;
 
 use domain::id::Attempt;
 use std::fs;

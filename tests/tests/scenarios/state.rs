@@ -17,8 +17,8 @@ use fixture::{
 use leases::*;
 use looking::*;
 use services::state::{
-    Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, Phase, Ready, RunInfo, SharedState, StateError,
-    WorkerInfo, Written,
+    Change, Claim, ClaimRefusal, ClaimRequest, ClaimedTask, CursorMove, Due, Lease, Phase, Ready, RunInfo, SharedState,
+    StateError, WorkerInfo, Written,
 };
 use timers::*;
 
@@ -52,6 +52,7 @@ on_both_adapters!(
     a_claim_takes_the_task_out_of_the_outbox_and_is_granted_again,
     a_claim_of_anything_but_the_queued_attempt_is_stale,
     a_grant_carries_what_is_known_upstream,
+    who_speaks_of_a_task_must_have_claimed_it,
     a_held_task_is_refused_until_the_lease_runs_out,
     an_expired_lease_is_due_until_acted_upon,
     after_a_silence_leases_have_the_time_to_be_renewed,

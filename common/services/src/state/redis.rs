@@ -96,10 +96,6 @@ fn classes(info: &RunInfo) -> Vec<&ClassName> {
     classes
 }
 
-fn written(answer: u32) -> Written {
-    if answer == 1 { Written::Done } else { Written::Lost }
-}
-
 #[async_trait]
 impl State for RedisState {
     async fn check(&self) -> Result<(), StateError> {
@@ -278,13 +274,13 @@ impl State for RedisState {
             wire::change(&mut call, change);
         }
         let answers: Vec<u32> = self.run_script(run, epoch, &call).await?;
-        Ok(answers.into_iter().map(written).collect())
+        Ok(answers.into_iter().map(wire::written).collect())
     }
 
     async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError> {
         let mut call = on(run, &scripts::CLOSED);
         call.arg(star.0).arg(row.as_bytes());
-        self.run_script(run, Epoch::default(), &call).await.map(written)
+        self.run_script(run, Epoch::default(), &call).await.map(wire::written)
     }
 
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {

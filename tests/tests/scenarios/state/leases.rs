@@ -223,3 +223,22 @@ fn word(claim: &Claim) -> String {
         Claim::Refused(refusal) => refusal.to_string(),
     }
 }
+
+pub(crate) async fn who_speaks_of_a_task_must_have_claimed_it(f: StateFixture) -> Result<()> {
+    f.admit(0).await?;
+    let (mine, other) = (Nonce::random(), Nonce::random());
+    let says = async |nonce, may_be_gone| -> Result<Written> {
+        let claimed = vec![ClaimedTask { module: ModuleIndex(0), nonce, may_be_gone }];
+        Ok(f.write(&[Change { claimed, ..f.next_attempt(0, 0).await? }]).await?.remove(0))
+    };
+    let unclaimed = |is_held| Written::Unclaimed { module: ModuleIndex(0), is_held };
+    let before = f.star(0).await?;
+    assert_eq!(says(mine, false).await?, unclaimed(false), "nobody has claimed it");
+    assert!(matches!(f.claim(task(0, 0), 1, mine).await?, Claim::Granted(_)));
+    assert_eq!(says(other, false).await?, unclaimed(true), "somebody else has");
+    assert_eq!(says(other, true).await?, unclaimed(true));
+    assert_eq!(f.star(0).await?, before, "nothing has changed");
+    assert_eq!(says(mine, false).await?, Written::Done);
+    assert_eq!(says(other, true).await?, Written::Done, "nobody has claimed the next attempt, nor need anybody");
+    Ok(())
+}

@@ -12,8 +12,8 @@ pub(super) use look::BothClocks;
 use tokio::time::Instant;
 
 use crate::state::{
-    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRefusal, ClaimRequest, ClaimWish, CursorMove, Detail, Due, Grant,
-    Lease, Moves, Phase, Ready, RunInfo, Spent, StateError, Written,
+    Admission, CLOSING_PATIENCE, Change, Claim, ClaimRefusal, ClaimRequest, ClaimWish, ClaimedTask, CursorMove, Detail,
+    Due, Grant, Lease, Moves, Phase, Ready, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, WorkerName};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -142,6 +142,12 @@ impl Run {
         let lease_lives = |module| self.leases.get(&Task { star, module }).is_some_and(|held| held.until > now);
         if change.lease_lost.is_some_and(lease_lives) {
             return Written::Lost;
+        }
+        for &ClaimedTask { module, nonce, may_be_gone } in &change.claimed {
+            let holder = self.leases.get(&Task { star, module });
+            if holder.map_or(!may_be_gone, |holder| holder.nonce != nonce) {
+                return Written::Unclaimed { module, is_held: holder.is_some() };
+            }
         }
         for ((module, old), new) in
             (0..=u8::MAX).map(ModuleIndex).zip(change.expected.row.cells()).zip(change.after.row.cells())

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimRefusal, ClaimWish, CursorMove, Detail, Due, Grant, PERIOD, PERIODS, RunInfo, Spent,
-    StateError,
+    Admission, Change, Claim, ClaimRefusal, ClaimWish, ClaimedTask, CursorMove, Detail, Due, Grant, PERIOD, PERIODS,
+    RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::outcome::Remarks;
@@ -49,11 +49,15 @@ pub(super) fn head(call: &mut ScriptInvocation<'_>, epoch: Epoch, cursor: Option
 
 /// The arguments of `write.lua` for a change, in the order in which it takes them.
 pub(super) fn change(call: &mut ScriptInvocation<'_>, change: &Change) {
-    let Change { star, expected, after, queue, wait, details, admission, close, lease_lost } = change;
+    let Change { star, expected, after, queue, wait, details, admission, close, lease_lost, claimed } = change;
     call.arg(star.0).arg(expected.row.as_bytes()).arg(after.row.as_bytes());
     call.arg(tries_text(&expected.tries)).arg(tries_text(&after.tries)).arg(u8::from(*close));
     call.arg(lease_lost.map_or_else(String::new, |module| module.0.to_string()));
     call.arg(admission.as_ref().map_or_else(String::new, json));
+    call.arg(claimed.len());
+    for ClaimedTask { module, nonce, may_be_gone } in claimed {
+        call.arg(module.0).arg(nonce.to_string()).arg(u8::from(*may_be_gone));
+    }
     call.arg(queue.len());
     for (module, _) in queue {
         call.arg(module.0);
@@ -70,6 +74,15 @@ pub(super) fn change(call: &mut ScriptInvocation<'_>, change: &Change) {
     call.arg(sums.len());
     for (module, sums) in &sums {
         call.arg(module.0).arg(&sums[..]);
+    }
+}
+
+/// What `write.lua` answers for a change, and `closed.lua`; modules are counted in bytes, as in claims.
+pub(super) fn written(answer: u32) -> Written {
+    match answer {
+        0 => Written::Lost,
+        1 => Written::Done,
+        other => Written::Unclaimed { module: ModuleIndex(((other - 2) / 2) as u8), is_held: other % 2 == 0 },
     }
 }
 

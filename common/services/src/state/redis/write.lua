@@ -2,9 +2,11 @@
 --
 -- ARGV: epoch; milliseconds of a period in which moves are counted, and how long they are kept; where the cursor was and is
 -- ('' where it is not moved); then of each change star, expected row and row after it, expected tries and tries after it, `1`
--- where the star is to be closed, the module whose lease is lost ('' for none), admission ('' for none), and four lists, each
--- after its length: modules to queue; pairs of module and wait; pairs of module and detail; module and what it adds to each of
--- its sums. Counts follow from the rows' bytes alone, so they equal the rows (P1). Answers 1 or 0 for each change.
+-- where the star is to be closed, the module whose lease is lost ('' for none), admission ('' for none), and five lists, each
+-- after its length: module, nonce and `1` where the claim may be gone, of each task that somebody speaks of; modules to queue;
+-- pairs of module and wait; pairs of module and detail; module and what it adds to each of its sums. Counts follow from the rows'
+-- bytes alone, so they equal the rows (P1). Answers for each change 1; 0 where it rests on what is no longer so; 2 + 2 × module
+-- where another holds a task that is spoken of, 3 + 2 × module where nobody does.
 --
 -- Rows are written one by one, for a later change of the batch may be of the same star; what hangs on them is collected, and
 -- goes out as one call of each kind.
@@ -90,6 +92,19 @@ local function lives(task)
   return expires and tonumber(expires) > now and not (leaving.leases and leaving.leases[task])
 end
 
+-- Whether somebody speaks of a task who did not claim it: nil, or the answer that says so.
+local function unclaimed(name, from, to, width)
+  for i = from, to, width do
+    local module, task = ARGV[i], name .. ':' .. ARGV[i]
+    local held = not (leaving.leases and leaving.leases[task]) and redis.call('HGET', key('lease'), task)
+    if held and string.match(held, '^%d+ (%S+) ') ~= ARGV[i + 1] then
+      return 2 + 2 * module
+    elseif not held and ARGV[i + 2] == '0' then
+      return 3 + 2 * module
+    end
+  end
+end
+
 local function write_tries(name, before, after)
   if after ~= '' then
     redis.call('HSET', key('tries'), name, after)
@@ -133,6 +148,7 @@ end
 local function apply(is_void)
   local name, expected, after, tries, tries_after = take(), take(), take(), take(), take()
   local close, lease_lost, admission = take() == '1', take(), take()
+  local claimed = { take_list(3) }
   local queue = { take_list(1) }
   local waits = { take_list(2) }
   local details = { take_list(2) }
@@ -142,6 +158,10 @@ local function apply(is_void)
     or (has_tries and tries_of(name) or '') ~= tries
     or lease_lost ~= '' and lives(name .. ':' .. lease_lost) then
     return 0
+  end
+  local answer = unclaimed(name, unpack(claimed))
+  if answer then
+    return answer
   end
   local admitted, settled = write_cells(name, expected, after)
   write_row(star, after)
