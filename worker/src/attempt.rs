@@ -3,6 +3,7 @@
 //! It knows no queue and no state: it is given a granted claim, and says how the attempt ended. What the module did wrong
 //! is a `Failed`; whatever the platform could not do is an `Errored`, never blamed on the module.
 
+mod blame;
 mod commit;
 mod committed;
 mod desk;
@@ -20,6 +21,7 @@ mod spec;
 mod stage;
 mod twice;
 
+use blame::blame;
 pub(crate) use desk::{Bounds, Desk, Order};
 use domain::id::{ImageName, Key};
 use domain::outcome::{Outcome, Success};
@@ -52,7 +54,10 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         finish.outcome = nothing::end(desk, order).await.map_or_else(Ending::outcome, Some);
         return finish;
     }
-    let ended = verbs(desk, order, &mut finish, cancel).await;
+    let ended = match verbs(desk, order, &mut finish, cancel).await {
+        Ok(success) => Ok(success),
+        Err(ending) => Err(blame(desk, order, ending).await),
+    };
     stage::clean_up(desk.folder_of(order)).await;
     finish.outcome = match ended {
         Ok(success) => Some(Outcome::Succeeded(success)),

@@ -84,6 +84,8 @@ pub struct DockerRunner {
     user: User,
     /// CPUs of the engine's host; it refuses to give more.
     cpus: f64,
+    /// The processor of the engine's host, as images name it; empty where the engine does not say.
+    processor: String,
 }
 
 /// Whom a container's program runs as.
@@ -116,8 +118,10 @@ impl DockerRunner {
         };
         let docker = Docker::connect_with_defaults().map_err(unreachable)?;
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
-        let cpus = docker.info().await.map_err(unreachable)?.ncpu.map_or(f64::INFINITY, |cpus| cpus as f64);
-        Ok(Self { docker, config, owner, user: User::of_this_process(), cpus })
+        let host = docker.info().await.map_err(unreachable)?;
+        let cpus = host.ncpu.map_or(f64::INFINITY, |cpus| cpus as f64);
+        let processor = image::processor(&host.architecture.unwrap_or_default()).to_owned();
+        Ok(Self { docker, config, owner, user: User::of_this_process(), cpus, processor })
     }
 
     /// Makes the container; brings its image here first where that is missing.

@@ -86,6 +86,41 @@ async fn nothing_is_blamed_on_a_module_while_the_store_is_away() {
     }
 }
 
+/// How a module ends that runs this line of Python and then ends with 70, as one does whose own write was refused.
+async fn exits(line: impl FnOnce(&Path) -> String, free: bytesize::ByteSize) -> Outcome {
+    let module = |dir: &Path| {
+        let program = format!("import os, sys; {}; sys.exit(70)", line(&dir.join("store")));
+        format!(
+            "[modules.A]\nimage = \"none\"\ncommand = [\"/usr/bin/python3\", \"-c\", {program:?}]\nclass = \"default\"\n\
+             time_limit = \"1m\"\ninputs.mandatory = [\"LC\"]\noutputs.mandatory = [\"X\"]\n"
+        )
+    };
+    let mut field = Field::new(module).await;
+    let worker = field.worker(|config| config.free = free).await;
+    let outcome = field.outcome("A").await;
+    worker.stop();
+    worker.ended().await;
+    outcome
+}
+
+/// Its own write is refused first, and it says so in its own way: only store and host can tell whose fault that was.
+#[tokio::test]
+async fn a_module_that_fails_while_the_store_is_away_or_full_is_not_blamed() {
+    let unmount = |store: &Path| format!("os.rename({:?}, {:?})", store.join("store.json"), store.join("away.json"));
+    let nothing = |_: &Path| "pass".to_owned();
+    let outcomes = [
+        (exits(unmount, bytesize::ByteSize(0)).await, "store.json"),
+        (exits(nothing, bytesize::ByteSize(1 << 60)).await, "less than 1.0 EiB of free space"),
+    ];
+    for (outcome, words) in outcomes {
+        let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
+        assert_eq!(error.kind, PlatformErrorKind::Store, "{}", error.message);
+        assert!(error.message.contains(words) && error.message.contains("exit code 70"), "{}", error.message);
+    }
+    let failure = failed(exits(nothing, bytesize::ByteSize(0)).await);
+    assert_eq!((failure.kind, failure.exit_code), (FailureKind::Exit, Some(70)), "{}", failure.message);
+}
+
 /// LC → A → X → B → Y, with A's result committed and its worker gone; returns the result.
 async fn with_a_done() -> (Field, PathBuf) {
     let b = |dir: &Path| light(dir, "B", QUIET, "inputs.mandatory = [\"X\"]\noutputs.mandatory = [\"Y\"]");

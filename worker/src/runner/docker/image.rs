@@ -63,7 +63,10 @@ impl DockerRunner {
     /// What the engine knows of an image on this host, by its name or its identity; one that no module may have is refused.
     pub(super) async fn inspect(&self, reference: &str) -> Result<Option<ImageInspect>, RunnerError> {
         match self.docker.inspect_image(reference).await {
-            Ok(found) => without_volumes(reference, found).map(Some),
+            Ok(found) => {
+                let found = without_volumes(reference, found)?;
+                for_this_processor(reference, &found, &self.processor).map(|()| Some(found))
+            }
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(engine("inspect an image", &error)),
         }
@@ -145,6 +148,33 @@ fn without_volumes(reference: &str, found: ImageInspect) -> Result<ImageInspect,
     }
 }
 
+/// A processor as images name it, where the kernel has a name of its own for it.
+pub(super) fn processor(of_kernel: &str) -> &str {
+    match of_kernel {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" | "armv6l" => "arm",
+        "i386" | "i686" => "386",
+        other => other,
+    }
+}
+
+/// Refuses an image whose programs are for another processor than the engine's host has.
+fn for_this_processor(reference: &str, found: &ImageInspect, host: &str) -> Result<(), RunnerError> {
+    let of_image = found.architecture.as_deref().unwrap_or_default();
+    let runs = of_image.is_empty()
+        || host.is_empty()
+        || of_image == host
+        || [("386", "amd64"), ("arm", "arm64")].contains(&(of_image, host));
+    if runs {
+        return Ok(());
+    }
+    Err(RunnerError::Refused(format!(
+        "image `{}` is for {of_image} and this host is {host}: build it for {host}, or for both (`docker buildx build --platform`)",
+        found.repo_tags.iter().flatten().next().map_or(reference, String::as_str)
+    )))
+}
+
 pub(super) fn identity(image: &ImageName, found: &ImageInspect) -> Result<ImageIdentity, RunnerError> {
     let mut digests = found.repo_digests.clone().unwrap_or_default();
     digests.sort();
@@ -199,6 +229,18 @@ mod tests {
         assert_eq!(with_tag("localhost:5000/x"), "localhost:5000/x:latest");
         assert_eq!(with_tag("docker.io/x"), "docker.io/x:latest");
         assert_eq!(with_tag("x:1"), "x:1");
+    }
+
+    #[test]
+    fn an_image_for_another_processor_is_refused_by_name() {
+        let check = |image: &str, host| {
+            let found = ImageInspect { architecture: Some(image.to_owned()), ..Default::default() };
+            for_this_processor("x:1", &found, host).map_err(|error| error.to_string())
+        };
+        for (image, host) in [("amd64", "amd64"), ("386", "amd64"), ("arm", "arm64"), ("", "amd64"), ("arm64", "")] {
+            assert_eq!(check(image, host), Ok(()), "{image} on {host}");
+        }
+        assert!(check("arm64", "amd64").unwrap_err().contains("image `x:1` is for arm64 and this host is amd64"));
     }
 
     #[test]
