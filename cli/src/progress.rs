@@ -61,7 +61,8 @@ pub(crate) async fn watch(
 ) -> anyhow::Result<RunSummary> {
     let begin = Instant::now();
     let (mut screen, mut pace) = (ProgressScreen::new(format), LastMinute::default());
-    let (mut was_seen, mut is_away) = (false, false);
+    // What the store knows goes on whether or not it can be looked at.
+    let (mut was_seen, mut is_away) = (view::known_run(context, run).await.is_ok(), false);
     loop {
         let looked = view::run(context, run).await;
         if looked.is_ok() {
@@ -76,7 +77,6 @@ pub(crate) async fn watch(
                 return Ok(summary);
             }
             Ok(summary) => screen.show(&pace.snapshot(&summary, begin.elapsed())),
-            // What was seen once goes on whether or not it can be looked at.
             Err(error) if error.kind == ErrorKind::OutOfReach && was_seen => {
                 if !std::mem::replace(&mut is_away, true) {
                     screen.say(&format!("waiting until it answers again: {error}"));

@@ -1,21 +1,29 @@
 //! The claims that a worker holds: what the heartbeat renews, what a sweep must leave alone, what the worker shows.
 //!
 //! One that was reported is renewed until its completion has settled it: coordinators may be away for longer than a lease, and
-//! what ran for hours must not run again for that. A lock around a map, never held across an await.
+//! what ran for hours must not run again for that. Until then its completion is kept, to be published again: a broker that is
+//! wiped, or whose queue is purged, has confirmed what nobody will read. A lock around a map, never held across an await.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::id::{ClassName, ModuleName, Nonce, StarId};
+use services::queue::Outgoing;
 use services::state::{Lease, RunningAttempt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::AttemptProgress;
 
-/// How long a claim is renewed after it was reported: a completion may get lost in the broker, and then it must run out.
+/// How long a claim is renewed after it was reported; what still has not settled it by then never will.
 const REPORTED: Duration = Duration::from_secs(600);
+
+/// How long a completion may take to settle its task before it is published again; each further time twice as long.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Largest completion that is kept for that, in bytes.
+const MOST_KEPT: usize = 64 * 1024;
 
 /// How many reported claims are renewed at most: where there are more, attempts are short, and cheap to repeat.
 const MOST_REPORTED: usize = 1024;
@@ -46,8 +54,19 @@ enum ClaimStage {
     Waits,
     /// It is worked on; what it is about, where that is known.
     Runs(Option<Subject>),
-    /// Its completion was confirmed by the broker then.
-    Reported(Instant),
+    /// The broker has its completion.
+    Reported(ReportedClaim),
+}
+
+/// A claim whose completion was confirmed by the broker.
+#[derive(Debug)]
+struct ReportedClaim {
+    /// When that was.
+    at: Instant,
+    /// How long it may take from then on to settle the task before it is published again.
+    patience: Duration,
+    /// The completion; none where it is too large to be kept.
+    completion: Option<Outgoing>,
 }
 
 /// What a claim is about, for people.
@@ -79,10 +98,25 @@ impl Ledger {
     /// Every lease that is to be renewed.
     pub(crate) fn leases(&self) -> Vec<Lease> {
         let mut held = self.lock();
-        let is_old = |entry: &Entry| matches!(entry.stage, ClaimStage::Reported(at) if at.elapsed() >= REPORTED);
+        let is_old =
+            |entry: &Entry| matches!(&entry.stage, ClaimStage::Reported(claim) if claim.at.elapsed() >= REPORTED);
         let old: Vec<Nonce> = held.all().filter(|entry| is_old(entry)).map(|entry| entry.lease.nonce).collect();
         old.into_iter().for_each(|nonce| held.remove(nonce));
         held.all().map(|entry| entry.lease.clone()).collect()
+    }
+
+    /// Completions that have not settled their tasks for so long that they may be lost.
+    pub(crate) fn unsettled(&self) -> Vec<Outgoing> {
+        let mut held = self.lock();
+        let due = held.by_nonce.values_mut().filter_map(|entry| match &mut entry.stage {
+            ClaimStage::Reported(claim) if claim.at.elapsed() >= claim.patience => {
+                // So that it comes 10, 30, 70, 150 and 310 seconds after the first time.
+                claim.patience = claim.patience * 2 + AGAIN;
+                claim.completion.clone()
+            }
+            ClaimStage::Reported(_) | ClaimStage::Waits | ClaimStage::Runs(_) => None,
+        });
+        due.collect()
     }
 
     /// Whether a claim with this nonce is held; it is written as labels of containers have it.
@@ -162,12 +196,13 @@ impl HeldClaim {
     }
 
     /// The completion is with the broker; the claim is renewed until it has settled the task.
-    pub(crate) fn reported(self) {
+    pub(crate) fn reported(self, completion: Outgoing) {
         let mut held = self.ledger.lock();
         if held.reported < MOST_REPORTED
             && let Some(entry) = held.by_nonce.get_mut(&self.nonce)
         {
-            entry.stage = ClaimStage::Reported(Instant::now());
+            let completion = Some(completion).filter(|completion| completion.body.len() <= MOST_KEPT);
+            entry.stage = ClaimStage::Reported(ReportedClaim { at: Instant::now(), patience: AGAIN, completion });
             held.reported += 1;
         }
     }
@@ -185,6 +220,7 @@ impl Drop for HeldClaim {
 #[cfg(test)]
 mod tests {
     use domain::id::{Attempt, EventId, ModuleIndex, RunId, StarIndex, Task};
+    use services::queue::QueueName;
 
     use super::*;
 
@@ -193,11 +229,31 @@ mod tests {
         Lease { run: RunId::of(EventId::of("test", "1"), "P", "1"), task, attempt: Attempt(1), nonce: Nonce::random() }
     }
 
+    fn completion() -> Outgoing {
+        Outgoing { queue: QueueName::Completions, body: b"{}".to_vec(), trace: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_completion_that_does_not_settle_its_task_is_published_again_less_and_less_often() {
+        let ledger = Arc::new(Ledger::default());
+        let lease = lease();
+        ledger.hold(lease.clone(), CancellationToken::new()).reported(completion());
+        let mut times = Vec::new();
+        for second in 1..=100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            times.extend(ledger.unsettled().iter().map(|_| second));
+        }
+        assert_eq!(times, [10, 30, 70]);
+        ledger.lose(&lease);
+        tokio::time::advance(REPORTED).await;
+        assert!(ledger.unsettled().is_empty());
+    }
+
     #[test]
     fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
         let ledger = Arc::new(Ledger::default());
         let (lease, cancel) = (lease(), CancellationToken::new());
-        ledger.hold(lease.clone(), cancel.clone()).reported();
+        ledger.hold(lease.clone(), cancel.clone()).reported(completion());
         assert_eq!((ledger.len(), ledger.leases()), (0, vec![lease.clone()]));
         assert!(!ledger.lose(&lease) && !cancel.is_cancelled());
         assert!(ledger.leases().is_empty());
@@ -217,12 +273,12 @@ mod tests {
     fn no_more_than_so_many_reported_claims_are_renewed() {
         let ledger = Arc::new(Ledger::default());
         for _ in 0..=MOST_REPORTED {
-            ledger.hold(lease(), CancellationToken::new()).reported();
+            ledger.hold(lease(), CancellationToken::new()).reported(completion());
         }
         assert_eq!(ledger.leases().len(), MOST_REPORTED);
         let settled = ledger.leases().remove(0);
         ledger.lose(&settled);
-        ledger.hold(lease(), CancellationToken::new()).reported();
+        ledger.hold(lease(), CancellationToken::new()).reported(completion());
         assert_eq!(ledger.leases().len(), MOST_REPORTED, "one that was settled makes room");
     }
 

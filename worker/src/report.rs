@@ -1,5 +1,5 @@
 //! Complete: completions are published with confirms, in batches, and kept and repeated until they are confirmed. A claim
-//! is held until then, and renewed until the completion has settled it.
+//! is held until then, and renewed until the completion has settled it; one that does not for long is published again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use domain::message::{Completion, to_json};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
 
-use crate::ledger::HeldClaim;
+use crate::ledger::{HeldClaim, Ledger};
 
 /// Completions published at once at most: where confirms take long, many go out together.
 const BATCH: usize = 1_000;
@@ -40,6 +40,18 @@ pub(crate) async fn publish_all(queue: &SharedQueue, mut reports: mpsc::Receiver
     }
 }
 
+/// Publishes once more what has not settled its task for long; what is not confirmed now is due again later.
+pub(crate) async fn publish_again(queue: &SharedQueue, ledger: &Ledger) {
+    let completions = ledger.unsettled();
+    if completions.is_empty() {
+        return;
+    }
+    tracing::info!(completions = completions.len(), "have not settled their tasks yet: published again");
+    for error in queue.publish(completions).await.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "a completion is not published again");
+    }
+}
+
 /// Publishes a batch; what was not confirmed comes back.
 async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingReport> {
     let message = |report: &PendingReport| Outgoing {
@@ -47,12 +59,13 @@ async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingR
         body: to_json(&report.completion),
         trace: report.trace,
     };
-    let answers = queue.publish(batch.iter().map(message).collect()).await;
+    let messages: Vec<Outgoing> = batch.iter().map(message).collect();
+    let answers = queue.publish(messages.clone()).await;
     let mut rest = Vec::new();
-    for (report, answer) in batch.into_iter().zip(answers) {
+    for ((report, message), answer) in batch.into_iter().zip(messages).zip(answers) {
         let PendingReport { completion, trace, held } = report;
         match answer {
-            Ok(()) => held.reported(),
+            Ok(()) => held.reported(message),
             Err(error) => {
                 tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
                 rest.push(PendingReport { completion, trace, held });

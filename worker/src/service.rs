@@ -26,11 +26,14 @@ use crate::config::WorkerConfig;
 use crate::feed;
 use crate::gate::Gate;
 use crate::removal;
-use crate::report::publish_all;
+use crate::report::{publish_again, publish_all};
 use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::tally::Tally;
+
+/// How soon the state is asked again that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long containers of attempts that are given back have to end, after the grace.
 const STOPPING: Duration = Duration::from_secs(20);
@@ -155,7 +158,8 @@ impl Worker {
         tokio::time::sleep(STOPPING).await;
     }
 
-    /// Renews all leases in one call, and stops attempts whose lease is lost. Never returns.
+    /// Renews all leases in one call, and stops attempts whose lease is lost. Where the state did not answer it is asked again
+    /// soon: until then what runs is nobody's for all who look. Never returns.
     async fn heartbeat(&self) {
         let every = self.config.lease / 3;
         let mut ticks = tokio::time::interval(every);
@@ -163,10 +167,17 @@ impl Worker {
         loop {
             ticks.tick().await;
             match tokio::time::timeout(every, self.renew()).await {
-                Ok(Ok(())) => {}
+                // What it has settled is no longer among them.
+                Ok(Ok(())) => _ = tokio::time::timeout(every, publish_again(&self.queue, &self.ledger)).await,
                 // What runs goes on: the lease lives again unless somebody acted upon its end.
-                Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
-                Err(_) => tracing::warn!("leases could not be renewed: the state does not answer"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "leases could not be renewed");
+                    ticks.reset_after(AGAIN.min(every));
+                }
+                Err(_) => {
+                    tracing::warn!("leases could not be renewed: the state does not answer");
+                    ticks.reset_after(AGAIN.min(every));
+                }
             }
         }
     }

@@ -160,7 +160,7 @@ fn list(runs: &[RunSummary]) -> Table {
             moment(run.accepted),
             run.stars.to_string(),
             done(run).to_string(),
-            run.in_flight.to_string(),
+            if run.stored_only.is_some() { "?".to_owned() } else { run.in_flight.to_string() },
             ends(run),
         ]);
     }

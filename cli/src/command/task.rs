@@ -18,7 +18,7 @@ use crate::selection::{Consent, SelectionArguments, carry_out};
 pub(crate) enum TaskCommand {
     /// Tasks that run, wait, failed or could not be run: where, since when, and the last line of their log.
     ///
-    /// What has been as it is for longest comes first. Blocked tasks are listed where --state blocked asks for them; all
+    /// What has been as it is for longest comes first; of tasks that failed, the last. Blocked tasks are listed where --state blocked asks for them; all
     /// others are counted by `run show`.
     List {
         #[command(flatten)]

@@ -88,10 +88,8 @@ fn share(worker: &WorkerSummary, count: u64, median: Option<f64>) -> String {
 /// A line for each worker that is lost.
 fn lost(all: &AllWorkers) -> Vec<String> {
     let words = |lost: &LostWorker| {
-        let (host, worker, seen, running) = (&lost.host, &lost.worker, moment(lost.seen), lost.running);
-        format!(
-            "{host} is lost: {worker} was last seen at {seen}, with {running} attempts; look at the host, start its worker"
-        )
+        let (host, worker, seen, ran) = (&lost.host, &lost.worker, moment(lost.seen), lost.running_words());
+        format!("{host} is lost: {worker} was last seen at {seen}{ran}; look at the host, and start its worker again")
     };
     all.lost.iter().map(words).collect()
 }

@@ -18,7 +18,7 @@ use crate::words::{done, lasting};
 /// Draws the page that is chosen.
 pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
     let [head, lights, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(5), Constraint::Min(3), Constraint::Length(1)])
+        Layout::vertical([Constraint::Length(1), Constraint::Length(6), Constraint::Min(3), Constraint::Length(1)])
             .areas(frame.area());
     let pages = TopPage::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
     let chosen = TopPage::VARIANTS.iter().position(|page| *page == screen.page);
@@ -108,7 +108,7 @@ fn draw_runs(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: Rect
     });
     let head =
         ["RUN", "PIPELINE", "PHASE", "STARS", "RUNNING", "QUEUED", "WAITING", "FAILED", "ERRORED", "TASKS/S", "TO GO"];
-    let widths = [8, 14, 10, 15, 8, 8, 8, 7, 8, 8].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    let widths = [8, 14, 7, 7, 8, 7, 8, 7, 8, 8].map(Constraint::Min).into_iter().chain([Constraint::Fill(3)]);
     frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
 }
 
@@ -126,7 +126,7 @@ fn draw_workers(screen: &Screen, status: &Status, frame: &mut Frame<'_>, area: R
         ])
     });
     let head = ["WORKER", "BUSY", "ENDED", "FAILED", "ERRORED", "LOST", "TAKES NOTHING, FOR"];
-    let widths = [28, 30, 8, 8, 8, 6].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    let widths = [18, 48, 6, 7, 8, 5].map(Constraint::Min).into_iter().chain([Constraint::Fill(3)]);
     frame.render_widget(Table::new(rows, widths).header(Row::new(head).bold()), area);
 }
 

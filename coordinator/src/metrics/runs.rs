@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::id::ModuleIndex;
+use jiff::Timestamp;
 use services::state::{Phase, RunView, WorkerInfo};
 use tokio::time::timeout;
 
@@ -32,7 +33,7 @@ impl RunsSeen {
             let (mut runs, workers) = (Vec::new(), state.workers().await?);
             for info in state.runs().await? {
                 runs.extend(running.view(info.run).await?.map(|view| {
-                    let expected = expected(&view, &workers);
+                    let expected = expected(&view, &workers, Timestamp::now());
                     (view, expected)
                 }));
             }

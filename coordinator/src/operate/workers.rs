@@ -17,6 +17,9 @@ use super::audit::Deed;
 use super::{Context, ErrorKind, OperateError};
 use odd::{Median, median, oddities};
 
+/// A worker is silent when it has not shown itself for so many seconds: it does so every three.
+pub(super) const SILENT: i64 = 15;
+
 /// The workers that live, and the hosts that are drained.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AllWorkers {
@@ -116,11 +119,11 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
     lost.retain(|worker| !is_replaced(worker));
     let lost = lost.into_iter().map(LostWorker::of).collect();
     workers.sort_by(|a, b| (host_of(a), &a.worker).cmp(&(host_of(b), &b.worker)));
-    let median = median(&workers);
+    let (median, now) = (median(&workers), Timestamp::now());
     let summary = |worker: WorkerInfo| WorkerSummary {
         host: host_of(&worker).to_owned(),
         slots: slots(&worker),
-        odd: oddities(&worker, median),
+        odd: oddities(&worker, median).into_iter().chain(silence(&worker, now)).collect(),
         median,
         worker: worker.worker,
         version: worker.version,
@@ -135,6 +138,16 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
 }
 
 impl LostWorker {
+    /// What becomes of what it ran, to be put behind what is said of it; empty where it ran nothing.
+    pub fn running_words(&self) -> String {
+        let ran = match self.running {
+            0 => return String::new(),
+            1 => "the attempt that it ran begins".to_owned(),
+            several => format!("the {several} attempts that it ran begin"),
+        };
+        format!("; {ran} anew elsewhere once the lease has run out, a minute after that unless configured otherwise")
+    }
+
     fn of(worker: WorkerInfo) -> Self {
         let host = host_of(&worker).to_owned();
         Self { host, worker: worker.worker, seen: worker.seen, running: worker.running }
@@ -221,6 +234,12 @@ fn effect(host: &HostName, what: Drain, hosts: &Hosts) -> String {
         }
         Some(_) => follows.to_owned(),
     }
+}
+
+/// That a worker shows itself less often than it should.
+fn silence(worker: &WorkerInfo, now: Timestamp) -> Option<String> {
+    let seconds = now.duration_since(worker.seen).as_secs();
+    (seconds >= SILENT).then(|| format!("has not shown itself for {seconds} s"))
 }
 
 fn host_of(worker: &WorkerInfo) -> &str {

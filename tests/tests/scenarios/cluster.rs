@@ -4,6 +4,7 @@
 mod drained;
 mod flow;
 mod forged;
+mod lost;
 
 use domain::id::Attempt;
 use std::fs;

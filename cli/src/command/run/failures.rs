@@ -47,7 +47,11 @@ pub(super) async fn run(context: &Context, asked: FailuresArguments, format: For
     }
     let stars = if all_stars { usize::MAX } else { FEW };
     let found = failures::list(context, ListFailures { selection, groups: limit, stars }).await?;
-    format.print_list(&found, |found| list(&found.groups));
+    match format {
+        // Words and stars are long: they have lines of their own.
+        Format::Table => format.print(&found, |found| found.groups.iter().map(block).collect::<Vec<_>>().join("\n")),
+        Format::Json | Format::Csv => format.print_list(&found, |found| list(&found.groups)),
+    }
     remarks(&found).iter().for_each(|words| note(words));
     Ok(())
 }
@@ -56,7 +60,11 @@ pub(super) async fn run(context: &Context, asked: FailuresArguments, format: For
 fn remarks(found: &RunFailures) -> Vec<String> {
     let mut remarks = Vec::new();
     let counts: Vec<String> = found.all.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let counts = if counts.is_empty() { "nothing failed".to_owned() } else { counts.join(", ") };
+    let counts = match counts.as_slice() {
+        [] if found.why_not.is_some() => "how many failed in all is not known".to_owned(),
+        [] => "nothing failed".to_owned(),
+        counts => counts.join(", "),
+    };
     remarks.push(format!("run {}: {counts}; {} are listed", found.run, found.listed));
     if found.groups_left_out > 0 {
         remarks.push(format!("{} smaller groups are not shown; --limit shows more", found.groups_left_out));
@@ -66,6 +74,23 @@ fn remarks(found: &RunFailures) -> Vec<String> {
         count => format!("{count} are not listed: {why}"),
     }));
     remarks
+}
+
+/// A group on lines: what and where, since when and of which image, of which stars.
+fn block(group: &FailureGroup) -> String {
+    let host = group.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!(
+        "{} × {}{host}: {}: {}\n    first {}, last {}, image {}, fingerprint {}\n    {}\n",
+        group.count,
+        group.module,
+        reason(group),
+        group.sample,
+        moment(group.first),
+        moment(group.last),
+        group.image,
+        group.fingerprint,
+        stars(group)
+    )
 }
 
 fn list(groups: &[FailureGroup]) -> Table {

@@ -12,7 +12,9 @@ pub(super) fn page_of(command: &str) -> Option<String> {
         ["sas", "run", "show", run] => Some(format!("/runs/{run}")),
         ["sas", "run", "list"] => Some("/runs".to_owned()),
         ["sas", "run", "failures"] => Some("/failures".to_owned()),
-        ["sas", "run", "failures", run] => Some(format!("/runs/{run}/failures")),
+        ["sas", "run", "failures", run] | ["sas", "run", "failures", run, "--retry"] if !run.starts_with('-') => {
+            Some(format!("/runs/{run}/failures"))
+        }
         ["sas", "task", "cancel", rest @ ..] => {
             let mut pairs = flags(rest)?;
             let at = pairs.iter().position(|(name, _)| *name == "run")?;
@@ -52,6 +54,9 @@ mod tests {
         for (command, page) in [
             ("sas run resume 0f", Some("/runs/0f/do/resume")),
             ("sas run failures", Some("/failures")),
+            ("sas run failures 0f", Some("/runs/0f/failures")),
+            ("sas run failures 0f --retry", Some("/runs/0f/failures")),
+            ("sas run failures --retry", None),
             ("sas task cancel --run 0f --star 7 --module A", Some("/runs/0f/do/cancel-tasks?star=7&module=A")),
             ("sas task cancel --run 0f --star", None),
             ("sas star explain 7 A --run 0f", Some("/stars/7?run=0f#task-A")),

@@ -41,8 +41,7 @@ pub(super) async fn of_run(
 async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, OperateError> {
     let mut found = Vec::new();
     for run in newest_runs(context, RUNS).await?.runs {
-        let hosts = host.iter().map(|host| (*host).to_owned()).collect();
-        let selection = TaskSelection { run: Some(run.run), hosts, ..TaskSelection::default() };
+        let selection = TaskSelection { run: Some(run.run), ..on_host(host) };
         let failures = list(context, ListFailures { selection, groups: STARS, stars: STARS }).await?;
         if failures.listed > 0 || host.is_none() && failures.not_listed > 0 {
             found.push((run, failures));
@@ -55,9 +54,13 @@ async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, Operate
         @for (run, failures) in &found {
             h2 { "Run " (run_link(run.run)) " " (run.pipeline) " " (run.quarter) }
             (groups(&failures.groups))
-            p { a href=(format!("/runs/{}/failures", run.run)) { "All failures of this run" } " (" (digits(failures.listed)) " tasks)" }
+            p { a href=(format!("/runs/{}/failures{}", run.run, query_of(&on_host(host)))) { "All of these" } " (" (digits(failures.listed)) " tasks), to be tried again, too" }
         }
     })
+}
+
+fn on_host(host: Option<&str>) -> TaskSelection {
+    TaskSelection { hosts: host.map(ToOwned::to_owned).into_iter().collect(), ..TaskSelection::default() }
 }
 
 async fn one(context: &Context, caller: &Caller, called: &str, query: &Query) -> Result<Markup, OperateError> {

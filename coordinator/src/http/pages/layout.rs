@@ -117,11 +117,20 @@ fn head(frame: &Frame) -> Markup {
             }
             ul #lights aria-label="How things stand" {
                 @for part in &frame.lights {
-                    li { a href="/" title=(part.words) { (light(part.level)) " " (part.name) } }
+                    li { a href=(behind(part.name)) title=(part.words) { (light(part.level)) " " (part.name) } }
                 }
                 li #live role="status" {}
             }
         }
+    }
+}
+
+/// The page behind a light.
+fn behind(light: &str) -> String {
+    if TOPICS.iter().any(|(_, name, ..)| name.eq_ignore_ascii_case(light)) {
+        format!("/{light}")
+    } else {
+        "/".to_owned()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::id::{ModuleName, RunId};
+use domain::run::TaskState;
 use domain::text::shown;
 use maud::{Markup, html};
 
@@ -101,16 +102,20 @@ fn chosen() -> Markup {
 /// Letter, word and colour of the states that a row can say.
 fn legend() -> Markup {
     let shown = states::ORDER.iter().filter(|state| !matches!(state, ShownState::Running | ShownState::OnHold));
-    html! { div.key { @for state in shown { (badge(*state)) } } }
+    html! { div.key { @for state in shown { span { (badge(*state)) @if *state == ShownState::Queued { " or running" } } } } }
 }
 
 /// How many tasks of each module are in each state.
 fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let states: BTreeSet<_> = summary.modules.iter().flat_map(|module| module.tasks.keys().copied()).collect();
     let of = |name: &ModuleName| summary.modules.iter().find(|module| module.module == *name);
-    let link = |module: &ModuleName, state: ShownState| tasks_href(head.run, Some(module.as_str()), &[state]);
-    let heads =
-        html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) } } };
+    // Rows do not tell a task that runs, or is on hold, from one that waits for a slot.
+    let behind = |state: ShownState| match state {
+        ShownState::Queued => vec![ShownState::Queued, ShownState::Running, ShownState::OnHold],
+        other => vec![other],
+    };
+    let link = |module: &ModuleName, state: ShownState| tasks_href(head.run, Some(module.as_str()), &behind(state));
+    let heads = html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) @if *state == TaskState::Queued { " or running" } } } };
     let rows = html! {
         @for module in &head.modules {
             tr {

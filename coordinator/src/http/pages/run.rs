@@ -12,8 +12,8 @@ use super::drawing::{draw, share_failed};
 use super::failures::groups;
 use super::layout::{Topic, answer, may_act};
 use super::parts::{bar, command, done, duration, number, percent, short, text, time};
-use super::query::{Query, audit_href, stars_href, tasks_href};
-use super::runs::{how_far, phase, stages, tally_of, to_go};
+use super::query::{Query, audit_href, tasks_href};
+use super::runs::{how_far, phase, stage_number, stages, tally_of, to_go};
 use super::states::{self, ORDER, StateTally};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, find_run};
@@ -93,15 +93,15 @@ fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &JustD
 }
 
 fn facts(run: &RunSummary) -> Markup {
-    let ends = run.ends.iter().map(|(end, count)| (*count, StarStage::from(*end)));
+    let ends = run.ends.iter().map(|(end, count)| (Some(*count), StarStage::from(*end)));
     html! {
         dl.facts {
             div { dt { "phase" } dd { (phase(run.phase)) } }
-            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(stages(run)[0].0, run.stars.into())) " of the stars" } } }
+            div { dt { "progress" } dd { (how_far(run)) @if run.expected.is_none() { (percent(stages(run)[0].0.unwrap_or(0), run.stars.into())) " of the stars" } } }
             div { dt { "to go" } dd { (to_go(run)) } }
             div { dt { "stars" } dd { (number(run.stars.into(), &format!("/runs/{}/matrix", run.run))) } }
             @for (count, stage) in stages(run).into_iter().chain(ends) {
-                div { dt { (stage.to_string().replace('_', " ")) } dd { (number(count, &stars_href(run.run, stage))) } }
+                div { dt { (stage.to_string().replace('_', " ")) } dd { (stage_number(run.run, count, stage)) } }
             }
             div { dt { "version" } dd { (text(&run.version)) @if let Some(group) = &run.only_group { " only " (text(group.as_str())) } } }
             div { dt { "accepted" } dd title=(moment(run.accepted)) { (time(run.accepted)) } }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use domain::id::RunId;
 use maud::{Markup, html};
 
 use super::Site;
@@ -60,7 +61,7 @@ fn line(run: &RunSummary) -> Markup {
             td { (phase(run.phase)) }
             td.bars { (how_far(run)) (bar(&tally_of(run))) }
             td.n { (number(run.stars.into(), &format!("/runs/{id}/matrix"))) }
-            @for (count, stage) in stages(run) { td.n { (number(count, &stars_href(id, stage))) } }
+            @for (count, stage) in stages(run) { td.n { (stage_number(id, count, stage)) } }
             td.n { (number(count(&[ShownState::Running]), &tasks_href(id, None, &[ShownState::Running]))) }
             td.n { (number(count(&[ShownState::Waiting]), &tasks_href(id, None, &[ShownState::Waiting]))) }
             td.n { (number(count(&failed), &format!("/runs/{id}/failures"))) }
@@ -70,12 +71,26 @@ fn line(run: &RunSummary) -> Markup {
     }
 }
 
-/// How many stars of a run are settled, in flight and to come.
-pub(super) fn stages(run: &RunSummary) -> [(u64, StarStage); 3] {
+/// How many stars of a run are settled, in flight and to come; which of those that are not settled are in flight only the state
+/// knows.
+pub(super) fn stages(run: &RunSummary) -> [(Option<u64>, StarStage); 3] {
     let settled = run.stars.saturating_sub(run.to_come).saturating_sub(run.in_flight);
-    let counts =
-        [(settled, StarStage::Settled), (run.in_flight, StarStage::InFlight), (run.to_come, StarStage::ToCome)];
-    counts.map(|(count, stage)| (u64::from(count), stage))
+    let known = |count: u32| run.stored_only.is_none().then_some(u64::from(count));
+    [
+        (Some(settled.into()), StarStage::Settled),
+        (known(run.in_flight), StarStage::InFlight),
+        (known(run.to_come), StarStage::ToCome),
+    ]
+}
+
+/// A number of stars that leads to them.
+pub(super) fn stage_number(run: RunId, count: Option<u64>, stage: StarStage) -> Markup {
+    html! {
+        @match count {
+            Some(count) => (number(count, &stars_href(run, stage))),
+            None => span.nothing title="the state does not answer" { "not known" },
+        }
+    }
 }
 
 /// All tasks of a run by state.

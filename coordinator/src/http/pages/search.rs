@@ -38,21 +38,24 @@ async fn find(context: &Context, called: &str) -> Result<String, OperateError> {
             None => format!("/stars/{}", found.star),
         });
     }
-    if is_host(context, called).await {
+    let host = is_host(context, called).await;
+    if matches!(host, Ok(true)) {
         return Ok(host_href(called));
     }
     if let Some(address) = module(context, called).await? {
         return Ok(address);
     }
+    // It may be a host of which nothing can be told now.
+    host?;
     let what =
         "type a run or a star (its id, or four or more of its first digits), a host that has a worker, or a module";
     Err(OperateError::new(ErrorKind::Invalid, what))
 }
 
-/// Whether a worker lives there, or was lost there; not known where the state does not answer.
-async fn is_host(context: &Context, called: &str) -> bool {
-    let Ok(all) = soon("Redis", workers::list(context)).await else { return false };
-    all.workers.iter().any(|worker| worker.host == called) || all.lost.iter().any(|lost| lost.host == called)
+/// Whether a worker lives there, or was lost there.
+async fn is_host(context: &Context, called: &str) -> Result<bool, OperateError> {
+    let all = soon("Redis", workers::list(context)).await?;
+    Ok(all.workers.iter().any(|worker| worker.host == called) || all.lost.iter().any(|lost| lost.host == called))
 }
 
 /// The tasks of a module in the newest run that has one of this name.

@@ -75,7 +75,7 @@ pub(super) const fn meaning(state: ShownState) -> &'static str {
         ShownState::Succeeded => "its products are in the store",
         ShownState::Failed => "the module failed for good",
         ShownState::Errored => "the platform could not run it",
-        ShownState::Skipped => "there was nothing to do for the star",
+        ShownState::Skipped => "it does not run for the star: its condition does not hold, or an input is not there",
         ShownState::UpstreamFailed => "something that it needs was lost to a failure",
         ShownState::Cancelled => "an operator cancelled it",
         ShownState::Superseded => "a newer run took the star over",

@@ -38,7 +38,7 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
         @for lost in all.lost.iter().filter(|lost| host.is_none_or(|host| lost.host == host)) {
             p.note {
                 "■ " strong { (text(&lost.host)) " is lost" } ": its worker " (text(lost.worker.as_str())) " was last seen " (time(lost.seen))
-                " with " (digits(lost.running.into())) " attempts, which begin anew elsewhere. Look at the host, and start its worker again."
+                (lost.running_words()) ". Look at the host, and start its worker again."
             }
         }
         @if all.workers.is_empty() {

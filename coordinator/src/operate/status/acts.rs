@@ -23,7 +23,7 @@ impl Findings {
         }
         for lost in &self.lost {
             act.push(format!(
-                "look at {} and start its worker again: {} was last seen at {}",
+                "look at {} and start its worker again: {} was last seen at {}; `sas worker list` shows those that live",
                 lost.host,
                 lost.worker,
                 moment(lost.seen)
@@ -42,8 +42,11 @@ impl Findings {
                 task.module, task.star, task.star, task.module, task.run, task.star, task.module
             ));
         }
-        if !self.failures.is_empty() {
-            act.push("look at failures, and have the module or its data mended: `sas run failures`; after that: `sas run failures --retry`".to_owned());
+        for run in self.runs.iter().filter(|run| self.failures.iter().any(|group| group.run == run.run)) {
+            let run = run.run;
+            act.push(format!(
+                "look at failures, and have the module or its data mended: `sas run failures {run}`; after that: `sas run failures {run} --retry`"
+            ));
         }
         for run in self.runs.iter().filter(|run| run.phase == RunPhase::Paused) {
             act.push(format!("let run {} go on: `sas run resume {}`", short(run), run.run));

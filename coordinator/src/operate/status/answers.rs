@@ -9,6 +9,7 @@ use services::queue::Depth;
 
 use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status, WaitingTasks, WorkerSummary};
 use crate::operate::view::{RunPhase, RunSummary, unserved_words};
+use crate::operate::workers::SILENT;
 
 /// A task hangs when it runs for so many times as long as its like,
 const TIMES_USUAL: f64 = 5.0;
@@ -16,8 +17,8 @@ const TIMES_USUAL: f64 = 5.0;
 const AT_LEAST: f64 = 60.0;
 /// or for so many seconds where none of its like has ended yet.
 const UNKNOWN: f64 = 1800.0;
-/// A worker is silent when it has not shown itself for so many seconds: it does so three times a lease.
-const SILENT: f64 = 30.0;
+/// So soon after the last task ended the next one may not have begun, in seconds.
+const BETWEEN: f64 = 10.0;
 /// For how long nothing may end before that is said, in seconds.
 const STILL: f64 = 120.0;
 
@@ -59,7 +60,9 @@ impl Findings {
             Some(seconds) => format!("the last one ended {} ago", duration(seconds)),
             None => "none has ended yet".to_owned(),
         };
-        if running == 0 {
+        // Between the end of one task and the beginning of the next none runs.
+        let is_between = ended.is_some_and(|seconds| seconds < BETWEEN);
+        if running == 0 && !is_between {
             return answer(question, Level::Bad, &format!("no: no task runs; {last}"));
         }
         let hosts: BTreeSet<&str> =
@@ -69,7 +72,7 @@ impl Findings {
             counted(running.into(), "task runs", "tasks run"),
             counted(hosts.len() as u64, "host", "hosts")
         );
-        if u64::from(running) <= self.hanging.len() as u64 {
+        if u64::from(running) <= self.hanging.len() as u64 && !is_between {
             return answer(question, Level::Bad, &format!("no: only what hangs runs; {words}"));
         }
         if ended.is_some_and(|seconds| seconds > STILL) {
@@ -134,9 +137,9 @@ impl Findings {
         }
         stuck.extend(self.full());
         for lost in &self.lost {
-            let ran = counted(lost.running.into(), "attempt", "attempts");
             let silent = duration(self.seconds_since(lost.seen));
-            stuck.push(format!("{} is lost: {} was last seen {silent} ago, with {ran}", lost.host, lost.worker));
+            let ran = lost.running_words();
+            stuck.push(format!("{} is lost: {} was last seen {silent} ago{ran}", lost.host, lost.worker));
         }
         for worker in self.workers.iter().flatten() {
             if let Some(reason) = &worker.waits_for {
@@ -150,7 +153,8 @@ impl Findings {
             return answer(Question::Stuck, Level::Well, "nowhere");
         }
         let first = format!("in {}", counted(stuck.len() as u64, "place", "places"));
-        lines(Question::Stuck, Level::Attention, once(first).chain(stuck))
+        let is_bad = !self.hanging.is_empty() || !self.lost.is_empty();
+        lines(Question::Stuck, if is_bad { Level::Bad } else { Level::Attention }, once(first).chain(stuck))
     }
 
     /// Workers that live as far as is known, but have been silent for longer than they should, and for how many seconds.
@@ -160,7 +164,7 @@ impl Findings {
             .iter()
             .flatten()
             .map(move |worker| (worker, silent(worker)))
-            .filter(|(_, seconds)| *seconds > SILENT)
+            .filter(|(_, seconds)| *seconds >= SILENT as f64)
     }
 
     /// Classes with ready tasks whose slots are all busy, where nothing ended for long, or what hangs has all of them.
@@ -326,7 +330,7 @@ mod tests {
         };
         let findings = || Findings { lost: vec![lost.clone()], ..nothing() };
         check(findings(), Question::Red, Level::Bad, "host-b is lost");
-        check(findings(), Question::Stuck, Level::Attention, "host-b-1 was last seen 0.0 s ago, with 3 attempts");
+        check(findings(), Question::Stuck, Level::Bad, "host-b-1 was last seen 0.0 s ago; the 3 attempts that it ran");
         check(findings(), Question::Act, Level::Bad, "look at host-b and start its worker again");
         let waiting = WaitingTasks {
             run: RunId::of(EventId::of("test", "1"), "P", "1"),

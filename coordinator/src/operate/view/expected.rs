@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::id::{ClassName, ModuleIndex};
 use domain::run::TaskState;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use services::state::{Phase, RunView, Spent, WorkerInfo};
@@ -16,6 +17,9 @@ const MEASURED: u64 = 3;
 
 /// Settled tasks none of which ran before a module counts as one that does not run.
 const IDLE: u64 = 10;
+
+/// When nothing has ended for longer than this, in seconds, and than twice of what is to go, what is to go says nothing.
+const STILL: f64 = 120.0;
 
 /// How far a run is, and when it may be done.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
@@ -39,7 +43,7 @@ pub struct Expected {
 }
 
 /// What is expected of a run that stands so, with these workers.
-pub(crate) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
+pub(crate) fn expected(view: &RunView, workers: &[WorkerInfo], now: Timestamp) -> Expected {
     let mut expected = Expected::default();
     let mut classes: BTreeMap<&ClassName, ClassWork> = BTreeMap::new();
     let nothing = BTreeMap::new();
@@ -62,7 +66,7 @@ pub(crate) fn expected(view: &RunView, workers: &[WorkerInfo]) -> Expected {
             work.longest = work.longest.max(if one.share > 0.0 { one.seconds } else { 0.0 });
         }
     }
-    match to_go(view, workers, &expected, &classes) {
+    match to_go(view, workers, now, &expected, &classes) {
         Ok(seconds) => Expected { seconds: Some(seconds.ceil() as u64), ..expected },
         Err(unknown) => Expected { unknown: Some(unknown), ..expected },
     }
@@ -138,6 +142,7 @@ impl ModuleWork {
 fn to_go(
     view: &RunView,
     workers: &[WorkerInfo],
+    now: Timestamp,
     expected: &Expected,
     classes: &BTreeMap<&ClassName, ClassWork>,
 ) -> Result<f64, String> {
@@ -160,14 +165,18 @@ fn to_go(
     }
     if expected.measured < expected.open {
         let Expected { measured, open, .. } = expected;
-        return Err(format!("too early to tell: {measured} of {open} modules measured"));
+        return Err(format!("too early to tell: of {open} modules with tasks to come {measured} are measured"));
+    }
+    let still = view.moved.map(|moved| now.duration_since(moved).as_secs_f64()).unwrap_or_default();
+    if still > STILL.max(2.0 * longest) {
+        let still = humantime::format_duration(std::time::Duration::from_secs(still as u64));
+        return Err(format!("that cannot be told: nothing ended for {still}"));
     }
     Ok(longest)
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use services::state::RunInfo;
 
     use super::*;
@@ -210,7 +219,7 @@ mod tests {
     }
 
     fn check(view: &RunView, workers: &[WorkerInfo], seconds: Result<u64, &str>) {
-        let found = expected(view, workers);
+        let found = expected(view, workers, Timestamp::UNIX_EPOCH);
         assert_eq!(found.seconds.ok_or(found.unknown.as_deref().unwrap_or_default()), seconds, "{found:?}");
     }
 
@@ -225,7 +234,7 @@ mod tests {
         // A: 40 tasks × 2 s on 4 slots; B: 80 tasks × ½ × 10 s on 2.
         check(&run, &[worker(2, 1), worker(2, 1)], Ok(200));
         check(&run, &[worker(1, 1), worker(0, 99)], Ok(80));
-        let all = expected(&run, &[worker(4, 2)]);
+        let all = expected(&run, &[worker(4, 2)], Timestamp::UNIX_EPOCH);
         assert_eq!((all.tasks_done, all.tasks, all.work_done, all.work_to_go), (80, 200, 200.0, 480.0));
         check(&run, &[worker(1000, 1000)], Ok(10));
         check(&run, &[worker(4, 0)], Err("no worker has slots of class heavy"));
@@ -238,7 +247,7 @@ mod tests {
         check(
             &view(A, &young, [(60, 120), (2, 20)]),
             &[worker(4, 2)],
-            Err("too early to tell: 1 of 2 modules measured"),
+            Err("too early to tell: of 2 modules with tasks to come 1 are measured"),
         );
         let skipped = [(TaskState::Skipped, 60), (TaskState::Blocked, 40)];
         check(&view(A, &skipped, [(60, 120), (0, 0)]), &[worker(4, 2)], Ok(20));
@@ -249,6 +258,11 @@ mod tests {
     #[test]
     fn what_stands_still_has_no_end() {
         let mut run = view(A, B, [(60, 120), (8, 80)]);
+        // 200 seconds are to go; for twice that nothing may end.
+        run.moved = Timestamp::from_second(-400).ok();
+        check(&run, &[worker(4, 2)], Ok(200));
+        run.moved = Timestamp::from_second(-401).ok();
+        check(&run, &[worker(4, 2)], Err("that cannot be told: nothing ended for 6m 41s"));
         run.on_hold = 7;
         check(&run, &[worker(4, 2)], Err("operators hold 7 tasks back"));
         run.info.phase = Phase::Paused;

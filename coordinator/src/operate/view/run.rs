@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::error::chain;
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId};
 use domain::pipeline::Pipeline;
+use jiff::Timestamp;
 use services::state::{Phase, RunView, WorkerInfo};
 use store::course::Course;
 use store::runs::{Decision, RunEnd, RunList, RunRank, RunRecord};
@@ -181,7 +182,7 @@ impl RunSummary {
             running: view.running,
             held: held_in(&view).collect(),
             on_hold: view.on_hold,
-            expected: Some(expected(&view, workers)),
+            expected: Some(expected(&view, workers, Timestamp::now())),
             moved: view.moved,
             unserved: if phase == RunPhase::Active { unserved(&view, workers) } else { Vec::new() },
             ..Self::of(record, phase)

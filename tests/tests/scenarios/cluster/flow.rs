@@ -7,7 +7,7 @@ use harness::{RabbitMq, Redis, ask};
 use super::*;
 
 /// What `rabbitmqctl` says: ready and unacknowledged messages of a queue.
-fn of_broker(cluster: &Cluster, queue: &str) -> Result<(u64, u64)> {
+pub(super) fn of_broker(cluster: &Cluster, queue: &str) -> Result<(u64, u64)> {
     let vhost = cluster.queue_url().rsplit('/').next().context("an address ends with the virtual host")?;
     let fields = ["name", "messages_ready", "messages_unacknowledged", "--silent"];
     let listed = RabbitMq::shared()?.ctl(&[&["list_queues", "-p", vhost][..], &fields].concat())?;
