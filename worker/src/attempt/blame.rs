@@ -13,7 +13,7 @@ use crate::gate::ask_store;
 use crate::runner::folder::lacks_space;
 
 /// What is written beside an output to see whether anybody could: more than a file system keeps in a file's own entry.
-const PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
+static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A host with less memory than this cannot run a program well.
 const MEMORY: u64 = 64 << 20;

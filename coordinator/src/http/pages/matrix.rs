@@ -110,9 +110,9 @@ fn counts(head: &MatrixHead, summary: &RunSummary) -> Markup {
     let states: BTreeSet<_> = summary.modules.iter().flat_map(|module| module.tasks.keys().copied()).collect();
     let of = |name: &ModuleName| summary.modules.iter().find(|module| module.module == *name);
     // Rows do not tell a task that runs, or is on hold, from one that waits for a slot.
-    let behind = |state: ShownState| match state {
-        ShownState::Queued => vec![ShownState::Queued, ShownState::Running, ShownState::OnHold],
-        other => vec![other],
+    let behind = |state| {
+        let of_queued = [ShownState::Queued, ShownState::Running, ShownState::OnHold];
+        if state == ShownState::Queued { of_queued.to_vec() } else { vec![state] }
     };
     let link = |module: &ModuleName, state: ShownState| tasks_href(head.run, Some(module.as_str()), &behind(state));
     let heads = html! { th { "Group" } th { "Module" } @for state in &states { th.n { (badge(states::of_task(*state))) @if *state == TaskState::Queued { " or running" } } } };
