@@ -14,6 +14,7 @@ mod judge;
 mod look;
 mod manifests;
 mod nothing;
+mod on_record;
 mod place;
 mod prefetch;
 mod resolve;
@@ -21,7 +22,6 @@ mod spec;
 mod stage;
 mod twice;
 
-use blame::blame;
 pub(crate) use desk::{Bounds, Desk, Order};
 use domain::id::{ImageName, Key};
 use domain::outcome::{Outcome, Success};
@@ -45,19 +45,18 @@ pub(crate) struct Finish {
     pub(crate) image: Option<ImageName>,
     /// The program's log; empty where nothing ran.
     pub(crate) log: String,
+    /// Whether the store has it on record already that it failed.
+    pub(crate) is_on_record: bool,
 }
 
 /// Performs an attempt. `cancel` stops it; nothing of it is left then.
 pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Finish {
-    let mut finish = Finish { outcome: None, key: None, image: None, log: String::new() };
+    let mut finish = Finish { outcome: None, key: None, image: None, log: String::new(), is_on_record: false };
     if desk.runner.effect() == Effect::Nothing {
         finish.outcome = nothing::end(desk, order).await.map_or_else(Ending::outcome, Some);
         return finish;
     }
-    let ended = match verbs(desk, order, &mut finish, cancel).await {
-        Ok(success) => Ok(success),
-        Err(ending) => Err(blame(desk, order, ending).await),
-    };
+    let ended = verbs(desk, order, &mut finish, cancel).await;
     stage::clean_up(desk.folder_of(order)).await;
     finish.outcome = match ended {
         Ok(success) => Some(Outcome::Succeeded(success)),
@@ -80,6 +79,10 @@ async fn verbs(
             Resolved::Missing(plan) => {
                 finish.key = Some(plan.key);
                 finish.image = Some(plan.program.image.clone());
+                if let Some(known) = on_record::failure(desk, order, &plan).await? {
+                    (finish.is_on_record, finish.log) = (true, known.log);
+                    return Err(known.outcome.into());
+                }
                 return execute(desk, order, &plan, &mut finish.log, cancel).await;
             }
             Resolved::Unidentified(program) => {

@@ -1,12 +1,15 @@
 //! Execute: stage → run → judge → check → commit. Everything that an attempt writes and runs.
 
 use domain::outcome::Success;
+use store::agent::Checked;
 use tokio_util::sync::CancellationToken;
 
+use super::blame::blame;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::resolve::Plan;
 use super::spec::spec;
+use super::stage::Made;
 use super::{commit, judge, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
@@ -25,12 +28,19 @@ pub(super) async fn execute(
     order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    judge::end(order, &spec, &ended)?;
-    order.progress.begins(AttemptStep::Check);
-    let checked = judge::check(desk, order, &made.output, &ended).await?;
+    let checked = match judge(desk, order, &spec, &made, &ended).await {
+        Ok(checked) => checked,
+        Err(ending) => return Err(blame(desk, order, ending).await),
+    };
     order.progress.begins(AttemptStep::Commit);
     let provenance = commit::provenance(desk, order, plan, checked.warnings.clone());
     commit::commit(desk, order, &made, checked, provenance, ended.log).await
+}
+
+async fn judge(desk: &mut Desk, order: &Order, spec: &Spec, made: &Made, ended: &Ended) -> Result<Checked, Ending> {
+    judge::end(order, spec, ended)?;
+    order.progress.begins(AttemptStep::Check);
+    judge::check(desk, order, &made.output, ended).await
 }
 
 async fn run(desk: &Desk, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, Ending> {
