@@ -113,11 +113,15 @@ impl Coordinator {
         Ok(epoch)
     }
 
-    /// The same after the state refused an epoch: whoever began the one in force may have died before all runs had it.
+    /// The same after the state refused an epoch: whoever began the one in force may have died before all runs had it. Where the
+    /// state is emptied in between, the epoch that was seen is over: it is looked at again, never set.
     pub(crate) async fn mend_epoch(&self) -> Result<(), Trouble> {
-        let epoch = self.look_at_epoch().await?;
-        self.services.state.begin_epoch(epoch).await?;
-        Ok(())
+        loop {
+            let epoch = self.look_at_epoch().await?;
+            if self.services.state.spread_epoch().await? == epoch {
+                return Ok(());
+            }
+        }
     }
 
     /// Wakes whoever closes stars when there are any.

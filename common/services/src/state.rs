@@ -294,6 +294,8 @@ pub trait State: Send + Sync {
     async fn epoch(&self) -> Result<Epoch, StateError>;
     /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
     async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError>;
+    /// Brings every run to the epoch in force, which it returns. Begins none: a state that was emptied a moment ago still has 0.
+    async fn spread_epoch(&self) -> Result<Epoch, StateError>;
 
     /// Enters a run with all its stars blocked. Harmless when it is there.
     async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;

@@ -210,6 +210,7 @@ async fn an_older_or_newer_epoch_is_an_error(f: StateFixture) -> Result<()> {
     assert_eq!(f.state.epoch().await?, EPOCH);
     assert_eq!(f.state.begin_epoch(EPOCH.next()).await?, EPOCH.next());
     assert_eq!(f.state.begin_epoch(EPOCH).await?, EPOCH.next(), "there is no way back");
+    assert_eq!(f.state.spread_epoch().await?, EPOCH.next());
     let old = f.write(&[f.admission_of(1)]).await;
     assert!(matches!(old, Err(StateError::Epoch { expected: EPOCH, now }) if now == EPOCH.next()), "{old:?}");
     assert_eq!(f.row(1).await?, f.fresh());

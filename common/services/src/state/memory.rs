@@ -77,6 +77,11 @@ impl State for MemoryState {
         Ok(core.epoch)
     }
 
+    async fn spread_epoch(&self) -> Result<Epoch, StateError> {
+        // Runs have none of their own.
+        self.epoch().await
+    }
+
     async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
         self.lock().runs.entry(info.run).or_insert_with(|| Run::open(info));
         Ok(())

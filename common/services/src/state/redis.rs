@@ -112,7 +112,12 @@ impl State for RedisState {
     }
 
     async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError> {
-        let now = Epoch(self.script(scripts::EPOCH.key(EPOCH).arg(epoch.0)).await?);
+        let _: u64 = self.script(scripts::EPOCH.key(EPOCH).arg(epoch.0)).await?;
+        self.spread_epoch().await
+    }
+
+    async fn spread_epoch(&self) -> Result<Epoch, StateError> {
+        let now = self.epoch().await?;
         // Runs follow after the state: one that is opened meanwhile looks again at the end (`open_run`).
         for run in self.run_ids().await? {
             match self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now.0)).await {

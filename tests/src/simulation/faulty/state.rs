@@ -102,6 +102,7 @@ delegate! {
     probe() -> ();
     epoch() -> Epoch;
     begin_epoch(epoch: Epoch) -> Epoch;
+    spread_epoch() -> Epoch;
     open_run(info: &RunInfo) -> ();
     close_run(run: RunId) -> ();
     run_ids() -> Vec<RunId>;

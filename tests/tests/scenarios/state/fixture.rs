@@ -90,7 +90,7 @@ impl StateFixture {
 
     pub(crate) async fn with(state: SharedState) -> Result<Self> {
         state.check().await?;
-        assert_eq!(state.epoch().await?, Epoch(0));
+        assert_eq!((state.spread_epoch().await?, state.epoch().await?), (Epoch(0), Epoch(0)), "none begins by itself");
         assert_eq!(state.begin_epoch(EPOCH).await?, EPOCH);
         let info = run_info();
         state.open_run(&info).await?;

@@ -174,3 +174,45 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
     assert_eq!(redis.cli(&["dbsize"])?.trim(), "1", "a closed run leaves nothing but the epoch");
     Ok(())
 }
+
+/// What an hour ahead looks like in Redis once the clock is set right: everything was timed by it, the last sweep, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_timed_that_was_ahead_goes_off_as_if_it_had_not_been() -> Result<()> {
+    const HOUR: u64 = 3_600_000;
+    let redis = Redis::start()?;
+    let f = StateFixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    for star in 0..3 {
+        f.admit(star).await?;
+    }
+    f.granted(task(0, 0), 1).await?;
+    let waits = Change {
+        wait: vec![(ModuleIndex(0), Duration::from_secs(300))],
+        queue: Vec::new(),
+        after: StateFixture::with_cell(&f.star(1).await?, 0, Cell { state: TaskState::Waiting, tag: 1 }),
+        ..f.next_attempt(1, 0).await?
+    };
+    assert_eq!(f.write(&[waits]).await?, [Written::Done]);
+    f.state.due(f.run, 10, SILENCE).await?;
+    let named = |name: &str| -> Result<String> {
+        let keys = redis.cli(&["--scan", "--pattern", &format!("sas:*:{name}")])?;
+        Ok(keys.lines().next().expect("there is such a key").to_owned())
+    };
+    let (info, leases, waits, outbox) = (named("info")?, named("leases")?, named("waits")?, named("outbox:*")?);
+    let score = |set: &str, member: &str| -> Result<u64> { Ok(redis.cli(&["zscore", set, member])?.trim().parse()?) };
+    let before = [score(&leases, "0:0")?, score(&waits, "1:0")?, score(&outbox, "2:0")?];
+    for (set, member) in [(&leases, "0:0"), (&waits, "1:0"), (&outbox, "2:0")] {
+        redis.cli(&["zincrby", set, &HOUR.to_string(), member])?;
+    }
+    redis.cli(&["hincrby", &info, "swept", &HOUR.to_string()])?;
+    let due = f.state.due(f.run, 10, SILENCE).await?;
+    assert!(due.leases.is_empty() && due.waits.is_empty(), "{due:?}");
+    let after = [score(&leases, "0:0")?, score(&waits, "1:0")?, score(&outbox, "2:0")?];
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after.abs_diff(before) < 60_000, "{before} became {after}, an hour ahead it was {}", before + HOUR);
+    }
+    // A step that clocks make all the time changes nothing.
+    redis.cli(&["hincrby", &info, "swept", "500"])?;
+    f.state.due(f.run, 10, SILENCE).await?;
+    assert_eq!([score(&leases, "0:0")?, score(&waits, "1:0")?, score(&outbox, "2:0")?], after);
+    Ok(())
+}

@@ -1,5 +1,8 @@
 -- Timers that went off. ARGV: limit of each kind, patience with stars to be closed, silence after which leases have mercy, both
 -- in milliseconds. Answers with pairs of task and lease, tasks whose wait is over, stars to be closed.
+--
+-- A clock that is earlier than at the last sweep was ahead then, and was set right: what was timed by it comes as much earlier,
+-- or it would stand for as long as the clock was ahead.
 
 local info = redis.call('HMGET', INFO, 'modules', 'lease', 'swept', 'mercy')
 if not info[1] then
@@ -7,6 +10,38 @@ if not info[1] then
 end
 local now, leases = clock(), {}
 local lease, mercy = tonumber(info[2] or 0), tonumber(info[4] or 0)
+
+-- Clocks that are kept in step go back a little all the time.
+local STEP = 1000
+
+local function earlier(set, back)
+  local entries, times = redis.call('ZRANGEBYSCORE', key(set), '(' .. now, '+inf', 'WITHSCORES'), {}
+  for i = 1, #entries, 2 do
+    times[i] = string.format('%.0f', math.max(now, tonumber(entries[i + 1]) - back))
+    times[i + 1] = entries[i]
+  end
+  with_many('ZADD', key(set), times)
+end
+
+local back = info[3] and tonumber(info[3]) - now or 0
+if back > STEP then
+  for _, set in ipairs({ 'leases', 'waits', 'closing', 'on_hold' }) do
+    earlier(set, back)
+  end
+  local known = {}
+  for _, class in pairs(all_classes(tonumber(info[1]))) do
+    if not known[class] then
+      known[class] = true
+      earlier('outbox:' .. class, back)
+      earlier('published:' .. class, back)
+    end
+  end
+  mercy = math.max(0, mercy - back)
+  redis.call('HSET', INFO, 'mercy', mercy)
+  if tonumber(redis.call('HGET', INFO, 'moved') or 0) > now then
+    redis.call('HSET', INFO, 'moved', now)
+  end
+end
 if info[3] and now - tonumber(info[3]) > math.max(tonumber(ARGV[3]), lease / 3) then
   mercy = now + lease + 2 * tonumber(ARGV[3])
   redis.call('HSET', INFO, 'mercy', mercy)
