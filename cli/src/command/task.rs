@@ -89,22 +89,20 @@ impl TaskCommand {
 }
 
 fn list(tasks: &[ListedTask]) -> Table {
-    let mut table = table(["STAR", "MODULE", "STATE", "TRY", "HOST", "SINCE", "NEXT TRY", "LAST LINE"]);
+    let mut table = table(["STAR", "MODULE", "STATE", "TRY", "HOST", "SINCE", "NEXT TRY", "WHY, LAST LINE"]);
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), moment);
     for task in tasks {
-        let state = match &task.reason {
-            Some(reason) => format!("{} ({reason})", task.state),
-            None => task.state.to_string(),
-        };
+        let said = task.reason.iter().chain(Some(&task.last_line).filter(|line| !line.is_empty()));
+        let said: Vec<&str> = said.map(String::as_str).collect();
         table.add_row([
             task.star.to_string(),
             task.module.to_string(),
-            state,
+            task.state.to_string(),
             task.attempt.to_string(),
             task.host.clone().unwrap_or_else(|| "-".to_owned()),
             time(task.since),
             time(task.due),
-            task.last_line.clone(),
+            said.join(": "),
         ]);
     }
     table

@@ -83,8 +83,10 @@ fn failures(status: &Status) -> Text<'_> {
         let since = moment(task.since);
         text.push_line(format!("{} of {} runs on {} since {since}", task.module, task.star, task.host));
     }
-    if text.lines.is_empty() {
-        text.push_line("nothing failed, and nothing hangs");
+    match &status.state_away {
+        Some(away) => text.push_line(format!("of stars in flight nothing is known: {}", shown(away))),
+        None if text.lines.is_empty() => text.push_line("nothing failed, and nothing hangs"),
+        None => {}
     }
     text
 }

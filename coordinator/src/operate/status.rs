@@ -55,6 +55,10 @@ pub struct Status {
     pub waiting: Vec<WaitingTasks>,
     /// Workers that ended without taking leave.
     pub lost: Vec<LostWorker>,
+    /// Why the state's part is missing: then failures are those of settled stars alone, and of workers, and of what hangs, waits or
+    /// is lost, nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_away: Option<String>,
     /// Workers that live; none where the state does not answer.
     pub workers: Vec<WorkerSummary>,
 }

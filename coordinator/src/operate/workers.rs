@@ -20,6 +20,9 @@ use odd::{Median, median, oddities};
 /// A worker is silent when it has not shown itself for so many seconds: it does so every three.
 pub(super) const SILENT: i64 = 15;
 
+/// How many attempts of a worker that is lost are named.
+const NAMED: usize = 3;
+
 /// The workers that live, and the hosts that are drained.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AllWorkers {
@@ -42,6 +45,8 @@ pub struct LostWorker {
     pub seen: Timestamp,
     /// How many attempts it ran then; each begins anew elsewhere when its lease has run out.
     pub running: u32,
+    /// Some of them, oldest first.
+    pub attempts: Vec<RunningAttempt>,
 }
 
 /// A worker as it showed itself last.
@@ -140,17 +145,24 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
 impl LostWorker {
     /// What becomes of what it ran, to be put behind what is said of it; empty where it ran nothing.
     pub fn running_words(&self) -> String {
-        let ran = match self.running {
-            0 => return String::new(),
-            1 => "the attempt that it ran begins".to_owned(),
-            several => format!("the {several} attempts that it ran begin"),
-        };
-        format!("; {ran} anew elsewhere once the lease has run out, a minute after that unless configured otherwise")
+        let named: Vec<String> =
+            self.attempts.iter().take(NAMED).map(|ran| format!("{} of {}", ran.module, ran.star)).collect();
+        let more = u64::from(self.running).saturating_sub(named.len() as u64);
+        match (named.join(", "), more) {
+            (named, 0) if named.is_empty() => String::new(),
+            (named, 0) => format!("; it ran {named}, to be begun anew elsewhere when the lease has run out"),
+            (named, more) if named.is_empty() => {
+                format!("; it ran {more} attempts, to be begun anew elsewhere when their leases have run out")
+            }
+            (named, more) => {
+                format!("; it ran {named} and {more} more, to be begun anew elsewhere when their leases have run out")
+            }
+        }
     }
 
     fn of(worker: WorkerInfo) -> Self {
         let host = host_of(&worker).to_owned();
-        Self { host, worker: worker.worker, seen: worker.seen, running: worker.running }
+        Self { host, worker: worker.worker, seen: worker.seen, running: worker.running, attempts: worker.attempts }
     }
 }
 

@@ -43,7 +43,7 @@ async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, Operate
     for run in newest_runs(context, RUNS).await?.runs {
         let selection = TaskSelection { run: Some(run.run), ..on_host(host) };
         let failures = list(context, ListFailures { selection, groups: STARS, stars: STARS }).await?;
-        if failures.listed > 0 || host.is_none() && failures.not_listed > 0 {
+        if failures.listed > 0 || host.is_none() && failures.not_listed > 0 || failures.why_not.is_some() {
             found.push((run, failures));
         }
     }
@@ -53,6 +53,7 @@ async fn newest(context: &Context, host: Option<&str>) -> Result<Markup, Operate
         @if found.is_empty() { (empty(html! { "Nothing failed." })) }
         @for (run, failures) in &found {
             h2 { "Run " (run_link(run.run)) " " (run.pipeline) " " (run.quarter) }
+            @if let Some(why) = &failures.why_not { p.note { (words(why)) } }
             (groups(&failures.groups))
             p { a href=(format!("/runs/{}/failures{}", run.run, query_of(&on_host(host)))) { "All of these" } " (" (digits(failures.listed)) " tasks), to be tried again, too" }
         }

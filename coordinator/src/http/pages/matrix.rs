@@ -44,6 +44,7 @@ async fn content(context: &Context, run: &str) -> Result<Markup, OperateError> {
             "Run " (run_link(run)) " of " (text(summary.pipeline.as_str())) " " (text(&summary.version)) ", " (summary.quarter) ": "
             (total(head.stars.into())) " stars × " (head.modules.len()) " modules. Every pixel is told in words below it."
         }
+        @if let Some(reason) = &summary.stored_only { p.note { "Stars in flight look as if they were to come: " (text(reason)) } }
         (drawing(run))
         h2 { "In numbers" }
         (counts(&head, &summary))

@@ -34,7 +34,9 @@ fn content(status: &Status) -> Markup {
             ul { @for task in &status.hanging { li { (hanging(task)) } } }
         }
         h2 { "What failed most often" }
-        @if status.failures.is_empty() { (empty(html! { "Nothing failed in the runs that go on." })) } @else {
+        @if let Some(away) = &status.state_away { p.note { "Of stars in flight nothing is known: " (text(away)) } }
+        @if status.failures.is_empty() && status.state_away.is_some() {}
+        @else if status.failures.is_empty() { (empty(html! { "Nothing failed in the runs that go on." })) } @else {
             (groups(&status.failures))
             p { a href="/failures" { "All failures" } }
         }

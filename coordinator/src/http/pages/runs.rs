@@ -62,9 +62,10 @@ fn line(run: &RunSummary) -> Markup {
             td.bars { (how_far(run)) (bar(&tally_of(run))) }
             td.n { (number(run.stars.into(), &format!("/runs/{id}/matrix"))) }
             @for (count, stage) in stages(run) { td.n { (stage_number(id, count, stage)) } }
-            td.n { (number(count(&[ShownState::Running]), &tasks_href(id, None, &[ShownState::Running]))) }
-            td.n { (number(count(&[ShownState::Waiting]), &tasks_href(id, None, &[ShownState::Waiting]))) }
-            td.n { (number(count(&failed), &format!("/runs/{id}/failures"))) }
+            @for state in [ShownState::Running, ShownState::Waiting] {
+                td.n { @if run.stored_only.is_some() { (not_known()) } @else { (number(count(&[state]), &tasks_href(id, None, &[state]))) } }
+            }
+            td.n { @if run.stored_only.is_some() && count(&failed) == 0 { (not_known()) } @else { (number(count(&failed), &format!("/runs/{id}/failures"))) } }
             td { (to_go(run)) }
             td { (time(run.accepted)) }
         }
@@ -88,9 +89,14 @@ pub(super) fn stage_number(run: RunId, count: Option<u64>, stage: StarStage) -> 
     html! {
         @match count {
             Some(count) => (number(count, &stars_href(run, stage))),
-            None => span.nothing title="the state does not answer" { "not known" },
+            None => (not_known()),
         }
     }
+}
+
+/// What only the state knows, and it does not answer.
+fn not_known() -> Markup {
+    html! { span.nothing title="the state does not answer" { "not known" } }
 }
 
 /// All tasks of a run by state.

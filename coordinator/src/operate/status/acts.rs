@@ -14,12 +14,28 @@ use crate::operate::view::RunPhase;
 impl Findings {
     pub(super) fn act(&self) -> Answer {
         let mut act = Vec::new();
+        // What stops most comes first.
+        for (service, error) in [
+            ("RabbitMQ", self.queues.as_ref().err()),
+            ("Redis", self.workers.as_ref().err()),
+            ("the store", self.store.as_ref().err()),
+        ] {
+            if error.is_some() {
+                act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
+            }
+        }
         let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| &run.unserved).collect();
         for class in classes {
             act.push(format!("start a worker with slots of class {class} (`[slots] {class} = N`)"));
         }
         if let Ok(queues) = &self.queues {
             act.extend(queue_acts(queues));
+        }
+        for task in &self.hanging {
+            act.push(format!(
+                "look at {} of {}: `sas star explain {} {}`; `sas task cancel --run {} --star {} --module {}` stops it",
+                task.module, task.star, task.star, task.module, task.run, task.star, task.module
+            ));
         }
         for lost in &self.lost {
             act.push(format!(
@@ -33,14 +49,8 @@ impl Findings {
             act.push(format!("look at {}, if its worker stays silent: `sas worker list`", worker.host));
         }
         for waiting in &self.waiting {
-            let WaitingTasks { module, star, run, .. } = waiting;
-            act.push(format!("make {module} run: `sas star explain {star} {module} --run {run}` says what it lacks"));
-        }
-        for task in &self.hanging {
-            act.push(format!(
-                "look at {} of {}: `sas star explain {} {}`; `sas task cancel --run {} --star {} --module {}` stops it",
-                task.module, task.star, task.star, task.module, task.run, task.star, task.module
-            ));
+            let WaitingTasks { module, star, run, reason, .. } = waiting;
+            act.push(format!("make {module} run: {reason}; `sas star explain {star} {module} --run {run}`"));
         }
         for run in self.runs.iter().filter(|run| self.failures.iter().any(|group| group.run == run.run)) {
             let run = run.run;
@@ -68,20 +78,12 @@ impl Findings {
                 drained.host
             ));
         }
-        for (service, error) in [
-            ("RabbitMQ", self.queues.as_ref().err()),
-            ("Redis", self.workers.as_ref().err()),
-            ("the store", self.store.as_ref().err()),
-        ] {
-            if error.is_some() {
-                act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
-            }
-        }
         if act.is_empty() {
             return answer(Question::Act, Level::Well, "nobody");
         }
         let is_quiet = self.hanging.is_empty() && self.failures.is_empty() && self.waiting.is_empty();
-        let level = if is_quiet && self.lost.is_empty() { Level::Attention } else { Level::Bad };
+        let is_away = self.queues.is_err() || self.workers.is_err() || self.store.is_err();
+        let level = if is_quiet && self.lost.is_empty() && !is_away { Level::Attention } else { Level::Bad };
         let first = format!("{} for a person", counted(act.len() as u64, "thing waits", "things wait"));
         lines(Question::Act, level, once(first).chain(act))
     }

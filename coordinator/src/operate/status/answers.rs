@@ -32,7 +32,10 @@ impl Findings {
     pub(super) fn status(self) -> Status {
         let lights = self.lights();
         let answers = vec![self.moving(), self.red(&lights), self.stuck(), self.done(), self.act()];
-        let workers = self.workers.unwrap_or_default();
+        let (workers, state_away) = match self.workers {
+            Ok(workers) => (workers, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
         Status {
             at: self.at,
             answers,
@@ -42,6 +45,7 @@ impl Findings {
             hanging: self.hanging,
             waiting: self.waiting,
             lost: self.lost,
+            state_away,
             workers,
         }
     }
@@ -72,7 +76,13 @@ impl Findings {
             counted(running.into(), "task runs", "tasks run"),
             counted(hosts.len() as u64, "host", "hosts")
         );
-        if u64::from(running) <= self.hanging.len() as u64 && !is_between {
+        // What a silent worker has runs perhaps.
+        let silent: usize = self.silent().map(|(worker, _)| worker.attempts.len()).sum();
+        let stands = self.hanging.len() + silent;
+        if u64::from(running) <= stands as u64 && silent > 0 && !is_between {
+            return answer(question, Level::Bad, &format!("no: what runs hangs, or is on a silent worker; {words}"));
+        }
+        if u64::from(running) <= stands as u64 && !is_between {
             return answer(question, Level::Bad, &format!("no: only what hangs runs; {words}"));
         }
         if ended.is_some_and(|seconds| seconds > STILL) {
@@ -124,14 +134,16 @@ impl Findings {
             }
             if run.on_hold > 0 {
                 let held: Vec<&str> = run.held.iter().map(|module| module.as_str()).collect();
-                stuck.push(format!("run {name}: {} tasks are held ({})", run.on_hold, held.join(", ")));
+                let tasks = counted(run.on_hold, "task is", "tasks are");
+                stuck.push(format!("run {name}: {tasks} held ({})", held.join(", ")));
             }
             let waiting = run.tasks.get(&TaskState::Waiting).copied().unwrap_or(0);
             if waiting > 0 {
                 let of_run = self.waiting.iter().filter(|waiting| waiting.run == run.run);
                 let modules: Vec<&str> = of_run.map(|waiting| waiting.module.as_str()).collect();
                 let of = if modules.is_empty() { String::new() } else { format!(" ({})", modules.join(", ")) };
-                stuck.push(format!("run {name}: {waiting} tasks wait before their next try{of}"));
+                let tasks = counted(waiting, "task waits before its", "tasks wait before their");
+                stuck.push(format!("run {name}: {tasks} next try{of}"));
             }
             stuck.extend(unserved_words(&run.unserved).map(|words| format!("run {name}: {words}")));
         }
@@ -327,10 +339,11 @@ mod tests {
             worker: "host-b-1".parse().unwrap(),
             seen: Timestamp::UNIX_EPOCH,
             running: 3,
+            attempts: Vec::new(),
         };
         let findings = || Findings { lost: vec![lost.clone()], ..nothing() };
         check(findings(), Question::Red, Level::Bad, "host-b is lost");
-        check(findings(), Question::Stuck, Level::Bad, "host-b-1 was last seen 0.0 s ago; the 3 attempts that it ran");
+        check(findings(), Question::Stuck, Level::Bad, "host-b-1 was last seen 0.0 s ago; it ran 3 attempts");
         check(findings(), Question::Act, Level::Bad, "look at host-b and start its worker again");
         let waiting = WaitingTasks {
             run: RunId::of(EventId::of("test", "1"), "P", "1"),
@@ -350,7 +363,7 @@ mod tests {
         let away = || OperateError::new(ErrorKind::OutOfReach, "Redis is away");
         let findings = || Findings { workers: Err(away()), ..nothing() };
         check(findings(), Question::Red, Level::Bad, "workers: Redis is away");
-        check(findings(), Question::Act, Level::Attention, "bring Redis back");
+        check(findings(), Question::Act, Level::Bad, "bring Redis back");
         let dead =
             Depth { queue: QueueName::Dead.to_string(), ready: 2, unacknowledged: None, unknown: None, consumers: 0 };
         let findings = Findings { queues: Ok(vec![dead]), ..nothing() };
