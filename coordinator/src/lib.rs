@@ -53,7 +53,7 @@ use store::scratch::Scratch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trouble::{Outage, Trouble};
+use trouble::{Outage, Trouble, may_pass};
 
 /// How long whoever is at work may take to finish at shutdown; nothing is lost when it does not.
 const GRACE: Duration = Duration::from_secs(10);
@@ -87,7 +87,8 @@ pub struct CoordinatorParts {
 pub async fn run(parts: CoordinatorParts, shutdown: CancellationToken) -> Result<()> {
     let mut builders: Vec<(Scratch, Box<dyn StarFiles>)> = Vec::new();
     for _ in 0..parts.config.agents.max(1) {
-        let scratch = scratch(&parts.store).await?;
+        let Some(scratch) = shutdown.run_until_cancelled(scratch(&parts.store)).await else { return Ok(()) };
+        let scratch = scratch?;
         let mut options = AgentOptions::new(parts.store.root(), scratch.path());
         options.program.clone_from(&parts.agent);
         builders.push((scratch, Box::new(Agent::new(options))));
@@ -169,7 +170,6 @@ async fn join(mut tasks: JoinSet<()>, shutdown: &CancellationToken) -> Result<()
 
 /// Waits until state and broker answer; fails when they, or the store, are not set up as they must be.
 async fn start(running: &Coordinator) -> Result<()> {
-    running.services.store.ask(|store| store.probe()).await?;
     let mut outage = Outage::of("the coordinator");
     let mut looks = 0;
     loop {
@@ -181,7 +181,8 @@ async fn start(running: &Coordinator) -> Result<()> {
             Err(trouble) => trouble,
         };
         looks += u32::from(matches!(trouble, Trouble::Foreign { .. }));
-        if trouble.is_for_good() || looks > LOOKS {
+        let is_stores = matches!(&trouble, Trouble::Store(error) if !may_pass(error));
+        if trouble.is_for_good() || is_stores || looks > LOOKS {
             return Err(trouble.into());
         }
         outage.wait(&trouble).await;
@@ -189,6 +190,7 @@ async fn start(running: &Coordinator) -> Result<()> {
 }
 
 async fn ready(running: &Coordinator) -> Result<(), Trouble> {
+    running.services.store.ask(|store| store.probe()).await?;
     running.services.state.check().await?;
     running.mend_epoch().await?;
     advance::dispatch::declare(&running.services.queue, &std::collections::BTreeSet::new()).await
@@ -196,5 +198,15 @@ async fn ready(running: &Coordinator) -> Result<(), Trouble> {
 
 /// A directory for star files in the making that no other part of this or another process has.
 async fn scratch(store: &Store) -> Result<Scratch> {
-    Ok(store.ask(|store| store.own_scratch("coordinator")).await?)
+    let mut outage = Outage::of("the coordinator");
+    loop {
+        match store.ask(|store| store.own_scratch("coordinator")).await {
+            Ok(scratch) => {
+                outage.over();
+                return Ok(scratch);
+            }
+            Err(error) if may_pass(&error) => outage.wait(&error.into()).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -19,13 +19,13 @@ use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
 /// Virtual hosts of the broker that tests share, beside `/`; each costs a tenth of a second at the start.
-const SHARED_VHOSTS: usize = 64;
+const SHARED_VHOSTS: usize = 96;
 
 /// Virtual hosts of any other broker.
 const VHOSTS: usize = 4;
 
 /// Databases of a Redis.
-const DATABASES: usize = 64;
+const DATABASES: usize = 128;
 
 /// A RabbitMQ of our own.
 pub struct RabbitMq {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::MakeAgent;
+use crate::attempt::Manifests;
 use crate::claim::Claims;
 use crate::config::WorkerConfig;
 use crate::feed;
@@ -95,6 +96,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         scratch,
         make_agent,
         reports,
+        manifests: Manifests::default(),
         fetching: Mutex::default(),
     });
     let publishing = AbortOnDropHandle::new(tokio::spawn(async move { publish_all(&queue, reported).await }));
@@ -229,7 +231,8 @@ fn sweep_scratch(scratch: &Path, host: &str) {
     for entry in entries.flatten() {
         let path = entry.path();
         let ours = entry.file_name().to_string_lossy().starts_with(&format!("{host}-"));
-        if ours && presence::was_shown(&path) && !presence::lives(&path) {
+        let is_dead = || presence::was_shown(&path) && !presence::lives(&path);
+        if ours && (is_dead() || presence::never_came(&path)) {
             match removal::remove(&path) {
                 Ok(()) => tracing::info!(folder = %path.display(), "removed what a dead process left"),
                 Err(error) => {

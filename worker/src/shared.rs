@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: PathBuf,
     pub(crate) make_agent: MakeAgent,
     pub(crate) reports: mpsc::Sender<PendingReport>,
+    /// Of committed files that slots have read.
+    pub(crate) manifests: Manifests,
     /// Images on their way; ends with the worker.
     pub(crate) fetching: Mutex<JoinSet<()>>,
 }
@@ -64,7 +66,7 @@ impl Worker {
             store: self.store.clone(),
             runner: Arc::clone(&self.runner),
             agent: (self.make_agent)(options),
-            manifests: Manifests::default(),
+            manifests: self.manifests.clone(),
             folder,
             bounds: Bounds {
                 processes: self.config.processes,

@@ -70,7 +70,7 @@ pub(super) struct DigestedColumn {
     pub(super) dtype: Type,
     pub(super) shape: Shape,
     pub(super) unit: Option<String>,
-    /// The value of a scalar column.
+    /// The value of a column that has one.
     pub(super) scalar: Option<Scalar>,
 }
 
@@ -178,7 +178,8 @@ impl Walk {
             value.first(1).into_iter().next()
         } else {
             dataset.canonical(&mut |block| product.hash.update(block)).map_err(broken)?;
-            None
+            let value = shape.is_one().then(|| dataset.value(1)).transpose().map_err(broken)?;
+            value.and_then(|value| value.first(1).into_iter().next())
         };
         let unit = dataset.text_attribute("unit").map_err(broken)?;
         let column = if place.column.is_empty() { "value" } else { place.column };

@@ -140,6 +140,11 @@ impl Shape {
         }
     }
 
+    /// Whether there is one value: a scalar, or an array of one element, as many programs write scalars.
+    pub(super) fn is_one(&self) -> bool {
+        self.elements() == Some(1)
+    }
+
     /// Its dimensions; none for a scalar.
     pub(super) fn dims(&self) -> &[u64] {
         match self {

@@ -29,7 +29,7 @@ mod sequence;
 pub mod space;
 pub mod star_lists;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use domain::error::chain;
@@ -192,12 +192,13 @@ impl Store {
         let scratch = self.scratch("probe")?;
         let target = scratch.join(uuid::Uuid::new_v4().to_string());
         let made = durable::create(&target, &scratch, b"probe").map_err(|error| {
-            let reason = if matches!(error, StoreError::Io { doing: "link", .. }) {
-                "has no hard links"
-            } else {
-                "is not writable"
+            let is_of_now = |kind| {
+                matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
             };
-            unusable(format!("its file system {reason}: {}", chain(&error)))
+            if matches!(&error, StoreError::Io { doing: "link", source, .. } if !is_of_now(source.kind())) {
+                return unusable(format!("its file system has no hard links: {}", chain(&error)));
+            }
+            error
         })?;
         let again = durable::create(&target, &scratch, b"probe again")?;
         std::fs::remove_file(&target).map_err(|source| io_error("remove", &target, source))?;
@@ -257,7 +258,7 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let body = match std::fs::read(path) {
         Ok(body) => body,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io_error("read", path, source)),
     };
     let path = path.to_owned();
@@ -274,7 +275,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
 fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io_error("list", path, source)),
     };
     let mut names = Vec::new();

@@ -1,9 +1,10 @@
 //! Whether a process lives: it holds a lock on a file in its scratch directory, which the operating system
 //! lets go of when the process dies, however it dies and whatever process numbers mean in its container.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// Name of the locked file.
 const FILE: &str = "alive";
@@ -31,6 +32,15 @@ pub fn was_shown(scratch: &Path) -> bool {
     scratch.join(FILE).is_file()
 }
 
+/// How old a scratch directory may be whose process has not shown itself yet, which takes it a moment.
+const YOUNG: Duration = Duration::from_secs(600);
+
+/// Whether the process whose scratch directory this is was killed between making it and showing itself.
+pub fn never_came(scratch: &Path) -> bool {
+    let age = |facts: Metadata| facts.modified().ok()?.elapsed().ok();
+    !was_shown(scratch) && scratch.metadata().ok().and_then(age).is_some_and(|age| age > YOUNG)
+}
+
 /// Whether the process whose scratch directory this is lives. Where that cannot be told it does.
 pub fn lives(scratch: &Path) -> bool {
     match OpenOptions::new().write(true).open(scratch.join(FILE)) {
@@ -42,6 +52,19 @@ pub fn lives(scratch: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_does_not_show_itself_for_long_never_comes() {
+        let scratch = tempfile::tempdir().unwrap();
+        assert!(!never_came(scratch.path()), "it may come any moment");
+        let made = File::open(scratch.path()).unwrap();
+        made.set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
+        assert!(never_came(scratch.path()));
+        let presence = SignOfLife::show(scratch.path()).unwrap();
+        made.set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
+        drop(presence);
+        assert!(!never_came(scratch.path()), "it came, and died");
+    }
 
     #[test]
     fn a_process_lives_as_long_as_it_holds_its_lock() {

@@ -46,7 +46,8 @@ impl Store {
         let top = self.at(paths::scratch());
         for name in names_in(&top)?.iter().filter(|name| name.starts_with(family)) {
             let path = top.join(name);
-            if presence::was_shown(&path) && !presence::lives(&path) {
+            let is_dead = presence::was_shown(&path) && !presence::lives(&path);
+            if is_dead || presence::never_came(&path) {
                 let _ = fs::remove_dir_all(&path);
             }
         }

@@ -1,27 +1,95 @@
-//! Manifests of committed files that a slot has read.
+//! Manifests of committed files that a worker has read: shared by its slots, and bounded by what they take.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use store::agent::Manifest;
 
-/// Manifests that a slot keeps at most; they are of committed files, which never change.
-const KEPT: usize = 512;
+/// Bytes of JSON that are kept at most, of all manifests together; in memory they take a few times as much.
+const MOST: u64 = 4 << 20;
 
-/// Manifests that a slot has read.
-#[derive(Debug, Default)]
-pub(crate) struct Manifests(BTreeMap<PathBuf, Arc<Manifest>>);
+/// What a manifest takes as a rule, in bytes.
+const USUAL: usize = 4 << 10;
+
+/// Manifests that a worker has read; they are of committed files, which never change. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Manifests(Arc<Cache<PathBuf, KeptManifest, ByBytes>>);
+
+#[derive(Clone)]
+struct KeptManifest {
+    manifest: Arc<Manifest>,
+    bytes: u64,
+}
+
+/// Weighs manifests.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<PathBuf, KeptManifest> for ByBytes {
+    fn weight(&self, _: &PathBuf, kept: &KeptManifest) -> u64 {
+        kept.bytes
+    }
+}
+
+impl Default for Manifests {
+    fn default() -> Self {
+        Self(Arc::new(Cache::with_weighter(MOST as usize / USUAL, MOST, ByBytes)))
+    }
+}
 
 impl Manifests {
     pub(super) fn of(&self, file: &Path) -> Option<Arc<Manifest>> {
-        self.0.get(file).cloned()
+        self.0.get(file).map(|kept| kept.manifest)
     }
 
-    pub(super) fn keep(&mut self, file: PathBuf, manifest: &Arc<Manifest>) {
-        if self.0.len() >= KEPT {
-            self.0.clear();
+    pub(super) fn keep(&self, file: PathBuf, manifest: &Arc<Manifest>) {
+        let bytes = file.as_os_str().len() + serde_json::to_vec(&**manifest).map_or(USUAL, |json| json.len());
+        self.0.insert(file, KeptManifest { manifest: Arc::clone(manifest), bytes: bytes as u64 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::Digest;
+    use store::agent::{FileKind, MANIFEST_FORMAT, ProductEntry};
+
+    use super::*;
+
+    fn manifest(products: usize) -> Arc<Manifest> {
+        let digest = Digest::from_bytes([1; 32]);
+        let entry = ProductEntry { digest, bytes: 8, not_produced: None, file: None, module: None };
+        let products = (0..products).map(|n| (format!("P{n}").parse().unwrap(), entry.clone())).collect();
+        Arc::new(Manifest {
+            format: MANIFEST_FORMAT,
+            kind: FileKind::Result,
+            star: None,
+            quarter: None,
+            observed: None,
+            products,
+            externals: [].into(),
+            provenance: None,
+            generation: None,
+            modules: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn however_many_are_read_they_take_no_more_than_so_much() {
+        let manifests = Manifests::default();
+        let manifest = manifest(100);
+        for n in 0..5_000 {
+            manifests.keep(PathBuf::from(format!("stars/{n}.h5")), &manifest);
         }
-        self.0.insert(file, Arc::clone(manifest));
+        assert!(
+            manifests.0.weight() <= MOST && manifests.0.len() > 100,
+            "{} in {}",
+            manifests.0.weight(),
+            manifests.0.len()
+        );
+        let last = PathBuf::from("stars/last.h5");
+        manifests.keep(last.clone(), &manifest);
+        assert!(manifests.of(&last).is_some() && manifests.of(Path::new("stars/none.h5")).is_none());
     }
 }

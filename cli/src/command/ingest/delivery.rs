@@ -1,5 +1,6 @@
 //! Which files a delivery has: those that were named, in named directories, or on a list.
 
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,22 @@ use store::Store;
 use store::ingest::{Ingested, wrong};
 use walkdir::WalkDir;
 
-/// How the names of HDF5 files end.
+/// How the names of HDF5 files end, in capitals or not.
 const ENDINGS: [&str; 4] = ["h5", "hdf5", "hdf", "he5"];
 
-/// Files to look at, and what is wrong with names that lead to none.
+/// What HDF5 files have at their beginning, or after 512, 1024, 2048 … bytes of something else.
+const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+
+/// Up to where a signature is looked for: most programs that put something before it need far less.
+const FARTHEST: u64 = 4096;
+
+/// Files to look at, what is wrong with names that lead to none, and what directories have besides.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveredFiles {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) wrong: Vec<Ingested>,
+    /// Files in directories that are no HDF5.
+    pub(crate) passed_over: Vec<PathBuf>,
 }
 
 impl DeliveredFiles {
@@ -36,20 +45,41 @@ impl DeliveredFiles {
         if Store::open(top).is_ok() {
             return Err("it is a store, expected a directory of delivered files".to_owned());
         }
-        let mut found = Vec::new();
+        let before = (self.files.len(), self.wrong.len());
         for entry in WalkDir::new(top).sort_by_file_name() {
-            let entry = entry.map_err(|error| error.to_string())?;
-            let is_hdf5 = entry.path().extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-            if is_hdf5 && entry.path().is_file() {
-                found.push(entry.into_path());
+            let path = entry.map_err(|error| error.to_string())?.into_path();
+            if path.is_dir() {
+                continue;
+            }
+            match fs::metadata(&path) {
+                Err(error) if path.is_symlink() => {
+                    self.wrong.push(wrong(&path, None, format!("it is a link that leads nowhere: {error}")));
+                }
+                Err(error) => self.wrong.push(wrong(&path, None, error.to_string())),
+                Ok(facts) if facts.is_file() && (ends_like_hdf5(&path) || begins_like_hdf5(&path)) => {
+                    self.files.push(path);
+                }
+                Ok(_) => self.passed_over.push(path),
             }
         }
-        if found.is_empty() {
-            return Err(format!("it has no file that ends in .{}", ENDINGS.join(", .")));
+        if (self.files.len(), self.wrong.len()) == before {
+            return Err("it has no HDF5 file, by name or by content".to_owned());
         }
-        self.files.extend(found);
         Ok(())
     }
+}
+
+fn ends_like_hdf5(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Whether it is HDF5 whatever it is called. One that cannot be read is not.
+fn begins_like_hdf5(path: &Path) -> bool {
+    let mut begins = Vec::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(FARTHEST + SIGNATURE.len() as u64).read_to_end(&mut begins));
+    let at = |offset: &usize| begins.get(*offset..).is_some_and(|rest| rest.starts_with(&SIGNATURE));
+    read.is_ok() && [0, 512, 1024, 2048, 4096].iter().any(at)
 }
 
 /// The paths on a list, one a line; `-` is standard input.
@@ -60,7 +90,7 @@ pub(crate) fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
             std::io::stdin().read_to_string(&mut text)?;
             return Ok(text);
         }
-        std::fs::read_to_string(list)
+        fs::read_to_string(list)
     };
     let text = read().with_context(|| format!("failed to read the list `{}`", list.display()))?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(PathBuf::from).collect())
@@ -75,24 +105,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         for folder in ["in/b", "empty"] {
-            std::fs::create_dir_all(path(folder)).unwrap();
+            fs::create_dir_all(path(folder)).unwrap();
         }
-        for file in ["in/b/2.hdf5", "in/1.h5", "in/notes.txt", "alone.dat"] {
-            std::fs::write(path(file), "").unwrap();
+        for file in ["in/b/2.hdf5", "in/1.H5", "in/notes.txt", "alone.dat"] {
+            fs::write(path(file), "").unwrap();
         }
+        fs::write(path("in/star.nc"), SIGNATURE).unwrap();
+        fs::write(path("in/b/behind"), [&[b' '; 512][..], &SIGNATURE].concat()).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("in/link.h5")).unwrap();
         Store::init(&path("store")).unwrap();
         let named = ["in", "alone.dat", "empty", "store", "missing.h5"].map(path);
         let delivery = DeliveredFiles::of(&named);
-        assert_eq!(delivery.files, ["in/1.h5", "in/b/2.hdf5", "alone.dat", "missing.h5"].map(path));
+        assert_eq!(
+            delivery.files,
+            ["in/1.H5", "in/b/2.hdf5", "in/b/behind", "in/star.nc", "alone.dat", "missing.h5"].map(path)
+        );
+        assert_eq!(delivery.passed_over, [path("in/notes.txt")]);
         let wrong: Vec<_> = delivery.wrong.iter().map(|wrong| wrong.files[0].clone()).collect();
-        assert_eq!(wrong, ["empty", "store"].map(path));
+        assert_eq!(wrong, ["in/link.h5", "empty", "store"].map(path));
     }
 
     #[test]
     fn a_list_has_a_path_a_line() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("list");
-        std::fs::write(&list, "a b.h5\n\nc.h5").unwrap();
+        fs::write(&list, "a b.h5\n\nc.h5").unwrap();
         assert_eq!(listed(&list).unwrap(), [PathBuf::from("a b.h5"), PathBuf::from("c.h5")]);
         assert!(listed(&dir.path().join("none")).is_err());
     }

@@ -140,11 +140,11 @@ fn tasks(star: &StarSummary, failures: &[FailureRecord], may_act: bool) -> Marku
         }
     }
     let cancel = may_act.then(|| format!("/runs/{}/do/cancel-tasks?star={}", star.run, star.star));
-    let heads = html! { th { "Module" } th { "State" } th { "Why" } th.n { "Try" } th.n { "Took" } th { "Host" } th { "Began" } };
+    let heads = html! { th { "Module" } th { "State" } th { "Why" } th.n { "Try" } th.n { "Took" } th { "Host" } th { "Began" } @if cancel.is_some() { th { "What can be done" } } };
     let rows = html! {
         @for (group, tasks) in &groups {
-            @if !group.is_empty() { tr { th colspan="7" scope="rowgroup" { (text(group)) } } }
-            @for task in tasks { (row(task, failures.iter().rfind(|failure| is_of(failure, star, task)), cancel.as_deref().filter(|_| !task.state.is_settled()))) }
+            @if !group.is_empty() { tr { th colspan=(if cancel.is_some() { 8 } else { 7 }) scope="rowgroup" { (text(group)) } } }
+            @for task in tasks { (row(task, failures.iter().rfind(|failure| is_of(failure, star, task)), cancel.as_deref())) }
         }
     };
     html! { div.star-tasks { (table("Tasks of the star", heads, rows)) } }
@@ -161,14 +161,22 @@ fn row(task: &TaskSummary, failure: Option<&FailureRecord>, cancel: Option<&str>
     html! {
         tr id=(format!("task-{}", task.module)) {
             th scope="row" { (task.module) }
-            td { (badge(state)) @if let Some(cancel) = cancel { " " a.button href=(format!("{cancel}&module={}", task.module)) { "Cancel…" } } }
+            td { (badge(state)) }
             td.why { (why(task)) (more(task, failure)) }
             td.n { @if was_tried { (task.attempt) } @else { span.nothing { "–" } } }
             td.n { @if task.millis > 0 { (duration(task.millis as f64 / 1e3)) } @else { span.nothing { "–" } } }
             td { @match task.worker.as_ref().map(WorkerName::host) { Some(host) => (text(host)), None => span.nothing { "–" } } }
             td { (time_or(task.started, "–")) }
+            @if let Some(cancel) = cancel {
+                td { @if is_in_hand(state) { a.button href=(format!("{cancel}&module={}", task.module)) { "Cancel…" } } }
+            }
         }
     }
+}
+
+/// Whether it runs, or is about to.
+const fn is_in_hand(state: ShownState) -> bool {
+    matches!(state, ShownState::Running | ShownState::Queued | ShownState::OnHold | ShownState::Waiting)
 }
 
 /// Why it is as it is; nothing where that would only say the state again.

@@ -7,7 +7,7 @@ use super::{AgentResult, damaged, delivered, entry, floats, open, parent_of, pro
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::Walk;
-use crate::h5::{Attributed, Dataset, File, Group, H5Error, Object, Shape, Type};
+use crate::h5::{Attributed, Dataset, File, Group, H5Error, Object, Type};
 use domain::id::{Quarter, StarId};
 
 /// How deep columns are looked for.
@@ -56,11 +56,11 @@ fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) 
         .map_err(|error| refuse(RefusalKind::Damaged, format!("`{}`: /{name}: {error}", file.display())))
 }
 
-/// Scalar columns of a product.
+/// Scalar columns of a product, those with one element among them.
 pub(super) fn scalars(at: &At) -> AgentResult<BTreeMap<String, Scalar>> {
     let mut scalars = BTreeMap::new();
     each_column(at, &mut |name, dataset| {
-        if dataset.shape()? == Shape::Scalar {
+        if dataset.shape()?.is_one() {
             scalars.extend(dataset.value(1)?.first(1).into_iter().map(|scalar| (name.to_owned(), scalar)));
         }
         Ok(())
