@@ -98,6 +98,7 @@ enum Command {
 
 fn main() -> ExitCode {
     store::agent::serve_if_asked();
+    store::modes::fit_umask();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),

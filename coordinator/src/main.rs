@@ -15,6 +15,7 @@ use services::telemetry;
 use services::traces::Traces;
 use store::Store;
 use store::agent::serve_if_asked;
+use store::modes::fit_umask;
 
 /// Coordinator of the Stellar Analysis System: turns dataset events into runs, hands out tasks as they become ready, and
 /// closes stars.
@@ -67,6 +68,7 @@ Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong use.";
 
 fn main() -> ExitCode {
     serve_if_asked();
+    fit_umask();
     let arguments = CoordinatorArguments::parse();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -58,6 +58,7 @@ The same from the environment: SAS_STORE_ROOT=/data/sas SAS_SLOTS_DEFAULT=4 sas-
 
 fn main() -> ExitCode {
     store::agent::serve_if_asked();
+    store::modes::fit_umask();
     match start(WorkerArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

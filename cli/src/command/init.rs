@@ -23,6 +23,8 @@ use crate::output::Format;
 
 /// The oldest RabbitMQ that serves.
 const RABBITMQ: (u32, u32) = (3, 10);
+/// How many files with wrong modes are named.
+const WRONG_MODES: usize = 10;
 
 /// Prepare an installation: store, queues, services, pipelines, images.
 ///
@@ -81,6 +83,10 @@ async fn examine(site: &SiteArgs, missing: Missing, no_docker: bool, format: For
         Missing::Made { .. } => made_store(&config, &mut checks),
         Missing::Named => found_store(&config, &mut checks),
     };
+    if let Some(store) = &store {
+        let wrong = store.wrong_modes(WRONG_MODES);
+        checks.extend(wrong.into_iter().map(|line| ReportLine::problem("modes", line)));
+    }
     let definitions = pipelines(&config, &mut checks);
     rabbitmq(&config, &definitions, missing, &mut checks).await;
     redis(&config, store.as_ref(), missing, &mut checks).await;

@@ -23,6 +23,7 @@ use crate::expression::Expression;
 use crate::id::{
     Attempt, ClassName, DatasetName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName,
 };
+use crate::outcome::{Failure, FailureKind};
 use crate::product::{Column, DataModel, Source};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 use crate::unit;
@@ -194,6 +195,25 @@ impl Pipeline {
         let most = self.classes.get(&module.class).map_or(module.memory, |class| class.memory);
         let doubled = 1_u64.checked_shl(attempt.0.saturating_sub(1)).unwrap_or(u64::MAX);
         module.memory.saturating_mul(doubled).min(most)
+    }
+
+    /// Whether a module whose attempt failed so is tried again while it has tries: only what may end differently, which is the
+    /// module's own wish, exit codes that its policy lists, and out of memory where the next attempt has more of it.
+    pub fn is_worth_another_try(&self, module: &Module, attempt: Attempt, failure: &Failure) -> bool {
+        match failure.kind {
+            FailureKind::TryAgain => true,
+            FailureKind::Exit | FailureKind::Signal => {
+                failure.exit_code.is_some_and(|code| module.retry_on.contains(&code))
+            }
+            FailureKind::OutOfMemory => self.memory(module, attempt.next()) > self.memory(module, attempt),
+            FailureKind::TimeLimit
+            | FailureKind::OutputMissing
+            | FailureKind::OutputUndeclared
+            | FailureKind::OutputCorrupt
+            | FailureKind::OutputViolates
+            | FailureKind::OutputTooLarge
+            | FailureKind::Expression => false,
+        }
     }
 
     /// Units of the data model that are not spelled as astropy reads them, a line each with product and column.

@@ -19,6 +19,7 @@ mod h5;
 pub mod holds;
 pub mod ingest;
 pub mod migration;
+pub mod modes;
 mod nudges;
 mod numbered;
 pub mod paths;

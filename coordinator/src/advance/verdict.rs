@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use domain::id::{Attempt, ModuleIndex};
-use domain::outcome::{Failure, FailureKind, Outcome, Skip};
+use domain::outcome::{Outcome, Skip};
 use domain::pipeline::{Module, Pipeline};
 use domain::product::Source;
 use domain::run::{Cause, Row, TaskState, Verdict};
@@ -16,30 +16,8 @@ pub(crate) fn verdict(pipeline: &Pipeline, module: &Module, attempt: Attempt, ou
         Outcome::Succeeded(_) => Verdict::Succeeded,
         Outcome::Skipped(_) => Verdict::Skipped,
         Outcome::UpstreamFailed { .. } => Verdict::UpstreamFailed,
-        Outcome::Failed(failure) => {
-            let has_more = pipeline.memory(module, attempt.next()) > pipeline.memory(module, attempt);
-            Verdict::Failed { again: is_worth_another_try(module, failure, has_more) }
-        }
+        Outcome::Failed(failure) => Verdict::Failed { again: pipeline.is_worth_another_try(module, attempt, failure) },
         Outcome::Errored(_) => Verdict::Errored,
-    }
-}
-
-/// Only what may end differently is tried again: the module's own wish, exit codes that its policy lists, and out of memory
-/// where the next attempt has more of it.
-fn is_worth_another_try(module: &Module, failure: &Failure, has_more_memory: bool) -> bool {
-    match failure.kind {
-        FailureKind::TryAgain => true,
-        FailureKind::Exit | FailureKind::Signal => {
-            failure.exit_code.is_some_and(|code| module.retry_on.contains(&code))
-        }
-        FailureKind::OutOfMemory => has_more_memory,
-        FailureKind::TimeLimit
-        | FailureKind::OutputMissing
-        | FailureKind::OutputUndeclared
-        | FailureKind::OutputCorrupt
-        | FailureKind::OutputViolates
-        | FailureKind::OutputTooLarge
-        | FailureKind::Expression => false,
     }
 }
 
@@ -90,7 +68,7 @@ fn mandatory_from(pipeline: &Pipeline, module: ModuleIndex, producer: ModuleInde
 
 #[cfg(test)]
 mod tests {
-    use domain::outcome::{PlatformError, PlatformErrorKind};
+    use domain::outcome::{Failure, FailureKind, PlatformError, PlatformErrorKind};
     use domain::pipeline::load;
     use domain::run::Cell;
 

@@ -257,3 +257,20 @@ fn what_failed_is_explained_with_the_last_lines_of_its_log() {
     assert_eq!((runs.as_array().unwrap().len(), &runs[0]["run"]), (1, &star["run"]));
     assert_eq!((&runs[0]["phase"], &runs[0]["ends"]), (&json!("ended"), &json!({"failed": 1})));
 }
+
+#[test]
+fn whatever_the_umask_the_group_reads_what_is_made_and_strangers_write_nothing() {
+    let place = CliPlace::new();
+    for (umask, name) in [("000", "open"), ("077", "strict")] {
+        let program = sas().get_program().to_owned();
+        let file = place.file.display();
+        let line = format!(
+            "umask {umask}; {program:?} ingest --init --store {name} '{file}' && find {name} ! -type l \\( -perm -002 -o ! -perm -040 \\)"
+        );
+        let done =
+            std::process::Command::new("sh").args(["-c", &line]).current_dir(place.campaign.path("")).output().unwrap();
+        let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{printed}{}", String::from_utf8_lossy(&done.stderr));
+        assert!(!printed.lines().any(|line| line.starts_with(name)), "of umask {umask}: {printed}");
+    }
+}

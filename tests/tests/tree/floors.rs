@@ -39,7 +39,18 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             (
                 "files and names",
-                &["h5", "digest", "paths", "durable", "numbered", "presence", "scratch", "space", "star_lists"],
+                &[
+                    "h5",
+                    "digest",
+                    "paths",
+                    "durable",
+                    "numbered",
+                    "presence",
+                    "scratch",
+                    "space",
+                    "star_lists",
+                    "modes",
+                ],
             ),
             (
                 "one subject each",

@@ -1,6 +1,9 @@
-//! On record: a failure that the store knows already is not brought about again. Where the state was lost, attempts begin at 1
+//! On record: a failure for good that the store knows is not brought about again. Where the state was lost, attempts begin at 1
 //! again; of those that failed the store has the outcomes, as it has the results of those that succeeded.
 
+use std::sync::Arc;
+
+use domain::outcome::Outcome;
 use store::failures::FailureRecord;
 use store::runs::Decided;
 use store::{Store, StoreError};
@@ -8,18 +11,21 @@ use store::{Store, StoreError};
 use super::desk::{Desk, Order};
 use super::resolve::Plan;
 
-/// How this attempt, or the next one that is on record, failed in this run with exactly these inputs; nothing once operators
-/// decided that tasks are to be tried again.
+/// How this task failed for good in this run with exactly these inputs, if that is on record; nothing of what failed before
+/// operators decided that tasks are to be tried again. What the module's policy tries again is not for good, whoever tried it
+/// how often: not every failure on record was one that counted.
 pub(super) async fn failure(desk: &Desk, order: &Order, plan: &Plan) -> Result<Option<FailureRecord>, StoreError> {
-    let record = &order.run.course.record;
-    let (run, quarter, star) = (record.run, record.quarter, order.star);
-    let (module, key, attempt) = (order.module().name.clone(), plan.key, order.attempt);
+    let here = Arc::clone(&order.run);
+    let (star, key, at) = (order.star, plan.key, order.task.module);
     let look = move |store: &Store| {
-        let alike = |known: &FailureRecord| {
-            (known.run, &known.module, known.key) == (run, &module, Some(key)) && known.attempt >= attempt
+        let course = &here.course;
+        let (run, quarter, module) = (course.record.run, course.record.quarter, course.pipeline.module(at));
+        let is_it = |known: &FailureRecord| {
+            (known.run, &known.module, known.key) == (run, &module.name, Some(key))
+                && matches!(&known.outcome, Outcome::Failed(failure)
+                    if !course.pipeline.is_worth_another_try(module, known.attempt, failure))
         };
-        let found = store.failures(star, quarter)?.into_iter().filter(alike).min_by_key(|known| known.attempt);
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = store.failures(star, quarter)?.into_iter().rfind(is_it) else { return Ok(None) };
         let decisions = store.decisions(run)?;
         let is_to_be_tried = decisions
             .iter()
