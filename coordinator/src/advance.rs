@@ -14,7 +14,7 @@ use std::time::Duration;
 use domain::id::{Attempt, ModuleIndex, StarIndex, Task};
 use domain::run::{Event, Star};
 use jiff::Timestamp;
-use services::state::{Admission, Change, StateError, Written};
+use services::state::{Admission, Change, ClaimedTask, StateError, Written};
 use store::Store;
 use store::course::Course;
 use store::runs::SettledStar;
@@ -99,9 +99,7 @@ impl News {
                     (Written::Done, _) => self.done(running, change),
                     (Written::Lost, Race::Again) => {}
                     (Written::Lost, Race::Leave) => drop(self.steps.remove(&change.star)),
-                    (Written::Unclaimed { module, is_held }, _) => {
-                        self.disbelieve(running, change.star, module, is_held);
-                    }
+                    (Written::Unclaimed { module, is_held }, _) => self.disbelieve(running, &change, module, is_held),
                 }
             }
         }
@@ -110,7 +108,8 @@ impl News {
 
     /// Somebody said how a task ended who did not claim it. Where another holds it, that one will say; where nobody does, it is
     /// handed out once more.
-    fn disbelieve(&mut self, running: &Coordinator, star: StarIndex, module: ModuleIndex, is_held: bool) {
+    fn disbelieve(&mut self, running: &Coordinator, change: &Change, module: ModuleIndex, is_held: bool) {
+        let star = change.star;
         let Some(steps) = self.steps.get_mut(&star) else { return };
         let course = &self.course;
         running.counters.unclaimed.inc();
@@ -120,12 +119,16 @@ impl News {
             module = course.module_in_logs(module),
             "somebody says how it ended who did not claim it: not believed"
         );
+        // What others say of the same task is for the next round.
+        let refused = change.claimed.iter().find(|claim| claim.module == module).copied();
         steps.retain_mut(|step| {
-            if step.claim.is_none_or(|claim| claim.module != module) {
+            if step.claim.is_none() || step.claim != refused {
                 return true;
             }
-            if let (Event::Ended { attempt, .. }, false) = (step.event, is_held) {
-                *step = Event::GivenBack { module, attempt }.into();
+            if let (Event::Ended { attempt, .. }, Some(claim), false) = (step.event, step.claim, is_held) {
+                // By then somebody may have claimed it.
+                let claim = Some(ClaimedTask { may_be_gone: true, ..claim });
+                *step = Step { event: Event::GivenBack { module, attempt }, detail: None, claim };
                 return true;
             }
             false

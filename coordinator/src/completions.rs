@@ -4,7 +4,7 @@
 //! kept unanswered; a message that cannot be read goes to the dead letters with a reason, and completions of a run that is set
 //! aside are dropped: their attempts are repeated when it goes on, and find their results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::id::{ClassName, ModuleIndex, RunId, Task};
@@ -122,12 +122,15 @@ async fn bring_in(
             return Ok(());
         };
         let mut fresh = News::of(&course);
-        for completion in completions {
+        // Workers publish again what settles nothing for long.
+        let mut known = BTreeSet::new();
+        let once: Vec<&Completion> = completions.iter().filter(|said| known.insert((said.task, said.nonce))).collect();
+        for completion in &once {
             if completion.task.star.0 < course.stars.len() {
                 add(running, &mut fresh, completion).await?;
             }
         }
-        count_ends(running, &course, completions);
+        count_ends(running, &course, &once);
         *news = Some(fresh);
     }
     match news {
@@ -198,7 +201,7 @@ async fn lost_upstream(
 }
 
 /// Counts ends by class, from which follows how many tasks should wait to be taken.
-fn count_ends(running: &Coordinator, course: &Course, completions: &[Completion]) {
+fn count_ends(running: &Coordinator, course: &Course, completions: &[&Completion]) {
     let mut ends: BTreeMap<&ClassName, usize> = BTreeMap::new();
     let modules = completions.iter().filter_map(|completion| course.pipeline.modules.get(completion.task.module.at()));
     modules.for_each(|module| *ends.entry(&module.class).or_default() += 1);

@@ -118,7 +118,7 @@ impl Coordinator {
     pub(crate) async fn mend_epoch(&self) -> Result<(), Trouble> {
         loop {
             let epoch = self.look_at_epoch().await?;
-            if self.services.state.spread_epoch().await? == epoch {
+            if epoch != Epoch(0) && self.services.state.spread_epoch().await? == epoch {
                 return Ok(());
             }
         }

@@ -1,6 +1,7 @@
 //! Modes of files: what one program makes in a store the others must be able to read, and strangers must not write.
 
 use std::fs::{File, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -28,10 +29,12 @@ impl Store {
     /// What strangers may write, and what this user cannot read, of the files that say how the store and its runs stand: a line
     /// each, at most so many.
     pub fn wrong_modes(&self, lines: usize) -> Vec<String> {
-        let folders = ["control", "events", "runs", "shared", "scratch"].map(|name| self.at(name));
+        let folders = ["control", "events", "runs", "shared"].map(|name| self.at(name));
         let below = folders.iter().flat_map(|folder| WalkDir::new(folder).max_depth(4));
         let entries = below.take(MOST).map(|entry| match entry {
             Ok(entry) => wrong(entry.path()),
+            // What went away meanwhile was not wrong.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound) => None,
             Err(error) => Some(error.to_string()),
         });
         std::iter::once(wrong(self.root())).chain(entries).flatten().take(lines).collect()
@@ -46,7 +49,7 @@ fn wrong(path: &Path) -> Option<String> {
     if facts.mode() & 0o002 != 0 && !facts.is_symlink() && !is_sticky(&facts) {
         return said("can be written by everybody", "`chmod o-w` it");
     }
-    if facts.is_file() && File::open(path).is_err() {
+    if facts.is_file() && File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
         return said("cannot be read by this user", "give it to the services' user or group, or `chmod g+r` it");
     }
     None

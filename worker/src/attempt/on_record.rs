@@ -16,12 +16,13 @@ use super::resolve::Plan;
 /// how often: not every failure on record was one that counted.
 pub(super) async fn failure(desk: &Desk, order: &Order, plan: &Plan) -> Result<Option<FailureRecord>, StoreError> {
     let here = Arc::clone(&order.run);
-    let (star, key, at) = (order.star, plan.key, order.task.module);
+    let (star, key, at, attempt) = (order.star, plan.key, order.task.module, order.attempt);
     let look = move |store: &Store| {
         let course = &here.course;
         let (run, quarter, module) = (course.record.run, course.record.quarter, course.pipeline.module(at));
         let is_it = |known: &FailureRecord| {
             (known.run, &known.module, known.key) == (run, &module.name, Some(key))
+                && known.attempt >= attempt
                 && matches!(&known.outcome, Outcome::Failed(failure)
                     if !course.pipeline.is_worth_another_try(module, known.attempt, failure))
         };
@@ -32,5 +33,12 @@ pub(super) async fn failure(desk: &Desk, order: &Order, plan: &Plan) -> Result<O
             .any(|(_, decision)| matches!(decision.what, Decided::Retry { .. }) && decision.at > found.started);
         Ok(Some(found).filter(|_| !is_to_be_tried))
     };
-    desk.store.ask(look).await
+    match desk.store.ask(look).await {
+        // What cannot be read says nothing: the module runs.
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+            tracing::warn!(error = domain::error::chain(&error), "a failure on record cannot be read");
+            Ok(None)
+        }
+        looked => looked,
+    }
 }

@@ -47,8 +47,17 @@ impl DeliveredFiles {
         }
         let before = (self.files.len(), self.wrong.len());
         for entry in WalkDir::new(top).sort_by_file_name() {
-            let path = entry.map_err(|error| error.to_string())?.into_path();
+            let path = match entry {
+                Ok(entry) => entry.into_path(),
+                Err(error) => {
+                    let path = error.path().unwrap_or(top).to_owned();
+                    self.wrong.push(wrong(&path, None, error.to_string()));
+                    continue;
+                }
+            };
             if path.is_dir() {
+                // Links to directories are not followed: they may lead in a circle.
+                self.passed_over.extend(Some(path).filter(|path| path.is_symlink()));
                 continue;
             }
             match fs::metadata(&path) {

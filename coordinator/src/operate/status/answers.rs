@@ -77,9 +77,11 @@ impl Findings {
             counted(hosts.len() as u64, "host", "hosts")
         );
         // What a silent worker has runs perhaps.
-        let silent: usize = self.silent().map(|(worker, _)| worker.attempts.len()).sum();
-        let stands = self.hanging.len() + silent;
-        if u64::from(running) <= stands as u64 && silent > 0 && !is_between {
+        let silent: BTreeSet<_> =
+            self.silent().flat_map(|(worker, _)| &worker.attempts).map(|of| (of.run, of.star, &of.module)).collect();
+        let hanging = self.hanging.iter().map(|task| (task.run, task.star, &task.module));
+        let stands = hanging.chain(silent.iter().copied()).collect::<BTreeSet<_>>().len();
+        if u64::from(running) <= stands as u64 && !silent.is_empty() && !is_between {
             return answer(question, Level::Bad, &format!("no: what runs hangs, or is on a silent worker; {words}"));
         }
         if u64::from(running) <= stands as u64 && !is_between {

@@ -25,7 +25,14 @@ end
 
 local back = info[3] and tonumber(info[3]) - now or 0
 if back > STEP then
-  for _, set in ipairs({ 'leases', 'waits', 'closing', 'on_hold' }) do
+  -- Some leases are of after the step already: none lives for longer than a lease from now, and none ends sooner for the step.
+  local held, ends = redis.call('ZRANGEBYSCORE', key('leases'), '(' .. now + lease, '+inf'), {}
+  for _, task in ipairs(held) do
+    ends[#ends + 1] = string.format('%.0f', now + lease)
+    ends[#ends + 1] = task
+  end
+  with_many('ZADD', key('leases'), ends)
+  for _, set in ipairs({ 'waits', 'closing', 'on_hold' }) do
     earlier(set, back)
   end
   local known = {}
@@ -36,7 +43,7 @@ if back > STEP then
       earlier('published:' .. class, back)
     end
   end
-  mercy = math.max(0, mercy - back)
+  mercy = now + lease + 2 * tonumber(ARGV[3])
   redis.call('HSET', INFO, 'mercy', mercy)
   if tonumber(redis.call('HGET', INFO, 'moved') or 0) > now then
     redis.call('HSET', INFO, 'moved', now)
