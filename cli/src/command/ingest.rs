@@ -141,7 +141,7 @@ pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestO
 async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<TakenIn> {
     let DeliveredFiles { files, wrong: mut stars, passed_over } = DeliveredFiles::of(named);
     passed_over.iter().for_each(|file| {
-        note(&format!("passed over, for it is no HDF5 file, or a link to a directory: {}", file.display()))
+        note(&format!("passed over, for it is no HDF5 file, or a link to a directory: {}", file.display()));
     });
     let scratch = store.own_scratch("ingest")?;
     // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
