@@ -53,7 +53,7 @@ use store::scratch::Scratch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trouble::{Outage, Trouble, may_pass};
+use trouble::{Outage, Trouble};
 
 /// How long whoever is at work may take to finish at shutdown; nothing is lost when it does not.
 const GRACE: Duration = Duration::from_secs(10);
@@ -181,7 +181,7 @@ async fn start(running: &Coordinator) -> Result<()> {
             Err(trouble) => trouble,
         };
         looks += u32::from(matches!(trouble, Trouble::Foreign { .. }));
-        let is_stores = matches!(&trouble, Trouble::Store(error) if !may_pass(error));
+        let is_stores = matches!(&trouble, Trouble::Store(error) if !error.may_pass());
         if trouble.is_for_good() || is_stores || looks > LOOKS {
             return Err(trouble.into());
         }
@@ -205,7 +205,7 @@ async fn scratch(store: &Store) -> Result<Scratch> {
                 outage.over();
                 return Ok(scratch);
             }
-            Err(error) if may_pass(&error) => outage.wait(&error.into()).await,
+            Err(error) if error.may_pass() => outage.wait(&error.into()).await,
             Err(error) => return Err(error.into()),
         }
     }

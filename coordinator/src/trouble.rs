@@ -1,7 +1,5 @@
 //! What can be out of reach, and waiting for it: logged once when it begins and once when it is over.
 
-use std::error::Error;
-use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -56,28 +54,6 @@ impl Trouble {
     }
 }
 
-/// Whether a store that answers so may answer otherwise by itself: it is read-only, full or away.
-pub(crate) fn may_pass(error: &StoreError) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                ErrorKind::ReadOnlyFilesystem
-                    | ErrorKind::StorageFull
-                    | ErrorKind::QuotaExceeded
-                    | ErrorKind::StaleNetworkFileHandle
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::NotConnected
-                    | ErrorKind::TimedOut
-            );
-        }
-        cause = error.source();
-    }
-    false
-}
-
 /// A time during which something does not work.
 pub(crate) struct Outage {
     what: &'static str,
@@ -121,19 +97,4 @@ fn delays() -> ExponentialBackoff {
         .with_max_delay(MOST)
         .without_max_times()
         .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_is_full_or_read_only_may_be_so_for_a_while_and_one_that_forbids_is_not() {
-        let told = |kind: ErrorKind| {
-            let path = "store".into();
-            may_pass(&StoreError::Io { doing: "create", path, source: io::Error::from(kind) })
-        };
-        assert!(told(ErrorKind::ReadOnlyFilesystem) && told(ErrorKind::StorageFull));
-        assert!(!told(ErrorKind::PermissionDenied) && !told(ErrorKind::NotFound));
-    }
 }

@@ -147,6 +147,24 @@ struct Stamp {
     format: Option<u32>,
 }
 
+impl StoreError {
+    /// Whether the store may answer otherwise by itself: it is read-only, full or away.
+    pub fn may_pass(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(
+            source.kind(),
+            ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::StaleNetworkFileHandle
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::NotConnected
+                | ErrorKind::TimedOut
+        )
+    }
+}
+
 impl Store {
     /// Makes a store in `root`, or opens the one that is there.
     pub fn init(root: &Path) -> Result<Self, StoreError> {
@@ -193,10 +211,7 @@ impl Store {
         let scratch = self.scratch("probe")?;
         let target = scratch.join(uuid::Uuid::new_v4().to_string());
         let made = durable::create(&target, &scratch, b"probe").map_err(|error| {
-            let is_of_now = |kind| {
-                matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
-            };
-            if matches!(&error, StoreError::Io { doing: "link", source, .. } if !is_of_now(source.kind())) {
+            if matches!(&error, StoreError::Io { doing: "link", .. }) && !error.may_pass() {
                 return unusable(format!("its file system has no hard links: {}", chain(&error)));
             }
             error

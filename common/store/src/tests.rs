@@ -373,3 +373,11 @@ fn names_of_a_star_s_files_cannot_lead_elsewhere() {
         assert_eq!(of(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn a_store_that_is_full_or_read_only_may_be_so_for_a_while_and_one_that_forbids_is_not() {
+    let told = |kind: ErrorKind| StoreError::Io { doing: "create", path: "store".into(), source: kind.into() };
+    assert!(told(ErrorKind::ReadOnlyFilesystem).may_pass());
+    assert!(told(ErrorKind::StorageFull).may_pass());
+    assert!(!told(ErrorKind::PermissionDenied).may_pass());
+}

@@ -76,15 +76,17 @@ fn remarks(found: &RunFailures) -> Vec<String> {
     remarks
 }
 
+/// How many of which module, where and why.
+fn headline(group: &FailureGroup) -> String {
+    let host = group.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    format!("{} × {}{host}: {}: {}", group.count, group.module, reason(group), group.sample)
+}
+
 /// A group on lines: what and where, since when and of which image, of which stars.
 fn block(group: &FailureGroup) -> String {
-    let host = group.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
     format!(
-        "{} × {}{host}: {}: {}\n    first {}, last {}, image {}, fingerprint {}\n    {}\n",
-        group.count,
-        group.module,
-        reason(group),
-        group.sample,
+        "{}\n    first {}, last {}, image {}, fingerprint {}\n    {}\n",
+        headline(group),
         moment(group.first),
         moment(group.last),
         group.image,
@@ -128,15 +130,7 @@ fn stars(group: &FailureGroup) -> String {
 pub(crate) fn in_few_words(found: &RunFailures, store: Option<&str>) -> String {
     let mut text = String::new();
     for group in &found.groups {
-        let host = group.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
-        text += &format!(
-            "{} × {}{host}: {}: {}\n    {}\n",
-            group.count,
-            group.module,
-            reason(group),
-            group.sample,
-            stars(group)
-        );
+        text += &format!("{}\n    {}\n", headline(group), stars(group));
     }
     if !text.is_empty() {
         let store = store.map(|store| format!(" --store {store}")).unwrap_or_default();

@@ -35,8 +35,9 @@ fn content(status: &Status) -> Markup {
         }
         h2 { "What failed most often" }
         @if let Some(away) = &status.state_away { p.note { "Of stars in flight nothing is known: " (text(away)) } }
-        @if status.failures.is_empty() && status.state_away.is_some() {}
-        @else if status.failures.is_empty() { (empty(html! { "Nothing failed in the runs that go on." })) } @else {
+        @if status.failures.is_empty() {
+            @if status.state_away.is_none() { (empty(html! { "Nothing failed in the runs that go on." })) }
+        } @else {
             (groups(&status.failures))
             p { a href="/failures" { "All failures" } }
         }

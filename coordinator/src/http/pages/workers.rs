@@ -10,9 +10,7 @@ use store::audit::Target;
 
 use super::Site;
 use super::layout::{Topic, answer, may_act};
-use super::parts::{
-    command, digits, done, duration, empty, number, percent, progress, star_link, table, text, time, time_or,
-};
+use super::parts::{command, digits, done, duration, empty, percent, progress, star_link, table, text, time, time_or};
 use super::query::{Query, audit_href, failures_href, host_href};
 use crate::http::caller::Caller;
 use crate::operate::workers::{AllWorkers, WorkerSlots, WorkerSummary};
@@ -102,13 +100,14 @@ fn line(worker: &WorkerSummary, may_act: bool) -> Markup {
             td { (time_or(worker.began, "not known")) }
             td.n { (digits(ended.all)) }
             @for count in [ended.failed, ended.errored] {
-                td.n title="attempts; the tasks that failed for good are where this leads" { (number(count, &failures)) " " span.soft { (percent(count, ended.all)) } }
+                td.n title="attempts, those that were tried again among them" { (digits(count)) " " span.soft { (percent(count, ended.all)) } }
             }
             td.n { (digits(ended.lost)) " " span.soft { (percent(ended.lost, ended.all)) } }
             td.wide {
                 @if worker.drained { span.tag.attention { "▲ drained" } " " }
                 @if let Some(reason) = &worker.waits_for { span.tag.attention { "▲ takes nothing" } " " (text(reason)) " " }
                 @for odd in &worker.odd { span.tag.bad { "■ odd" } " " (text(odd)) " " }
+                @if ended.failed + ended.errored > 0 { a href=(failures) { "what failed for good here" } " " }
                 @if !worker.drained && worker.waits_for.is_none() && worker.odd.is_empty() { span.soft { "nothing" } }
             }
             td { (text(&worker.version)) }

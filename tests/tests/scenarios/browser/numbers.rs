@@ -49,11 +49,8 @@ pub(super) async fn every_number_leads_to_as_many(exhibit: &Exhibit, browser: &B
         if !nowhere.is_empty() {
             wrong.push(format!("{name} has numbers that lead nowhere: {nowhere:?}"));
         }
-        // What attempts came to on a host is counted by attempt; the tasks behind it may be fewer.
         let found: Vec<(String, String)> = serde_json::from_value(browser.run(LEADING).await?)?;
-        for (href, number) in
-            found.into_iter().filter(|(href, _)| !href.starts_with('#') && !href.starts_with("/failures"))
-        {
+        for (href, number) in found.into_iter().filter(|(href, _)| !href.starts_with('#')) {
             let number = number.trim().parse().with_context(|| format!("{name} says {number:?}"))?;
             let (of, before) = leading.entry(href.clone()).or_insert((name.to_owned(), number));
             ensure!(*before == number, "{href} is {before} on {of}, and {number} on {name}");
