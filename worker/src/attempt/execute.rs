@@ -10,7 +10,7 @@ use super::ending::Ending;
 use super::resolve::Plan;
 use super::spec::spec;
 use super::stage::Made;
-use super::{commit, judge, stage};
+use super::{commit, judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
 
@@ -26,7 +26,7 @@ pub(super) async fn execute(
     let made = stage::stage(desk, order, plan, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
-    let ended = run(desk, &spec, cancel).await?;
+    let ended = run(desk, order, plan, &spec, cancel).await?;
     log.clone_from(&ended.log);
     let checked = match judge(desk, order, &spec, &made, &ended).await {
         Ok(checked) => checked,
@@ -43,9 +43,18 @@ async fn judge(desk: &mut Desk, order: &Order, spec: &Spec, made: &Made, ended: 
     judge::check(desk, order, &made.output, ended).await
 }
 
-async fn run(desk: &Desk, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, Ending> {
+async fn run(
+    desk: &Desk,
+    order: &Order,
+    plan: &Plan,
+    spec: &Spec,
+    cancel: &CancellationToken,
+) -> Result<Ended, Ending> {
     if cancel.is_cancelled() {
         return Err(Ending::Cancelled);
     }
-    Ok(desk.runner.run(spec, cancel).await?)
+    match serve::serve(desk, order, plan, spec, cancel).await? {
+        Some(ended) => Ok(ended),
+        None => Ok(desk.runner.run(spec, cancel).await?),
+    }
 }
