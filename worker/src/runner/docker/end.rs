@@ -99,12 +99,7 @@ async fn end_after_outage(docker: &Docker, name: &str) -> Result<Option<i64>, Ru
 }
 
 /// What the end of an attempt's container means.
-pub(super) async fn exit(
-    docker: &Docker,
-    name: &str,
-    spec: &Spec,
-    end: &ContainerEnd,
-) -> Result<Exit, RunnerError> {
+pub(super) async fn exit(docker: &Docker, name: &str, spec: &Spec, end: &ContainerEnd) -> Result<Exit, RunnerError> {
     let breach = || folder::final_breach(&spec.output, spec.limits.output);
     if end.code == 0 {
         return Ok(breach().await?.unwrap_or(Exit::Code(0)));
