@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::models::ContainerState;
 use bollard::query_parameters::{
     InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     WaitContainerOptions,
@@ -119,19 +118,15 @@ pub(super) async fn bare_exit(docker: &Docker, name: &str, end: &ContainerEnd) -
         let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
         return Err(RunnerError::Engine { doing: "wait for a container", reason });
     }
-    if state(docker, name).await?.oom_killed.unwrap_or(false) {
+    let inspected = docker.inspect_container(name, None::<InspectContainerOptions>).await;
+    let state = inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default();
+    if state.oom_killed.unwrap_or(false) {
         return Ok(Exit::OutOfMemory);
     }
     Ok(match i32::try_from(end.code - 128) {
         Ok(signal @ 1..=64) => Exit::Signal(signal),
         Ok(_) | Err(_) => Exit::Code(end.code),
     })
-}
-
-/// How a container is now.
-pub(super) async fn state(docker: &Docker, name: &str) -> Result<ContainerState, RunnerError> {
-    let inspected = docker.inspect_container(name, None::<InspectContainerOptions>).await;
-    Ok(inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default())
 }
 
 /// Removes a container, running or not.

@@ -5,13 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, EventsOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
+};
 use futures::{StreamExt, stream};
 
 use super::super::session::{Gauge, Opened, SessionSpec, Utterance, Vessel};
@@ -39,7 +41,8 @@ impl DockerRunner {
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let attached = attached.map_err(|error| engine("attach to a container", &error))?;
-        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), exit: None };
+        let began = SystemTime::now();
+        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), began, exit: None };
         let (container, unstarted) = match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => (container, None),
             // The command is not in the image, or cannot be executed: what a shell calls 127.
@@ -75,7 +78,15 @@ fn said(chunk: Result<LogOutput, Error>) -> Option<Utterance> {
 struct ServingContainer {
     docker: Docker,
     name: String,
+    /// When it was about to be started.
+    began: SystemTime,
     exit: Option<Exit>,
+}
+
+/// A time as the engine reads it: seconds, with a fraction.
+fn seconds(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 #[async_trait]
@@ -92,8 +103,13 @@ impl Vessel for ServingContainer {
         Ok(exit)
     }
 
+    /// Of a container that runs, engines tell this only as an event.
     async fn ran_out_of_memory(&mut self) -> bool {
-        end::state(&self.docker, &self.name).await.is_ok_and(|state| state.oom_killed.unwrap_or(false))
+        let [since, now] = [self.began, SystemTime::now()].map(seconds);
+        let filters = HashMap::from([("container", vec![self.name.as_str()]), ("event", vec!["oom"])]);
+        let options = EventsOptionsBuilder::default().since(&since).until(&now).filters(&filters).build();
+        let mut told = self.docker.events(Some(options));
+        matches!(tokio::time::timeout(PATIENCE, told.next()).await, Ok(Some(Ok(_))))
     }
 
     async fn kill(&mut self) {
