@@ -18,6 +18,7 @@ mod on_record;
 mod place;
 mod prefetch;
 mod resolve;
+mod seal;
 mod spec;
 mod stage;
 mod twice;

@@ -113,6 +113,8 @@ pub struct Ended {
     /// Whether the end is known for certain. False when the engine went away meanwhile: then only a valid output shows
     /// that the program ended well.
     pub certain: bool,
+    /// Whether it is proven that nothing of the program is left that could write to its directories.
+    pub gone: bool,
 }
 
 /// In which way a program ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::expression::Scalar;
 use domain::message::to_json;
-use store::agent::{AgentError, At, Check, Checked, FileKind, Manifest, Pack, Provenance, Refusal, RefusalKind, Stage};
+use store::agent::{AgentError, At, Checked, FileKind, Manifest, Refusal, RefusalKind, Seal, Stage};
 use worker::agent::StoreAgent;
 
 use super::Faults;
@@ -74,22 +74,17 @@ impl StoreAgent for SimulatedAgent {
         write_new(&stage.input, &to_json(&stage))
     }
 
-    async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        self.work("check").await?;
+    async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        self.work("seal").await?;
+        let Seal { check, provenance, dest, .. } = seal;
         let written: ModuleOutput = read(&check.output)?;
-        let products = check.mandatory.iter().map(|name| (name.clone(), written.entry(name))).collect();
+        let products: BTreeMap<_, _> = check.mandatory.iter().map(|name| (name.clone(), written.entry(name))).collect();
+        let mut file = Committed::new(FileKind::Result, provenance.star);
+        file.scalars = products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
+        file.manifest.products.clone_from(&products);
+        file.manifest.provenance = Some(Box::new(provenance));
+        write_new(&dest, &to_json(&file))?;
         Ok(Checked { products, ..Checked::default() })
-    }
-
-    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        self.work("pack").await?;
-        let Provenance { star, .. } = *pack.provenance;
-        let mut file = Committed::new(FileKind::Result, star);
-        file.scalars = pack.products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
-        file.manifest.products = pack.products;
-        file.manifest.provenance = Some(pack.provenance);
-        write_new(&pack.dest, &to_json(&file))?;
-        Ok(file.manifest)
     }
 
     fn end(&mut self) {

@@ -50,7 +50,8 @@ impl SimulatedRunner {
 
     fn end(&self, spec: &Spec, star: StarId, claimed: &Claimed) -> Result<Ended, RunnerError> {
         let Claimed { script, task, tries } = claimed;
-        let ended = |code| Ended { exit: Exit::Code(code), log: "simulated".to_owned(), millis: 1, certain: true };
+        let log = "simulated".to_owned();
+        let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true };
         match script.end(star, task.module, *tries) {
             ScriptedEnd::Well => {
                 let written = ModuleOutput { star, seed: spec.environment["SAS_SEED"].clone() };
@@ -91,7 +92,7 @@ impl Runner for SimulatedRunner {
         tokio::select! {
             biased;
             () = cancel.cancelled() => {
-                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true })
+                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true })
             }
             () = self.take_time(&labels.nonce) => self.end(spec, star, &claimed),
         }

@@ -3,6 +3,7 @@
 mod ahead;
 mod answers;
 mod field;
+mod rewritten;
 mod stopping;
 mod trouble;
 

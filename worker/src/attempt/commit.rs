@@ -1,52 +1,32 @@
-//! Commit: checked products in a fresh file, linked to the name that contains the key. The first link wins.
-
-use std::path::PathBuf;
+//! Commit: a sealed result, linked to the name that contains the key. The first link wins.
 
 use domain::contract::seed;
-use domain::error::chain;
 use domain::expression::Scalar;
-use domain::outcome::{FailureKind, Success};
+use domain::outcome::Success;
 use domain::product::{Origin, Source};
 use serde_json::Value;
-use store::agent::{AgentError, Checked, InputRecord, InputSource, Manifest, Pack, Provenance, RefusalKind};
+use store::agent::{InputRecord, InputSource, Provenance};
 use store::{Commit, durable};
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
-use super::resolve::{Plan, product_path, success};
-use super::stage::Made;
-use super::twice::{believed, manifest as manifest_of};
-use crate::runner::OUTPUT;
+use super::resolve::{Plan, product_path, success_of};
+use super::seal::SealedResult;
+use super::twice::manifest;
 
-/// Packs and commits; what was committed before under this key is the result.
-pub(super) async fn commit(
-    desk: &mut Desk,
-    order: &Order,
-    made: &Made,
-    checked: Checked,
-    provenance: Provenance,
-    log: String,
-) -> Result<Success, Ending> {
-    let key = provenance.key;
-    let request = Pack {
-        output: made.output.join(OUTPUT),
-        products: checked.products,
-        spelled: checked.spelled,
-        provenance: Box::new(provenance),
-        log,
-        dest: PathBuf::new(),
-    };
-    let (packed, manifest) = pack(desk, made, &request).await?;
-    let path = desk.store.at(product_path(order, &key));
+/// Commits what is sealed; what was committed before under this key is the result.
+pub(super) async fn commit(desk: &mut Desk, order: &Order, sealed: SealedResult) -> Result<Success, Ending> {
+    let SealedResult { file, success } = sealed;
+    let path = desk.store.at(product_path(order, &success.key));
     let target = path.clone();
-    match desk.store.ask(move |_| durable::commit_file(&packed, &target)).await? {
-        Commit::Created => Ok(success(key, &manifest, false)),
+    match desk.store.ask(move |_| durable::commit_file(&file, &target)).await? {
+        Commit::Created => Ok(success),
         Commit::Exists => {
-            let first = manifest_of(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
-            let result = success(key, &first, false);
-            let nondeterministic = result.products != success(key, &manifest, false).products;
+            let first = manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
+            let result = success_of(success.key, &first);
+            let nondeterministic = result.products != success.products;
             if nondeterministic {
-                let module = &order.module().name;
+                let (module, key) = (&order.module().name, success.key);
                 tracing::warn!(%module, %key, "the module is not deterministic: equal inputs, other values; the first are kept");
             }
             Ok(Success { nondeterministic, ..result })
@@ -54,35 +34,9 @@ pub(super) async fn commit(
     }
 }
 
-/// Packs into a fresh file; returns it with its manifest.
-async fn pack(desk: &mut Desk, made: &Made, request: &Pack) -> Result<(PathBuf, Manifest), Ending> {
-    // What an agent had begun when it died stays in its place.
-    let [file, other] = ["result.h5", "again.h5"].map(|name| made.folder.join(name));
-    let into = |dest: &PathBuf| Pack { dest: dest.clone(), ..request.clone() };
-    let first = desk.agent.pack(into(&file)).await;
-    let (file, answer) = match believed(desk, first).await? {
-        Some(answer) => (file, answer),
-        None => (other.clone(), desk.agent.pack(into(&other)).await),
-    };
-    Ok((file, answer.map_err(|error| could_not_pack(&error, &request.log))?))
-}
-
-/// An agent checked this file a moment ago: what two cannot copy is in the file.
-fn could_not_pack(error: &AgentError, log: &str) -> Ending {
-    let is_its_own = match error {
-        AgentError::Died { .. } | AgentError::Hung { .. } => true,
-        AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
-        AgentError::Start { .. } => false,
-    };
-    if !is_its_own {
-        return Ending::store(error);
-    }
-    let message = format!("output.h5 was copied twice in vain: {}", chain(error));
-    Ending::failed(FailureKind::OutputCorrupt, message, None, log)
-}
-
-/// Everything that determined the result and everything that the module could read (S3).
-pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<String>) -> Provenance {
+/// Everything that determined the result and everything that the module could read (S3); what is odd about the result the check
+/// finds.
+pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance {
     let (module, record) = (order.module(), &order.run.course.record);
     Provenance {
         module: module.name.clone(),
@@ -106,7 +60,7 @@ pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<
         host: desk.host.clone(),
         started: order.started,
         ended: jiff::Timestamp::now(),
-        warnings,
+        warnings: Vec::new(),
     }
 }
 

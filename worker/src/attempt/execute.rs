@@ -1,13 +1,13 @@
-//! Execute: stage → run → judge → check → commit. Everything that an attempt writes and runs.
+//! Execute: stage → run → judge → seal → commit. Everything that an attempt writes and runs.
 
 use domain::outcome::Success;
-use store::agent::Checked;
 use tokio_util::sync::CancellationToken;
 
 use super::blame::blame;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::resolve::Plan;
+use super::seal::{SealedResult, seal};
 use super::spec::spec;
 use super::stage::Made;
 use super::{commit, judge, stage};
@@ -28,19 +28,24 @@ pub(super) async fn execute(
     order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    let checked = match judge(desk, order, &spec, &made, &ended).await {
-        Ok(checked) => checked,
+    let sealed = match judge(desk, order, plan, (&spec, &made), &ended).await {
+        Ok(sealed) => sealed,
         Err(ending) => return Err(blame(desk, order, ending).await),
     };
     order.progress.begins(AttemptStep::Commit);
-    let provenance = commit::provenance(desk, order, plan, checked.warnings.clone());
-    commit::commit(desk, order, &made, checked, provenance, ended.log).await
+    commit::commit(desk, order, sealed).await
 }
 
-async fn judge(desk: &mut Desk, order: &Order, spec: &Spec, made: &Made, ended: &Ended) -> Result<Checked, Ending> {
+async fn judge(
+    desk: &mut Desk,
+    order: &Order,
+    plan: &Plan,
+    (spec, made): (&Spec, &Made),
+    ended: &Ended,
+) -> Result<SealedResult, Ending> {
     judge::end(order, spec, ended)?;
     order.progress.begins(AttemptStep::Check);
-    judge::check(desk, order, &made.output, ended).await
+    seal(desk, order, made, commit::provenance(desk, order, plan), ended).await
 }
 
 async fn run(desk: &Desk, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, Ending> {

@@ -102,7 +102,8 @@ impl Runner for ProcessRunner {
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
+        // What left the process group is not seen.
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false })
     }
 
     async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {

@@ -6,8 +6,10 @@ mod compare;
 mod curve;
 mod export;
 mod import;
+mod output;
 mod pack;
 mod read;
+mod seal;
 mod show;
 mod stage;
 
@@ -30,8 +32,7 @@ pub(super) fn perform(request: Request) -> AgentResult<Value> {
         Request::Manifest { file } => reply(read::manifest(&file)),
         Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<AgentResult<Vec<_>>>()),
         Request::Stage(stage) => reply(stage::stage(&stage)),
-        Request::Check(check) => reply(Ok(check::check(&check))),
-        Request::Pack(pack) => reply(pack::pack(&pack)),
+        Request::Seal(seal) => reply(seal::seal(*seal)),
         Request::Assemble(star) => reply(assemble::assemble(&star)),
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),
