@@ -112,7 +112,7 @@ impl Bench {
     /// Publishes the event that starts the group over so many stars.
     async fn begin(&self, name: &str, stars: u32) -> Result<RunId> {
         let stars = (0..u64::from(stars)).map(StarId::of_simulator).collect();
-        let start = Start { pipeline: "BENCH".parse()?, version: None, only_group: Some("G".parse()?) };
+        let start = Start { pipeline: "BENCH".parse()?, version: None, only_group: Some("G".parse()?), replay: None };
         let data = DatasetUpdate {
             dataset: "l1/lightcurve".parse()?,
             quarter: 3.try_into()?,
