@@ -12,7 +12,7 @@ pub mod drains;
 pub mod durable;
 mod epochs;
 pub mod events;
-mod externals;
+pub mod externals;
 pub mod failures;
 pub mod generations;
 mod h5;
