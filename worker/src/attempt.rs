@@ -19,6 +19,7 @@ mod place;
 mod prefetch;
 mod resolve;
 mod seal;
+mod serve;
 mod spec;
 mod stage;
 mod twice;

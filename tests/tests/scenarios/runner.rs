@@ -2,6 +2,7 @@
 
 mod images;
 mod processes;
+mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

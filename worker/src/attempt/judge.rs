@@ -64,6 +64,7 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
             let message = format!("stopped because the store has less than {free} of free space ([worker] free)");
             Err(Ending::errored(PlatformErrorKind::Store, message))
         }
+        Exit::NoAnswer => failed(FailureKind::Exit, said("broke the protocol of `serve`", &ended.log), None),
         Exit::Cancelled => Err(Ending::Cancelled),
     }
 }
