@@ -40,6 +40,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             (
                 "files and names",
                 &[
+                    "budget",
                     "h5",
                     "digest",
                     "paths",

@@ -70,7 +70,7 @@ async fn pack(desk: &mut Desk, made: &Made, request: &Pack) -> Result<(PathBuf, 
 /// An agent checked this file a moment ago: what two cannot copy is in the file.
 fn could_not_pack(error: &AgentError, log: &str) -> Ending {
     let is_its_own = match error {
-        AgentError::Died { .. } | AgentError::Hung { .. } => true,
+        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. } => true,
         AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
         AgentError::Start { .. } => false,
     };

@@ -4,6 +4,7 @@
 //! dies, what is left is found. No restart policy and no automatic removal: the exit code goes with the container.
 
 mod container;
+mod exit;
 mod image;
 mod login;
 mod lookup;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use lookup::FoundImage;
 
-use super::{BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
+use super::{BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, must_stop};
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
@@ -145,7 +146,7 @@ impl DockerRunner {
         let attach = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let mut output = attached.map_err(|error| engine("attach to a container", &error))?.output.fuse();
-        let started = Instant::now();
+        let (started, since) = (Instant::now(), jiff::Timestamp::now());
         let mut log = BoundedLog::shown_by(spec.last_line.clone());
         match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => {}
@@ -172,7 +173,7 @@ impl DockerRunner {
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let exit = match stop {
             Some(stop) => stop,
-            None => self.exit(name, spec, &end).await?,
+            None => self.exit(name, spec, &end, since).await?,
         };
         Ok(Ended { exit, log: log.text(), millis, certain: end.certain })
     }
@@ -249,29 +250,6 @@ impl DockerRunner {
                 Err(_) => tokio::time::sleep(ENGINE_PAUSE).await,
             }
         }
-    }
-
-    /// What a container's end means.
-    async fn exit(&self, name: &str, spec: &Spec, end: &ContainerEnd) -> Result<Exit, RunnerError> {
-        if end.code == 0 {
-            return Ok(folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(Exit::Code(0)));
-        }
-        if !end.certain {
-            let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
-            return Err(RunnerError::Engine { doing: "wait for a container", reason });
-        }
-        let inspected = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
-        let state = inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default();
-        if state.oom_killed.unwrap_or(false) {
-            return Ok(Exit::OutOfMemory);
-        }
-        if let Some(exit) = folder::final_breach(&spec.output, spec.limits.output).await? {
-            return Ok(exit);
-        }
-        Ok(match i32::try_from(end.code - 128) {
-            Ok(signal @ 1..=64) => Exit::Signal(signal),
-            Ok(_) | Err(_) => Exit::Code(end.code),
-        })
     }
 
     /// Removes a container, running or not.

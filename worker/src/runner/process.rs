@@ -99,6 +99,7 @@ impl Runner for ProcessRunner {
             | Exit::TooManyFiles
             | Exit::OutputHidden
             | Exit::NoSpace
+            | Exit::KilledFromOutside
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
