@@ -171,7 +171,11 @@ impl Warm {
             if session.is_idle() && !self.0.is_used_up(&mark.name) {
                 return Some((session, mark));
             }
-            tracing::debug!(session = mark.name, module = kind.module, "a session ended, or said what nobody asked for");
+            tracing::debug!(
+                session = mark.name,
+                module = kind.module,
+                "a session ended, or said what nobody asked for"
+            );
             self.close_later(session, mark);
         }
     }

@@ -76,7 +76,10 @@ impl LocalCommand {
             return self.run_in(root, &pipeline, most, format).await;
         }
         if serving.is_empty() || self.files.is_empty() {
-            return Err(usage("--verify-serve needs star files, and a pipeline with a module that has `mode = \"serve\"`").into());
+            return Err(usage(
+                "--verify-serve needs star files, and a pipeline with a module that has `mode = \"serve\"`",
+            )
+            .into());
         }
         let roots = verify::WAYS.map(|way| root.join(way));
         if let Some(old) = roots.iter().find(|root| root.exists()) {

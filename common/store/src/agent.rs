@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Once;
@@ -96,6 +97,15 @@ pub enum AgentError {
     Hung {
         /// How long it had.
         after: Duration,
+        /// What it was asked.
+        request: String,
+    },
+    /// What it read took more time of a CPU than the size of the files, and what they declare, would take; the next request
+    /// starts another.
+    #[error(
+        "it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so"
+    )]
+    Overspent {
         /// What it was asked.
         request: String,
     },
@@ -221,10 +231,7 @@ impl Agent {
                 Ok(answer.result?)
             }
             Ok(Ok(_)) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: name }),
-            Ok(Err(error)) => {
-                let status = running.died(&error).await;
-                Err(AgentError::Died { status, request: name })
-            }
+            Ok(Err(error)) => Err(running.died(&error, name).await),
             Err(_) => Err(hung(deadline)),
         }
     }
@@ -301,15 +308,17 @@ impl AgentProcess {
     }
 
     /// How it ended, after it stopped talking sense.
-    async fn died(mut self, error: &io::Error) -> String {
+    async fn died(mut self, error: &io::Error, request: String) -> AgentError {
         if error.kind() == io::ErrorKind::InvalidData {
-            return format!("it talks nonsense: {error}");
+            return AgentError::Died { status: format!("it talks nonsense: {error}"), request };
         }
-        match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+        let status = match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) if status.signal() == Some(libc::SIGXCPU) => return AgentError::Overspent { request },
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it closed its output".to_owned(),
-        }
+        };
+        AgentError::Died { status, request }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod agent;
 mod ask;
 pub mod audit;
+mod budget;
 pub mod course;
 pub mod digest;
 pub mod drains;

@@ -40,6 +40,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             (
                 "files and names",
                 &[
+                    "budget",
                     "h5",
                     "digest",
                     "paths",
@@ -72,7 +73,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "coordinator",
         &[
-            ("what is kept in mind", &["trouble", "counters", "rates", "rows", "confirmed", "closings", "standing", "aside"]),
+            (
+                "what is kept in mind",
+                &["trouble", "counters", "rates", "rows", "confirmed", "closings", "standing", "aside"],
+            ),
             ("what is configured", &["hooks", "tokens", "config"]),
             ("a coordinator at work", &["running", "deliveries", "readiness"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),

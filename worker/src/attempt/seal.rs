@@ -60,6 +60,7 @@ pub(super) async fn seal(
         Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
             Err((FailureKind::OutputCorrupt, format!("output.h5 was read twice in vain: {}", chain(&error))))
         }
+        Err(error @ AgentError::Overspent { .. }) => Err((FailureKind::OutputCorrupt, format!("output.h5: {error}"))),
         Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
     };
     match found {

@@ -103,6 +103,7 @@ impl Runner for ProcessRunner {
             | Exit::OutputHidden
             | Exit::NoSpace
             | Exit::NoAnswer
+            | Exit::KilledFromOutside
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -162,7 +162,9 @@ impl Pair<'_> {
                 continue;
             }
             if one.not_produced.is_some() || other.not_produced.is_some() {
-                let said = |why: &Option<String>| why.as_ref().map_or("there".to_owned(), |why| format!("not produced: {why}"));
+                let said = |why: &Option<String>| {
+                    why.as_ref().map_or("there".to_owned(), |why| format!("not produced: {why}"))
+                };
                 let ends = [said(&one.not_produced), said(&other.not_produced)];
                 found.push(self.difference(module, Some(name), None, Some(ends)));
                 continue;

@@ -8,7 +8,7 @@ use harness::wait_until;
 use store::presence::SignOfLife;
 use tokio_util::sync::CancellationToken;
 use worker::runner::session::{Answered, RequestSubject, Session, SessionKind, SessionSpec};
-use worker::runner::{Exit, Runner, Spec};
+use worker::runner::{Exit, Spec};
 
 use super::{RunnerBench, containers, docker};
 
@@ -246,7 +246,8 @@ async fn too_much_output_is_stopped_and_links_are_not_followed() {
 /// The program lives on while what it made is judged, and has it open.
 async fn check_late_writes(mut serving: Serving) {
     let (_, first) = serving.ask("kept.append(open(path, 'w+')); kept[0].write('first'); kept[0].flush()").await;
-    let (_, second) = serving.ask("kept[0].seek(0); kept[0].write('FORGED'); kept[0].flush()\nopen(path, 'w').write('second')").await;
+    let (_, second) =
+        serving.ask("kept[0].seek(0); kept[0].write('FORGED'); kept[0].flush()\nopen(path, 'w').write('second')").await;
     let late = "old = path.replace('/3/', '/2/')\ntry: open(old, 'w').write('late')\nexcept OSError as e: log(type(e).__name__)";
     let (Answered { ended, .. }, third) = serving.ask(late).await;
     assert_eq!(ended.log, "FileNotFoundError\n", "the folder of a request before is gone");

@@ -1,6 +1,7 @@
 //! The end of a container: awaited through outages of the engine, brought about, and what it means; its log to the last line,
 //! and its removal.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -8,13 +9,14 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::ContainerState;
 use bollard::query_parameters::{
-    InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    WaitContainerOptions,
+    EventsOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{BoundedLog, Exit, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
+use super::super::{BoundedLog, Exit, RunnerError, SIGKILL, Spec, TERM_PATIENCE, folder, must_stop};
 use super::engine;
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
@@ -99,12 +101,7 @@ async fn end_after_outage(docker: &Docker, name: &str) -> Result<Option<i64>, Ru
 }
 
 /// What the end of an attempt's container means.
-pub(super) async fn exit(
-    docker: &Docker,
-    name: &str,
-    spec: &Spec,
-    end: &ContainerEnd,
-) -> Result<Exit, RunnerError> {
+pub(super) async fn exit(docker: &Docker, name: &str, spec: &Spec, end: &ContainerEnd) -> Result<Exit, RunnerError> {
     let breach = || folder::final_breach(&spec.output, spec.limits.output);
     if end.code == 0 {
         return Ok(breach().await?.unwrap_or(Exit::Code(0)));
@@ -124,13 +121,30 @@ pub(super) async fn bare_exit(docker: &Docker, name: &str, end: &ContainerEnd) -
         let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
         return Err(RunnerError::Engine { doing: "wait for a container", reason });
     }
-    if state(docker, name).await?.oom_killed.unwrap_or(false) {
+    let state = state(docker, name).await?;
+    if state.oom_killed.unwrap_or(false) {
         return Ok(Exit::OutOfMemory);
     }
     Ok(match i32::try_from(end.code - 128) {
+        Ok(SIGKILL) if was_told_to_kill(docker, name, &state).await => Exit::KilledFromOutside,
         Ok(signal @ 1..=64) => Exit::Signal(signal),
         Ok(_) | Err(_) => Exit::Code(end.code),
     })
+}
+
+/// Whether somebody told the engine to kill a container since it began, or memory ran out in it; an engine that does not say may
+/// have been.
+async fn was_told_to_kill(docker: &Docker, name: &str, state: &ContainerState) -> bool {
+    let began = state.started_at.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let filters = HashMap::from([("container", vec![name]), ("event", vec!["kill", "oom"])]);
+    let [since, until] =
+        [began, Timestamp::now()].map(|at| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()));
+    let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
+    // What is asked for lies in the past: the answer ends.
+    match tokio::time::timeout(LOG_PATIENCE, docker.events(Some(options)).next()).await {
+        Ok(first) => first.is_some(),
+        Err(_) => true,
+    }
 }
 
 /// How a container is now.

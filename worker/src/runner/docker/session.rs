@@ -35,7 +35,8 @@ impl DockerRunner {
     }
 
     async fn attach_and_start(&self, name: &str) -> Result<Opened, RunnerError> {
-        let attach = AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
+        let attach =
+            AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let attached = attached.map_err(|error| engine("attach to a container", &error))?;
         let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), exit: None };

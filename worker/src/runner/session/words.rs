@@ -142,13 +142,12 @@ mod tests {
 
     #[test]
     fn codes_in_answers_mean_what_they_mean_at_the_end_of_a_container() {
-        assert_eq!([0, 75, 128, 137, 255].map(exit_of), [
-            Exit::Code(0),
-            Exit::Code(75),
-            Exit::Code(128),
-            Exit::Signal(9),
-            Exit::Code(255)
-        ]);
-        assert!(is_ready(b"{\"ready\":1}\n") && is_ready(b"{\"ready\": 1, \"name\": \"x\"}") && !is_ready(b"{\"ready\":0}"));
+        assert_eq!(
+            [0, 75, 128, 137, 255].map(exit_of),
+            [Exit::Code(0), Exit::Code(75), Exit::Code(128), Exit::Signal(9), Exit::Code(255)]
+        );
+        assert!(
+            is_ready(b"{\"ready\":1}\n") && is_ready(b"{\"ready\": 1, \"name\": \"x\"}") && !is_ready(b"{\"ready\":0}")
+        );
     }
 }
