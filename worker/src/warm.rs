@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
-use crate::runner::session::{Answered, Gauge, RequestSubject, Session, SessionKind, SessionSpec};
+use crate::runner::session::{Gauge, RequestSubject, ServedStar, Session, SessionKind, SessionSpec};
 use crate::runner::{Ended, RunnerError, SharedRunner, Spec};
 
 /// How often sessions are looked at.
@@ -45,13 +45,13 @@ struct WarmParts {
     bounds: WarmBounds,
     /// Where they have their directories.
     folder: PathBuf,
-    held: Mutex<Held>,
+    held: Mutex<WarmSessions>,
     /// Sessions on their way out.
     closing: TaskTracker,
 }
 
 #[derive(Default)]
-struct Held {
+struct WarmSessions {
     /// Those that wait for a request, the one that was asked last at the end.
     idle: Vec<IdleSession>,
     /// All that may be on this host, by name.
@@ -62,7 +62,7 @@ struct Held {
 
 struct IdleSession {
     session: Session,
-    mark: Mark,
+    mark: KnownMark,
     since: Instant,
 }
 
@@ -78,12 +78,12 @@ struct KnownSession {
 }
 
 /// Keeps a session known, until this is dropped: what nobody knows the sweep removes.
-struct Mark {
+struct KnownMark {
     parts: Arc<WarmParts>,
     name: String,
 }
 
-impl Drop for Mark {
+impl Drop for KnownMark {
     fn drop(&mut self) {
         self.parts.lock().known.remove(&self.name);
     }
@@ -119,11 +119,11 @@ impl Warm {
         };
         let Some((mut session, mark)) = opened else { return Ok(None) };
         match session.ask(spec, subject, cancel).await {
-            Ok(Answered { ended, goes_on: true }) => {
+            Ok(ServedStar { ended, goes_on: true }) => {
                 self.put(session, mark);
                 Ok(Some(ended))
             }
-            Ok(Answered { ended, goes_on: false }) => {
+            Ok(ServedStar { ended, goes_on: false }) => {
                 self.close_later(session, mark);
                 Ok(Some(ended))
             }
@@ -160,7 +160,7 @@ impl Warm {
     }
 
     /// An idle one of this kind that can be asked.
-    fn take(&self, kind: &SessionKind) -> Option<(Session, Mark)> {
+    fn take(&self, kind: &SessionKind) -> Option<(Session, KnownMark)> {
         loop {
             let found = {
                 let mut held = self.0.lock();
@@ -181,7 +181,11 @@ impl Warm {
     }
 
     /// Starts one; another one ends for it where there are too many.
-    async fn open(&self, runner: &SharedRunner, kind: &SessionKind) -> Result<Option<(Session, Mark)>, RunnerError> {
+    async fn open(
+        &self,
+        runner: &SharedRunner,
+        kind: &SessionKind,
+    ) -> Result<Option<(Session, KnownMark)>, RunnerError> {
         let name = uuid::Uuid::new_v4().to_string();
         let oldest = {
             let mut held = self.0.lock();
@@ -189,7 +193,7 @@ impl Warm {
             let too_many = held.known.len() > self.0.bounds.sessions && !held.idle.is_empty();
             too_many.then(|| held.idle.remove(0))
         };
-        let mark = Mark { parts: Arc::clone(&self.0), name: name.clone() };
+        let mark = KnownMark { parts: Arc::clone(&self.0), name: name.clone() };
         if let Some(IdleSession { session, mark, .. }) = oldest {
             self.close_later(session, mark);
         }
@@ -203,7 +207,7 @@ impl Warm {
     }
 
     /// Keeps one for the next request, unless it is used up.
-    fn put(&self, session: Session, mark: Mark) {
+    fn put(&self, session: Session, mark: KnownMark) {
         let is_used_up = session.requests() >= self.0.bounds.requests;
         {
             let mut held = self.0.lock();
@@ -220,7 +224,7 @@ impl Warm {
         self.close_later(session, mark);
     }
 
-    fn close_later(&self, session: Session, mark: Mark) {
+    fn close_later(&self, session: Session, mark: KnownMark) {
         self.0.closing.spawn(async move {
             session.close().await;
             drop(mark);
@@ -267,7 +271,7 @@ impl WarmParts {
         self.lock().known.get(name).is_none_or(|known| known.is_used_up)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, WarmSessions> {
         // Every change leaves the lists whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -89,7 +89,7 @@ pub struct Opened {
     /// Its stdin.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
     /// What it says; ends when it has ended, or cannot be heard any more.
-    pub output: Pin<Box<dyn Stream<Item = Said> + Send>>,
+    pub output: Pin<Box<dyn Stream<Item = Utterance> + Send>>,
     /// What it lives in.
     pub vessel: Box<dyn Vessel>,
     /// What its `in` and `out` are called inside.
@@ -100,7 +100,7 @@ pub struct Opened {
 
 /// What a program said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Utterance {
     /// On stdout: answers.
     Out(Vec<u8>),
     /// On stderr: its log.
@@ -129,7 +129,7 @@ pub trait Gauge: Send + Sync {
 
 /// How a request ended.
 #[derive(Debug)]
-pub struct Answered {
+pub struct ServedStar {
     /// As if the program had run for this star alone.
     pub ended: Ended,
     /// Whether the session can be asked again.
@@ -189,8 +189,8 @@ impl Session {
         loop {
             match self.opened.output.next().now_or_never() {
                 None => return self.heard.is_empty(),
-                Some(Some(Said::Err(_))) => {}
-                Some(Some(Said::Out(bytes))) => self.heard.extend(bytes),
+                Some(Some(Utterance::Err(_))) => {}
+                Some(Some(Utterance::Out(bytes))) => self.heard.extend(bytes),
                 Some(None) => return false,
             }
         }
@@ -202,7 +202,7 @@ impl Session {
         spec: &Spec,
         subject: RequestSubject,
         cancel: &CancellationToken,
-    ) -> Result<Answered, RunnerError> {
+    ) -> Result<ServedStar, RunnerError> {
         self.requests += 1;
         let began = Instant::now();
         let folders = Folders::of(&self.spec, self.requests, spec);
@@ -235,7 +235,7 @@ impl Session {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The session goes on, but what is judged is a copy in a place that it never saw.
         let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone: true };
-        Ok(Answered { ended, goes_on })
+        Ok(ServedStar { ended, goes_on })
     }
 
     /// Ends it, and removes what it had.
@@ -296,8 +296,8 @@ impl Session {
                 biased;
                 exit = &mut stop => return Ok(Heard::Stopped(exit)),
                 said = self.opened.output.next() => match said {
-                    Some(Said::Out(bytes)) => self.heard.extend(bytes),
-                    Some(Said::Err(bytes)) => log.push_of(1, &bytes),
+                    Some(Utterance::Out(bytes)) => self.heard.extend(bytes),
+                    Some(Utterance::Err(bytes)) => log.push_of(1, &bytes),
                     None => return Ok(Heard::Ended(self.opened.vessel.end().await?)),
                 },
             }
@@ -312,8 +312,8 @@ impl Session {
             tokio::select! {
                 biased;
                 said = self.opened.output.next() => match said {
-                    Some(Said::Err(bytes)) => log.push_of(1, &bytes),
-                    Some(Said::Out(bytes)) => self.heard.extend(bytes),
+                    Some(Utterance::Err(bytes)) => log.push_of(1, &bytes),
+                    Some(Utterance::Out(bytes)) => self.heard.extend(bytes),
                     None => break,
                 },
                 () = &mut late => break,

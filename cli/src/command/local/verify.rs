@@ -57,7 +57,7 @@ struct Pair<'a> {
 }
 
 /// How a module ended for a key.
-enum Found {
+enum WayEnd {
     Made(PathBuf),
     Failed(String),
 }
@@ -99,18 +99,18 @@ impl Pair<'_> {
         let [served, alone] = [self.ends(0, module)?, self.ends(1, module)?];
         for (key, served) in &served {
             match (served, alone.get(key)) {
-                (Found::Made(served), Some(Found::Made(alone))) => {
+                (WayEnd::Made(served), Some(WayEnd::Made(alone))) => {
                     verified.compared += 1;
                     let found = self.products(module, agent, [served, alone]).await?;
                     verified.differences.extend(found);
                 }
-                (Found::Failed(served), Some(Found::Failed(alone))) if served == alone => verified.compared += 1,
+                (WayEnd::Failed(served), Some(WayEnd::Failed(alone))) if served == alone => verified.compared += 1,
                 (served, Some(alone)) => {
                     verified.compared += 1;
-                    let ends = [served, alone].map(Found::words);
+                    let ends = [served, alone].map(WayEnd::words);
                     verified.differences.push(self.difference(module, None, None, Some(ends)));
                 }
-                (Found::Made(_) | Found::Failed(_), None) => verified.not_compared += 1,
+                (WayEnd::Made(_) | WayEnd::Failed(_), None) => verified.not_compared += 1,
             }
         }
         // What the other way has and this one has not is counted there where both have something.
@@ -122,18 +122,18 @@ impl Pair<'_> {
     }
 
     /// How a module ended in one of the stores, by what it was made from.
-    fn ends(&self, which: usize, module: &ModuleName) -> anyhow::Result<BTreeMap<Key, Found>> {
+    fn ends(&self, which: usize, module: &ModuleName) -> anyhow::Result<BTreeMap<Key, WayEnd>> {
         let store = &self.stores[which];
         let failures = store.failures(self.star, self.quarter)?;
         let failed = failures.into_iter().filter(|failure| failure.module == *module);
-        let mut ends: BTreeMap<Key, Found> =
-            failed.filter_map(|failure| Some((failure.key?, Found::Failed(reason(&failure.outcome))))).collect();
+        let mut ends: BTreeMap<Key, WayEnd> =
+            failed.filter_map(|failure| Some((failure.key?, WayEnd::Failed(reason(&failure.outcome))))).collect();
         let folder = store.at(paths::products(self.star, self.quarter));
         let Ok(entries) = folder.read_dir() else { return Ok(ends) };
         for entry in entries {
             let path = entry?.path();
             if let Some(key) = key_of(&path, module) {
-                ends.insert(key, Found::Made(path));
+                ends.insert(key, WayEnd::Made(path));
             }
         }
         Ok(ends)
@@ -193,7 +193,7 @@ impl Pair<'_> {
     }
 }
 
-impl Found {
+impl WayEnd {
     fn words(&self) -> String {
         match self {
             Self::Made(_) => "succeeded".to_owned(),

@@ -7,7 +7,7 @@ use domain::id::Attempt;
 use harness::wait_until;
 use store::presence::SignOfLife;
 use tokio_util::sync::CancellationToken;
-use worker::runner::session::{Answered, RequestSubject, Session, SessionKind, SessionSpec};
+use worker::runner::session::{RequestSubject, ServedStar, Session, SessionKind, SessionSpec};
 use worker::runner::{Exit, Spec};
 
 use super::{RunnerBench, containers, docker};
@@ -92,11 +92,11 @@ impl Serving {
         spec
     }
 
-    async fn ask(&mut self, act: &str) -> (Answered, PathBuf) {
+    async fn ask(&mut self, act: &str) -> (ServedStar, PathBuf) {
         self.ask_until(act, &CancellationToken::new()).await
     }
 
-    async fn ask_until(&mut self, act: &str, cancel: &CancellationToken) -> (Answered, PathBuf) {
+    async fn ask_until(&mut self, act: &str, cancel: &CancellationToken) -> (ServedStar, PathBuf) {
         let spec = self.attempt(act);
         let subject = RequestSubject {
             star: "PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7".parse().unwrap(),
@@ -114,7 +114,7 @@ impl Serving {
 
     /// Asks for something after which the session cannot be asked again.
     async fn check_end(&mut self, act: &str, expected: Exit, word: &str) {
-        let (Answered { ended, goes_on }, output) = self.ask(act).await;
+        let (ServedStar { ended, goes_on }, output) = self.ask(act).await;
         assert_eq!((ended.exit, goes_on), (expected, false), "{act}: {}", ended.log);
         assert!(ended.log.contains(word), "{act}: {:?} does not say {word:?}", ended.log);
         assert!(!output.exists(), "{act}");
@@ -131,18 +131,19 @@ impl Serving {
 /// What one that goes on answers, and what it made.
 async fn check_answers(mut serving: Serving, inside: &str) {
     let told = "open(path, 'w').write(' '.join(str(request[k]) for k in ['star', 'quarter', 'seed', 'attempt'])); log('a word')";
-    let (Answered { ended, goes_on }, output) = serving.ask(told).await;
+    let (ServedStar { ended, goes_on }, output) = serving.ask(told).await;
     assert_eq!((ended.exit, goes_on), (Exit::Code(0), true), "{}", ended.log);
     let made = std::fs::read_to_string(&output).unwrap();
     assert_eq!(made, format!("PLATO_c4b4688e-4165-592a-9c05-f0e7a6f839c7 3 {} 2", u64::MAX));
-    let (Answered { ended, .. }, output) = serving.ask(&format!("{WRITE}path + open(request['input']).read())")).await;
+    let (ServedStar { ended, .. }, output) =
+        serving.ask(&format!("{WRITE}path + open(request['input']).read())")).await;
     assert!(!ended.log.contains("a word"), "the log of a request is its own: {}", ended.log);
     let made = std::fs::read_to_string(&output).unwrap();
     assert!(made.starts_with(inside) && made.ends_with("/2/output.h5the input"), "{made}");
-    let (Answered { ended, goes_on }, output) = serving.ask("log('before'); exit, message = 75, 'not now'").await;
+    let (ServedStar { ended, goes_on }, output) = serving.ask("log('before'); exit, message = 75, 'not now'").await;
     assert_eq!((ended.exit, ended.log.as_str(), goes_on), (Exit::Code(75), "before\nnot now\n", true));
     assert!(!output.exists());
-    let (Answered { ended, goes_on }, _) = serving.ask("pass").await;
+    let (ServedStar { ended, goes_on }, _) = serving.ask("pass").await;
     assert_eq!((ended.exit, goes_on), (Exit::Code(0), true), "whether no output is right others say");
     assert!(serving.session.as_mut().unwrap().is_idle());
     serving.close().await;
@@ -233,12 +234,12 @@ async fn too_much_memory_is_out_of_memory_also_in_a_child_of_a_program_that_answ
 #[tokio::test]
 async fn too_much_output_is_stopped_and_links_are_not_followed() {
     let mut serving = Serving::as_a_process().await;
-    let (Answered { ended, .. }, output) = serving.ask("os.symlink('/etc/hostname', path)").await;
+    let (ServedStar { ended, .. }, output) = serving.ask("os.symlink('/etc/hostname', path)").await;
     assert_eq!((ended.exit, output.exists()), (Exit::OutputHidden, false));
-    let (Answered { ended, .. }, output) = serving.ask("os.mkfifo(path)").await;
+    let (ServedStar { ended, .. }, output) = serving.ask("os.mkfifo(path)").await;
     assert_eq!((ended.exit, output.exists()), (Exit::OutputHidden, false));
     let fills = "for n in range(5): open(path + str(n), 'w').write('x' * (2 << 20))";
-    let (Answered { ended, .. }, _) = serving.ask(fills).await;
+    let (ServedStar { ended, .. }, _) = serving.ask(fills).await;
     assert_eq!(ended.exit, Exit::OutputTooLarge, "{}", ended.log);
     serving.check_end(&format!("{fills}\ntime.sleep(1000)"), Exit::OutputTooLarge, "").await;
 }
@@ -249,7 +250,7 @@ async fn check_late_writes(mut serving: Serving) {
     let (_, second) =
         serving.ask("kept[0].seek(0); kept[0].write('FORGED'); kept[0].flush()\nopen(path, 'w').write('second')").await;
     let late = "old = path.replace('/3/', '/2/')\ntry: open(old, 'w').write('late')\nexcept OSError as e: log(type(e).__name__)";
-    let (Answered { ended, .. }, third) = serving.ask(late).await;
+    let (ServedStar { ended, .. }, third) = serving.ask(late).await;
     assert_eq!(ended.log, "FileNotFoundError\n", "the folder of a request before is gone");
     let read = |path: &PathBuf| std::fs::read_to_string(path).ok();
     assert_eq!([read(&first), read(&second), read(&third)], [Some("first".into()), Some("second".into()), None]);

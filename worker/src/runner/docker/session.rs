@@ -14,7 +14,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder};
 use futures::{StreamExt, stream};
 
-use super::super::session::{Gauge, Opened, Said, SessionSpec, Vessel};
+use super::super::session::{Gauge, Opened, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
 use super::{DockerRunner, container, end, engine};
 
@@ -52,7 +52,7 @@ impl DockerRunner {
             input: attached.input,
             output: match unstarted {
                 None => Box::pin(attached.output.scan((), |(), chunk| std::future::ready(said(chunk)))),
-                Some(message) => Box::pin(stream::iter([Said::Err(message.into_bytes())])),
+                Some(message) => Box::pin(stream::iter([Utterance::Err(message.into_bytes())])),
             },
             vessel: Box::new(container),
             inside: container::INSIDE.map(Into::into),
@@ -62,11 +62,11 @@ impl DockerRunner {
 }
 
 /// What came through the engine; nothing where it went away, which is found out when it is asked for the end.
-fn said(chunk: Result<LogOutput, Error>) -> Option<Said> {
+fn said(chunk: Result<LogOutput, Error>) -> Option<Utterance> {
     Some(match chunk.ok()? {
-        LogOutput::StdErr { message } => Said::Err(message.to_vec()),
+        LogOutput::StdErr { message } => Utterance::Err(message.to_vec()),
         LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
-            Said::Out(message.to_vec())
+            Utterance::Out(message.to_vec())
         }
     })
 }

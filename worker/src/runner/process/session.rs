@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 
-use super::super::session::{Gauge, Opened, SERVE, Said, SessionSpec, Vessel};
+use super::super::session::{Gauge, Opened, SERVE, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
 use super::{SIGXFSZ, command, engine, exit_of, limit_files, process, signal};
 
@@ -24,7 +24,7 @@ pub(super) fn open(spec: &SessionSpec) -> Result<Opened, RunnerError> {
     let group = process(&child);
     Ok(Opened {
         input: Box::pin(input),
-        output: Box::pin(stream::select(read(output, Said::Out), read(log, Said::Err))),
+        output: Box::pin(stream::select(read(output, Utterance::Out), read(log, Utterance::Err))),
         vessel: Box::new(ServingProcess { group, ended: Some(tokio::spawn(wait(child, group))), exit: None }),
         inside: [spec.input(), spec.output()],
         owner: None,
@@ -44,7 +44,7 @@ fn spawn(spec: &SessionSpec) -> io::Result<Child> {
 }
 
 /// What is read from one stream, until its last writer is gone.
-fn read(from: impl AsyncRead + Send + Unpin, said: fn(Vec<u8>) -> Said) -> impl Stream<Item = Said> + Send {
+fn read(from: impl AsyncRead + Send + Unpin, said: fn(Vec<u8>) -> Utterance) -> impl Stream<Item = Utterance> + Send {
     stream::unfold(from, |mut from| async move {
         let mut buffer = vec![0; 32 << 10];
         let read = from.read(&mut buffer).await.ok().filter(|read| *read > 0)?;

@@ -13,7 +13,7 @@ const SHOWN: usize = 500;
 
 /// A request as the program gets it.
 #[derive(Serialize)]
-struct Request<'a> {
+struct StarRequest<'a> {
     id: &'a str,
     star: StarId,
     quarter: Quarter,
@@ -26,7 +26,7 @@ struct Request<'a> {
 
 /// Its answer.
 #[derive(Deserialize)]
-struct Answer {
+struct StarAnswer {
     id: String,
     exit: i64,
     #[serde(default)]
@@ -35,7 +35,7 @@ struct Answer {
 
 /// The first line that a program says.
 #[derive(Deserialize)]
-struct Ready {
+struct ReadyLine {
     ready: i64,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn request(id: &str, subject: RequestSubject, number: u32, inside: &[
     let RequestSubject { star, quarter, attempt, seed } = subject;
     let [input, output] = inside.each_ref().map(|folder| folder.join(number.to_string()));
     let (parameters, input, output) = (input.join(PARAMETERS), input.join(INPUT), output.join(OUTPUT));
-    let request = Request { id, star, quarter, input, output, parameters, seed, attempt };
+    let request = StarRequest { id, star, quarter, input, output, parameters, seed, attempt };
     let mut line = serde_json::to_vec(&request).expect("a request is JSON");
     line.push(b'\n');
     line
@@ -63,13 +63,13 @@ pub(super) fn request(id: &str, subject: RequestSubject, number: u32, inside: &[
 
 /// Whether a line says that the program is ready.
 pub(super) fn is_ready(line: &[u8]) -> bool {
-    serde_json::from_slice(line).is_ok_and(|Ready { ready }| ready == 1)
+    serde_json::from_slice(line).is_ok_and(|ReadyLine { ready }| ready == 1)
 }
 
 /// What a line is as an answer to this request.
 pub(super) fn reply(id: &str, line: &[u8]) -> Reply {
     match serde_json::from_slice(line) {
-        Ok(Answer { id: of, exit, message }) if of == id => Reply::Code(exit, message),
+        Ok(StarAnswer { id: of, exit, message }) if of == id => Reply::Code(exit, message),
         Ok(_) => nonsense(line, &format!("the answer to the request with id {id}")),
         Err(error) => nonsense(line, &format!("an answer, one line of JSON ({error}),")),
     }
