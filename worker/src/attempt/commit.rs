@@ -1,29 +1,41 @@
 //! Commit: a sealed result, linked to the name that contains the key. The first link wins.
+//!
+//! It needs nothing of its slot, and goes on while the slot has its next attempt.
 
-use domain::contract::seed;
-use domain::expression::Scalar;
-use domain::outcome::Success;
-use domain::product::{Origin, Source};
-use serde_json::Value;
-use store::agent::{InputRecord, InputSource, Provenance};
-use store::{Commit, durable};
+use std::fs;
+
+use domain::outcome::{Outcome, Success};
+use store::{Commit, Store, durable};
+use tokio::sync::Mutex;
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
-use super::resolve::{Plan, product_path, success_of};
+use super::resolve::{product_path, success_of};
 use super::seal::SealedResult;
 use super::twice::manifest;
+use crate::progress::AttemptStep;
 
-/// Commits what is sealed; what was committed before under this key is the result.
-pub(super) async fn commit(desk: &mut Desk, order: &Order, sealed: SealedResult) -> Result<Success, Ending> {
+/// Commits what is sealed. What was committed before under this key is the result, and is read at `desk`.
+pub(crate) async fn commit(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedResult) -> Option<Outcome> {
+    order.progress.begins(AttemptStep::Commit);
+    link(store, desk, order, sealed).await.map_or_else(Ending::outcome, |success| Some(Outcome::Succeeded(success)))
+}
+
+async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedResult) -> Result<Success, Ending> {
     let SealedResult { file, success } = sealed;
-    let path = desk.store.at(product_path(order, &success.key));
+    let path = store.at(product_path(order, &success.key));
     let target = path.clone();
-    match desk.store.ask(move |_| durable::commit_file(&file, &target)).await? {
+    let committed = store.ask(move |_| {
+        let committed = durable::commit_file(&file, &target);
+        // What cannot be removed goes with the worker.
+        let _ = fs::remove_file(&file);
+        committed
+    });
+    match committed.await? {
         Commit::Created => Ok(success),
         Commit::Exists => {
-            let first = manifest(desk, &path).await?.map_err(|error| Ending::unreadable(&path, &error))?;
-            let result = success_of(success.key, &first);
+            let first = manifest(&mut *desk.lock().await, &path).await?;
+            let result = success_of(success.key, &first.map_err(|error| Ending::unreadable(&path, &error))?);
             let nondeterministic = result.products != success.products;
             if nondeterministic {
                 let (module, key) = (&order.module().name, success.key);
@@ -31,78 +43,5 @@ pub(super) async fn commit(desk: &mut Desk, order: &Order, sealed: SealedResult)
             }
             Ok(Success { nondeterministic, ..result })
         }
-    }
-}
-
-/// Everything that determined the result and everything that the module could read (S3); what is odd about the result the check
-/// finds.
-pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance {
-    let (module, record) = (order.module(), &order.run.course.record);
-    Provenance {
-        module: module.name.clone(),
-        key: plan.key,
-        star: order.star,
-        quarter: record.quarter,
-        run: record.run,
-        pipeline: record.pipeline.clone(),
-        version: record.version.clone(),
-        horizon: record.horizon,
-        attempt: order.attempt,
-        image: plan.program.image.clone(),
-        image_identity: plan.identity.clone(),
-        command: plan.program.command.clone(),
-        environment: module.environment.clone(),
-        parameters: module.parameters.clone(),
-        seed: seed(&plan.key),
-        inputs: inputs(order, plan),
-        expressions: plan.staging.reads.iter().map(|(read, value)| (read.to_string(), json(value.as_ref()))).collect(),
-        worker: desk.worker.clone(),
-        host: desk.host.clone(),
-        started: order.started,
-        ended: jiff::Timestamp::now(),
-        warnings: Vec::new(),
-    }
-}
-
-fn inputs(order: &Order, plan: &Plan) -> Vec<InputRecord> {
-    let staged = plan.staging.staged.iter().map(|staged| InputRecord {
-        product: staged.source.product.clone(),
-        source: source(order, &staged.source),
-        digest: Some(staged.digest),
-        absent: None,
-        file: plan.seen.places.get(&staged.source).map(|place| place.name.clone()),
-    });
-    let absent = plan.staging.absent.iter().map(|(missing, why)| InputRecord {
-        product: missing.product.clone(),
-        source: source(order, missing),
-        digest: None,
-        absent: Some(why.to_string()),
-        file: None,
-    });
-    staged.chain(absent).collect()
-}
-
-fn source(order: &Order, source: &Source) -> InputSource {
-    match source.origin {
-        Origin::StarExternal => InputSource::External,
-        Origin::SharedExternal => InputSource::Shared,
-        Origin::Previous => InputSource::Previous,
-        Origin::Module(index) => {
-            let module = order.run.course.pipeline.module(index);
-            let group = module.group.as_ref().map(ToString::to_string).unwrap_or_default();
-            InputSource::Module { group, module: module.name.clone() }
-        }
-    }
-}
-
-fn json(value: Option<&Scalar>) -> Value {
-    match value {
-        None => Value::Null,
-        Some(Scalar::Bool(value)) => Value::from(*value),
-        Some(Scalar::Int(value)) => Value::from(*value),
-        // JSON has no NaN and no infinities.
-        Some(Scalar::Float(value)) if !value.is_finite() => Value::from(value.to_string()),
-        Some(Scalar::Float(value)) => Value::from(*value),
-        Some(Scalar::Text(value)) => Value::from(value.as_str()),
     }
 }

@@ -1,39 +1,37 @@
-//! Execute: stage → run → judge → seal → commit. Everything that an attempt writes and runs.
+//! Execute: stage → run → judge → seal. Everything that an attempt writes and runs.
 
-use domain::outcome::Success;
 use tokio_util::sync::CancellationToken;
 
 use super::blame::blame;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
+use super::provenance::provenance;
 use super::resolve::Plan;
 use super::seal::{SealedResult, seal};
 use super::spec::spec;
 use super::stage::Made;
-use super::{commit, judge, serve, stage};
+use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
 
-/// Makes a result as its plan says; what the program said goes into `log`, however it ends.
+/// Makes a result as its plan says, and leaves it sealed; what the program said goes into `log`, however it ends.
 pub(super) async fn execute(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
     log: &mut String,
     cancel: &CancellationToken,
-) -> Result<Success, Ending> {
+) -> Result<SealedResult, Ending> {
     order.progress.begins(AttemptStep::Stage);
     let made = stage::stage(desk, order, plan, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, order, plan, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    let sealed = match judge(desk, order, plan, (&spec, &made), &ended).await {
-        Ok(sealed) => sealed,
-        Err(ending) => return Err(blame(desk, order, ending).await),
-    };
-    order.progress.begins(AttemptStep::Commit);
-    commit::commit(desk, order, sealed).await
+    match judge(desk, order, plan, (&spec, &made), &ended).await {
+        Ok(sealed) => Ok(sealed),
+        Err(ending) => Err(blame(desk, order, ending).await),
+    }
 }
 
 async fn judge(
@@ -45,7 +43,7 @@ async fn judge(
 ) -> Result<SealedResult, Ending> {
     judge::end(order, spec, ended)?;
     order.progress.begins(AttemptStep::Check);
-    seal(desk, order, made, commit::provenance(desk, order, plan), ended).await
+    seal(desk, order, made, provenance(desk, order, plan), ended).await
 }
 
 async fn run(

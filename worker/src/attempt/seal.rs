@@ -2,6 +2,7 @@
 //! is what is committed. The agent reads a copy where something of the module may still write to its output.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
 use domain::error::chain;
@@ -18,14 +19,21 @@ use super::twice::believed;
 use crate::runner::{Ended, OUTPUT};
 
 /// A result that is ready for the store.
-pub(super) struct SealedResult {
-    /// The file, which nobody else has.
+pub(crate) struct SealedResult {
+    /// The file, which nobody else has. It lies beside the attempt's directory, which does not wait for it.
     pub(super) file: PathBuf,
     /// What is in it.
     pub(super) success: Success,
 }
 
-/// Seals what a program that ended well left; its contract is kept by then.
+impl SealedResult {
+    /// Lets it go.
+    pub(crate) async fn discard(self) {
+        discard(self.file).await;
+    }
+}
+
+/// Seals what a program that ended well left; what is sealed keeps its contract.
 pub(super) async fn seal(
     desk: &mut Desk,
     order: &Order,
@@ -35,44 +43,64 @@ pub(super) async fn seal(
 ) -> Result<SealedResult, Ending> {
     let key = provenance.key;
     // What an agent had begun when it died stays in its place.
-    let [file, other] = ["result.h5", "again.h5"].map(|name| made.folder.join(name));
-    let seal = Seal {
+    let [file, other] = ["h5", "again.h5"].map(|extension| made.folder.with_extension(extension));
+    let first = Seal {
         check: contract(desk, order, made),
         is_in_reach: !ended.gone,
         provenance,
         log: ended.log.clone(),
         dest: file.clone(),
     };
-    let again = Seal { dest: other.clone(), ..seal.clone() };
-    let first = desk.agent.seal(seal).await.and_then(legible);
-    let (file, answer) = match believed(desk, first).await? {
-        Some(answer) => (file, answer),
-        None => (other, desk.agent.seal(again).await.and_then(legible)),
-    };
-    let found = match answer {
-        Ok(checked) => match &checked.violation {
-            Some(violation) => Err((violation.kind, violation.message.clone())),
-            None => conditional(order.module(), &checked).map(|()| checked),
-        },
-        Err(AgentError::Refused(refusal)) if refusal.kind == RefusalKind::Damaged => {
-            Err((FailureKind::OutputCorrupt, refusal.message))
+    let again = Seal { dest: other.clone(), ..first.clone() };
+    let answer = desk.agent.seal(first).await.and_then(legible);
+    let (file, sealed) = match believed(desk, answer).await {
+        Ok(Some(answer)) => (file, judged(order, ended, answer)),
+        Ok(None) => {
+            let answer = desk.agent.seal(again).await.and_then(legible);
+            discard(file).await;
+            (other, judged(order, ended, answer))
         }
-        Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
-            Err((FailureKind::OutputCorrupt, format!("output.h5 was read twice in vain: {}", chain(&error))))
-        }
-        Err(error @ AgentError::Overspent { .. }) => Err((FailureKind::OutputCorrupt, format!("output.h5: {error}"))),
-        Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
+        Err(ending) => (file, Err(ending)),
     };
-    match found {
+    match sealed {
         Ok(Checked { products, warnings, .. }) => {
             Ok(SealedResult { file, success: success(key, &products, &warnings) })
         }
-        Err((_, message)) if !ended.certain => {
-            let message = format!("the engine went away while the module ran, and its output is not valid: {message}");
-            Err(Ending::errored(PlatformErrorKind::Engine, message))
+        Err(ending) => {
+            discard(file).await;
+            Err(ending)
         }
-        Err((kind, message)) => Err(Ending::failed(kind, message, None, &ended.log)),
     }
+}
+
+/// What was found of an output, if it keeps its contract.
+fn judged(order: &Order, ended: &Ended, answer: Result<Checked, AgentError>) -> Result<Checked, Ending> {
+    let broken = match answer {
+        Ok(Checked { violation: Some(Violation { kind, message }), .. }) => (kind, message),
+        Ok(checked) => match conditional(order.module(), &checked) {
+            Ok(()) => return Ok(checked),
+            Err(broken) => broken,
+        },
+        Err(AgentError::Refused(refusal)) if refusal.kind == RefusalKind::Damaged => {
+            (FailureKind::OutputCorrupt, refusal.message)
+        }
+        Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
+            (FailureKind::OutputCorrupt, format!("output.h5 was read twice in vain: {}", chain(&error)))
+        }
+        Err(error @ AgentError::Overspent { .. }) => (FailureKind::OutputCorrupt, format!("output.h5: {error}")),
+        Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
+    };
+    let (kind, message) = broken;
+    if ended.certain {
+        return Err(Ending::failed(kind, message, None, &ended.log));
+    }
+    let message = format!("the engine went away while the module ran, and its output is not valid: {message}");
+    Err(Ending::errored(PlatformErrorKind::Engine, message))
+}
+
+/// Removes what is not committed; what cannot be removed goes with the worker.
+async fn discard(file: PathBuf) {
+    let _ = tokio::task::spawn_blocking(move || fs::remove_file(file)).await;
 }
 
 /// An output that cannot be read is damaged, like any other file: a second look decides whether it is the module's fault.
