@@ -57,7 +57,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         return finish;
     }
     let ended = verbs(desk, order, &mut finish, cancel).await;
-    stage::clean_up(desk.folder_of(order)).await;
+    stage::clean_up(&desk.store, desk.folder_of(order)).await;
     finish.outcome = match ended {
         Ok(success) => Some(Outcome::Succeeded(success)),
         Err(Ending::Damaged(input)) => committed::make_room(&desk.store, *input).await.outcome(),
