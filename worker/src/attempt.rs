@@ -77,7 +77,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         return finish;
     }
     let ended = verbs(desk, order, &mut finish, cancel).await;
-    stage::clean_up(desk.folder_of(order)).await;
+    stage::clean_up(&desk.store, desk.folder_of(order)).await;
     finish.end = match ended {
         Ok(end) => end,
         Err(Ending::Damaged(input)) => committed::make_room(&desk.store, *input).await.into(),
@@ -86,12 +86,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
     finish
 }
 
-async fn verbs(
-    desk: &mut Desk,
-    order: &Order,
-    finish: &mut Finish,
-    cancel: &CancellationToken,
-) -> Result<End, Ending> {
+async fn verbs(desk: &mut Desk, order: &Order, finish: &mut Finish, cancel: &CancellationToken) -> Result<End, Ending> {
     order.progress.begins(AttemptStep::Resolve);
     loop {
         match resolve(desk, order, cancel).await? {

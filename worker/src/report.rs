@@ -184,7 +184,9 @@ mod tests {
         let result = Report::Ended(Outcome::Succeeded(success));
         let bytes = to_json(&result).len();
         assert!(bytes > LARGEST);
-        let Report::Ended(Outcome::Failed(failure)) = too_large(&result, bytes) else { panic!("it would be sent for ever") };
+        let Report::Ended(Outcome::Failed(failure)) = too_large(&result, bytes) else {
+            panic!("it would be sent for ever")
+        };
         assert_eq!(failure.kind, FailureKind::OutputTooLarge);
         assert!(failure.message.len() < 2_000 && failure.message.contains(&bytes.to_string()), "{}", failure.message);
     }
