@@ -4,6 +4,8 @@
 //! kept unanswered; a message that cannot be read goes to the dead letters with a reason, and completions of a run that is set
 //! aside are dropped: their attempts are repeated when it goes on, and find their results.
 
+mod killed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -147,6 +149,7 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     let attempt = completion.attempt;
     let course = news.course.clone();
     let Some(definition) = course.pipeline.modules.get(module.at()) else { return Ok(()) };
+    let completion = &*killed::understood(&running.services, &course, completion).await?;
     measure(running, &course, completion);
     let outcome = match &completion.result {
         Report::GivenBack => {
@@ -248,6 +251,7 @@ fn is_violation(kind: FailureKind) -> bool {
         FailureKind::OutputMissing
         | FailureKind::OutputUndeclared
         | FailureKind::OutputCorrupt
+        | FailureKind::UnsupportedType
         | FailureKind::OutputViolates
         | FailureKind::OutputTooLarge => true,
         FailureKind::Exit

@@ -67,7 +67,7 @@ impl NoopCluster {
 
     /// Publishes the event that starts the group over these stars; `name` is the event's own.
     pub async fn begin(&self, name: &str, stars: StarSelection) -> Result<RunId> {
-        let start = Start { pipeline: "BENCH".parse()?, version: None, only_group: Some("G".parse()?) };
+        let start = Start { pipeline: "BENCH".parse()?, version: None, only_group: Some("G".parse()?), replay: None };
         let (dataset, quarter) = ("l1/lightcurve".parse()?, 3.try_into()?);
         let data = DatasetUpdate { dataset, quarter, stars, start: Some(start) };
         let event = DatasetEvent::new("bench", name, jiff::Timestamp::now().to_string(), data);

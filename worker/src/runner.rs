@@ -36,6 +36,9 @@ pub const PARAMETERS: &str = "parameters.json";
 /// Name of a module's output in its output directory.
 pub const OUTPUT: &str = "output.h5";
 
+/// The signal that ends any program.
+pub(crate) const SIGKILL: i32 = 9;
+
 /// Most files and directories that a program may make in its output directory: only one file is kept.
 pub const MOST_FILES: u64 = 10_000;
 
@@ -115,6 +118,8 @@ pub struct Ended {
     /// Whether the end is known for certain. False when the engine went away meanwhile: then only a valid output shows
     /// that the program ended well.
     pub certain: bool,
+    /// Whether it is proven that nothing of the program is left that could write to its directories.
+    pub gone: bool,
 }
 
 /// In which way a program ended.
@@ -124,6 +129,8 @@ pub enum Exit {
     Code(i64),
     /// By a signal that the runner did not send. A container that exits with 128 + n counts as ended by signal n.
     Signal(i32),
+    /// By SIGKILL, which somebody told the engine to send.
+    KilledFromOutside,
     /// Killed for using more memory than it may.
     OutOfMemory,
     /// Stopped after its time limit.

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, RunId, StarId, Task, TraceContext,
-    WorkerName,
+    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, ReplayId, RunId, StarId, Task,
+    TraceContext, WorkerName,
 };
 use crate::outcome::Outcome;
 
@@ -81,6 +81,9 @@ pub struct Start {
     /// Only the modules of this group, and what they need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_group: Option<GroupName>,
+    /// The order of a replay in the store: it has the definition, whatever coordinators have loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayId>,
 }
 
 /// Which stars an event is about: exactly one of `stars` and `stars_file`.

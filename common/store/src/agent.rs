@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Once;
@@ -99,6 +100,15 @@ pub enum AgentError {
         /// What it was asked.
         request: String,
     },
+    /// What it read took more time of a CPU than the size of the files, and what they declare, would take; the next request
+    /// starts another.
+    #[error(
+        "it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so"
+    )]
+    Overspent {
+        /// What it was asked.
+        request: String,
+    },
     /// The agent could not be started.
     #[error("failed to start the store agent `{}`", .program.display())]
     Start {
@@ -144,15 +154,10 @@ impl Agent {
         self.ask(Request::Stage(stage)).await
     }
 
-    /// Checks a module's output. An output that kills the agent or makes it hang is an error here; whether that is the
-    /// module's fault the caller finds out by asking again.
-    pub async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        self.ask(Request::Check(check)).await
-    }
-
-    /// Copies checked products into a fresh file; returns its manifest.
-    pub async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        self.ask(Request::Pack(pack)).await
+    /// Checks a module's output, and packs one that keeps its contract. An output that kills the agent or makes it hang is an
+    /// error here; whether that is the module's fault the caller finds out by asking again.
+    pub async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        self.ask(Request::Seal(Box::new(seal))).await
     }
 
     /// Builds a star file; returns its manifest.
@@ -226,10 +231,7 @@ impl Agent {
                 Ok(answer.result?)
             }
             Ok(Ok(_)) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: name }),
-            Ok(Err(error)) => {
-                let status = running.died(&error).await;
-                Err(AgentError::Died { status, request: name })
-            }
+            Ok(Err(error)) => Err(running.died(&error, name).await),
             Err(_) => Err(hung(deadline)),
         }
     }
@@ -306,15 +308,17 @@ impl AgentProcess {
     }
 
     /// How it ended, after it stopped talking sense.
-    async fn died(mut self, error: &io::Error) -> String {
+    async fn died(mut self, error: &io::Error, request: String) -> AgentError {
         if error.kind() == io::ErrorKind::InvalidData {
-            return format!("it talks nonsense: {error}");
+            return AgentError::Died { status: format!("it talks nonsense: {error}"), request };
         }
-        match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+        let status = match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) if status.signal() == Some(libc::SIGXCPU) => return AgentError::Overspent { request },
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it closed its output".to_owned(),
-        }
+        };
+        AgentError::Died { status, request }
     }
 }
 

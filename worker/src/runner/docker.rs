@@ -206,7 +206,7 @@ impl DockerRunner {
             Ok(()) => {}
             // The command is not in the image, or cannot be executed: what a shell calls 127.
             Err(Error::DockerResponseServerError { status_code: 400, message }) => {
-                return Ok(Ended { exit: Exit::Code(127), log: message, millis: 0, certain: true });
+                return Ok(Ended { exit: Exit::Code(127), log: message, millis: 0, certain: true, gone: true });
             }
             Err(error) => return Err(engine("start a container", &error)),
         }
@@ -229,7 +229,7 @@ impl DockerRunner {
             Some(stop) => stop,
             None => end::exit(&self.docker, name, spec, &end).await?,
         };
-        Ok(Ended { exit, log: log.text(), millis, certain: end.certain })
+        Ok(Ended { exit, log: log.text(), millis, certain: end.certain, gone: end.certain })
     }
 }
 

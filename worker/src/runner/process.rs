@@ -103,10 +103,12 @@ impl Runner for ProcessRunner {
             | Exit::OutputHidden
             | Exit::NoSpace
             | Exit::NoAnswer
+            | Exit::KilledFromOutside
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
+        // What left the process group is not seen.
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false })
     }
 
     async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {

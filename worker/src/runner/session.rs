@@ -233,10 +233,9 @@ impl Session {
         }
         let breach = blocking(&self.spec.folder, move || folders.leave(exit)).await?;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ServedStar {
-            ended: Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true },
-            goes_on,
-        })
+        // The session goes on, but what is judged is a copy in a place that it never saw.
+        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone: true };
+        Ok(ServedStar { ended, goes_on })
     }
 
     /// Ends it, and removes what it had.

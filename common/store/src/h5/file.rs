@@ -6,14 +6,20 @@ use std::ptr;
 use std::sync::Once;
 
 use hdf5_sys::h5f::{
-    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate,
-    H5Fflush, H5Fopen,
+    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_LIBVER_LATEST, H5F_close_degree_t, H5F_libver_t, H5F_scope_t,
+    H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
 };
 use hdf5_sys::h5o::H5Oopen;
-use hdf5_sys::h5p::{H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fclose_degree, H5Pset_libver_bounds};
+use hdf5_sys::h5p::{
+    H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fapl_core, H5Pset_fclose_degree, H5Pset_file_image,
+    H5Pset_libver_bounds,
+};
 use hdf5_sys::h5pl::H5PLset_loading_state;
 
-use super::{Group, Id, Result, c_path, check, handle};
+use super::{Group, H5Error, Id, Result, c_path, check, handle};
+
+/// Bytes by which a file in memory grows.
+const STEP: usize = 64 << 10;
 
 /// An open file. Closing it closes everything that was opened in it.
 #[derive(Debug)]
@@ -32,6 +38,23 @@ impl File {
         Self::open_as(path, H5F_ACC_RDWR)
     }
 
+    /// Opens what is in memory as if it were a file, for reading; a copy is made of it.
+    pub(crate) fn of_bytes(bytes: &mut [u8]) -> Result<Self> {
+        initialise();
+        let doing = || "open it in memory".to_owned();
+        if bytes.is_empty() {
+            return Err(H5Error::refused(doing(), "file signature not found: it is empty".to_owned()));
+        }
+        let access = access_list()?;
+        // SAFETY: live property lists, as many bytes as there are, and a NUL-terminated name that no file can have.
+        let id = unsafe {
+            check(H5Pset_fapl_core(access.0, STEP, 0), doing)?;
+            check(H5Pset_file_image(access.0, bytes.as_mut_ptr().cast(), bytes.len()), doing)?;
+            H5Fopen(c"/dev/null/in memory".as_ptr(), H5F_ACC_RDONLY, access.0)
+        };
+        Ok(Self { id: Some(handle(id, doing)?) })
+    }
+
     fn open_as(path: &Path, flags: c_uint) -> Result<Self> {
         initialise();
         let access = access_list()?;
@@ -41,7 +64,8 @@ impl File {
         Ok(Self { id: Some(handle(id, || format!("open `{}`", path.display()))?) })
     }
 
-    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read; fails when the name is taken.
+    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read as far as what is copied into it is not of a later version;
+    /// fails when the name is taken.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         initialise();
         let access = access_list()?;
@@ -88,7 +112,9 @@ fn access_list() -> Result<Id> {
     // SAFETY: plain calls on a live handle.
     unsafe {
         let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;
-        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
+        // What we make ourselves is of the oldest version that can express it. The highest is the library's own: what it can
+        // read it can copy.
+        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_LIBVER_LATEST);
         check(H5Pset_libver_bounds(list.0, low, high), || "set the file format".to_owned())?;
         let strong = H5F_close_degree_t::H5F_CLOSE_STRONG;
         check(H5Pset_fclose_degree(list.0, strong), || "set how files close".to_owned())?;

@@ -267,6 +267,7 @@ fn given(store: &Store, pipeline: &Pipeline, stars: &[StarId]) -> RunRecord {
         accepted: "2026-01-01T00:00:00Z".parse().unwrap(),
         stars: STARS,
         only_group: Some("G".parse().unwrap()),
+        replay: None,
         definition: PIPELINE.to_owned(),
         data_model: String::new(),
     };

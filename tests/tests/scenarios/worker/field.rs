@@ -137,6 +137,7 @@ impl Field {
             accepted: event.accepted,
             stars: 1,
             only_group: self.only_group.clone(),
+            replay: None,
             definition: self.text.clone(),
             data_model: String::new(),
         };

@@ -1,19 +1,22 @@
 //! The end of a container: awaited through outages of the engine, brought about, and what it means; its log to the last line,
 //! and its removal.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::models::ContainerState;
 use bollard::query_parameters::{
-    InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    WaitContainerOptions,
+    EventsOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{BoundedLog, Exit, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
+use super::super::{BoundedLog, Exit, RunnerError, SIGKILL, Spec, TERM_PATIENCE, folder, must_stop};
 use super::engine;
 
 /// How long the engine may be out of reach while a container runs before the attempt is given up.
@@ -124,9 +127,28 @@ pub(super) async fn bare_exit(docker: &Docker, name: &str, end: &ContainerEnd) -
         return Ok(Exit::OutOfMemory);
     }
     Ok(match i32::try_from(end.code - 128) {
+        Ok(SIGKILL) if was_told_to_kill(docker, name, &state).await => Exit::KilledFromOutside,
         Ok(signal @ 1..=64) => Exit::Signal(signal),
         Ok(_) | Err(_) => Exit::Code(end.code),
     })
+}
+
+/// Whether somebody told the engine to kill a container since it began, or memory ran out in it; an engine that does not say may
+/// have been.
+async fn was_told_to_kill(docker: &Docker, name: &str, state: &ContainerState) -> bool {
+    let began = state.started_at.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    happened(docker, name, &["kill", "oom"], began).await.unwrap_or(true)
+}
+
+/// Whether one of these events happened to a container since then; `None` where the engine does not say.
+pub(super) async fn happened(docker: &Docker, name: &str, events: &[&str], since: Timestamp) -> Option<bool> {
+    let filters = HashMap::from([("container", vec![name]), ("event", events.to_vec())]);
+    let [since, until] =
+        [since, Timestamp::now()].map(|at| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()));
+    let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
+    // What is asked for lies in the past: the answer ends.
+    let first = tokio::time::timeout(LOG_PATIENCE, docker.events(Some(options)).next()).await;
+    first.ok().map(|first| first.is_some())
 }
 
 /// Removes a container, running or not.

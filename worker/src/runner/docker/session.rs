@@ -5,16 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, EventsOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
-};
+use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder};
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 
 use super::super::session::{Gauge, Opened, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
@@ -41,7 +40,7 @@ impl DockerRunner {
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let attached = attached.map_err(|error| engine("attach to a container", &error))?;
-        let began = SystemTime::now();
+        let began = Timestamp::now();
         let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), began, exit: None };
         let (container, unstarted) = match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => (container, None),
@@ -79,14 +78,8 @@ struct ServingContainer {
     docker: Docker,
     name: String,
     /// When it was about to be started.
-    began: SystemTime,
+    began: Timestamp,
     exit: Option<Exit>,
-}
-
-/// A time as the engine reads it: seconds, with a fraction.
-fn seconds(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 #[async_trait]
@@ -105,11 +98,7 @@ impl Vessel for ServingContainer {
 
     /// Of a container that runs, engines tell this only as an event.
     async fn ran_out_of_memory(&mut self) -> bool {
-        let [since, now] = [self.began, SystemTime::now()].map(seconds);
-        let filters = HashMap::from([("container", vec![self.name.as_str()]), ("event", vec!["oom"])]);
-        let options = EventsOptionsBuilder::default().since(&since).until(&now).filters(&filters).build();
-        let mut told = self.docker.events(Some(options));
-        matches!(tokio::time::timeout(PATIENCE, told.next()).await, Ok(Some(Ok(_))))
+        end::happened(&self.docker, &self.name, &["oom"], self.began).await.unwrap_or(false)
     }
 
     async fn kill(&mut self) {

@@ -69,7 +69,7 @@ impl Folders {
         // Before all else: whatever fails below, the input is where it was.
         fs::rename(&self.read, &self.input).map_err(failed("move", &self.read))?;
         let left = match exit {
-            Exit::Code(_) | Exit::Signal(_) => match breach(&self.outputs, self.most)? {
+            Exit::Code(_) | Exit::Signal(_) | Exit::KilledFromOutside => match breach(&self.outputs, self.most)? {
                 None if exit == Exit::Code(0) => self.take()?,
                 breach => breach,
             },
