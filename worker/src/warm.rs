@@ -92,6 +92,10 @@ impl Drop for KnownMark {
 impl Warm {
     /// Keeps sessions in that directory.
     pub(crate) fn new(bounds: WarmBounds, folder: PathBuf) -> Self {
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            // Every session will say so.
+            tracing::warn!(folder = %folder.display(), %error, "sessions have no directory");
+        }
         Self(Arc::new(WarmParts { bounds, folder, held: Mutex::default(), closing: TaskTracker::new() }))
     }
 

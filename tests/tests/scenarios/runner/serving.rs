@@ -56,6 +56,7 @@ impl Serving {
     async fn with(mut bench: RunnerBench, server: &str) -> Self {
         bench.spec.program.command = ["python3", "-c", server].map(str::to_owned).to_vec();
         let mut serving = Self { bench, session: None, asked: 0 };
+        std::fs::create_dir(serving.folder().join("sessions")).unwrap();
         let runner = &*serving.bench.runner;
         serving.session = Some(Session::open(runner, serving.session_spec("first")).await.unwrap().expect("it serves"));
         serving

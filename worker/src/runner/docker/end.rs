@@ -148,7 +148,11 @@ pub(super) async fn happened(docker: &Docker, name: &str, events: &[&str], since
     let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
     // What is asked for lies in the past: the answer ends.
     let first = tokio::time::timeout(LOG_PATIENCE, docker.events(Some(options)).next()).await;
-    first.ok().map(|first| first.is_some())
+    match first {
+        Ok(None) => Some(false),
+        Ok(Some(Ok(_))) => Some(true),
+        Ok(Some(Err(_))) | Err(_) => None,
+    }
 }
 
 /// Removes a container, running or not.

@@ -34,7 +34,8 @@ pub(super) struct Folders {
 /// Makes the folders of a session.
 pub(super) fn make(spec: &SessionSpec) -> Result<(), RunnerError> {
     for folder in [&spec.folder, &spec.input(), &spec.output()] {
-        fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        // Never those above: where the worker's own directory is gone, so is the store.
+        fs::create_dir(folder).map_err(failed("make", folder))?;
         fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed("protect", folder))?;
     }
     Ok(())
