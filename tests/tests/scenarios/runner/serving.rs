@@ -14,9 +14,9 @@ use super::{RunnerBench, containers, docker};
 
 /// Says what its environment promises, then for each request does what its parameters say; `path` is where it writes.
 const SERVER: &str = r#"
-import json, os, sys, threading, time
+import json, os, sys, threading
 if os.environ["SAS_SERVE"] != "1" or "SAS_INPUT" in os.environ: sys.exit(9)
-kept = []
+kept, hang = [], threading.Event().wait
 def say(line):
     sys.stdout.write(line + "\n"); sys.stdout.flush()
 def log(line):
@@ -27,7 +27,7 @@ for line in sys.stdin:
     path, exit, message = request["output"], 0, ""
     exec(json.load(open(request["parameters"]))["act"])
     say(json.dumps({"id": request["id"], "exit": exit, "message": message}))
-time.sleep(1000)
+hang()
 "#;
 
 /// Writes one of the words that follow.
@@ -160,10 +160,10 @@ async fn check_ends(open: impl AsyncFn() -> Serving) {
     for (act, expected, word) in [
         ("say('hello')", Exit::NoAnswer, "got: hello"),
         ("request['id'] = 'another'", Exit::NoAnswer, "request with id request 1"),
-        ("sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(1000)", Exit::NoAnswer, "65536 bytes"),
+        ("sys.stdout.write('x' * 100000); sys.stdout.flush(); hang()", Exit::NoAnswer, "65536 bytes"),
         ("log('why'); sys.exit(3)", Exit::Code(3), "why"),
         ("sys.exit(0)", Exit::NoAnswer, "exit code 0"),
-        ("os.kill(os.getpid(), 11); time.sleep(9)", Exit::Signal(11), ""),
+        ("os.kill(os.getpid(), 11); hang()", Exit::Signal(11), ""),
     ] {
         open().await.check_end(act, expected, word).await;
     }
@@ -195,7 +195,7 @@ async fn in_containers_it_is_the_same() {
 async fn a_program_that_does_not_get_ready_is_told_by_what_it_did_instead() {
     for (server, expected, word) in [
         ("import sys; sys.exit('no library')", Exit::Code(1), "no library"),
-        ("print('up'); import time; time.sleep(1000)", Exit::NoAnswer, "got: up"),
+        ("print('up'); import sys; sys.stdin.read()", Exit::NoAnswer, "got: up"),
         ("pass", Exit::NoAnswer, "exit code 0"),
     ] {
         let bench = RunnerBench::as_processes("").await;
@@ -216,7 +216,7 @@ async fn a_program_that_does_not_get_ready_is_told_by_what_it_did_instead() {
 async fn a_request_that_takes_too_long_or_is_cancelled_ends_the_session_at_once() {
     let mut bench = RunnerBench::in_containers("").await;
     bench.spec.limits.time = Duration::from_secs(8);
-    let hang = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); log('up'); time.sleep(1000)";
+    let hang = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); log('up'); hang()";
     let mut serving = Serving::of(bench).await;
     assert_eq!(serving.ask("pass").await.0.ended.exit, Exit::Code(0));
     serving.check_end(hang, Exit::TimeLimit, "up").await;
@@ -247,7 +247,7 @@ async fn too_much_output_is_stopped_and_links_are_not_followed() {
     let fills = "for n in range(5): open(path + str(n), 'w').write('x' * (2 << 20))";
     let (ServedStar { ended, .. }, _) = serving.ask(fills).await;
     assert_eq!(ended.exit, Exit::OutputTooLarge, "{}", ended.log);
-    serving.check_end(&format!("{fills}\ntime.sleep(1000)"), Exit::OutputTooLarge, "").await;
+    serving.check_end(&format!("{fills}\nhang()"), Exit::OutputTooLarge, "").await;
 }
 
 /// The program lives on while what it made is judged, and has it open.
