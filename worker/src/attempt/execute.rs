@@ -19,16 +19,17 @@ pub(super) async fn execute(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
+    made: Made,
     log: &mut String,
     cancel: &CancellationToken,
 ) -> Result<SealedResult, Ending> {
     order.progress.begins(AttemptStep::Stage);
-    let made = stage::stage(desk, order, plan, cancel).await?;
+    stage::stage(desk, order, plan, &made, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    match judge(desk, order, plan, (&spec, &made), &ended).await {
+    match judge(desk, order, plan, (&spec, made), &ended).await {
         Ok(sealed) => Ok(sealed),
         Err(ending) => Err(blame(desk, order, ending).await),
     }
@@ -38,7 +39,7 @@ async fn judge(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
-    (spec, made): (&Spec, &Made),
+    (spec, made): (&Spec, Made),
     ended: &Ended,
 ) -> Result<SealedResult, Ending> {
     judge::end(order, spec, ended)?;

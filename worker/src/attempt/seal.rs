@@ -14,14 +14,16 @@ use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::judge::conditional;
 use super::resolve::success;
-use super::stage::Made;
+use super::stage::{Made, clean_up};
 use super::twice::believed;
 use crate::runner::{Ended, OUTPUT};
 
 /// A result that is ready for the store.
 pub(crate) struct SealedResult {
-    /// The file, which nobody else has. It lies beside the attempt's directory, which does not wait for it.
+    /// The file, which nobody else has. It lies beside the attempt's directory.
     pub(super) file: PathBuf,
+    /// What else there is of the attempt.
+    pub(super) made: Made,
     /// What is in it.
     pub(super) success: Success,
 }
@@ -30,6 +32,7 @@ impl SealedResult {
     /// Lets it go.
     pub(crate) async fn discard(self) {
         discard(self.file).await;
+        clean_up(self.made.folder).await;
     }
 }
 
@@ -37,7 +40,7 @@ impl SealedResult {
 pub(super) async fn seal(
     desk: &mut Desk,
     order: &Order,
-    made: &Made,
+    made: Made,
     provenance: Provenance,
     ended: &Ended,
 ) -> Result<SealedResult, Ending> {
@@ -45,7 +48,7 @@ pub(super) async fn seal(
     // What an agent had begun when it died stays in its place.
     let [file, other] = ["h5", "again.h5"].map(|extension| made.folder.with_extension(extension));
     let first = Seal {
-        check: contract(desk, order, made),
+        check: contract(desk, order, &made),
         is_in_reach: !ended.gone,
         provenance,
         log: ended.log.clone(),
@@ -64,7 +67,7 @@ pub(super) async fn seal(
     };
     match sealed {
         Ok(Checked { products, warnings, .. }) => {
-            Ok(SealedResult { file, success: success(key, &products, &warnings) })
+            Ok(SealedResult { file, made, success: success(key, &products, &warnings) })
         }
         Err(ending) => {
             discard(file).await;

@@ -19,7 +19,7 @@ use hdf5_sys::h5pl::H5PLset_loading_state;
 use super::{Group, H5Error, Id, Result, c_path, check, handle};
 
 /// Bytes by which a file in memory grows.
-const STEP: usize = 64 << 10;
+const STEP: usize = 4 << 10;
 
 /// An open file. Closing it closes everything that was opened in it.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl File {
         Self::open_as(path, H5F_ACC_RDWR)
     }
 
-    /// Opens what is in memory as if it were a file, for reading; a copy is made of it.
-    pub(crate) fn of_bytes(bytes: &mut [u8]) -> Result<Self> {
-        initialise();
-        let doing = || "open it in memory".to_owned();
+    /// Opens what was read of a file, which `path` names in messages, for reading; a copy is made of it. Links to other files lead
+    /// nowhere.
+    pub(crate) fn of_bytes(bytes: &mut [u8], path: &Path) -> Result<Self> {
+        let doing = || format!("open `{}`", path.display());
         if bytes.is_empty() {
             return Err(H5Error { doing: doing(), reason: "file signature not found: it is empty".to_owned() });
         }
@@ -56,7 +56,6 @@ impl File {
     }
 
     fn open_as(path: &Path, flags: c_uint) -> Result<Self> {
-        initialise();
         let access = access_list()?;
         let c_path = c_path(path)?;
         // SAFETY: a NUL-terminated path and a live property list.
@@ -66,8 +65,18 @@ impl File {
 
     /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read; fails when the name is taken.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        initialise();
+        Self::create_as(path, &access_list()?)
+    }
+
+    /// Makes a new file that is small: it is built in memory, and written at once when it is closed.
+    pub(crate) fn create_small(path: &Path) -> Result<Self> {
         let access = access_list()?;
+        // SAFETY: a plain call on a live property list.
+        check(unsafe { H5Pset_fapl_core(access.0, STEP, 1) }, || "keep a file in memory".to_owned())?;
+        Self::create_as(path, &access)
+    }
+
+    fn create_as(path: &Path, access: &Id) -> Result<Self> {
         let c_path = c_path(path)?;
         // SAFETY: as above.
         let id = unsafe { H5Fcreate(c_path.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.0) };
@@ -108,6 +117,7 @@ fn initialise() {
 }
 
 fn access_list() -> Result<Id> {
+    initialise();
     // SAFETY: plain calls on a live handle.
     unsafe {
         let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;
