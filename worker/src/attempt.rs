@@ -21,6 +21,7 @@ mod prepare;
 mod provenance;
 mod resolve;
 mod seal;
+mod serve;
 mod spec;
 mod stage;
 mod twice;

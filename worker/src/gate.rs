@@ -110,7 +110,8 @@ impl Gate {
                 PlatformErrorKind::ImageMissing
                 | PlatformErrorKind::Refused
                 | PlatformErrorKind::InputLost
-                | PlatformErrorKind::Interrupted => {}
+                | PlatformErrorKind::Interrupted
+                | PlatformErrorKind::Killed => {}
             },
             // Neither the engine nor the disk had much to do.
             Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}

@@ -22,6 +22,7 @@ mod show;
 mod slot;
 mod spans;
 mod tally;
+mod warm;
 
 use std::sync::Arc;
 

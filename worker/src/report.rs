@@ -1,10 +1,13 @@
 //! Complete: completions are published with confirms, in batches, and kept and repeated until they are confirmed. A claim
 //! is held until then, and renewed until the completion has settled it; one that does not for long is published again.
+//!
+//! Those that wait together go together, several in a message: where tasks are short, half of what the broker has to do for them
+//! is their completions.
 
 use std::time::Duration;
 
 use domain::id::TraceContext;
-use domain::message::{Completion, to_json};
+use domain::message::{Completion, completions_together, to_json};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
 
@@ -12,6 +15,10 @@ use crate::ledger::{HeldClaim, Ledger};
 
 /// Completions published at once at most: where confirms take long, many go out together.
 const BATCH: usize = 1_000;
+
+/// Most completions in one message, and most bytes of several: whoever reads them holds thousands of messages.
+const TOGETHER: usize = 16;
+const TOGETHER_BYTES: usize = 64 * 1024;
 
 /// Longest wait before unconfirmed completions are published again.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -54,23 +61,98 @@ pub(crate) async fn publish_again(queue: &SharedQueue, ledger: &Ledger) {
 
 /// Publishes a batch; what was not confirmed comes back.
 async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingReport> {
-    let message = |report: &PendingReport| Outgoing {
-        queue: QueueName::Completions,
-        body: to_json(&report.completion),
-        trace: report.trace,
+    let message = |report: PendingReport| {
+        let body = to_json(&report.completion);
+        let message = Outgoing { queue: QueueName::Completions, body, trace: report.trace };
+        (report, message)
     };
-    let messages: Vec<Outgoing> = batch.iter().map(message).collect();
-    let answers = queue.publish(messages.clone()).await;
+    let packed = pack(batch.into_iter().map(message).collect(), |(_, message)| message);
+    let messages = packed.iter().map(|together| in_one(together.iter().map(|(_, message)| message))).collect();
+    let answers = queue.publish(messages).await;
     let mut rest = Vec::new();
-    for ((report, message), answer) in batch.into_iter().zip(messages).zip(answers) {
-        let PendingReport { completion, trace, held } = report;
-        match answer {
-            Ok(()) => held.reported(message),
-            Err(error) => {
-                tracing::warn!(run = %completion.run, task = ?completion.task, %error, "a completion is published again");
-                rest.push(PendingReport { completion, trace, held });
+    for (together, answer) in packed.into_iter().zip(answers) {
+        for (report, message) in together {
+            match &answer {
+                Ok(()) => report.held.reported(message),
+                Err(error) => {
+                    let Completion { run, task, .. } = &report.completion;
+                    tracing::warn!(%run, ?task, %error, "a completion is published again");
+                    rest.push(report);
+                }
             }
         }
     }
     rest
+}
+
+/// What goes in one message each, in order. What is traced goes alone, for the message's header is its own.
+fn pack<T>(all: Vec<T>, message: impl Fn(&T) -> &Outgoing) -> Vec<Vec<T>> {
+    let mut packed: Vec<Vec<T>> = Vec::new();
+    let (mut bytes, mut is_open) = (0, false);
+    for one in all {
+        let Outgoing { body, trace, .. } = message(&one);
+        let (length, is_alone) = (body.len(), trace.is_some());
+        match packed.last_mut() {
+            Some(last) if is_open && !is_alone && last.len() < TOGETHER && bytes + length <= TOGETHER_BYTES => {
+                bytes += length;
+                last.push(one);
+            }
+            Some(_) | None => {
+                (bytes, is_open) = (length, !is_alone);
+                packed.push(vec![one]);
+            }
+        }
+    }
+    packed
+}
+
+/// The one message that has all these.
+fn in_one<'a>(mut messages: impl ExactSizeIterator<Item = &'a Outgoing>) -> Outgoing {
+    match (messages.len(), messages.next()) {
+        (1, Some(alone)) => alone.clone(),
+        (_, first) => {
+            let bodies = first.into_iter().chain(messages).map(|message| message.body.as_slice());
+            Outgoing { queue: QueueName::Completions, body: completions_together(bodies), trace: None }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::EventId;
+
+    use super::*;
+
+    fn message(length: usize, is_traced: bool) -> Outgoing {
+        let trace = is_traced.then(|| TraceContext::of_event(EventId::of("test", "1"), None));
+        Outgoing { queue: QueueName::Completions, body: vec![b'1'; length], trace }
+    }
+
+    #[test]
+    fn completions_that_wait_together_go_together_unless_they_are_many_large_or_traced() {
+        let lengths = |all: Vec<Outgoing>| {
+            let packed = pack(all, |message| message);
+            packed
+                .iter()
+                .map(|together| together.iter().map(|message| message.body.len()).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        assert!(lengths(Vec::new()).is_empty());
+        let many = lengths((0..TOGETHER + 3).map(|_| message(1, false)).collect());
+        assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [TOGETHER, 3]);
+        let large = TOGETHER_BYTES - 1;
+        assert_eq!(
+            lengths(vec![message(large, false), message(1, false), message(1, false)]),
+            [vec![large, 1], vec![1]]
+        );
+        let traced = vec![message(1, false), message(2, true), message(3, false), message(4, false)];
+        assert_eq!(lengths(traced), [vec![1], vec![2], vec![3, 4]]);
+    }
+
+    #[test]
+    fn one_is_a_message_by_itself_and_several_are_a_list() {
+        let one = message(1, true);
+        assert_eq!((in_one([&one].into_iter()).body, in_one([&one].into_iter()).trace), (b"1".to_vec(), one.trace));
+        assert_eq!(in_one([&one, &message(2, false)].into_iter()).body, b"[1,11]");
+    }
 }

@@ -32,6 +32,7 @@ use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::tally::Tally;
+use crate::warm::Warm;
 
 /// How soon the state is asked again that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,6 +45,9 @@ const REPORTING: Duration = Duration::from_secs(15);
 
 /// Completions that wait to be published at most, before slots wait for them.
 const REPORTS: usize = 4_096;
+
+/// Where sessions have their directories, beside those of slots.
+const SESSIONS: &str = "sessions";
 
 /// What a worker is made of.
 pub struct WorkerParts {
@@ -78,6 +82,8 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
     let presence = SignOfLife::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
     let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
+    let all_slots = slots.values().map(|slots| *slots as usize).sum();
+    let warm = Warm::new(config.warm_bounds(all_slots), scratch.join(SESSIONS));
     let worker = Arc::new(Worker {
         name,
         gate: Gate::new(),
@@ -90,6 +96,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         state,
         store,
         runner,
+        warm,
         traces,
         config,
         slots,
@@ -101,6 +108,8 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
     });
     let publishing = AbortOnDropHandle::new(tokio::spawn(async move { publish_all(&queue, reported).await }));
     let result = worker.serve(&shutdown).await;
+    worker.warm.close().await;
+    worker.runner.finish().await;
     worker.state.forget_worker(&worker.name).await.ok();
     // The last sender goes with the worker: what is left is published, and the task ends.
     let folder = worker.scratch.clone();
@@ -143,6 +152,7 @@ impl Worker {
             () = self.heartbeat() => Ok(()),
             () = self.show() => Ok(()),
             () = self.sweep() => Ok(()),
+            () = self.warm.tend(&self.gate) => Ok(()),
             () = self.gate.tend(&self.state, &self.runner, &self.store, self.config.free) => Ok(()),
             () = self.give_back_late(&stop) => {
                 anyhow::bail!("attempts did not stop within {} s; the next sweep on this host removes them", STOPPING.as_secs())
@@ -205,7 +215,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.runner.sweep(&|nonce| self.ledger.knows(nonce)).await {
+            if let Err(error) = self.runner.sweep(&|name| self.ledger.knows(name) || self.warm.knows(name)).await {
                 tracing::warn!(%error, "orphans could not be looked for");
             }
             let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());

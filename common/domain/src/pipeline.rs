@@ -210,6 +210,7 @@ impl Pipeline {
             | FailureKind::OutputMissing
             | FailureKind::OutputUndeclared
             | FailureKind::OutputCorrupt
+            | FailureKind::UnsupportedType
             | FailureKind::OutputViolates
             | FailureKind::OutputTooLarge
             | FailureKind::Expression => false,
@@ -246,6 +247,17 @@ impl Pipeline {
         for (module, _) in self.modules.iter_mut().zip(wanted).filter(|(module, wanted)| module.enabled && !wanted) {
             module.enabled = false;
             module.outside_of = Some(group.clone());
+        }
+        self
+    }
+
+    /// The same pipeline with other images for some of its modules.
+    #[must_use]
+    pub fn with_images(mut self, images: &BTreeMap<ModuleName, ImageName>) -> Self {
+        for module in &mut self.modules {
+            if let Some(image) = images.get(&module.name) {
+                image.clone_into(&mut module.image);
+            }
         }
         self
     }

@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Once;
@@ -97,6 +98,15 @@ pub enum AgentError {
     Hung {
         /// How long it had.
         after: Duration,
+        /// What it was asked.
+        request: String,
+    },
+    /// What it read took more time of a CPU than the size of the files, and what they declare, would take; the next request
+    /// starts another.
+    #[error(
+        "it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so"
+    )]
+    Overspent {
         /// What it was asked.
         request: String,
     },
@@ -205,7 +215,6 @@ impl Agent {
     async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, AgentError> {
         self.asked += 1;
         let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys");
-        let died = |status: String| AgentError::Died { status, request: summary(&line) };
         let hung = |after| AgentError::Hung { after, request: summary(&line) };
         let said = line.clone() + "\n";
         let deadline = self.options.deadline;
@@ -223,17 +232,15 @@ impl Agent {
             Ok(()) => running.hear_within(deadline, &request).await.map_err(hung)?,
             Err(error) => Err(error),
         };
-        let answer = heard.and_then(|line| {
-            let answer: AnswerLine<T> = serde_json::from_str(&line)?;
-            Ok(answer)
-        });
+        let nonsense = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let answer = heard.and_then(|line| serde_json::from_str::<AnswerLine<T>>(&line).map_err(nonsense));
         match answer {
             Ok(answer) if answer.id == self.asked => {
                 self.running = Some(running);
                 Ok(answer.result?)
             }
-            Ok(_) => Err(died("it answered something else".to_owned())),
-            Err(error) => Err(died(running.died(&error).await)),
+            Ok(_) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: summary(&line) }),
+            Err(error) => Err(running.died(&error, summary(&line)).await),
         }
     }
 }
@@ -314,15 +321,17 @@ impl AgentProcess {
     }
 
     /// How it ended, after it stopped talking sense.
-    async fn died(mut self, error: &io::Error) -> String {
+    async fn died(mut self, error: &io::Error, request: String) -> AgentError {
         if error.kind() == io::ErrorKind::InvalidData {
-            return format!("it talks nonsense: {error}");
+            return AgentError::Died { status: format!("it talks nonsense: {error}"), request };
         }
-        match timeout(Duration::from_secs(5), self.child.wait()).await {
+        let status = match timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) if status.signal() == Some(libc::SIGXCPU) => return AgentError::Overspent { request },
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it closed its output".to_owned(),
-        }
+        };
+        AgentError::Died { status, request }
     }
 }
 

@@ -6,13 +6,14 @@
 pub mod agent;
 mod ask;
 pub mod audit;
+mod budget;
 pub mod course;
 pub mod digest;
 pub mod drains;
 pub mod durable;
 mod epochs;
 pub mod events;
-mod externals;
+pub mod externals;
 pub mod failures;
 pub mod generations;
 mod h5;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use domain::id::{Nonce, RunId, Task, WorkerName};
-use domain::message::{Report, parse_completion};
+use domain::message::{Completion, Report, parse_completions};
 use domain::outcome::Outcome;
 use domain::run::{Cell, Ruling, TaskState, Tries, decide};
 use services::state::{ClaimWish, Grant};
@@ -125,9 +125,15 @@ impl Witness {
     /// A worker reports: its product is there before anybody hears of it (W1), and sometimes the disk loses it then; or the
     /// worker dies with the report in its hands.
     pub(super) async fn reports(&self, body: &[u8]) {
-        let Ok(completion) = parse_completion(body) else {
+        let Ok(completions) = parse_completions(body) else {
             return self.note("a completion that cannot be read".to_owned());
         };
+        for completion in completions {
+            self.reports_one(completion).await;
+        }
+    }
+
+    async fn reports_one(&self, completion: Completion) {
         if let Report::Ended(Outcome::Succeeded(success)) = &completion.result
             && let Some(script) = self.script(completion.run)
             && let Ok(star) = self.store.stars(completion.run).and_then(|stars| stars.star(completion.task.star))

@@ -4,6 +4,7 @@ mod ahead;
 mod answers;
 mod field;
 mod rewritten;
+mod serving;
 mod stopping;
 mod trouble;
 

@@ -1,5 +1,5 @@
 //! Blame: before a module is blamed for how it ended, store and host are asked. One whose store is full or away, or whose host
-//! has no memory left, can do nothing about it.
+//! has no memory left, can do nothing about it. Nor is a host blamed for a kill that has another reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,21 @@ const MEMORY: u64 = 64 << 20;
 /// How it ended in truth: the module's failure, or what store and host lack that may have brought it about.
 pub(super) async fn blame(desk: &Desk, order: &Order, ending: Ending) -> Ending {
     let Ending::Outcome(outcome) = &ending else { return ending };
-    let Outcome::Failed(failure) = &**outcome else { return ending };
-    if !may_be_the_hosts(failure.kind) {
-        return ending;
-    }
+    let message = match &**outcome {
+        Outcome::Failed(failure) if may_be_the_hosts(failure.kind) => &failure.message,
+        Outcome::Errored(error) if error.kind == PlatformErrorKind::Killed => &error.message,
+        Outcome::Succeeded(_)
+        | Outcome::Skipped(_)
+        | Outcome::UpstreamFailed { .. }
+        | Outcome::Failed(_)
+        | Outcome::Errored(_) => return ending,
+    };
     let lacks = match ask_store(&desk.store).await {
         Ok(()) => lacks(desk.folder_of(order), desk.bounds.free).await,
         Err(reason) => Some((PlatformErrorKind::Store, reason)),
     };
     match lacks {
-        Some((kind, reason)) => Ending::errored(kind, format!("{reason}; the module ended with {}", failure.message)),
+        Some((kind, reason)) => Ending::errored(kind, format!("{reason}; the module ended with {message}")),
         None => ending,
     }
 }
@@ -47,6 +52,7 @@ const fn may_be_the_hosts(kind: FailureKind) -> bool {
         | FailureKind::OutputCorrupt => true,
         FailureKind::OutOfMemory
         | FailureKind::OutputUndeclared
+        | FailureKind::UnsupportedType
         | FailureKind::OutputViolates
         | FailureKind::OutputTooLarge
         | FailureKind::Expression => false,

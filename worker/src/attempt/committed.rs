@@ -58,7 +58,9 @@ async fn absent(desk: &Desk, path: &Path) -> Ending {
 pub(super) fn is_damaged(error: &AgentError) -> bool {
     match error {
         AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
-        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Start { .. } => false,
+        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. } | AgentError::Start { .. } => {
+            false
+        }
     }
 }
 

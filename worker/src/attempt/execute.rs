@@ -10,7 +10,7 @@ use super::resolve::Plan;
 use super::seal::{SealedResult, seal};
 use super::spec::spec;
 use super::stage::Made;
-use super::{judge, stage};
+use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
 
@@ -27,7 +27,7 @@ pub(super) async fn execute(
     stage::stage(desk, order, plan, &made, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
-    let ended = run(desk, &spec, cancel).await?;
+    let ended = run(desk, order, plan, &spec, cancel).await?;
     log.clone_from(&ended.log);
     match judge(desk, order, plan, (&spec, made), &ended).await {
         Ok(sealed) => Ok(sealed),
@@ -47,9 +47,18 @@ async fn judge(
     seal(desk, order, made, provenance(desk, order, plan), ended).await
 }
 
-async fn run(desk: &Desk, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, Ending> {
+async fn run(
+    desk: &Desk,
+    order: &Order,
+    plan: &Plan,
+    spec: &Spec,
+    cancel: &CancellationToken,
+) -> Result<Ended, Ending> {
     if cancel.is_cancelled() {
         return Err(Ending::Cancelled);
     }
-    Ok(desk.runner.run(spec, cancel).await?)
+    match serve::serve(desk, order, plan, spec, cancel).await? {
+        Some(ended) => Ok(ended),
+        None => Ok(desk.runner.run(spec, cancel).await?),
+    }
 }

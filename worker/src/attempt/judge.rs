@@ -11,13 +11,10 @@ use store::agent::Checked;
 
 use super::desk::Order;
 use super::ending::Ending;
-use crate::runner::{Ended, Exit, MOST_FILES, Spec};
+use crate::runner::{Ended, Exit, MOST_FILES, SIGKILL, Spec};
 
 /// The exit code by which a module asks to be tried again later.
 const TRY_AGAIN: i64 = 75;
-
-/// The signal that ends any program.
-const SIGKILL: i32 = 9;
 
 /// Goes on where the program ended well.
 pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Ending> {
@@ -29,9 +26,14 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
             failed(FailureKind::TryAgain, said("exit code 75: try again later", &ended.log), Some(TRY_AGAIN))
         }
         Exit::Code(code) => failed(FailureKind::Exit, said(&format!("exit code {code}"), &ended.log), Some(code)),
-        // Programs do not send it to themselves; this worker did not, and its memory was not the reason.
+        // Programs hardly send it to themselves; this worker did not, and its memory was not the reason.
         Exit::Signal(SIGKILL) => {
-            let message = "killed from outside by SIGKILL, as a host without memory does it, or `docker kill`";
+            let message = "killed by SIGKILL, which nobody told this worker or the engine to send: by somebody on the host, or by \
+                           itself";
+            Err(Ending::errored(PlatformErrorKind::Killed, message))
+        }
+        Exit::KilledFromOutside => {
+            let message = "killed from outside by SIGKILL: the engine was told to, as by `docker kill`";
             Err(Ending::errored(PlatformErrorKind::Interrupted, message))
         }
         // As a shell has it.
@@ -64,6 +66,7 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
             let message = format!("stopped because the store has less than {free} of free space ([worker] free)");
             Err(Ending::errored(PlatformErrorKind::Store, message))
         }
+        Exit::NoAnswer => failed(FailureKind::Exit, said("broke the protocol of `serve`", &ended.log), None),
         Exit::Cancelled => Err(Ending::Cancelled),
     }
 }

@@ -90,6 +90,7 @@ fn judged(order: &Order, ended: &Ended, answer: Result<Checked, AgentError>) -> 
         Err(error @ (AgentError::Died { .. } | AgentError::Hung { .. })) => {
             (FailureKind::OutputCorrupt, format!("output.h5 was read twice in vain: {}", chain(&error)))
         }
+        Err(error @ AgentError::Overspent { .. }) => (FailureKind::OutputCorrupt, format!("output.h5: {error}")),
         Err(error @ (AgentError::Refused(_) | AgentError::Start { .. })) => return Err(Ending::store(&error)),
     };
     let (kind, message) = broken;

@@ -68,6 +68,22 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Whether it reads what somebody else wrote, who may mean harm: then it costs what those files hold and declare.
+    pub(super) fn is_of_strangers(&self) -> bool {
+        match self {
+            Self::Seal(_) | Self::Import(_) | Self::Inspect { .. } | Self::Digest { .. } => true,
+            Self::Manifest { .. }
+            | Self::Scalars { .. }
+            | Self::Stage(_)
+            | Self::Assemble(_)
+            | Self::Show(_)
+            | Self::Columns { .. }
+            | Self::Compare { .. }
+            | Self::Curve(_)
+            | Self::Export(_) => false,
+        }
+    }
+
     /// The files that are read as a whole for it.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -119,6 +135,10 @@ pub enum RefusalKind {
     Damaged,
     /// A file is of a later format than this program reads: nothing is wrong with it.
     Newer,
+    /// A value is of a type that is not read: nothing is wrong with it.
+    Unsupported,
+    /// A file holds or declares more than is read of it.
+    TooLarge,
     /// Two sources contradict each other, or what was expected.
     Conflict,
     /// What should be written could not be: disk full, size limit, no permission.

@@ -6,8 +6,8 @@ use std::ptr;
 use std::sync::Once;
 
 use hdf5_sys::h5f::{
-    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate,
-    H5Fflush, H5Fopen,
+    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_LIBVER_LATEST, H5F_close_degree_t, H5F_libver_t, H5F_scope_t,
+    H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
 };
 use hdf5_sys::h5o::H5Oopen;
 use hdf5_sys::h5p::{
@@ -43,7 +43,7 @@ impl File {
     pub(crate) fn of_bytes(bytes: &mut [u8], path: &Path) -> Result<Self> {
         let doing = || format!("open `{}`", path.display());
         if bytes.is_empty() {
-            return Err(H5Error { doing: doing(), reason: "file signature not found: it is empty".to_owned() });
+            return Err(H5Error::refused(doing(), "file signature not found: it is empty".to_owned()));
         }
         let access = access_list()?;
         // SAFETY: live property lists, as many bytes as there are, and a NUL-terminated name that no file can have.
@@ -63,7 +63,8 @@ impl File {
         Ok(Self { id: Some(handle(id, || format!("open `{}`", path.display()))?) })
     }
 
-    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read; fails when the name is taken.
+    /// Makes a new file, which h5py and h5dump of HDF5 1.10 can read as far as what is copied into it is not of a later version;
+    /// fails when the name is taken.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         Self::create_as(path, &access_list()?)
     }
@@ -121,7 +122,9 @@ fn access_list() -> Result<Id> {
     // SAFETY: plain calls on a live handle.
     unsafe {
         let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;
-        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
+        // What we make ourselves is of the oldest version that can express it. The highest is the library's own: what it can
+        // read it can copy.
+        let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_LIBVER_LATEST);
         check(H5Pset_libver_bounds(list.0, low, high), || "set the file format".to_owned())?;
         let strong = H5F_close_degree_t::H5F_CLOSE_STRONG;
         check(H5Pset_fclose_degree(list.0, strong), || "set how files close".to_owned())?;

@@ -15,6 +15,12 @@ use domain::product::{Column as Expected, ColumnKind, ProductModel};
 /// Names that a message lists at most.
 const LISTED: usize = 8;
 
+/// Warnings that are on record at most.
+const MOST_WARNINGS: usize = 1000;
+
+/// Characters of a message at most.
+const LONGEST: usize = 1000;
+
 /// Checks an output, or that there is none; the first violation ends it. Warnings about units come before those about extra
 /// columns.
 pub(super) fn check(check: &Check, file: Option<&File>) -> Checked {
@@ -22,7 +28,20 @@ pub(super) fn check(check: &Check, file: Option<&File>) -> Checked {
     let mut extra = Vec::new();
     checked.violation = examine(check, file, &mut checked, &mut extra).err();
     checked.warnings.extend(extra);
+    checked.warnings.truncate(MOST_WARNINGS);
+    checked.warnings.iter_mut().for_each(shorten);
+    if let Some(violation) = &mut checked.violation {
+        shorten(&mut violation.message);
+    }
     checked
+}
+
+/// Cuts a message that quotes what may be of any length.
+fn shorten(message: &mut String) {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push('…');
+    }
 }
 
 type Examined<T> = Result<T, Violation>;
@@ -100,6 +119,7 @@ fn products(check: &Check, file: &File, checked: &mut Checked, extra: &mut Vec<S
 fn of_problem(problem: ProductProblem) -> Violation {
     let kind = match &problem {
         ProductProblem::Unreadable { .. } | ProductProblem::Forbidden { .. } => FailureKind::OutputCorrupt,
+        ProductProblem::Unsupported { .. } => FailureKind::UnsupportedType,
         ProductProblem::TooLarge { .. } => FailureKind::OutputTooLarge,
     };
     violation(kind, problem.to_string())
