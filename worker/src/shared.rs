@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::MakeAgent;
-use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::attempt::{Bounds, Desk, KeptFolders, Manifests, prefetch};
 use crate::claim::Claims;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) reports: mpsc::Sender<PendingReport>,
     /// Of committed files that slots have read.
     pub(crate) manifests: Manifests,
+    /// Of attempts that are over.
+    pub(crate) kept: KeptFolders,
     /// Images on their way; ends with the worker.
     pub(crate) fetching: Mutex<JoinSet<()>>,
 }
@@ -72,6 +74,7 @@ impl Worker {
             agent: (self.make_agent)(options),
             manifests: self.manifests.clone(),
             folder,
+            kept: self.kept.clone(),
             bounds: Bounds {
                 processes: self.config.processes,
                 output: self.config.output.as_u64(),

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::committed::await_file;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
+use super::layout::{self, Made};
 use super::on_record;
 use super::resolve::{Plan, product_path};
-use super::stage::{self, Made};
 
 /// What was found.
 pub(super) enum Prepared {
@@ -47,7 +47,7 @@ enum Visited {
 }
 
 async fn visit(desk: &Desk, order: &Order, plan: &Plan) -> Result<Visited, StoreError> {
-    let (made, layout) = stage::layout(desk, order, plan);
+    let (made, layout) = layout::layout(desk, order, plan);
     let (run, star, key, task, attempt) = (Arc::clone(&order.run), order.star, plan.key, order.task, order.attempt);
     let file = desk.store.at(product_path(order, &key));
     let visit = desk.store.ask(move |store| {

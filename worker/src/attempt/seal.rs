@@ -13,8 +13,8 @@ use store::agent::{AgentError, Check, Checked, OutputLimits, Provenance, Refusal
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::judge::conditional;
+use super::layout::{Made, clean_up};
 use super::resolve::success;
-use super::stage::{Made, clean_up};
 use super::twice::believed;
 use crate::runner::{Ended, OUTPUT};
 
