@@ -11,6 +11,7 @@ mod ending;
 mod execute;
 mod identity;
 mod judge;
+mod kept;
 mod layout;
 mod look;
 mod manifests;
@@ -34,7 +35,7 @@ use domain::id::{ImageName, Key};
 use domain::outcome::{Outcome, Success};
 use ending::Ending;
 use execute::execute;
-pub(crate) use layout::KeptFolders;
+pub(crate) use kept::KeptFolders;
 pub(crate) use manifests::Manifests;
 pub(crate) use prefetch::prefetch;
 use prepare::{Prepared, prepare};
@@ -92,7 +93,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         Err(Ending::Damaged(input)) => committed::make_room(&desk.store, *input).await.into(),
         Err(ending @ (Ending::Outcome(_) | Ending::Cancelled)) => ending.into(),
     };
-    layout::clean_up(desk.folder_of(order)).await;
+    layout::clean_up(&desk.store, desk.folder_of(order)).await;
     finish.end = end;
     finish
 }

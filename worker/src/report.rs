@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use domain::id::TraceContext;
-use domain::message::{Completion, completions_together, to_json};
+use domain::message::{Completion, Report, completions_together, to_json};
+use domain::outcome::{Failure, FailureKind, Outcome};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use tokio::sync::mpsc;
 
@@ -19,6 +20,9 @@ const BATCH: usize = 1_000;
 /// Most completions in one message, and most bytes of several: whoever reads them holds thousands of messages.
 const TOGETHER: usize = 16;
 const TOGETHER_BYTES: usize = 64 * 1024;
+
+/// Most bytes of an outcome in a completion: a quarter of what RabbitMQ takes by default.
+const LARGEST: usize = 4 << 20;
 
 /// Longest wait before unconfirmed completions are published again.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -61,8 +65,12 @@ pub(crate) async fn publish_again(queue: &SharedQueue, ledger: &Ledger) {
 
 /// Publishes a batch; what was not confirmed comes back.
 async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingReport> {
-    let message = |report: PendingReport| {
-        let body = to_json(&report.completion);
+    let message = |mut report: PendingReport| {
+        let mut body = to_json(&report.completion);
+        if body.len() > LARGEST {
+            report.completion.result = too_large(&report.completion.result, body.len());
+            body = to_json(&report.completion);
+        }
         let message = Outgoing { queue: QueueName::Completions, body, trace: report.trace };
         (report, message)
     };
@@ -83,6 +91,21 @@ async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingR
         }
     }
     rest
+}
+
+/// What is said in place of a result that no broker takes: a message that is refused for its size would be sent again for ever.
+fn too_large(result: &Report, bytes: usize) -> Report {
+    let what = match result {
+        Report::Ended(outcome) => outcome.to_string(),
+        Report::GivenBack => "it is given back".to_owned(),
+    };
+    let message = format!("what is to be told of its end has {bytes} bytes, at most {LARGEST} can be: {what}");
+    Report::Ended(Outcome::Failed(Failure {
+        kind: FailureKind::OutputTooLarge,
+        message: message.chars().take(1_000).collect(),
+        exit_code: None,
+        log_tail: String::new(),
+    }))
 }
 
 /// What goes in one message each, in order. What is traced goes alone, for the message's header is its own.
@@ -119,7 +142,10 @@ fn in_one<'a>(mut messages: impl ExactSizeIterator<Item = &'a Outgoing>) -> Outg
 
 #[cfg(test)]
 mod tests {
-    use domain::id::EventId;
+    use std::collections::BTreeMap;
+
+    use domain::id::{EventId, Key};
+    use domain::outcome::Success;
 
     use super::*;
 
@@ -147,6 +173,22 @@ mod tests {
         );
         let traced = vec![message(1, false), message(2, true), message(3, false), message(4, false)];
         assert_eq!(lengths(traced), [vec![1], vec![2], vec![3, 4]]);
+    }
+
+    #[test]
+    fn a_result_that_no_broker_takes_is_the_modules_failure() {
+        let mut success = Success::new(Key::from_bytes([1; 32]), BTreeMap::new());
+        for number in 0..20_000 {
+            success = success.without(format!("X{number}").parse().unwrap(), &"wide ".repeat(100));
+        }
+        let result = Report::Ended(Outcome::Succeeded(success));
+        let bytes = to_json(&result).len();
+        assert!(bytes > LARGEST);
+        let Report::Ended(Outcome::Failed(failure)) = too_large(&result, bytes) else {
+            panic!("it would be sent for ever")
+        };
+        assert_eq!(failure.kind, FailureKind::OutputTooLarge);
+        assert!(failure.message.len() < 2_000 && failure.message.contains(&bytes.to_string()), "{}", failure.message);
     }
 
     #[test]

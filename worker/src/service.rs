@@ -118,13 +118,13 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
     worker.runner.finish().await;
     worker.state.forget_worker(&worker.name).await.ok();
     // The last sender goes with the worker: what is left is published, and the task ends.
-    let folder = worker.scratch.clone();
+    let (store, folder) = (worker.store.clone(), worker.scratch.clone());
     drop(worker);
     if tokio::time::timeout(REPORTING, publishing).await.is_err() {
         tracing::warn!("completions are not confirmed: the attempts are repeated when their leases have run out");
     }
     drop(presence);
-    remove(&folder).await;
+    let _ = store.ask(move |_| Ok(removal::remove(&folder))).await;
     result
 }
 
@@ -225,7 +225,7 @@ impl Worker {
                 tracing::warn!(%error, "orphans could not be looked for");
             }
             let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());
-            let swept = tokio::task::spawn_blocking(move || scratch.map(|scratch| sweep_scratch(&scratch, &host)));
+            let swept = self.store.ask(move |_| Ok(scratch.map(|scratch| sweep_scratch(&scratch, &host))));
             let _ = swept.await;
         }
     }
@@ -257,9 +257,4 @@ fn sweep_scratch(scratch: &Path, host: &str) {
             }
         }
     }
-}
-
-async fn remove(folder: &Path) {
-    let folder = folder.to_owned();
-    let _ = tokio::task::spawn_blocking(move || removal::remove(&folder)).await;
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::error::chain;
 use domain::id::{ImageName, Key, Nonce};
-use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION, to_json};
-use domain::outcome::{Failure, FailureKind, Outcome, PlatformError, PlatformErrorKind};
+use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION};
+use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::state::Lease;
 use store::failures::FailureRecord;
 use tokio::sync::Mutex;
@@ -20,9 +20,6 @@ use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
 use crate::spans::spans;
-
-/// Most bytes of an outcome in a completion: a quarter of what RabbitMQ takes by default.
-const LARGEST: usize = 4 << 20;
 
 /// A claim that is held, and renewed, from when it was granted.
 pub(crate) struct HeldAttempt {
@@ -135,7 +132,7 @@ impl SealedAttempt {
         let span = attempt.span.clone();
         let committing = async {
             if attempt.cancel.is_cancelled() && !worker.give_back.is_cancelled() {
-                result.discard().await;
+                result.discard(&worker.store).await;
                 return None;
             }
             commit(&worker.store, &desk, &attempt.order, result).await
@@ -224,52 +221,10 @@ fn completion(
         started,
         millis: millis_since(started),
         claim: Some(claim),
-        result: publishable(result),
+        result,
     }
-}
-
-/// The result, unless no broker takes it: a message that is refused for its size would be sent again for ever.
-fn publishable(result: Report) -> Report {
-    let Report::Ended(outcome) = &result else { return result };
-    let bytes = to_json(outcome).len();
-    if bytes <= LARGEST {
-        return result;
-    }
-    let message = format!("what is to be told of its end has {bytes} bytes, at most {LARGEST} can be: {outcome}");
-    let message = message.chars().take(1_000).collect();
-    Report::Ended(Outcome::Failed(Failure {
-        kind: FailureKind::OutputTooLarge,
-        message,
-        exit_code: None,
-        log_tail: String::new(),
-    }))
 }
 
 fn millis_since(started: jiff::Timestamp) -> u64 {
     u64::try_from(jiff::Timestamp::now().duration_since(started).as_millis()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use domain::id::Key;
-    use domain::outcome::Success;
-
-    use super::*;
-
-    #[test]
-    fn a_result_that_no_broker_takes_is_the_modules_failure() {
-        let result = |products: usize| {
-            let mut success = Success::new(Key::from_bytes([1; 32]), BTreeMap::new());
-            for number in 0..products {
-                success = success.without(format!("X{number}").parse().unwrap(), &"wide ".repeat(100));
-            }
-            publishable(Report::Ended(Outcome::Succeeded(success)))
-        };
-        assert!(matches!(result(10), Report::Ended(Outcome::Succeeded(_))));
-        let Report::Ended(Outcome::Failed(failure)) = result(20_000) else { panic!("it would be sent for ever") };
-        assert_eq!(failure.kind, FailureKind::OutputTooLarge);
-        assert!(failure.message.len() < 2_000, "{}", failure.message);
-    }
 }

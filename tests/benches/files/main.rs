@@ -1,5 +1,5 @@
-//! What a task costs that stages, runs a process, checks and commits 1 KB, beside a bare loop of the same: `cargo bench --workspace
-//! --bench files [-- commit | staging]`, after `cargo build --release --workspace --bins`.
+//! What a task costs that stages, runs a process, checks and commits 1 KB, beside a bare loop of the same: `cargo bench
+//! --workspace --bench files [-- commit | staging]`, after `cargo build --release --workspace --bins`.
 //!
 //! Real RabbitMQ, Redis, coordinator and worker. Both are taken in turns; times are of this machine at this time.
 

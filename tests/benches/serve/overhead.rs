@@ -39,7 +39,7 @@ pub(crate) async fn measure(results: &mut Results, rounds: usize) -> Result<()> 
             // Whole milliseconds are on record, cut off.
             over.push(task.millis + 0.5 - seconds * 1e3);
         }
-        [&mut over, &mut own].map(|of| of.sort_by(f64::total_cmp));
+        [&mut over, &mut own].into_iter().for_each(|of| of.sort_by(f64::total_cmp));
         let at = |of: &[f64], share: f64| of[((of.len() - 1) as f64 * share) as usize];
         let (median, own) = (at(&over, 0.5), at(&own, 0.5));
         println!("{round:<24}{median:>14.2}{:>14.2}{:>14.2}{own:>14.2}", at(&over, 0.9), at(&over, 0.99));

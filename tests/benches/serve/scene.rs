@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use domain::expression::Scalar;
-use domain::id::Generation;
+use domain::id::{Generation, ProductName};
 use domain::pipeline::Mode;
 use harness::light::{Campaign, sas};
 use harness::{base_image, program};
@@ -93,7 +93,7 @@ impl Ran {
                 let module = manifest.modules.first().context("a generation has modules")?;
                 let started = module.started.with_context(|| format!("{star} did not run: {:?}", module.outcome))?;
                 let mut columns = BTreeMap::new();
-                if manifest.products.contains_key("X") {
+                if manifest.products.contains_key(&"X".parse::<ProductName>()?) {
                     let found = agent.columns(vec![At { file, path: "/PRODUCTS/X".to_owned() }]).await?;
                     let scalars = found.into_iter().flatten();
                     columns.extend(scalars.filter_map(|(name, facts)| Some((name, number(facts.value?)?))));

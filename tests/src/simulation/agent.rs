@@ -11,9 +11,10 @@ use domain::message::to_json;
 use store::agent::{AgentError, At, Checked, FileKind, Manifest, Refusal, RefusalKind, Seal, Stage};
 use worker::agent::StoreAgent;
 
-use super::Faults;
 use super::files::{Committed, ModuleOutput, read};
 use super::life::Life;
+use super::mutant::Mutant;
+use super::{FaultKind, Faults};
 
 /// The agent of one slot.
 pub(super) struct SimulatedAgent {
@@ -21,18 +22,20 @@ pub(super) struct SimulatedAgent {
     life: Life,
     /// It was asked before; a fresh one answers.
     is_worn: bool,
+    /// What it packed last.
+    packed: Option<Manifest>,
 }
 
 impl SimulatedAgent {
     pub(super) fn new(faults: Arc<Faults>, life: Life) -> Self {
-        Self { faults, life, is_worn: false }
+        Self { faults, life, is_worn: false, packed: None }
     }
 
     /// Takes the time of an answer. Sometimes the agent dies over it, and sometimes its worker.
     async fn work(&mut self, request: &str) -> Result<(), AgentError> {
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(2))).await;
         self.life.may_die(0.002).await;
-        if self.is_worn && self.faults.happens(0.01) {
+        if self.is_worn && self.faults.happens(FaultKind::AgentDies, 0.01) {
             self.is_worn = false;
             return Err(AgentError::Died { status: "simulated".to_owned(), request: request.to_owned() });
         }
@@ -45,7 +48,13 @@ impl SimulatedAgent {
 impl StoreAgent for SimulatedAgent {
     async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
         self.work("manifest").await?;
-        Ok(read::<Committed>(file)?.manifest)
+        let Committed { manifest, .. } = read(file)?;
+        let key = |manifest: &Manifest| manifest.provenance.as_ref().map(|provenance| provenance.key);
+        let own = self.packed.as_ref().filter(|own| own.star == manifest.star && key(own) == key(&manifest));
+        match own.filter(|_| self.faults.breaks(Mutant::DigestsOfTheMessage)) {
+            Some(own) => Ok(own.clone()),
+            None => Ok(manifest),
+        }
     }
 
     async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
@@ -84,6 +93,7 @@ impl StoreAgent for SimulatedAgent {
         file.manifest.products.clone_from(&products);
         file.manifest.provenance = Some(Box::new(provenance));
         write_new(&dest, &to_json(&file))?;
+        self.packed = Some(file.manifest);
         Ok(Checked { products, ..Checked::default() })
     }
 

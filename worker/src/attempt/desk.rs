@@ -9,7 +9,7 @@ use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
 
-use super::layout::KeptFolders;
+use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
 use crate::progress::AttemptProgress;

@@ -4,56 +4,27 @@
 //! nothing is left of a program the directory that it read from goes to another attempt: it could not write there, and file
 //! systems take longer over directories than over files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
+use domain::contract::Staging;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use store::StoreError;
+use store::{Store, StoreError};
 
 use super::desk::{Desk, Order};
+use super::kept::KeptFolders;
+use super::look::Seen;
 use super::resolve::Plan;
-use super::stage::{FILES, files};
 use crate::removal;
 use crate::runner::{INPUT, OUTPUT, PARAMETERS};
 
-/// Directories that are kept at most; more attempts than these do not end at once.
-const MOST_KEPT: usize = 64;
-
-/// Directories of attempts that are over, for the next ones. Clones are the same.
-#[derive(Clone)]
-pub(crate) struct KeptFolders {
-    /// Where they are, on the file system of the slots' directories; no agent can write there.
-    place: PathBuf,
-    names: Arc<Mutex<Vec<PathBuf>>>,
-}
-
-impl KeptFolders {
-    /// None so far.
-    pub(crate) fn new(place: PathBuf) -> Self {
-        Self { place, names: Arc::default() }
-    }
-
-    /// Keeps a directory with `in` and what is in that; false where it stays.
-    fn keep(&self, folder: &Path) -> bool {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = self.place.join(folder.file_name().unwrap_or_default());
-        let is_kept = names.len() < MOST_KEPT && fs::rename(folder, &kept).is_ok();
-        if is_kept {
-            names.push(kept);
-        }
-        is_kept
-    }
-
-    /// Makes one of them `folder`; false where there is none.
-    fn take(&self, folder: &Path) -> bool {
-        let kept = self.names.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.is_some_and(|kept| fs::rename(kept, folder).is_ok())
-    }
-}
+/// Where the links to files are that the input leads to, in its directory.
+const FILES: &str = "files";
 
 /// The directories of an attempt.
 pub(super) struct Made {
@@ -94,6 +65,16 @@ pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, Layout) 
     };
     let links = links.into_iter().map(|(_, link)| link).collect();
     (Made { folder, input, output, links, kept: None }, layout)
+}
+
+/// The committed files behind what is staged, each with its name below the input directory.
+pub(super) fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathBuf, String> {
+    let mut files = BTreeMap::new();
+    for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
+        let next = files.len();
+        files.entry(&place.file).or_insert_with(|| format!("{FILES}/{next}.h5"));
+    }
+    files
 }
 
 impl Layout {
@@ -187,8 +168,12 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreEr
 }
 
 /// Removes an attempt's directory, whatever is in it; what cannot be removed is left for the sweep.
-pub(super) async fn clean_up(folder: PathBuf) {
-    let _ = tokio::task::spawn_blocking(move || remove(&folder)).await;
+pub(super) async fn clean_up(store: &Store, folder: PathBuf) {
+    let removed = store.ask(move |_| {
+        remove(&folder);
+        Ok(())
+    });
+    let _ = removed.await;
 }
 
 fn remove(folder: &Path) {

@@ -1,5 +1,5 @@
-//! Resolve: look → decide → identify → key. What an attempt is to make, before anything is written or run; what stands in the
-//! way of that is an answer, too, and the caller's to mend.
+//! Resolve: look → decide → identify → key. What an attempt is to make, before anything is written or run; what stands in
+//! the way of that is an answer, too, and the caller's to mend.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

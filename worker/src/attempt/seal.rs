@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use domain::error::chain;
 use domain::id::ProductName;
 use domain::outcome::{FailureKind, PlatformErrorKind, Success};
+use store::Store;
 use store::agent::{AgentError, Check, Checked, OutputLimits, Provenance, Refusal, RefusalKind, Seal, Violation};
 
 use super::desk::{Desk, Order};
@@ -30,9 +31,9 @@ pub(crate) struct SealedResult {
 
 impl SealedResult {
     /// Lets it go.
-    pub(crate) async fn discard(self) {
-        discard(self.file).await;
-        clean_up(self.made.folder).await;
+    pub(crate) async fn discard(self, store: &Store) {
+        discard(store, self.file).await;
+        clean_up(store, self.made.folder).await;
     }
 }
 
@@ -60,7 +61,7 @@ pub(super) async fn seal(
         Ok(Some(answer)) => (file, judged(order, ended, answer)),
         Ok(None) => {
             let answer = desk.agent.seal(again).await.and_then(legible);
-            discard(file).await;
+            discard(&desk.store, file).await;
             (other, judged(order, ended, answer))
         }
         Err(ending) => (file, Err(ending)),
@@ -70,7 +71,7 @@ pub(super) async fn seal(
             Ok(SealedResult { file, made, success: success(key, &products, &warnings) })
         }
         Err(ending) => {
-            discard(file).await;
+            discard(&desk.store, file).await;
             Err(ending)
         }
     }
@@ -102,8 +103,12 @@ fn judged(order: &Order, ended: &Ended, answer: Result<Checked, AgentError>) -> 
 }
 
 /// Removes what is not committed; what cannot be removed goes with the worker.
-async fn discard(file: PathBuf) {
-    let _ = tokio::task::spawn_blocking(move || fs::remove_file(file)).await;
+async fn discard(store: &Store, file: PathBuf) {
+    let removed = store.ask(move |_| {
+        let _ = fs::remove_file(file);
+        Ok(())
+    });
+    let _ = removed.await;
 }
 
 /// An output that cannot be read is damaged, like any other file: a second look decides whether it is the module's fault.

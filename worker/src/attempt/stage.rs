@@ -14,14 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
-use super::layout::Made;
+use super::layout::{Made, files};
 use super::look::{Seen, whole};
 use super::place::InputPlace;
 use super::resolve::Plan;
 use crate::runner::INPUT;
-
-/// Where the links to files are that the input leads to, in its directory.
-pub(super) const FILES: &str = "files";
 
 /// Builds the input in the directories that were made.
 pub(super) async fn stage(
@@ -49,16 +46,6 @@ pub(super) async fn stage(
 
 fn could_not_stage(error: &AgentError) -> Ending {
     Ending::errored(PlatformErrorKind::Store, format!("failed to stage the input: {}", chain(error)))
-}
-
-/// The committed files behind what is staged, each with its name below the input directory.
-pub(super) fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathBuf, String> {
-    let mut files = BTreeMap::new();
-    for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
-        let next = files.len();
-        files.entry(&place.file).or_insert_with(|| format!("{FILES}/{next}.h5"));
-    }
-    files
 }
 
 fn items(staging: &Staging, seen: &Seen, files: &BTreeMap<&PathBuf, String>) -> Vec<StageItem> {

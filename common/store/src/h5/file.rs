@@ -38,8 +38,8 @@ impl File {
         Self::open_as(path, H5F_ACC_RDWR)
     }
 
-    /// Opens what was read of a file, which `path` names in messages, for reading; a copy is made of it. Links to other files lead
-    /// nowhere.
+    /// Opens what was read of a file, which `path` names in messages, for reading; a copy is made of it. Links to other files
+    /// lead nowhere.
     pub(crate) fn of_bytes(bytes: &mut [u8], path: &Path) -> Result<Self> {
         let doing = || format!("open `{}`", path.display());
         if bytes.is_empty() {
