@@ -106,6 +106,7 @@ pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, warnings: Vec<
         host: desk.host.clone(),
         started: order.started,
         ended: jiff::Timestamp::now(),
+        clock_ahead: desk.clock.ahead(),
         warnings,
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
 
 use super::super::{Labels, Spec, environment};
-use super::{DockerConfig, Owner, User};
+use super::{DockerConfig, Owner, User, calls};
 
 /// Label: root of the store that the container works for.
 pub(super) const STORE: &str = "sas.store";
@@ -21,6 +21,9 @@ const INPUT: &str = "/sas/in";
 const OUTPUT: &str = "/sas/out";
 /// Where a container has a file system in memory.
 const TMP: &str = "/tmp";
+
+/// Bytes of `/dev/shm`, where processes of one program share memory; it counts as memory of the container.
+const SHARED_MEMORY: i64 = 64 << 20;
 
 /// A container's name: one per claim, so that a claim cannot run twice on one host.
 pub(super) fn name(labels: &Labels) -> String {
@@ -57,8 +60,9 @@ fn host_config(spec: &Spec, config: &DockerConfig, cpus: f64) -> HostConfig {
         readonly_rootfs: Some(true),
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("private".to_owned()),
+        shm_size: Some(SHARED_MEMORY),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", calls::profile())]),
         init: Some(config.init),
         // Equal limits: no swap.
         memory: Some(memory),
