@@ -21,9 +21,9 @@ check:  ## format, lints, documentation, the rules of the tree
 test:  ## everything, on real RabbitMQ, Redis, Docker and HDF5
 	@deploy/test.sh
 
-bench:  ## what the cluster does on this machine: tasks handed out, no-op tasks, workers, classes, questions about the past
-	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
-	cargo build --release --workspace --bins --quiet && cargo bench --workspace --bench dispatch --bench cluster --bench store --bench pages
+bench:  ## what the cluster does on this machine, beside its limits and peers; figures also in target/bench/results.json
+	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && deploy/setup.sh bench && export CMAKE="$$(deploy/setup.sh --cmake)" && \
+	cargo build --release --workspace --bins --quiet && cargo bench --workspace --bench dispatch --bench scale --bench serve --bench cluster --bench store --bench pages
 
 demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 	@deploy/demo.sh $(if $(STORE),--store "$(STORE)") $(if $(CLUSTER),--cluster)

@@ -9,6 +9,7 @@ pub(crate) mod local;
 pub(crate) mod module;
 pub(crate) mod pipeline;
 pub(crate) mod queue;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod star;
 pub(crate) mod status;

@@ -61,6 +61,9 @@ enum Command {
     /// Runs: one pipeline over the stars of one event.
     #[command(subcommand)]
     Run(command::run::RunCommand),
+    /// Replays: run again what changed, and nothing else; planned in numbers before.
+    #[command(subcommand)]
+    Replay(command::replay::ReplayCommand),
     /// Tasks: one module for one star in one run.
     #[command(subcommand)]
     Task(command::task::TaskCommand),
@@ -148,6 +151,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ingest(command) => command.run(site, format).await,
         Command::Event(command) => command.run(site, format).await,
         Command::Run(command) => command.run(site, format).await,
+        Command::Replay(command) => command.run(site, format).await,
         Command::Task(command) => command.run(site, format).await,
         Command::Module(command) => command.run(site, format).await,
         Command::Star(command) => command.run(site, format).await,

@@ -21,6 +21,7 @@ pub mod pipelines;
 pub mod queue;
 mod readers;
 pub mod received;
+pub mod replay;
 pub mod run;
 pub mod selection;
 pub mod star;

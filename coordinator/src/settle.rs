@@ -22,6 +22,7 @@ use domain::run::{Cell, Event, TaskState};
 use end::{keys, star_end};
 pub(crate) use failed::failed;
 use fingerprints::Fingerprints;
+pub(crate) use fingerprints::identity;
 use lines::Settled;
 pub(crate) use lines::write_lines;
 use services::state::StarView;

@@ -154,6 +154,7 @@ mod tests {
             counts: Default::default(),
             stars: Default::default(),
             remarks: Default::default(),
+            took: Default::default(),
         }
     }
 

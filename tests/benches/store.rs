@@ -177,6 +177,7 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
         accepted: Timestamp::UNIX_EPOCH,
         stars: stars.len() as u32,
         only_group: None,
+        replay: None,
         definition: definition(),
         data_model: String::new(),
     };
@@ -187,7 +188,14 @@ fn end(store: &Store, number: u64, stars: &[StarId]) -> Result<RunId> {
     let stars = [(StarEnd::Complete, count)].into();
     store.end_run(
         run,
-        &RunEnd { ended: Timestamp::UNIX_EPOCH, decisions: 0, counts, stars, remarks: Default::default() },
+        &RunEnd {
+            ended: Timestamp::UNIX_EPOCH,
+            decisions: 0,
+            counts,
+            stars,
+            remarks: Default::default(),
+            took: Default::default(),
+        },
     )?;
     store.put_away(run)?;
     Ok(run)

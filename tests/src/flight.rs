@@ -109,6 +109,7 @@ fn run(store: &Store, stars: &[StarId]) -> Result<RunRecord> {
         accepted: Timestamp::now(),
         stars: stars.len() as u32,
         only_group: None,
+        replay: None,
         definition: definition(),
         data_model: String::new(),
     };

@@ -23,6 +23,7 @@ mod show;
 mod slot;
 mod spans;
 mod tally;
+mod warm;
 
 use std::sync::Arc;
 

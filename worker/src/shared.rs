@@ -25,6 +25,7 @@ use crate::report::PendingReport;
 use crate::run::RunHere;
 use crate::runner::{Effect, SharedRunner};
 use crate::tally::Tally;
+use crate::warm::Warm;
 
 /// What all slots share.
 pub(crate) struct Worker {
@@ -42,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) state: SharedState,
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    /// Programs that serve.
+    pub(crate) warm: Warm,
     pub(crate) traces: Traces,
     pub(crate) config: WorkerConfig,
     pub(crate) slots: BTreeMap<ClassName, u32>,
@@ -67,6 +70,7 @@ impl Worker {
         Desk {
             store: self.store.clone(),
             runner: Arc::clone(&self.runner),
+            warm: self.warm.clone(),
             agent: (self.make_agent)(options),
             manifests: self.manifests.clone(),
             folder,

@@ -108,7 +108,7 @@ fn words(file: &Path, written: &WrittenTable) -> String {
 }
 
 /// The name of a file that is not whole.
-fn part(file: &Path) -> PathBuf {
+pub(crate) fn part(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     name.into()

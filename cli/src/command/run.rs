@@ -2,7 +2,7 @@
 
 pub(crate) mod failures;
 mod lever;
-mod start;
+pub(crate) mod start;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -4,12 +4,14 @@
 //! [`key`] is the content address of what it will make. The order of the questions is that of the coordinator's decision
 //! from states alone (`run::decide`), which never disagrees.
 
+mod change;
 mod fingerprint;
 mod key;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use fingerprint::{Definitions, StarInputs, ran};
+pub use change::{DefinitionChange, definition_change, makes};
+pub use fingerprint::{Definitions, Programs, StarInputs, ran};
 pub use key::{key, seed};
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ mod trace;
 use std::fmt;
 use std::str::FromStr;
 
-pub use hash::{Digest, Fingerprint, Key};
+pub use hash::{Digest, Fingerprint, Key, ReplayId};
 pub use name::{
     ClassName, DatasetName, GroupName, HostName, ImageIdentity, ImageName, ModuleName, PipelineName, ProductName,
     WorkerName,

@@ -10,6 +10,7 @@ pub mod message;
 pub mod outcome;
 pub mod pipeline;
 pub mod product;
+pub mod replay;
 pub mod run;
 pub mod text;
 pub mod unit;

@@ -251,6 +251,17 @@ impl Pipeline {
         self
     }
 
+    /// The same pipeline with other images for some of its modules.
+    #[must_use]
+    pub fn with_images(mut self, images: &BTreeMap<ModuleName, ImageName>) -> Self {
+        for module in &mut self.modules {
+            if let Some(image) = images.get(&module.name) {
+                image.clone_into(&mut module.image);
+            }
+        }
+        self
+    }
+
     /// The graph as the core sees it.
     pub fn graph(&self) -> Graph {
         let rule = |module: &Module| match module.trigger_rule {

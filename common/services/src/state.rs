@@ -14,6 +14,8 @@
 //!            on_hold
 //! ```
 //!
+//! A task may be claimed, or end, before its message is noted as confirmed: then it never was *published*.
+//!
 //! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
 mod claim;

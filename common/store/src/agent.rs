@@ -102,7 +102,9 @@ pub enum AgentError {
     },
     /// What it read took more time of a CPU than the size of the files, and what they declare, would take; the next request
     /// starts another.
-    #[error("it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so")]
+    #[error(
+        "it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so"
+    )]
     Overspent {
         /// What it was asked.
         request: String,
@@ -152,15 +154,10 @@ impl Agent {
         self.ask(Request::Stage(stage)).await
     }
 
-    /// Checks a module's output. An output that kills the agent or makes it hang is an error here; whether that is the
-    /// module's fault the caller finds out by asking again.
-    pub async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        self.ask(Request::Check(check)).await
-    }
-
-    /// Copies checked products into a fresh file; returns its manifest.
-    pub async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        self.ask(Request::Pack(pack)).await
+    /// Checks a module's output, and packs one that keeps its contract. An output that kills the agent or makes it hang is an
+    /// error here; whether that is the module's fault the caller finds out by asking again.
+    pub async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        self.ask(Request::Seal(Box::new(seal))).await
     }
 
     /// Builds a star file; returns its manifest.

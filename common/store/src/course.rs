@@ -174,6 +174,7 @@ mod tests {
             accepted: jiff::Timestamp::UNIX_EPOCH,
             stars: 2,
             only_group: None,
+            replay: None,
             definition:
                 "name = 'P'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
                 [modules.M]\nimage = 'i'\nclass = 'default'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n"

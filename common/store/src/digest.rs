@@ -27,9 +27,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::budget::{OF_A_THING, spend};
-use super::h5::{
-    Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value,
-};
+use super::h5::{Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value};
 use domain::expression::Scalar;
 use domain::id::Digest;
 
@@ -200,7 +198,8 @@ impl Walk {
             self.said += text.len();
         }
         if self.said > MOST_SAID {
-            let what = format!("is one of so many columns that their names, units and texts make more than {MOST_SAID} bytes");
+            let what =
+                format!("is one of so many columns that their names, units and texts make more than {MOST_SAID} bytes");
             return Err(ProductProblem::TooLarge { at: shortened(path), what });
         }
         product.columns.insert(column.to_owned(), DigestedColumn { dtype, shape, unit, scalar });
@@ -262,7 +261,8 @@ impl Walk {
         if self.undeclared <= self.limits.bytes.saturating_sub(self.bytes) {
             return Ok(());
         }
-        let reason = format!("texts and lists make more than the {} bytes of values that are allowed", self.limits.bytes);
+        let reason =
+            format!("texts and lists make more than the {} bytes of values that are allowed", self.limits.bytes);
         Err(H5Error::too_large("read values", reason))
     }
 }

@@ -29,7 +29,57 @@ pub(super) fn versions(folder: &Path, dataset: &DatasetName) -> Result<Vec<Versi
     Ok(versions)
 }
 
+/// What was delivered in one place, seen from a horizon.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deliveries {
+    /// What a run of this horizon uses, by names that [`paths::of_star`] understands.
+    pub before: Vec<String>,
+    /// Of each dataset with a newer version the newest.
+    pub newer: Vec<NewerVersion>,
+}
+
+/// A version of a dataset that is newer than a horizon.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NewerVersion {
+    /// The dataset, as in file names.
+    pub dataset: String,
+    /// The version that a run of the horizon uses, if there was one.
+    pub before: Option<String>,
+    /// The newest.
+    pub now: String,
+}
+
 impl Store {
+    /// What was delivered for a star, of a quarter and of none in particular, seen from a horizon. Reads names alone.
+    pub fn deliveries(&self, star: StarId, quarter: Quarter, since: Sequence) -> Result<Deliveries, StoreError> {
+        let mut found = self.deliveries_in(&paths::externals(star, quarter), &format!("{quarter}/externals"), since)?;
+        let other = self.deliveries_in(&paths::star_externals(star), "externals", since)?;
+        found.before.extend(other.before);
+        found.newer.extend(other.newer);
+        Ok(found)
+    }
+
+    /// The same of what is delivered once for all stars.
+    pub fn shared_deliveries(&self, since: Sequence) -> Result<Deliveries, StoreError> {
+        self.deliveries_in(&paths::shared(), "shared", since)
+    }
+
+    fn deliveries_in(&self, folder: &Path, prefix: &str, since: Sequence) -> Result<Deliveries, StoreError> {
+        let names = names_in(&self.at(folder))?;
+        let before = newest_versions(&names, since);
+        let now = newest_versions(&names, Sequence(u64::MAX));
+        let named = |name: &String| format!("{prefix}/{name}");
+        let newer = now.into_iter().filter(|(_, (sequence, _))| *sequence > since);
+        let newer = newer.map(|(dataset, (_, name))| NewerVersion {
+            before: before.get(&dataset).map(|(_, name)| named(name)),
+            now: named(&name),
+            dataset,
+        });
+        let newer = newer.collect();
+        let before = before.into_values().map(|(_, name)| named(&name)).collect();
+        Ok(Deliveries { before, newer })
+    }
+
     /// Externals of a star that a run uses: the newest version of each dataset at or below the horizon, of the quarter, of
     /// the star and shared, by names that [`paths::of_star`] understands. Decided from file names alone. The order is that
     /// of preference, for a product that is in several: quarter, star, shared, and in each the newest first.

@@ -26,9 +26,7 @@ use hdf5_sys::h5e::{H5E_DEFAULT, H5E_direction_t, H5E_error2_t, H5Eclear2, H5Ewa
 use hdf5_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, hid_t};
 use hdf5_sys::h5l::{H5L_info2_t, H5L_type_t, H5Lget_info2};
 use hdf5_sys::h5o::H5Oopen;
-use hdf5_sys::h5p::{
-    H5P_DEFAULT, H5Pget_chunk, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters,
-};
+use hdf5_sys::h5p::{H5P_DEFAULT, H5Pget_chunk, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters};
 use hdf5_sys::h5s::{H5S_class_t, H5Sget_simple_extent_dims, H5Sget_simple_extent_ndims, H5Sget_simple_extent_type};
 pub(super) use types::Type;
 pub(super) use values::Value;
@@ -352,8 +350,7 @@ unsafe extern "C" fn innermost(_n: c_uint, error: *const H5E_error2_t, reason: *
 }
 
 fn c_string(text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| H5Error::refused(format!("use the name {text:?}"), "it holds a NUL".to_owned()))
+    CString::new(text).map_err(|_| H5Error::refused(format!("use the name {text:?}"), "it holds a NUL".to_owned()))
 }
 
 fn c_path(path: &Path) -> Result<CString> {

@@ -13,7 +13,7 @@ pub mod drains;
 pub mod durable;
 mod epochs;
 pub mod events;
-mod externals;
+pub mod externals;
 pub mod failures;
 pub mod generations;
 mod h5;
@@ -59,6 +59,17 @@ const DIRECTORIES: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
+    asks: Asks,
+}
+
+/// Where it is asked from async code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Asks {
+    /// On threads that may wait for a disk.
+    #[default]
+    Aside,
+    /// On the thread of who asks.
+    Here,
 }
 
 /// Why the store could not do what it was asked to.
@@ -193,7 +204,7 @@ impl Store {
             None => return Err(not_a_store()),
         }
         let _: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
-        Ok(Self { root })
+        Ok(Self { root, asks: Asks::default() })
     }
 
     /// Its root directory, absolute.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use domain::id::{
-    Attempt, DatasetName, Epoch, EventId, Generation, HostName, Key, ModuleName, PipelineName, Quarter, RunId,
-    Sequence, StarId,
+    Attempt, DatasetName, Epoch, EventId, Generation, HostName, Key, ModuleName, PipelineName, Quarter, ReplayId,
+    RunId, Sequence, StarId,
 };
 
 /// Says that the directory is a store, and of which format.
@@ -66,9 +66,14 @@ pub fn parse_external_name(name: &str) -> Option<(&str, Sequence)> {
     Some((dataset, sequence.parse().ok()?))
 }
 
+/// Where a star's committed results are.
+pub fn products(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("products")
+}
+
 /// A committed result.
 pub fn product(star: StarId, quarter: Quarter, module: &ModuleName, key: &Key) -> PathBuf {
-    self::quarter(star, quarter).join("products").join(format!("{module}-{key}.h5"))
+    products(star, quarter).join(format!("{module}-{key}.h5"))
 }
 
 /// Where failures of a star are.
@@ -200,6 +205,16 @@ pub fn star_lists() -> PathBuf {
 /// A list of stars as an event names it.
 pub fn name_of_star_list(name: &str) -> String {
     format!("control/lists/{name}.txt")
+}
+
+/// What somebody ordered a replay to run.
+pub fn replay_order(id: ReplayId) -> PathBuf {
+    replay_orders().join(format!("{id}.json"))
+}
+
+/// Where the orders of replays are.
+pub fn replay_orders() -> PathBuf {
+    PathBuf::from("control/replays")
 }
 
 /// Where runs are.

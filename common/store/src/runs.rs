@@ -8,14 +8,16 @@ mod images;
 mod index;
 mod open;
 mod record;
+mod replays;
 mod selection;
 mod settled;
 mod stars;
 
 pub use amendments::Amendments;
-pub use decisions::{Amendment, Decided, Decision, RunEnd, is_over};
+pub use decisions::{Amendment, Decided, Decision, RunEnd, Took, is_over};
 pub use index::{ListedRun, RunList, RunRank};
 pub use record::RunRecord;
+pub use replays::{ReplayOrder, Replayed};
 pub use selection::Selection;
 pub use settled::{Alike, FailedTask, FailedTasks, SettledRow, SettledStar, StarEnd};
 pub use stars::StarList;

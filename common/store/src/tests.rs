@@ -151,6 +151,7 @@ fn record(event: EventId, horizon: u64, stars: u32) -> RunRecord {
         accepted: Timestamp::UNIX_EPOCH,
         stars,
         only_group: None,
+        replay: None,
         definition: "name = \"SAS-PIP\"\n".to_owned(),
         data_model: String::new(),
     }
@@ -234,6 +235,7 @@ fn decisions_are_kept_in_order_and_a_later_retry_is_after_the_end() {
         counts: Default::default(),
         stars: Default::default(),
         remarks: Default::default(),
+        took: Default::default(),
     };
     store.end_run(run, &end).unwrap();
     let retry = Decided::Retry { selection: Selection { stars: [star(1)].into(), ..Selection::default() } };
@@ -250,6 +252,7 @@ fn decisions_are_kept_in_order_and_a_later_retry_is_after_the_end() {
                 counts: Default::default(),
                 stars: Default::default(),
                 remarks: Default::default(),
+                took: Default::default(),
             },
         )
         .unwrap();

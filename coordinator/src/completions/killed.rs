@@ -42,8 +42,7 @@ pub(super) async fn understood<'a>(
         "ended by SIGKILL twice in a row, on {there} and on {here}, with memory free and without a word to the engine: it ends \
          itself"
     );
-    let failure =
-        Failure { kind: FailureKind::Signal, message, exit_code: Some(EXIT_CODE), log_tail: String::new() };
+    let failure = Failure { kind: FailureKind::Signal, message, exit_code: Some(EXIT_CODE), log_tail: String::new() };
     Ok(Cow::Owned(Completion { result: Report::Ended(Outcome::Failed(failure)), ..completion.clone() }))
 }
 

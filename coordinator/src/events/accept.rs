@@ -1,12 +1,12 @@
 //! Accepting dataset events: into the store first, then into the state. Every step may be repeated by anyone.
 
-use domain::id::{EventId, RunId, StarId};
+use domain::id::{EventId, ReplayId, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
-use domain::pipeline::Pipeline;
+use domain::pipeline::{self, Pipeline};
 use jiff::Timestamp;
 use services::traces::Span;
 use store::events::{Disposition, EventRecord};
-use store::runs::RunRecord;
+use store::runs::{ReplayOrder, RunRecord};
 use store::{Commit, Store, StoreError};
 
 use crate::events::expand::{dispositions, runs, unique};
@@ -135,9 +135,24 @@ fn dispose(
     pipelines: &[Pipeline],
 ) -> Result<Started, StoreError> {
     let mut new = Vec::new();
-    let records: Vec<RunRecord> = runs(record, stars, pipelines);
-    for record in &records {
-        if store.create_run(record, stars)? == Commit::Created {
+    let replay = match record.event.data.start.as_ref().and_then(|start| start.replay) {
+        Some(id) => match ordered(store, id)? {
+            Ok(replay) => Some(replay),
+            Err(reason) => {
+                let (disposed, _) = store.dispose_event(record.id, &[Disposition::Rejected { reason }])?;
+                return Ok(Started::of(&disposed, new, false));
+            }
+        },
+        None => None,
+    };
+    let pipelines = replay.as_ref().map_or(pipelines, |(pipeline, _)| std::slice::from_ref(pipeline));
+    let mut records: Vec<RunRecord> = runs(record, stars, pipelines);
+    for record in &mut records {
+        if let Some((_, order)) = &replay {
+            record.replay = Some(order.replayed.clone());
+            store.fix_identities(record.run, &order.identities)?;
+        }
+        if store.create_run(&*record, stars)? == Commit::Created {
             new.push(record.run);
         }
         tracing::info!(run = %record.run, pipeline = %record.pipeline, stars = record.stars, "run accepted");
@@ -152,6 +167,18 @@ fn dispose(
     // Others may have finished it at the same time: the first of them tells it.
     let span = (commit == Commit::Created).then(|| event_span(record, &started.runs, stars.len()));
     Ok(Started { span, ..started })
+}
+
+/// What somebody ordered to be replayed, or why it cannot be.
+fn ordered(store: &Store, id: ReplayId) -> Result<Result<(Pipeline, ReplayOrder), String>, StoreError> {
+    let Some(order) = store.replay_order(id)? else {
+        return Ok(Err(format!("the store has no order {id} of a replay")));
+    };
+    let model = Some(order.data_model.as_str()).filter(|text| !text.is_empty());
+    Ok(match pipeline::load(&format!("order {id} of a replay"), &order.definition, model) {
+        Ok(pipeline) => Ok((pipeline, order)),
+        Err(mistakes) => Err(mistakes.to_string()),
+    })
 }
 
 /// The stars that an event names, sorted, each once; or why they cannot be read.

@@ -47,6 +47,7 @@ pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline
             accepted: record.accepted,
             stars: u32::try_from(stars.len()).unwrap_or(u32::MAX),
             only_group: update.start.as_ref().and_then(|start| start.only_group.clone()),
+            replay: None,
             definition: pipeline.definition.clone(),
             data_model: pipeline.data_model.clone(),
         })
@@ -123,6 +124,7 @@ mod tests {
                 pipeline: pipeline.parse().unwrap(),
                 version: version.map(str::to_owned),
                 only_group: group.map(|group| group.parse().unwrap()),
+                replay: None,
             });
             let started = runs(&record, &stars, &pipelines);
             let dispositions = dispositions(&record.event.data, &started, &pipelines);

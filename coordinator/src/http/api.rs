@@ -7,6 +7,7 @@ mod events;
 mod matrix;
 mod page;
 mod pipelines;
+mod replays;
 mod runs;
 mod settled;
 mod stages;
@@ -48,6 +49,7 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
             .merge(status::routes())
             .merge(events::routes())
             .merge(runs::routes())
+            .merge(replays::routes())
             .merge(tasks::routes())
             .merge(settled::routes())
             .merge(matrix::routes())

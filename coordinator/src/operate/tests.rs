@@ -86,6 +86,7 @@ impl SmallStore {
             counts: counts.map(|(module, state)| (module.parse().unwrap(), states(state))).into(),
             stars: [(StarEnd::Failed, 2)].into(),
             remarks: Default::default(),
+            took: Default::default(),
         };
         self.context.store.end_run(run, &end).unwrap();
     }
@@ -127,6 +128,7 @@ fn accept(store: &Store, event: &str, stars: &[StarId]) -> RunId {
         accepted: Timestamp::now(),
         stars: u32::try_from(stars.len()).unwrap(),
         only_group: None,
+        replay: None,
         definition: PIPELINE.to_owned(),
         data_model: String::new(),
     };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use services::state::{Spent, StateError};
 use store::Commit;
 use store::course::Course;
-use store::runs::{RunEnd, SettledStar, StarEnd};
+use store::runs::{RunEnd, SettledStar, StarEnd, Took};
 
 use crate::hooks::Moment;
 use crate::running::Coordinator;
@@ -36,6 +36,7 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
         counts: course.by_name(&view.counts),
         stars: ends(running, course).await?,
         remarks: remarks(course, &view.spent),
+        took: took(course, &view.spent),
     };
     let stars = end.stars.clone();
     if running.services.store.ask(move |store| store.end_run(run, &end)).await? == Commit::Created {
@@ -54,6 +55,14 @@ fn remarks(course: &Course, spent: &BTreeMap<ModuleIndex, Spent>) -> BTreeMap<Mo
     let name = |module: &ModuleIndex| course.pipeline.modules.get(module.at()).map(|module| module.name.clone());
     let odd = spent.iter().filter(|(_, spent)| spent.remarks != Remarks::default());
     odd.filter_map(|(module, spent)| Some((name(module)?, spent.remarks))).collect()
+}
+
+/// What results took that were made, by module.
+fn took(course: &Course, spent: &BTreeMap<ModuleIndex, Spent>) -> BTreeMap<ModuleName, Took> {
+    let name = |module: &ModuleIndex| course.pipeline.modules.get(module.at()).map(|module| module.name.clone());
+    let made = spent.iter().filter(|(_, spent)| spent.tasks > 0);
+    let took = |spent: &Spent| Took { tasks: spent.tasks, millis: spent.millis };
+    made.filter_map(|(module, spent)| Some((name(module)?, took(spent)))).collect()
 }
 
 /// Stars by how they ended. A star whose line did not get into the settled batches gets it now, from its row (E1).

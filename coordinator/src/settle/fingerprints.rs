@@ -101,7 +101,7 @@ impl RunDefinitions {
 }
 
 /// The identity of a module's program in a run, under the name that workers with containers or processes fix it by.
-fn identity(store: &Store, run: RunId, module: &Module) -> Result<Option<ImageIdentity>, StoreError> {
+pub(crate) fn identity(store: &Store, run: RunId, module: &Module) -> Result<Option<ImageIdentity>, StoreError> {
     match store.image_identity(run, module.image.as_str())? {
         Some(identity) => Ok(Some(identity)),
         None => store.image_identity(run, &format!("process: {}", serde_json::json!(module.command))),

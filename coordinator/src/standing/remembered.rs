@@ -70,7 +70,12 @@ mod tests {
         store.mark_followed(run, 2).unwrap();
         assert!(orders().to_follow.is_empty());
         let (ended, counts, stars) = (Timestamp::UNIX_EPOCH, BTreeMap::new(), BTreeMap::new());
-        store.end_run(run, &RunEnd { ended, decisions: 2, counts, stars, remarks: Default::default() }).unwrap();
+        store
+            .end_run(
+                run,
+                &RunEnd { ended, decisions: 2, counts, stars, remarks: Default::default(), took: Default::default() },
+            )
+            .unwrap();
         let over = orders();
         assert!(over.is_over && Arc::ptr_eq(&over, &orders()));
         remembered.keep_only(&BTreeSet::new());

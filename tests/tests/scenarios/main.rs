@@ -20,6 +20,7 @@ mod queue;
 mod registry;
 mod replaced;
 mod runner;
+mod serving;
 mod simulation;
 mod state;
 mod tables;

@@ -3,6 +3,8 @@
 mod ahead;
 mod answers;
 mod field;
+mod rewritten;
+mod serving;
 mod stopping;
 mod trouble;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind};
+use store::Store;
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
@@ -31,7 +32,7 @@ pub(super) async fn blame(desk: &Desk, order: &Order, ending: Ending) -> Ending 
         | Outcome::Errored(_) => return ending,
     };
     let lacks = match ask_store(&desk.store).await {
-        Ok(()) => lacks(desk.folder_of(order), desk.bounds.free).await,
+        Ok(()) => lacks(&desk.store, desk.folder_of(order), desk.bounds.free).await,
         Err(reason) => Some((PlatformErrorKind::Store, reason)),
     };
     match lacks {
@@ -60,8 +61,8 @@ const fn may_be_the_hosts(kind: FailureKind) -> bool {
 }
 
 /// What this host, or the directory in which the module wrote, lacks.
-async fn lacks(folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)> {
-    let looked = tokio::task::spawn_blocking(move || {
+async fn lacks(store: &Store, folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)> {
+    let look = move || {
         if lacks_space(&folder, free) {
             let reason = format!("the store has less than {} of free space ([worker] free)", ByteSize(free));
             return Some((PlatformErrorKind::Store, reason));
@@ -73,8 +74,8 @@ async fn lacks(folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)
         let available = fs::read_to_string("/proc/meminfo").ok().and_then(|told| available(&told))?;
         let reason = || format!("this host has {} of memory left", ByteSize(available));
         (available < MEMORY).then(|| (PlatformErrorKind::Interrupted, reason()))
-    });
-    looked.await.unwrap_or_default()
+    };
+    store.ask(move |_| Ok(look())).await.unwrap_or_default()
 }
 
 /// Writes something into a directory, and takes it away again.

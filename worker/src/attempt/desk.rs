@@ -15,11 +15,14 @@ use crate::clock::HostClock;
 use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
+use crate::warm::Warm;
 
 /// What an attempt works with; it belongs to one slot.
 pub(crate) struct Desk {
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    /// Programs that serve.
+    pub(crate) warm: Warm,
     pub(crate) agent: Box<dyn StoreAgent>,
     pub(crate) manifests: Manifests,
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.

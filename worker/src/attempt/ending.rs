@@ -43,7 +43,8 @@ impl Ending {
 
     /// The module's mistake, with the end of its log.
     pub(super) fn failed(kind: FailureKind, message: impl Into<String>, exit_code: Option<i64>, log: &str) -> Self {
-        Outcome::Failed(Failure { kind, message: bounded(message.into()), exit_code, log_tail: tail(log).to_owned() }).into()
+        Outcome::Failed(Failure { kind, message: bounded(message.into()), exit_code, log_tail: tail(log).to_owned() })
+            .into()
     }
 
     /// A committed file could not be read.

@@ -11,7 +11,8 @@ use store::{Store, StoreError};
 use super::desk::{Desk, Order};
 use super::resolve::Plan;
 
-/// How this task failed for good in this run with exactly these inputs, if that is on record; nothing of what failed before
+/// How this task failed for good with exactly these inputs in this run, or, where a replay lets failures stand, in any, if
+/// that is on record; nothing of what failed before
 /// operators decided that tasks are to be tried again. What the module's policy tries again is not for good, whoever tried it
 /// how often: not every failure on record was one that counted.
 pub(super) async fn failure(desk: &Desk, order: &Order, plan: &Plan) -> Result<Option<FailureRecord>, StoreError> {
@@ -21,8 +22,13 @@ pub(super) async fn failure(desk: &Desk, order: &Order, plan: &Plan) -> Result<O
         let course = &here.course;
         let (run, quarter, module) = (course.record.run, course.record.quarter, course.pipeline.module(at));
         let is_it = |known: &FailureRecord| {
-            (known.run, &known.module, known.key) == (run, &module.name, Some(key))
-                && known.attempt >= attempt
+            let counts_here = if known.run == run {
+                known.attempt >= attempt
+            } else {
+                course.record.replay.as_ref().is_some_and(|replay| replay.failures_stand.contains(&module.name))
+            };
+            (&known.module, known.key) == (&module.name, Some(key))
+                && counts_here
                 && matches!(&known.outcome, Outcome::Failed(failure)
                     if !course.pipeline.is_worth_another_try(module, known.attempt, failure))
         };

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::contract::{self, Judgement, Staging, View};
-use domain::id::{ImageIdentity, Key};
+use domain::id::{ImageIdentity, Key, ProductName};
 use domain::outcome::{Outcome, Success};
-use store::agent::Manifest;
+use store::agent::{Manifest, ProductEntry};
 use store::{durable, paths};
 use tokio_util::sync::CancellationToken;
 
@@ -71,22 +71,27 @@ async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, E
         return Ok(Resolved::Missing(Box::new(plan)));
     };
     match twice::manifest(desk, &file).await? {
-        Ok(manifest) => Ok(Resolved::Found(success(plan.key, &manifest, true))),
+        Ok(manifest) => Ok(Resolved::Found(Success { reused: true, ..success_of(plan.key, &manifest) })),
         Err(error) if is_damaged(&error) => Ok(Resolved::Damaged { file, inode }),
         Err(error) => Err(Ending::unreadable(&file, &error)),
     }
 }
 
-/// A committed result as completions report it: what was made, what was not with the module's reason, and what is odd.
-pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
-    let mut success = Success { reused, ..Success::new(key, BTreeMap::new()) };
-    for (name, entry) in &manifest.products {
+/// A committed result as completions report it.
+pub(super) fn success_of(key: Key, manifest: &Manifest) -> Success {
+    let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
+    success(key, &manifest.products, warnings)
+}
+
+/// The same of its products: what was made, what was not with the module's reason, and what is odd.
+pub(super) fn success(key: Key, products: &BTreeMap<ProductName, ProductEntry>, warnings: &[String]) -> Success {
+    let mut success = Success::new(key, BTreeMap::new());
+    for (name, entry) in products {
         match &entry.not_produced {
             None => drop(success.products.insert(name.clone(), entry.digest)),
             Some(reason) => success = success.without(name.clone(), reason),
         }
     }
-    let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
     success.with_warnings(warnings)
 }
 

@@ -12,8 +12,8 @@ use domain::error::chain;
 use domain::outcome::PlatformErrorKind;
 use domain::product::{Origin, Source};
 use serde_json::json;
-use store::StoreError;
 use store::agent::{AgentError, Stage, StageItem};
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::committed::await_file;
@@ -166,11 +166,12 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreEr
 }
 
 /// Removes an attempt's directory; what cannot be removed is left for the sweep.
-pub(super) async fn clean_up(folder: PathBuf) {
-    let removed = tokio::task::spawn_blocking(move || {
+pub(super) async fn clean_up(store: &Store, folder: PathBuf) {
+    let removed = store.ask(move |_| {
         if let Err(error) = removal::remove(&folder) {
             tracing::warn!(folder = %folder.display(), %error, "an attempt's directory stays behind");
         }
+        Ok(())
     });
     let _ = removed.await;
 }

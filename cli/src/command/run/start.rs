@@ -47,8 +47,13 @@ pub(super) async fn start(context: &Context, asked: StartArguments, format: Form
     } else {
         run::start(context, of(name(&named)?, None)).await?
     };
-    format.print(&started, |started| started.iter().map(line).collect::<Vec<_>>().join("\n"));
+    print(&started, format);
     Ok(())
+}
+
+/// Says what was started.
+pub(crate) fn print(started: &[StartedRun], format: Format) {
+    format.print(&started, |started| started.iter().map(line).collect::<Vec<_>>().join("\n"));
 }
 
 fn line(started: &StartedRun) -> String {
@@ -70,7 +75,7 @@ fn name(named: &str) -> Result<PipelineName, OperateError> {
 }
 
 /// Stars that are named, and those in files that are.
-fn read_stars(named: &[String]) -> Result<Vec<StarId>, OperateError> {
+pub(crate) fn read_stars(named: &[String]) -> Result<Vec<StarId>, OperateError> {
     let mut stars = Vec::new();
     for text in named {
         match text.parse() {

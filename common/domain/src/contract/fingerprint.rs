@@ -73,24 +73,48 @@ impl Definitions {
 
     /// The fingerprint of a star for which modules ran as the images with these identities, and no others ran.
     pub fn fingerprint(&self, ran: &BTreeMap<ModuleIndex, ImageIdentity>, inputs: StarInputs<'_>) -> Fingerprint {
-        let mut externals: Vec<String> = inputs.externals.to_vec();
-        externals.sort_unstable();
-        externals.dedup();
-        Fingerprint::from_bytes(hash(|write| {
-            let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
-            list("format", vec![FORMAT.to_owned()]);
-            list("star", vec![inputs.star.to_string(), inputs.quarter.to_string()]);
-            list("externals", externals);
-            list("previous", inputs.previous.iter().map(ToString::to_string).collect());
-            for (index, definition) in (0..=u8::MAX).map(ModuleIndex).zip(&self.0) {
-                list("module", vec![hex::encode(definition)]);
-                list("image", ran.get(&index).map(ToString::to_string).into_iter().collect());
-            }
-        }))
+        self.programs(ran).fingerprint(inputs)
+    }
+
+    /// The part of fingerprints that is the same for all stars for which these modules ran as these images.
+    pub fn programs(&self, ran: &BTreeMap<ModuleIndex, ImageIdentity>) -> Programs {
+        let mut fields = Vec::new();
+        let mut write = |field: &str| write_field(field, &mut fields);
+        for (index, definition) in (0..=u8::MAX).map(ModuleIndex).zip(&self.0) {
+            write_list("module", &[hex::encode(definition)], &mut write);
+            let image: Vec<String> = ran.get(&index).map(ToString::to_string).into_iter().collect();
+            write_list("image", &image, &mut write);
+        }
+        Programs(fields)
     }
 }
 
-fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn FnMut(&str)) {
+/// Definitions and images that made the results of a star.
+#[derive(Debug, Clone)]
+pub struct Programs(Vec<u8>);
+
+impl Programs {
+    /// The fingerprint of a star that had these inputs.
+    pub fn fingerprint(&self, inputs: StarInputs<'_>) -> Fingerprint {
+        let mut externals: Vec<String> = inputs.externals.to_vec();
+        externals.sort_unstable();
+        externals.dedup();
+        let mut fields = Vec::new();
+        let mut list = |name: &str, of: Vec<String>| {
+            write_list(name, &of, &mut |field: &str| write_field(field, &mut fields));
+        };
+        list("format", vec![FORMAT.to_owned()]);
+        list("star", vec![inputs.star.to_string(), inputs.quarter.to_string()]);
+        list("externals", externals);
+        list("previous", inputs.previous.iter().map(ToString::to_string).collect());
+        let mut hash = Sha256::new();
+        hash.update(&fields);
+        hash.update(&self.0);
+        Fingerprint::from_bytes(hash.finalize().into())
+    }
+}
+
+pub(super) fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn FnMut(&str)) {
     let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
     list("name", vec![module.name.to_string()]);
     list("enabled", vec![module.enabled.to_string()]);
@@ -129,11 +153,14 @@ fn text(expression: &Expression) -> String {
 }
 
 /// SHA-256 over fields, each preceded by its length.
-fn hash(write: impl FnOnce(&mut dyn FnMut(&str))) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    write(&mut |field| {
-        hash.update(format!("{}:", field.len()));
-        hash.update(field);
-    });
-    hash.finalize().into()
+pub(super) fn hash(write: impl FnOnce(&mut dyn FnMut(&str))) -> [u8; 32] {
+    let mut fields = Vec::new();
+    write(&mut |field| write_field(field, &mut fields));
+    Sha256::digest(&fields).into()
+}
+
+/// A field, preceded by its length.
+fn write_field(field: &str, to: &mut Vec<u8>) {
+    to.extend(format!("{}:", field.len()).as_bytes());
+    to.extend(field.as_bytes());
 }

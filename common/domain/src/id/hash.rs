@@ -61,6 +61,10 @@ hash_value!(
     Key
 );
 hash_value!(
+    /// What somebody ordered a replay to run: SHA-256 over the order.
+    ReplayId
+);
+hash_value!(
     /// What determined a star's results in a run: SHA-256 over definitions and inputs. Equal fingerprints, equal results.
     Fingerprint
 );

@@ -114,9 +114,8 @@ pub(super) fn give_up() -> Result<(), Error> {
 fn filter() -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     let is = |argument, value: u64| SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value);
-    let is_short = |argument, value: u32| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.into())
-    };
+    let is_short =
+        |argument, value: u32| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.into());
     // A process that aborts sends a signal to itself.
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_short(0, process::id())?])?]);
     // Whether a descriptor is a terminal.

@@ -6,9 +6,11 @@ mod compare;
 mod curve;
 mod export;
 mod import;
+mod output;
 mod pack;
 mod read;
 mod said;
+mod seal;
 mod show;
 mod stage;
 
@@ -19,8 +21,8 @@ use serde_json::Value;
 use super::record::*;
 use super::wire::Request;
 use super::wire::*;
-use crate::digest::{ProductProblem, Walked};
 use crate::budget;
+use crate::digest::{ProductProblem, Walked};
 use crate::h5::{File, Group, H5Error, Object};
 use domain::id::{ProductName, Quarter, StarId};
 
@@ -33,8 +35,7 @@ pub(super) fn perform(request: Request) -> AgentResult<Value> {
         Request::Manifest { file } => reply(read::manifest(&file)),
         Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<AgentResult<Vec<_>>>()),
         Request::Stage(stage) => reply(stage::stage(&stage)),
-        Request::Check(check) => reply(Ok(check::check(&check))),
-        Request::Pack(pack) => reply(pack::pack(&pack)),
+        Request::Seal(seal) => reply(seal::seal(*seal)),
         Request::Assemble(star) => reply(assemble::assemble(&star)),
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),

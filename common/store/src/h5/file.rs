@@ -6,14 +6,20 @@ use std::ptr;
 use std::sync::Once;
 
 use hdf5_sys::h5f::{
-    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_LIBVER_LATEST, H5F_close_degree_t, H5F_libver_t, H5F_scope_t, H5Fclose, H5Fcreate,
-    H5Fflush, H5Fopen,
+    H5F_ACC_EXCL, H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_LIBVER_LATEST, H5F_close_degree_t, H5F_libver_t, H5F_scope_t,
+    H5Fclose, H5Fcreate, H5Fflush, H5Fopen,
 };
 use hdf5_sys::h5o::H5Oopen;
-use hdf5_sys::h5p::{H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fclose_degree, H5Pset_libver_bounds};
+use hdf5_sys::h5p::{
+    H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pcreate, H5Pset_fapl_core, H5Pset_fclose_degree, H5Pset_file_image,
+    H5Pset_libver_bounds,
+};
 use hdf5_sys::h5pl::H5PLset_loading_state;
 
-use super::{Group, Id, Result, c_path, check, handle};
+use super::{Group, H5Error, Id, Result, c_path, check, handle};
+
+/// Bytes by which a file in memory grows.
+const STEP: usize = 64 << 10;
 
 /// What we make ourselves is of the oldest version from this one on that can express it. The highest is the library's own: what
 /// it can read it can copy.
@@ -34,6 +40,23 @@ impl File {
     /// Opens a file that is in the making, for reading and writing.
     pub(crate) fn open_to_change(path: &Path) -> Result<Self> {
         Self::open_as(path, H5F_ACC_RDWR)
+    }
+
+    /// Opens what is in memory as if it were a file, for reading; a copy is made of it.
+    pub(crate) fn of_bytes(bytes: &mut [u8]) -> Result<Self> {
+        initialise();
+        let doing = || "open it in memory".to_owned();
+        if bytes.is_empty() {
+            return Err(H5Error::refused(doing(), "file signature not found: it is empty".to_owned()));
+        }
+        let access = access_list()?;
+        // SAFETY: live property lists, as many bytes as there are, and a NUL-terminated name that no file can have.
+        let id = unsafe {
+            check(H5Pset_fapl_core(access.0, STEP, 0), doing)?;
+            check(H5Pset_file_image(access.0, bytes.as_mut_ptr().cast(), bytes.len()), doing)?;
+            H5Fopen(c"/dev/null/in memory".as_ptr(), H5F_ACC_RDONLY, access.0)
+        };
+        Ok(Self { id: Some(handle(id, doing)?) })
     }
 
     fn open_as(path: &Path, flags: c_uint) -> Result<Self> {

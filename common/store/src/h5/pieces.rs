@@ -96,10 +96,16 @@ mod tests {
     fn every_chunk_lies_in_one_piece() {
         // A curve of 256 MB in one chunk, and in chunks of a megabyte.
         assert_eq!((cut(&[32 << 20], Some(&[32 << 20]), 8).step), 32 << 20);
-        assert_eq!(cut(&[32 << 20], Some(&[128 << 10]), 8), Pieces { at: 0, step: 512 << 10, bytes: 4 << 20, chunks: 256 });
+        assert_eq!(
+            cut(&[32 << 20], Some(&[128 << 10]), 8),
+            Pieces { at: 0, step: 512 << 10, bytes: 4 << 20, chunks: 256 }
+        );
         // Rows of a table, chunks that are thick along the first axis, and thin ones.
         assert_eq!(cut(&[1_000, 1_000], None, 8).step, 524);
-        assert_eq!((cut(&[1_000, 1_000], Some(&[100, 10]), 8).at, cut(&[1_000, 1_000], Some(&[100, 10]), 8).step), (0, 500));
+        assert_eq!(
+            (cut(&[1_000, 1_000], Some(&[100, 10]), 8).at, cut(&[1_000, 1_000], Some(&[100, 10]), 8).step),
+            (0, 500)
+        );
         let thin = cut(&[3, 4, 4 << 20], Some(&[1, 1, 1 << 20]), 8);
         assert_eq!((thin.at, thin.step, thin.chunks), (2, 1 << 20, 48));
     }

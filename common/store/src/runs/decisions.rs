@@ -86,6 +86,18 @@ pub struct RunEnd {
     /// the state was lost is not among them, and one that was made again counts twice.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub remarks: BTreeMap<ModuleName, Remarks>,
+    /// What results took that were made, by module, as far as the state knew: ends of earlier versions do not say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub took: BTreeMap<ModuleName, Took>,
+}
+
+/// What results of a module took that were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Took {
+    /// How many there were.
+    pub tasks: u64,
+    /// How long they took in all, in milliseconds.
+    pub millis: u64,
 }
 
 /// Whether a run is over: it has ended, and no retry was asked for since. Pure.

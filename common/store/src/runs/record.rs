@@ -6,8 +6,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::StarList;
 use super::stars;
+use super::{Replayed, StarList};
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, io_error, paths, read_json, to_json};
 use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, Sequence, StarId, TraceContext};
@@ -38,6 +38,9 @@ pub struct RunRecord {
     /// The group that it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_group: Option<GroupName>,
+    /// What a replay ordered besides its definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replayed>,
     /// Text of the pipeline file (`pipeline.toml`).
     #[serde(skip)]
     pub definition: String,
@@ -50,7 +53,10 @@ impl RunRecord {
     /// The pipeline as it was when the run was accepted, limited as the run is; the record must have its texts.
     pub fn load_pipeline(&self) -> Result<Pipeline, Mistakes> {
         let model = Some(self.data_model.as_str()).filter(|text| !text.is_empty());
-        let pipeline = pipeline::load(&format!("pipeline.toml of run {}", self.run), &self.definition, model)?;
+        let mut pipeline = pipeline::load(&format!("pipeline.toml of run {}", self.run), &self.definition, model)?;
+        if let Some(replay) = &self.replay {
+            pipeline = pipeline.with_images(&replay.images);
+        }
         Ok(match &self.only_group {
             Some(group) => pipeline.limited_to(group),
             None => pipeline,

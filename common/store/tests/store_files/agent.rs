@@ -1,6 +1,6 @@
 //! The agent as a process: its bounds, its end, and its successor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::id::StarId;
@@ -38,7 +38,7 @@ async fn an_agent_that_is_killed_is_replaced() {
 
 #[tokio::test]
 async fn an_agent_that_is_too_slow_is_ended_and_replaced() {
-    let bench = Workbench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/slow.h5", "w") as f:
@@ -49,9 +49,9 @@ with h5py.File("{dir}/fast.h5", "w") as f:
     );
     let mut options = bench.agent.options().clone();
     options.deadline = Duration::from_millis(300);
-    let mut agent = Agent::new(options);
-    let check = |name: &str| Check {
-        output: bench.path(name),
+    bench.agent = Agent::new(options);
+    let check = |output: PathBuf| Check {
+        output,
         mandatory: vec!["X".parse().unwrap()],
         optional: vec![],
         nullable: vec![],
@@ -62,9 +62,10 @@ with h5py.File("{dir}/fast.h5", "w") as f:
         scalars_of: vec![],
         limits: OutputLimits::default(),
     };
-    let error = agent.check(check("slow.h5")).await.unwrap_err();
+    let [slow, fast] = ["slow.h5", "fast.h5"].map(|name| check(bench.path(name)));
+    let error = bench.seal(slow).await.unwrap_err();
     assert!(matches!(error, AgentError::Hung { .. }), "{error:?}");
-    assert_eq!(agent.check(check("fast.h5")).await.unwrap().violation, None);
+    assert_eq!(bench.seal(fast).await.unwrap().violation, None);
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ for name in ["named", "other"]:
 #[tokio::test]
 async fn nothing_is_written_outside_the_agent_s_own_directory() {
     let mut bench = Workbench::new();
-    let stage = |input: std::path::PathBuf| Stage {
+    let stage = |input: PathBuf| Stage {
         input,
         attributes: Default::default(),
         star: StarId::of_simulator(1),

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use store::Store;
-use store::agent::{Agent, AgentOptions};
+use store::agent::{Agent, AgentError, AgentOptions, Check, Checked, Seal};
 use tempfile::TempDir;
 
 /// A store in a directory of its own, with an agent.
@@ -21,6 +21,8 @@ struct Workbench {
     dir: TempDir,
     store: Store,
     agent: Agent,
+    /// Outputs that were sealed.
+    sealed: u32,
 }
 
 impl Workbench {
@@ -35,7 +37,7 @@ impl Workbench {
         options.program = Some(env!("CARGO_BIN_EXE_sas-store-agent").into());
         options.readable.push(dir.path().to_owned());
         options.deadline = deadline;
-        Self { agent: Agent::new(options), dir, store }
+        Self { agent: Agent::new(options), dir, store, sealed: 0 }
     }
 
     /// A path beside the store, where delivered files and outputs are.
@@ -46,6 +48,14 @@ impl Workbench {
     /// A path in the directory that the agent may write to.
     fn private(&self, name: &str) -> PathBuf {
         self.agent.options().writable.join(name)
+    }
+
+    /// Checks an output, and packs it into a file that nobody looks at; in its module's reach, as that costs more.
+    async fn seal(&mut self, check: Check) -> Result<Checked, AgentError> {
+        self.sealed += 1;
+        let dest = self.private(&format!("sealed-{}.h5", self.sealed));
+        let provenance = star_files::provenance(vec![]);
+        self.agent.seal(Seal { check, is_in_reach: true, provenance, log: String::new(), dest }).await
     }
 
     /// Runs Python with h5py as `h5py` and numpy as `np`; `{dir}` in the text stands for the directory. Returns its stdout.

@@ -161,6 +161,7 @@ mod tests {
             counts: counts.into(),
             stars: [].into(),
             remarks: Default::default(),
+            took: Default::default(),
         };
         let of = |module: Option<&ModuleName>, state: Option<TaskState>| Selection {
             modules: module.into_iter().cloned().collect(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, StarId};
+use domain::id::{DatasetName, EventId, GroupName, PipelineName, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, Start};
 use domain::pipeline::Pipeline;
 use domain::text::did_you_mean;
@@ -80,12 +80,37 @@ pub async fn start_defined(
         require_group(pipeline, group)?;
     }
     let StartRun { pipeline: name, version, stars, quarter, only_group, take_over } = asked;
+    let quarters = context.ask(move |store| quarters(store, stars, quarter)).await?;
     // A run that is limited to a group is in nobody's way.
-    let may_meet = take_over || only_group.is_some();
-    let of = name.clone();
+    let take_over = take_over || only_group.is_some();
+    let start = Start { pipeline: name, version, only_group, replay: None };
+    let (dataset, what) = (pipeline.trigger.clone(), "a run".to_owned());
+    start_stars(context, StarsToStart { start, dataset, quarters, take_over, what }).await
+}
+
+/// Stars that are to be started, a run for each quarter.
+pub(in crate::operate) struct StarsToStart {
+    /// What runs.
+    pub(in crate::operate) start: Start,
+    /// The dataset that the events name.
+    pub(in crate::operate) dataset: DatasetName,
+    /// The stars, which the store has.
+    pub(in crate::operate) quarters: BTreeMap<Quarter, Vec<StarId>>,
+    /// Whether they may be of runs that go on.
+    pub(in crate::operate) take_over: bool,
+    /// What is started, for the audit.
+    pub(in crate::operate) what: String,
+}
+
+/// Publishes an event for each quarter, waits for its run, and writes a line into the audit.
+pub(in crate::operate) async fn start_stars(
+    context: &Context,
+    asked: StarsToStart,
+) -> Result<Vec<StartedRun>, OperateError> {
+    let StarsToStart { start, dataset, quarters, take_over, what } = asked;
+    let of = start.pipeline.clone();
     let look = move |store: &Store| {
-        let quarters = quarters(store, stars, quarter)?;
-        for (quarter, stars) in quarters.iter().filter(|_| !may_meet) {
+        for (quarter, stars) in quarters.iter().filter(|_| !take_over) {
             require_free(store, &of, *quarter, stars)?;
         }
         Ok::<_, OperateError>(quarters)
@@ -93,21 +118,19 @@ pub async fn start_defined(
     let quarters = context.ask(look).await?;
     let by = context.doer()?;
     let queue = context.installation.queue().await?;
-    let start = Start { pipeline: name, version, only_group };
     let mut started = Vec::new();
     for (quarter, stars) in quarters {
         let id = Uuid::new_v4().to_string();
         let (count, for_store) = (stars.len(), id.clone());
         let selection = context.ask(move |store| event::select(store, &for_store, stars)).await?;
-        let update =
-            DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars: selection, start: Some(start.clone()) };
+        let update = DatasetUpdate { dataset: dataset.clone(), quarter, stars: selection, start: Some(start.clone()) };
         let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
         event::send(&queue, &event).await?;
         let run = accepted(context, event.event_id()).await?;
-        let (by, id) = (by.clone(), event.event_id());
+        let (by, id, what) = (by.clone(), event.event_id(), what.clone());
         let record = move |store: &Store| {
             let (target, effect) = match run {
-                Some(run) => (Target::Run { run }, format!("a run over {count} stars of {quarter}")),
+                Some(run) => (Target::Run { run }, format!("{what} over {count} stars of {quarter}")),
                 None => (Target::Event { event: id }, "no coordinator has accepted it yet".to_owned()),
             };
             let count = Some(count as u64);

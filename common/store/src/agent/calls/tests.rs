@@ -28,7 +28,7 @@ fn without_them_files_can_be_read_and_nothing_else_reached() {
             std::thread::Builder::new().spawn(|| ()).unwrap_err(),
         ];
         let signalled = rustix::process::test_kill_process(rustix::process::getpid());
-        let read = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let read = fs::read_to_string("/proc/self/comm").unwrap();
         (refused, signalled, read)
     });
     let (refused, signalled, read) = given_up.join().unwrap();

@@ -26,7 +26,9 @@ pub(super) fn star_of(root: &Group) -> Result<NamedStar, H5Error> {
                 Some(number) => of_simulator(number),
                 None => {
                     let found = in_words(&value);
-                    NamedStar::Wrong(format!("root attribute PLATO_ID is {found}, expected PLATO_ and a UUID, or an integer"))
+                    NamedStar::Wrong(format!(
+                        "root attribute PLATO_ID is {found}, expected PLATO_ and a UUID, or an integer"
+                    ))
                 }
             },
         });
@@ -76,9 +78,7 @@ pub(super) fn quarter_of(root: &Group) -> Result<Result<Option<Quarter>, String>
     Ok(match number.map(Quarter::try_from) {
         Some(Ok(quarter)) => Ok(Some(quarter)),
         Some(Err(error)) => Err(format!("root attribute QUARTER_NUMBER: {error}")),
-        None => {
-            Err(format!("root attribute QUARTER_NUMBER is {}, expected a number from 0 to 999", in_words(&value)))
-        }
+        None => Err(format!("root attribute QUARTER_NUMBER is {}, expected a number from 0 to 999", in_words(&value))),
     })
 }
 

@@ -28,6 +28,7 @@ fn run(store: &Store, number: u64) -> RunId {
         accepted: Timestamp::UNIX_EPOCH,
         stars: 1,
         only_group: None,
+        replay: None,
         definition: String::new(),
         data_model: String::new(),
     };
@@ -37,8 +38,14 @@ fn run(store: &Store, number: u64) -> RunId {
 
 fn end(store: &Store, run: RunId, decisions: u64) {
     let ended = Timestamp::from_second(decisions as i64).unwrap();
-    let end =
-        RunEnd { ended, decisions, counts: Default::default(), stars: Default::default(), remarks: Default::default() };
+    let end = RunEnd {
+        ended,
+        decisions,
+        counts: Default::default(),
+        stars: Default::default(),
+        remarks: Default::default(),
+        took: Default::default(),
+    };
     store.end_run(run, &end).unwrap();
 }
 
