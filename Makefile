@@ -32,9 +32,11 @@ screenshots:  ## a picture of every page, light and dark, wide and narrow, in ta
 	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
 	cargo build --workspace --bins --quiet && cargo test --quiet --workspace --test screenshots -- "$(CURDIR)/target/screenshots"
 
-fuzz:  ## the API of a live cluster against its own document, with schemathesis
+fuzz:  ## every reader of bytes from outside on changed ones; the API of a live cluster against its own document, with schemathesis
 	@deploy/setup.sh build && deploy/setup.sh cluster && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \
-	cargo build --workspace --bins --quiet && cargo test --quiet --workspace --test fuzz
+	cargo build --workspace --bins --quiet && PROPTEST_CASES=20000 cargo test --quiet --workspace --test outside && \
+	SAS_FUZZ_FILES=3000 SAS_FUZZ_SEED=$$RANDOM cargo test --quiet --workspace --test store_files -- bytes_changed_at_random --nocapture && \
+	cargo test --quiet --workspace --test fuzz
 
 real:  ## DATA=DIR: known stars of Kepler, K2 and PLATO's simulator, result beside literature
 	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh test && export CMAKE="$$(deploy/setup.sh --cmake)" && \

@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::agent::MakeAgent;
 use crate::attempt::{KeptFolders, Manifests};
 use crate::claim::Claims;
+use crate::clock::HostClock;
 use crate::config::WorkerConfig;
 use crate::feed;
 use crate::gate::Gate;
@@ -95,6 +96,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         claims,
         ledger: Arc::default(),
         tally: Tally::default(),
+        clock: HostClock::default(),
         began: jiff::Timestamp::now(),
         give_back: CancellationToken::new(),
         queue: queue.clone(),

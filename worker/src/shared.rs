@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::MakeAgent;
 use crate::attempt::{Bounds, Desk, KeptFolders, Manifests, prefetch};
 use crate::claim::Claims;
+use crate::clock::HostClock;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) claims: Claims,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Tally,
+    pub(crate) clock: HostClock,
     /// When it began.
     pub(crate) began: jiff::Timestamp,
     /// Stops every attempt; they are given back.
@@ -84,6 +86,7 @@ impl Worker {
             },
             worker: self.name.clone(),
             host: self.config.host(),
+            clock: self.clock.clone(),
         }
     }
 

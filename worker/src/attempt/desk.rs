@@ -12,6 +12,7 @@ use store::Store;
 use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
+use crate::clock::HostClock;
 use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
@@ -31,6 +32,7 @@ pub(crate) struct Desk {
     pub(crate) bounds: Bounds,
     pub(crate) worker: WorkerName,
     pub(crate) host: String,
+    pub(crate) clock: HostClock,
 }
 
 /// Bounds of an attempt that the worker sets, not the pipeline.

@@ -266,7 +266,7 @@ async fn a_module_that_somebody_kills_is_tried_again_and_not_blamed() {
     let worker = field.worker(|_| {}).await;
     let outcome = field.outcome("A").await;
     let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
-    assert_eq!(error.kind, PlatformErrorKind::Interrupted);
+    assert_eq!(error.kind, PlatformErrorKind::Killed);
     assert!(error.message.contains("SIGKILL"), "{}", error.message);
     succeeded(field.outcome("A").await);
     worker.stop();

@@ -197,6 +197,9 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>) -> R
     group.set_text("made_in_run", &provenance.run.to_string())?;
     group.set_text("made_from", &provenance.started.to_string())?;
     group.set_text("made_until", &provenance.ended.to_string())?;
+    if let Some(seconds) = provenance.clock_ahead {
+        group.set_int("clock_ahead", seconds)?;
+    }
     group.set_texts("warnings", &provenance.warnings)?;
     let digests = group.create_group("digests")?;
     for input in &provenance.inputs {
