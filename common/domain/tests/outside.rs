@@ -3,7 +3,7 @@
 
 use domain::id::{Attempt, Epoch, EventId, ModuleIndex, Nonce, RunId, StarId, StarIndex, Task};
 use domain::message::{
-    Completion, DatasetEvent, Report, TaskMessage, WIRE_VERSION, parse_completion, parse_task, to_json,
+    Completion, DatasetEvent, Report, TaskMessage, WIRE_VERSION, parse_completions, parse_task, to_json,
 };
 use domain::outcome::{Failure, FailureKind, Outcome};
 use domain::pipeline::load;
@@ -22,12 +22,23 @@ const PIPELINE: &str = include_str!("../../../deploy/pipelines/seismic.toml");
 fn task() -> String {
     let task = Task { star: StarIndex(7), module: ModuleIndex(2) };
     let run = RunId::of(EventId::of("a", "b"), "P", "1");
-    text(&TaskMessage { v: WIRE_VERSION, epoch: Epoch(3), run, task, name: StarId::of_simulator(7), attempt: Attempt(1) })
+    text(&TaskMessage {
+        v: WIRE_VERSION,
+        epoch: Epoch(3),
+        run,
+        task,
+        name: StarId::of_simulator(7),
+        attempt: Attempt(1),
+    })
 }
 
 fn completion() -> String {
-    let failure =
-        Failure { kind: FailureKind::Exit, message: "exit code 3".to_owned(), exit_code: Some(3), log_tail: String::new() };
+    let failure = Failure {
+        kind: FailureKind::Exit,
+        message: "exit code 3".to_owned(),
+        exit_code: Some(3),
+        log_tail: String::new(),
+    };
     text(&Completion {
         v: WIRE_VERSION,
         epoch: Epoch(3),
@@ -88,12 +99,12 @@ proptest! {
     fn messages_are_read_or_refused_in_few_words(changes in mutations()) {
         prop_assert!(DatasetEvent::from_json(&mutated(EVENT, &changes)).map_or_else(is_short, |_| true));
         prop_assert!(parse_task(&mutated(&task(), &changes)).map_or_else(is_short, |_| true));
-        prop_assert!(parse_completion(&mutated(&completion(), &changes)).map_or_else(is_short, |_| true));
+        prop_assert!(parse_completions(&mutated(&completion(), &changes)).map_or_else(is_short, |_| true));
     }
 
     #[test]
     fn whatever_bytes_come_as_a_message_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
-        prop_assert!(DatasetEvent::from_json(&bytes).is_err() && parse_task(&bytes).is_err() && parse_completion(&bytes).is_err());
+        prop_assert!(DatasetEvent::from_json(&bytes).is_err() && parse_task(&bytes).is_err() && parse_completions(&bytes).is_err());
     }
 
     #[test]
@@ -120,6 +131,6 @@ proptest! {
 fn what_is_changed_was_right_before() {
     DatasetEvent::from_json(EVENT.as_bytes()).unwrap();
     parse_task(task().as_bytes()).unwrap();
-    parse_completion(completion().as_bytes()).unwrap();
+    parse_completions(completion().as_bytes()).unwrap();
     load("p.toml", PIPELINE, None).unwrap();
 }

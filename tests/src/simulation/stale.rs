@@ -1,14 +1,13 @@
 //! A coordinator that stands still with a completion in its hands, while another one goes on: what it remembers of the star
 //! looks like what the star is by then, for a row has attempts modulo 16 only.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use domain::id::{Attempt, ClassName, Nonce, RunId, StarId, StarIndex, Task};
 use domain::message::{Completion, Report, TaskMessage, WIRE_VERSION, parse_task, to_json};
 use services::queue::{Consumer, Outgoing, QueueName};
-use services::state::{AttemptCounts, ClaimRequest, ClaimWish, WorkerInfo};
+use services::state::{ClaimRequest, ClaimWish, WorkerInfo};
 
 use super::World;
 use super::life::LEASE;
@@ -64,20 +63,7 @@ pub(super) async fn stale_row(world: &World) -> Result<()> {
 
 /// Whoever plays the worker.
 fn worker(class: &ClassName) -> Result<WorkerInfo> {
-    Ok(WorkerInfo {
-        worker: WORKER.parse()?,
-        host: "host".to_owned(),
-        version: String::new(),
-        slots: [(class.clone(), 1)].into(),
-        busy: BTreeMap::new(),
-        running: 0,
-        seen: jiff::Timestamp::UNIX_EPOCH,
-        began: None,
-        ended: AttemptCounts::default(),
-        drained: false,
-        waits_for: None,
-        attempts: Vec::new(),
-    })
+    Ok(WorkerInfo::new(WORKER.parse()?, [(class.clone(), 1)].into(), jiff::Timestamp::UNIX_EPOCH))
 }
 
 async fn next(tasks: &mut Box<dyn Consumer>) -> Result<TaskMessage> {
