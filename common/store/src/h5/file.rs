@@ -49,7 +49,7 @@ impl File {
         if bytes.is_empty() {
             return Err(H5Error::refused(doing(), "file signature not found: it is empty".to_owned()));
         }
-        let access = access_list()?;
+        let access = access_list(OLDEST)?;
         // SAFETY: live property lists, as many bytes as there are, and a NUL-terminated name that no file can have.
         let id = unsafe {
             check(H5Pset_fapl_core(access.0, STEP, 0), doing)?;
