@@ -27,12 +27,14 @@ sys.path.insert(0, os.path.join(DEPLOY, "modules"))
 
 from light import contract, pipeline as light_pipeline, stars as light_stars, toml  # noqa: E402
 
-from . import faults, oracle  # noqa: E402
+from . import faults, oracle, tamper  # noqa: E402
 from .cluster import LEASE, Cluster, wait  # noqa: E402
 
 QUARTER = 3
 # Stars of an event, and how many may be on their way.
 BATCH, ON_THE_WAY = 3, 8
+# Faults that go on at the same time at most.
+AT_ONCE = 2
 IMAGE = "sas/base:bookworm"
 BOXED = """name = "BOXED"
 version = "1"
@@ -57,7 +59,8 @@ class Scene:
     def __init__(self, options, directory):
         self.random = random.Random(options.seed)
         self.directory, self.size = directory, "3g"
-        self.mount = self._mount(os.path.join(directory, "store"))
+        self.store, self.disk = os.path.join(directory, "store"), self._disk(os.path.join(directory, "disk"))
+        self.one_mounts = threading.Lock()
         self.log = os.path.join(directory, "executions.log")
         open(self.log, "w", encoding="utf-8").close()
         self.delivered, self.completions, self.amended = [], [], 1
@@ -67,10 +70,14 @@ class Scene:
         self.cluster = None
         self.modules = []
 
-    def _mount(self, store):
-        os.makedirs(store)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "chaos", store]
-        return store if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
+    def _disk(self, disk):
+        """A file system for the store, which can be full, read-only and away; none where that is not allowed."""
+        os.makedirs(self.store)
+        os.makedirs(disk)
+        made = ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "chaos", disk]
+        shown = ["mount", "--bind", disk, self.store]
+        done = (subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in (made, shown))
+        return disk if all(done) else None
 
     def lasts(self, seconds):
         """The time that a fault lasts."""
@@ -104,10 +111,20 @@ class Scene:
                 return
             time.sleep(0.5)
 
+    def strayed(self):
+        """What somebody wrote where the store was not mounted."""
+        if self.disk is None:
+            return []
+        subprocess.run(["umount", "-l", self.store], capture_output=True, check=False)
+        strayed = os.listdir(self.store)
+        subprocess.run(["mount", "--bind", self.disk, self.store], capture_output=True, check=False)
+        return strayed
+
     def clean(self):
         """Unmounts the store."""
-        if self.mount:
-            subprocess.run(["umount", "-l", self.mount], capture_output=True, check=False)
+        for place in (self.store, self.disk):
+            if self.disk:
+                subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
 def definitions(scene, kinds, boxed):
@@ -186,19 +203,18 @@ def campaign(scene, options, kinds, stars, boxed):
     end = time.monotonic() + options.seconds
     delivering = threading.Thread(target=keep_delivering, args=(scene, list(stars), entered, in_boxes if boxed else None, end))
     delivering.start()
-    bag = []
+    bag, strikes = [], []
     while time.monotonic() < end:
         scene.cluster.tend()
-        if not bag:
-            bag = scene.random.sample(scene.wanted, len(scene.wanted))
-        names = [bag.pop() for _ in range(min(len(bag), scene.random.choice((1, 1, 1, 2))))]
-        strikes = [threading.Thread(target=scene.strike, args=(name,)) for name in names]
-        for strike in strikes:
-            strike.start()
-        while any(strike.is_alive() for strike in strikes):
-            scene.cluster.tend()
-            time.sleep(0.2)
+        strikes = [strike for strike in strikes if strike.is_alive()]
+        if len(strikes) < AT_ONCE:
+            bag = bag or scene.random.sample(scene.wanted, len(scene.wanted))
+            strikes.append(threading.Thread(target=scene.strike, args=(bag.pop(),)))
+            strikes[-1].start()
         time.sleep(scene.random.uniform(0.1, options.pause))
+    while any(strike.is_alive() for strike in strikes):
+        scene.cluster.tend()
+        time.sleep(0.2)
     delivering.join()
     return entered, in_boxes
 
@@ -233,7 +249,7 @@ def report(scene, verdict, options, began):
     for name, times in sorted(scene.recovery.items()):
         recovery[name] = {"median": round(statistics.median(times), 2), "p99": round(max(times), 2), "n": len(times)}
     growth = {
-        program.name: {"first": round(program.first_memory or 0, 1), "most": round(program.most_memory, 1)}
+        program.name: {"at_first": round(program.first_memory, 1), "most": round(program.most_memory, 1)}
         for program in scene.cluster.programs
     }
     keys = ("executions", "expected", "duplicates", "lost", "wrong", "wrong_unlocks", "without_data", "over_budget", "counts")
@@ -277,7 +293,7 @@ def main(arguments):
         if scene.cluster:
             scene.cluster.end()
         if options.keep:
-            print(f"chaos: everything is in {directory}; unmount {scene.mount} before you remove it")
+            print(f"chaos: everything is in {directory}; unmount {scene.store} and {scene.disk} before you remove it")
         else:
             scene.clean()
             shutil.rmtree(directory, ignore_errors=True)
@@ -288,7 +304,7 @@ def run(scene, options, began):
     image = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode == 0
     boxed = image and not options.without_containers
     kinds, stars = make_stars(scene, options)
-    scene.cluster = Cluster(scene.directory, os.path.abspath(options.bin), os.path.join(scene.directory, "store"), definitions(scene, kinds, boxed))
+    scene.cluster = Cluster(scene.directory, os.path.abspath(options.bin), scene.store, definitions(scene, kinds, boxed))
     scene.cluster.start(boxed)
     shared = os.path.join(scene.directory, "delivery/shared.h5")
     scene.cluster.sas("ingest", "--shared", "--dataset", "models/grids", shared, check=True)
@@ -312,15 +328,18 @@ def run(scene, options, began):
     with open(os.path.join(scene.directory, "expected.json"), "w", encoding="utf-8") as file:
         json.dump(expected, file)
     verdict = oracle.judge(scene.cluster.store, expected, scene.log)
+    for name in scene.strayed():
+        verdict.bad("leftovers", f"`{name}` was written where the store was not mounted")
     if not all_end:
         verdict.bad("lost", "not all runs ended")
     numbers = report(scene, verdict, options, began)
+    numbers["oracle_missed"] = tamper.notices(scene.directory, scene.cluster.store, expected, scene.log)
     os.makedirs(os.path.dirname(os.path.abspath(options.report)), exist_ok=True)
     with open(options.report, "w", encoding="utf-8") as file:
         json.dump(numbers, file, indent=1)
     print(json.dumps(numbers, indent=1))
     bad = ("lost", "wrong", "wrong_unlocks", "without_data", "over_budget", "counts", "after_commit", "leftovers")
-    return int(any(numbers[key] for key in bad))
+    return int(any(numbers[key] for key in (*bad, "oracle_missed")))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ SERVICES = os.path.join(HERE, "../../deploy/services.sh")
 # Who has proxies of its own before each service.
 SIDES = ("coordinator", "worker")
 LEASE = 6
+# Seconds after which a program has what it always has.
+WARM = 10
 
 
 def free_ports():
@@ -64,7 +66,7 @@ class Program:
 
     def __init__(self, cluster, name, binary, settings):
         self.cluster, self.name, self.binary, self.settings = cluster, name, binary, settings
-        self.process, self.frozen, self.most_memory, self.first_memory = None, False, 0, None
+        self.process, self.frozen, self.began, self.most_memory, self.first_memory = None, False, 0, 0, 0
 
     def tend(self):
         """Starts it where it does not run; looks at its memory."""
@@ -77,9 +79,10 @@ class Program:
                     stdout=log,
                     stderr=log,
                 )
+            self.began = time.monotonic()
         memory = self.memory()
         self.most_memory = max(self.most_memory, memory)
-        if self.first_memory is None and memory > 0 and self.process.poll() is None:
+        if not self.first_memory and time.monotonic() - self.began > WARM:
             self.first_memory = memory
 
     def memory(self):

@@ -355,37 +355,55 @@ def coordinator_network_silent(scene):
     _partition(scene, "coordinator", "rabbitmq", hold=True)
 
 
-def _remount(scene, options):
-    command = ["mount", "-o", f"remount,{options}", scene.mount]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def _mount(*arguments):
+    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+        raise Impossible
 
 
 @kind
 def store_full(scene):
     """The store's file system has no byte left."""
-    if scene.mount is None:
+    if scene.disk is None:
         raise Impossible
-    facts = os.statvfs(scene.mount)
+    facts = os.statvfs(scene.disk)
     used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize // 1024 + 64
-    if not _remount(scene, f"size={used}k"):
-        raise Impossible
+    _mount("-o", f"remount,size={used}k", scene.disk)
     scene.lasts(scene.random.uniform(2, 8))
-    _remount(scene, f"size={scene.size}")
+    _mount("-o", f"remount,size={scene.size}", scene.disk)
+
+
+def _mounted_otherwise(scene, otherwise):
+    """The store is away, or mounted otherwise, for a while. Whoever has a file open keeps it."""
+    if scene.disk is None or not scene.one_mounts.acquire(blocking=False):
+        raise Impossible
+    try:
+        store = scene.cluster.store
+        subprocess.run(["umount", "-l", store], capture_output=True, check=False)
+        try:
+            otherwise(store)
+            scene.lasts(scene.random.uniform(2, 8))
+        finally:
+            subprocess.run(["umount", "-l", store], capture_output=True, check=False)
+            _mount("--bind", scene.disk, store)
+    finally:
+        scene.one_mounts.release()
 
 
 @kind
 def store_read_only(scene):
-    """The store's file system takes no write."""
-    if scene.mount is None:
-        raise Impossible
-    end = time.monotonic() + 5
-    # It is refused while a file is open for writing.
-    while not _remount(scene, "ro"):
-        if time.monotonic() > end:
-            raise Impossible
-        time.sleep(0.01)
-    scene.lasts(scene.random.uniform(2, 8))
-    _remount(scene, "rw")
+    """The store takes no write."""
+
+    def read_only(store):
+        _mount("--bind", scene.disk, store)
+        _mount("-o", "remount,bind,ro", store)
+
+    _mounted_otherwise(scene, read_only)
+
+
+@kind
+def store_away(scene):
+    """The store is unmounted: its directory is empty."""
+    _mounted_otherwise(scene, lambda store: None)
 
 
 def _decide(scene, there, back):
