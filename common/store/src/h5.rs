@@ -3,6 +3,7 @@
 //! For one thread only, the store agent's: nothing here locks, and nothing follows a link that it was not asked to.
 //! Handles close themselves. A call that the library refuses is an [`H5Error`] with the library's innermost reason.
 
+mod elements;
 mod error;
 mod file;
 mod names;

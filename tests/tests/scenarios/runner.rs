@@ -1,5 +1,6 @@
 //! What a module can do in its container and what it cannot, on a real engine; and the same for processes.
 
+mod confined;
 mod images;
 mod processes;
 mod serving;

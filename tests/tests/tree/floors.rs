@@ -32,6 +32,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
+            ("what runs again", &["replay"]),
         ],
     ),
     (
@@ -89,7 +90,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             (
                 "what it works with",
-                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "pace", "gate", "warm", "config"],
+                &[
+                    "agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate",
+                    "warm", "config",
+                ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),
             ("one worker", &["shared", "slot", "feed", "show", "service"]),

@@ -9,8 +9,10 @@ use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
 
+use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
+use crate::clock::HostClock;
 use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
@@ -26,9 +28,11 @@ pub(crate) struct Desk {
     pub(crate) manifests: Manifests,
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
     pub(crate) folder: PathBuf,
+    pub(crate) kept: KeptFolders,
     pub(crate) bounds: Bounds,
     pub(crate) worker: WorkerName,
     pub(crate) host: String,
+    pub(crate) clock: HostClock,
 }
 
 /// Bounds of an attempt that the worker sets, not the pipeline.

@@ -34,6 +34,7 @@ pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance 
         host: desk.host.clone(),
         started: order.started,
         ended: jiff::Timestamp::now(),
+        clock_ahead: desk.clock.ahead(),
         warnings: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 //! A container's life is owned by its labels and by [`Runner::sweep`], not by the code path that started it: whatever
 //! dies, what is left is found. No restart policy and no automatic removal: the exit code goes with the container.
 
+mod calls;
 mod container;
 mod end;
 mod image;

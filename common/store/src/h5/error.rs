@@ -24,11 +24,11 @@ impl H5Error {
     /// What the library refused; a request for memory that it did not get is told from all else by its words.
     pub(super) fn refused(doing: String, reason: String) -> Self {
         let is_of_memory = ["memory allocation failed", "can't allocate", "unable to allocate"];
-        let kind = match is_of_memory.iter().any(|words| reason.contains(words)) {
-            true => H5ErrorKind::TooLarge,
-            false => H5ErrorKind::Refused,
-        };
-        Self { doing, reason, kind }
+        if is_of_memory.iter().any(|words| reason.contains(words)) {
+            let reason = format!("it takes more memory than what there is and is declared would ({reason})");
+            return Self { doing, reason, kind: H5ErrorKind::TooLarge };
+        }
+        Self { doing, reason, kind: H5ErrorKind::Refused }
     }
 
     /// Something that is larger than is allowed.
@@ -53,7 +53,9 @@ impl H5Error {
 
     /// Whether the operating system refused to write, other than for the size of the file.
     pub(crate) fn is_refused_write(&self) -> bool {
-        self.reason.starts_with("file write failed: ") && self.has_errno() && !self.reason.contains("File too large")
+        let is_write =
+            ["file write failed: ", "write to backing store failed: "].iter().any(|said| self.reason.starts_with(said));
+        is_write && self.has_errno() && !self.reason.contains("File too large")
     }
 
     /// Whether there is nothing of the library's in a file.
@@ -64,4 +66,9 @@ impl H5Error {
     fn has_errno(&self) -> bool {
         self.reason.contains("errno = ")
     }
+}
+
+/// Values that do not fit in memory, or not in a number.
+pub(super) fn too_large() -> H5Error {
+    H5Error::too_large("read values", "there are more than fit in memory".to_owned())
 }

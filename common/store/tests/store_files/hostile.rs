@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::outcome::FailureKind::{self, OutputCorrupt, OutputTooLarge, OutputUndeclared};
+use domain::outcome::FailureKind::{self, OutputCorrupt, OutputTooLarge, OutputUndeclared, UnsupportedType};
 use store::agent::{AgentError, Check, Checked, OutputLimits, RefusalKind};
 
 use crate::{Workbench, script};
 
 /// Kinds of `hostile.py` and what is said of them. What is not here is in `flipped`.
-const KINDS: [(&str, FailureKind, &str); 31] = [
+const KINDS: [(&str, FailureKind, &str); 41] = [
     ("external_link", OutputCorrupt, "/PRODUCTS/X/value is an external link"),
     ("external_link_as_product", OutputCorrupt, "/PRODUCTS/X is a soft, external or user-defined link"),
     ("external_link_as_products", OutputCorrupt, "/PRODUCTS is a link"),
@@ -27,9 +27,19 @@ const KINDS: [(&str, FailureKind, &str); 31] = [
     ("filter_unknown", OutputCorrupt, "filter 32000"),
     ("filter_scale", OutputCorrupt, "filter 6"),
     ("named_type", OutputCorrupt, "neither a group nor a dataset"),
-    ("reference", OutputCorrupt, "the type `reference`"),
-    ("opaque", OutputCorrupt, "the type `opaque`"),
-    ("complex_number", OutputCorrupt, "not IEEE"),
+    ("reference", UnsupportedType, "/PRODUCTS/X/value has a type that is not supported: the type `reference`"),
+    ("opaque", UnsupportedType, "the type `opaque`"),
+    ("complex_number", UnsupportedType, "not IEEE"),
+    ("half", UnsupportedType, "a float of 16 bits"),
+    ("bomb", OutputTooLarge, "/PRODUCTS/X/value cannot be read: it takes more memory"),
+    ("large_chunk", OutputTooLarge, "640000000 bytes at once"),
+    ("large_chunk_of_little", OutputTooLarge, "4000000000 bytes at once"),
+    ("columns_of_chunks", OutputTooLarge, "1600000000 bytes at once"),
+    ("shared_text", OutputTooLarge, "more memory"),
+    ("long_text", OutputTooLarge, "more memory"),
+    ("long_list", OutputTooLarge, "a list has 80000000 bytes"),
+    ("large_attribute", OutputTooLarge, "more than 16777216 bytes"),
+    ("endless_heap", OutputCorrupt, ""),
     ("odd_name", OutputCorrupt, "not UTF-8"),
     ("outside", OutputUndeclared, "/elsewhere"),
     ("undeclared", OutputUndeclared, "/PRODUCTS/Y"),
@@ -43,7 +53,12 @@ const KINDS: [(&str, FailureKind, &str); 31] = [
     ("flipped", OutputCorrupt, ""),
 ];
 
-fn check(output: PathBuf) -> Check {
+/// The names of all kinds.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(kind, ..)| *kind)
+}
+
+pub(crate) fn check(output: PathBuf) -> Check {
     Check {
         output,
         mandatory: vec!["X".parse().unwrap()],
@@ -87,7 +102,8 @@ async fn flipped_bits_cost_no_more_than_the_agent() {
     let (mut refused, mut passed) = (0, 0);
     for index in 0..200 {
         match bench.seal(check(flipped(&bench, index))).await {
-            Ok(Checked { violation: Some(_), .. }) | Err(AgentError::Died { .. } | AgentError::Hung { .. }) => {
+            Ok(Checked { violation: Some(_), .. })
+            | Err(AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. }) => {
                 refused += 1;
             }
             // The bits changed values, or nothing that is read.

@@ -1,6 +1,7 @@
 //! The store's HDF5 side against files that h5py wrote, and against h5py reading what the store wrote.
 
 mod agent;
+mod costs;
 mod digests;
 mod hostile;
 mod ingesting;
@@ -67,16 +68,33 @@ impl Workbench {
 
 /// Runs a script of `tests/python`.
 fn script(name: &str, arguments: &[&Path]) -> String {
+    script_in(name, arguments, &[])
+}
+
+/// The same with these variables in its environment.
+fn script_in(name: &str, arguments: &[&Path], environment: &[(&str, &str)]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name);
     let mut all: Vec<&std::ffi::OsStr> = vec![script.as_os_str()];
     all.extend(arguments.iter().map(|argument| argument.as_os_str()));
-    python(&all)
+    python_in(&all, environment)
 }
 
 /// Debian's Python: the one that has h5py, numpy and scipy.
 fn python(arguments: &[&std::ffi::OsStr]) -> String {
-    let output = Command::new("/usr/bin/python3").args(arguments).output().expect("python3 is installed");
+    python_in(arguments, &[])
+}
+
+fn python_in(arguments: &[&std::ffi::OsStr], environment: &[(&str, &str)]) -> String {
+    let mut python = Command::new("/usr/bin/python3");
+    let output = python.args(arguments).envs(environment.iter().copied()).output().expect("python3 is installed");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "python: {errors}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The process that works in this directory, if there is one.
+fn child_in(directory: &Path) -> Option<String> {
+    let mut processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let ours = processes.find(|entry| entry.path().join("cwd").read_link().is_ok_and(|cwd| cwd == directory));
+    ours.and_then(|entry| entry.file_name().into_string().ok())
 }

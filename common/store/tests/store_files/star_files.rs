@@ -57,6 +57,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         host: "host".to_owned(),
         started: Timestamp::UNIX_EPOCH,
         ended: Timestamp::UNIX_EPOCH,
+        clock_ahead: None,
         warnings: vec!["odd".to_owned()],
     }
 }

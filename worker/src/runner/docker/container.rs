@@ -7,7 +7,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Moun
 
 use super::super::session::{SERVE, SessionSpec};
 use super::super::{Labels, Limits, Program, Spec, environment};
-use super::{DockerConfig, Owner, User};
+use super::{DockerConfig, Owner, User, calls};
 
 /// Label: root of the store that the container works for.
 pub(super) const STORE: &str = "sas.store";
@@ -27,6 +27,9 @@ const OUTPUT: &str = "/sas/out";
 pub(super) const INSIDE: [&str; 2] = [INPUT, OUTPUT];
 /// Where a container has a file system in memory.
 const TMP: &str = "/tmp";
+
+/// Bytes of `/dev/shm`, where processes of one program share memory; it counts as memory of the container.
+const SHARED_MEMORY: i64 = 64 << 20;
 
 /// A container's name: one per claim, so that a claim cannot run twice on one host.
 pub(super) fn name(labels: &Labels) -> String {
@@ -119,8 +122,9 @@ fn host_config(limits: &Limits, [input, output]: [&Path; 2], config: &DockerConf
         readonly_rootfs: Some(true),
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("private".to_owned()),
+        shm_size: Some(SHARED_MEMORY),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", calls::profile())]),
         init: Some(config.init),
         // Equal limits: no swap.
         memory: Some(memory),
