@@ -214,19 +214,18 @@ impl Agent {
     /// Asks one thing. A future that is dropped before its answer costs the child, nothing more.
     async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, AgentError> {
         self.asked += 1;
-        let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys");
+        let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys") + "\n";
         let hung = |after| AgentError::Hung { after, request: summary(&line) };
-        let said = line.clone() + "\n";
         let deadline = self.options.deadline;
         let mut running = match self.running.take() {
             Some(running) => running,
             None => AgentProcess::start(&self.options).await?,
         };
-        let mut told = timeout(deadline, running.say(&said)).await.map_err(|_| hung(deadline))?;
+        let mut told = timeout(deadline, running.say(&line)).await.map_err(|_| hung(deadline))?;
         if told.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             // It ended since it was last asked.
             running = AgentProcess::start(&self.options).await?;
-            told = timeout(deadline, running.say(&said)).await.map_err(|_| hung(deadline))?;
+            told = timeout(deadline, running.say(&line)).await.map_err(|_| hung(deadline))?;
         }
         let heard = match told {
             Ok(()) => running.hear_within(deadline, &request).await.map_err(hung)?,
@@ -355,5 +354,5 @@ fn report(ready: &str) {
 
 /// The beginning of a request, for messages.
 fn summary(line: &str) -> String {
-    line.chars().take(200).collect()
+    line.trim_end().chars().take(200).collect()
 }

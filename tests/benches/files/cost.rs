@@ -9,7 +9,7 @@ const TICK: f64 = 0.01;
 
 /// Processor time in microseconds, and calls.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cost {
+pub(crate) struct FileCost {
     pub(crate) coordinator: f64,
     pub(crate) worker: f64,
     /// Store agents of both.
@@ -18,7 +18,7 @@ pub(crate) struct Cost {
     pub(crate) calls: f64,
 }
 
-impl Cost {
+impl FileCost {
     /// Since these processes began.
     pub(crate) fn so_far(coordinator: u32, worker: u32) -> Result<Self> {
         let mut cost = Self { coordinator: core(coordinator)?, worker: core(worker)?, ..Self::default() };

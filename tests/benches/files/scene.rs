@@ -12,7 +12,7 @@ use harness::noop::layers;
 use harness::wait_until;
 use jiff::Timestamp;
 
-use super::cost::Cost;
+use super::cost::FileCost;
 
 /// Tasks of a star.
 pub(crate) const TASKS: usize = 31;
@@ -31,7 +31,7 @@ pub(crate) struct ProcessRound {
     /// Tasks a second, from the acceptance of the run to its end.
     pub(crate) rate: f64,
     /// For each task, from the event to the end of the run.
-    pub(crate) cost: Cost,
+    pub(crate) cost: FileCost,
 }
 
 impl ProcessScene {
@@ -72,7 +72,7 @@ impl ProcessScene {
             [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", &*slots.to_string()), ("RUST_LOG", "warn")];
         let worker = cluster.worker("worker", &settings)?;
         let coordinator = cluster.coordinator_with("coordinator", &[("RUST_LOG", "warn")])?;
-        let before = Cost::so_far(coordinator.id(), worker.id())?;
+        let before = FileCost::so_far(coordinator.id(), worker.id())?;
         cluster.ingest(&self.campaign.star_files()?)?;
         let tasks = self.stars * TASKS;
         let is_there = async || cluster.ask(&["run", "list"]).is_ok_and(|runs| runs[0].is_object());
@@ -80,7 +80,7 @@ impl ProcessScene {
         let end = cluster.sas(&["run", "watch", "--timeout", "10m"])?;
         ensure!(end.status.success(), "{}{}", String::from_utf8_lossy(&end.stderr), coordinator.log());
         let rate = tasks as f64 / seconds(&cluster)?;
-        let cost = Cost::so_far(coordinator.id(), worker.id())?.since(&before).per(tasks);
+        let cost = FileCost::so_far(coordinator.id(), worker.id())?.since(&before).per(tasks);
         Ok(ProcessRound { rate, cost })
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Made {
 }
 
 /// What is to be made in these directories before anything is staged.
-pub(super) struct Layout {
+pub(super) struct AttemptLayout {
     folders: [PathBuf; 4],
     kept: KeptFolders,
     /// Committed files, each with its link.
@@ -51,13 +51,13 @@ pub(super) struct Layout {
 }
 
 /// Where an attempt reads and writes, and what is to be there.
-pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, Layout) {
+pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, AttemptLayout) {
     let folder = desk.folder_of(order);
     let (input, output) = (folder.join("in"), folder.join("out"));
     let files = files(&plan.staging, &plan.seen);
     let links: Vec<(PathBuf, PathBuf)> = files.iter().map(|(file, name)| ((*file).clone(), input.join(name))).collect();
     let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
-    let layout = Layout {
+    let layout = AttemptLayout {
         kept: desk.kept.clone(),
         folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
         parameters: (input.join(PARAMETERS), parameters),
@@ -77,7 +77,7 @@ pub(super) fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathB
     files
 }
 
-impl Layout {
+impl AttemptLayout {
     /// The committed files that are read.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.links.iter().map(|(file, _)| file)
@@ -194,7 +194,7 @@ mod tests {
         let (input, output) = (folder.join("in"), folder.join("out"));
         let (file, link) = (slot.with_file_name("file.h5"), input.join(FILES).join("0.h5"));
         fs::write(&file, "").unwrap();
-        let layout = Layout {
+        let layout = AttemptLayout {
             folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
             kept: kept.clone(),
             links: vec![(file, link.clone())],
