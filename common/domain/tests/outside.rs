@@ -27,12 +27,23 @@ fn pipeline() -> String {
 fn task() -> String {
     let task = Task { star: StarIndex(7), module: ModuleIndex(2) };
     let run = RunId::of(EventId::of("a", "b"), "P", "1");
-    text(&TaskMessage { v: WIRE_VERSION, epoch: Epoch(3), run, task, name: StarId::of_simulator(7), attempt: Attempt(1) })
+    text(&TaskMessage {
+        v: WIRE_VERSION,
+        epoch: Epoch(3),
+        run,
+        task,
+        name: StarId::of_simulator(7),
+        attempt: Attempt(1),
+    })
 }
 
 fn completion() -> String {
-    let failure =
-        Failure { kind: FailureKind::Exit, message: "exit code 3".to_owned(), exit_code: Some(3), log_tail: String::new() };
+    let failure = Failure {
+        kind: FailureKind::Exit,
+        message: "exit code 3".to_owned(),
+        exit_code: Some(3),
+        log_tail: String::new(),
+    };
     text(&Completion {
         v: WIRE_VERSION,
         epoch: Epoch(3),

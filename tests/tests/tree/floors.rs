@@ -89,7 +89,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             (
                 "what it works with",
-                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate", "warm", "config"],
+                &[
+                    "agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate",
+                    "warm", "config",
+                ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),
             ("one worker", &["shared", "slot", "feed", "show", "service"]),

@@ -113,9 +113,8 @@ async fn flipped_bits_cost_no_more_than_the_agent() {
     let (mut refused, mut passed) = (0, 0);
     for index in 0..200 {
         match bench.seal(check(flipped(&bench, index))).await {
-            Ok(Checked { violation: Some(_), .. }) | Err(
-                AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. },
-            ) => {
+            Ok(Checked { violation: Some(_), .. })
+            | Err(AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. }) => {
                 refused += 1;
             }
             // The bits changed values, or nothing that is read.
