@@ -67,7 +67,7 @@ enum Command {
     /// Tasks: one module for one star in one run.
     #[command(subcommand)]
     Task(command::task::TaskCommand),
-    /// Modules of a pipeline: hold them back, in all of its runs, and release them.
+    /// Modules of a pipeline: hold them back, in all of its runs, and release them; what a new definition breaks.
     #[command(subcommand)]
     Module(command::module::ModuleCommand),
     /// One star: its tasks, and why they ended as they did.

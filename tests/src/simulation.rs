@@ -246,7 +246,10 @@ impl World {
     async fn wait_for_end_within(&self, runs: &[RunId], patience: Duration) -> Result<()> {
         let waited = crate::wait_until(patience, "all runs have ended", async || {
             let over = |run: &RunId| self.store.run_end(*run).is_ok_and(|end| end.is_some());
-            runs.iter().all(over) && self.around.state.inner().runs().await.is_ok_and(|held| held.is_empty())
+            let ended =
+                runs.iter().all(over) && self.around.state.inner().runs().await.is_ok_and(|held| held.is_empty());
+            // Nobody need wait for the end of what went wrong already.
+            ended || !self.around.witness.violations().is_empty()
         })
         .await;
         if waited.is_err() {

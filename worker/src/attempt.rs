@@ -11,12 +11,15 @@ mod ending;
 mod execute;
 mod identity;
 mod judge;
+mod kept;
+mod layout;
 mod look;
 mod manifests;
 mod nothing;
 mod on_record;
 mod place;
 mod prefetch;
+mod prepare;
 mod provenance;
 mod resolve;
 mod seal;
@@ -26,14 +29,17 @@ mod stage;
 mod twice;
 
 pub(crate) use commit::commit;
+use committed::is_damaged;
 pub(crate) use desk::{Bounds, Desk, Order};
 use domain::id::{ImageName, Key};
-use domain::outcome::Outcome;
+use domain::outcome::{Outcome, Success};
 use ending::Ending;
 use execute::execute;
+pub(crate) use kept::KeptFolders;
 pub(crate) use manifests::Manifests;
 pub(crate) use prefetch::prefetch;
-use resolve::{Resolved, resolve};
+use prepare::{Prepared, prepare};
+use resolve::{Plan, Resolved, resolve, success_of};
 pub(crate) use seal::SealedResult;
 use tokio_util::sync::CancellationToken;
 
@@ -77,33 +83,57 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         return finish;
     }
     let ended = verbs(desk, order, &mut finish, cancel).await;
-    stage::clean_up(&desk.store, desk.folder_of(order)).await;
-    finish.end = match ended {
+    let end = match ended {
+        Ok(End::Sealed(sealed)) => {
+            // Its directory goes with the commit.
+            finish.end = End::Sealed(sealed);
+            return finish;
+        }
         Ok(end) => end,
         Err(Ending::Damaged(input)) => committed::make_room(&desk.store, *input).await.into(),
         Err(ending @ (Ending::Outcome(_) | Ending::Cancelled)) => ending.into(),
     };
+    layout::clean_up(&desk.store, desk.folder_of(order)).await;
+    finish.end = end;
     finish
 }
 
 async fn verbs(desk: &mut Desk, order: &Order, finish: &mut Finish, cancel: &CancellationToken) -> Result<End, Ending> {
     order.progress.begins(AttemptStep::Resolve);
     loop {
-        match resolve(desk, order, cancel).await? {
-            Resolved::Found(success) => return Ok(End::Outcome(Outcome::Succeeded(success))),
-            Resolved::Missing(plan) => {
-                finish.key = Some(plan.key);
-                finish.image = Some(plan.program.image.clone());
-                if let Some(known) = on_record::failure(desk, order, &plan).await? {
-                    (finish.is_on_record, finish.log) = (true, known.log);
-                    return Err(known.outcome.into());
-                }
-                return execute(desk, order, &plan, &mut finish.log, cancel).await.map(End::Sealed);
-            }
+        let plan = match resolve(desk, order, cancel).await? {
+            Resolved::Planned(plan) => plan,
             Resolved::Unidentified(program) => {
                 drop(identity::fix(&desk.store, &desk.runner, &order.run, &program).await?);
+                continue;
             }
-            Resolved::Damaged { file, inode } => drop(committed::set_aside(&desk.store, &file, inode).await?),
+        };
+        match prepare(desk, order, &plan, cancel).await? {
+            Prepared::There { file, inode } => match twice::manifest(desk, &file).await? {
+                Ok(manifest) => {
+                    let success = Success { reused: true, ..success_of(plan.key, &manifest) };
+                    return Ok(End::Outcome(Outcome::Succeeded(success)));
+                }
+                Err(error) if is_damaged(&error) => drop(committed::set_aside(&desk.store, &file, inode).await?),
+                Err(error) => return Err(Ending::unreadable(&file, &error)),
+            },
+            Prepared::Failed(known) => {
+                finish.meant(&plan);
+                (finish.is_on_record, finish.log) = (true, known.log);
+                return Err(known.outcome.into());
+            }
+            Prepared::Made(made) => {
+                finish.meant(&plan);
+                return execute(desk, order, &plan, made, &mut finish.log, cancel).await.map(End::Sealed);
+            }
         }
+    }
+}
+
+impl Finish {
+    /// It was to be made as a plan says.
+    fn meant(&mut self, plan: &Plan) {
+        self.key = Some(plan.key);
+        self.image = Some(plan.program.image.clone());
     }
 }

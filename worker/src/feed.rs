@@ -1,8 +1,8 @@
 //! The feed of one class: takes deliveries while its slots can use them, claims what they ask for together, and gives each
 //! free slot its next attempt.
 //!
-//! Results are committed beside the next attempts, so many at once. Where attempts are short some are claimed ahead (`pace`). One that waited too long for a slot goes back, and so do all
-//! when the worker stops or may take no tasks.
+//! Results are committed beside the next attempts, so many at once. Where attempts are short some are claimed ahead (`pace`). One
+//! that waited too long for a slot goes back, and so do all when the worker stops or may take no tasks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

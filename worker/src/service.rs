@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::MakeAgent;
-use crate::attempt::Manifests;
+use crate::attempt::{KeptFolders, Manifests};
 use crate::claim::Claims;
 use crate::clock::HostClock;
 use crate::config::WorkerConfig;
@@ -49,6 +49,9 @@ const REPORTS: usize = 4_096;
 
 /// Where sessions have their directories, beside those of slots.
 const SESSIONS: &str = "sessions";
+
+/// Where directories of attempts are kept, in the worker's own.
+const KEPT: &str = "kept";
 
 /// What a worker is made of.
 pub struct WorkerParts {
@@ -85,6 +88,8 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
     let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
     let all_slots = slots.values().map(|slots| *slots as usize).sum();
     let warm = Warm::new(config.warm_bounds(all_slots), scratch.join(SESSIONS));
+    let kept = scratch.join(KEPT);
+    std::fs::create_dir_all(&kept).with_context(|| format!("failed to make `{}`", kept.display()))?;
     let worker = Arc::new(Worker {
         name,
         gate: Gate::new(),
@@ -106,6 +111,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         make_agent,
         reports,
         manifests: Manifests::default(),
+        kept: KeptFolders::new(kept),
         fetching: Mutex::default(),
     });
     let publishing = AbortOnDropHandle::new(tokio::spawn(async move { publish_all(&queue, reported).await }));

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::MakeAgent;
-use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::attempt::{Bounds, Desk, KeptFolders, Manifests, prefetch};
 use crate::claim::Claims;
 use crate::clock::HostClock;
 use crate::config::WorkerConfig;
@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) reports: mpsc::Sender<PendingReport>,
     /// Of committed files that slots have read.
     pub(crate) manifests: Manifests,
+    /// Of attempts that are over.
+    pub(crate) kept: KeptFolders,
     /// Images on their way; ends with the worker.
     pub(crate) fetching: Mutex<JoinSet<()>>,
 }
@@ -74,6 +76,7 @@ impl Worker {
             agent: (self.make_agent)(options),
             manifests: self.manifests.clone(),
             folder,
+            kept: self.kept.clone(),
             bounds: Bounds {
                 processes: self.config.processes,
                 output: self.config.output.as_u64(),

@@ -132,7 +132,7 @@ impl SealedAttempt {
         let span = attempt.span.clone();
         let committing = async {
             if attempt.cancel.is_cancelled() && !worker.give_back.is_cancelled() {
-                result.discard().await;
+                result.discard(&worker.store).await;
                 return None;
             }
             commit(&worker.store, &desk, &attempt.order, result).await

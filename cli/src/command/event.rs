@@ -1,19 +1,34 @@
-//! `sas event`: says that stars have new data.
+//! `sas event`: says that stars have new data, and shows what became of them.
+
+use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
-use coordinator::operate::event::{self, PublishEvent, SOURCE};
-use domain::id::{DatasetName, Quarter, StarId};
+use coordinator::operate::event::{self, DisposedStar, EventLedger, LedgerLine, PublishEvent, SOURCE};
+use coordinator::operate::{ErrorKind, OperateError};
+use domain::id::{DatasetName, EventId, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 
 use crate::connect::SiteArgs;
 use crate::installation::Configured;
-use crate::output::Format;
+use crate::output::{Format, Table, table};
 
 /// Dataset events.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventCommand {
     /// Publish that stars have new data in a dataset.
     Publish(Publish),
+    /// What became of the stars of an event, in sums that balance: each star is in exactly one of expanded, no_change,
+    /// superseded_by, waiting_for and rejected.
+    Ledger {
+        /// The event, by its computed id; the newest ones unless given.
+        event: Option<EventId>,
+        /// How many.
+        #[arg(long, value_name = "N", default_value = "20", conflicts_with = "event")]
+        last: NonZeroUsize,
+        /// Every star with what became of it, as a receipt.
+        #[arg(long, requires = "event")]
+        stars: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -40,13 +55,74 @@ pub(crate) struct Publish {
 
 impl EventCommand {
     pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
-        let Self::Publish(Publish { dataset, quarter, stars, stars_file, source, id }) = self;
+        let Publish { dataset, quarter, stars, stars_file, source, id } = match self {
+            Self::Publish(asked) => asked,
+            Self::Ledger { event, last, stars } => return ledger(site, format, event, last.get(), stars).await,
+        };
         let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);
         let asked = PublishEvent { dataset, quarter, stars, source: Some(source), id };
         let event = event::publish(&Configured::load(site)?.context()?, asked).await?;
         format.print(&event, published);
         Ok(())
     }
+}
+
+async fn ledger(
+    site: &SiteArgs,
+    format: Format,
+    event: Option<EventId>,
+    last: usize,
+    stars: bool,
+) -> anyhow::Result<()> {
+    let context = Configured::load(site)?.context()?;
+    if let Some(event) = event.filter(|_| stars) {
+        let found = event::receipt(&context, event, 0, usize::MAX).await?;
+        format.print_list(&found.stars, |stars| receipt(stars));
+        return Ok(());
+    }
+    let ledgers = match event {
+        Some(event) => vec![event::ledger(&context, event).await?],
+        None => event::ledgers(&context, last).await?,
+    };
+    format.print_list(&ledgers, |ledgers| lines(ledgers));
+    let odd: Vec<String> =
+        ledgers.iter().filter(|ledger| !ledger.balances).map(|ledger| ledger.event.to_string()).collect();
+    if odd.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the sums do not balance: not every star of {} is in one line", odd.join(", "));
+    Err(OperateError::new(ErrorKind::Failed, reason).into())
+}
+
+fn lines(ledgers: &[EventLedger]) -> Table {
+    let mut table = table(["EVENT", "DATASET", "QUARTER", "STARS", "RUN", "PIPELINE", "BECAME", "WHY"]);
+    table.short_ids(0).short_ids(4);
+    for ledger in ledgers {
+        for LedgerLine { run, pipeline, stars, reason } in &ledger.lines {
+            let became: Vec<String> = stars.iter().map(|(became, count)| format!("{count} {became}")).collect();
+            table.add_row([
+                ledger.event.to_string(),
+                ledger.dataset.to_string(),
+                ledger.quarter.to_string(),
+                ledger.stars.map_or_else(|| "?".to_owned(), |stars| stars.to_string()),
+                run.map(|run| run.to_string()).unwrap_or_default(),
+                pipeline.as_ref().map(ToString::to_string).unwrap_or_default(),
+                became.join(", "),
+                reason.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    table
+}
+
+fn receipt(stars: &[DisposedStar]) -> Table {
+    let mut table = table(["STAR", "RUN", "BECAME", "BY", "WHY"]);
+    for DisposedStar { star, run, disposition, by, reason } in stars {
+        let id = |run: &Option<RunId>| run.map(|run| run.to_string()).unwrap_or_default();
+        let why = reason.clone().unwrap_or_default();
+        table.add_row([star.to_string(), id(run), disposition.to_string(), id(by), why]);
+    }
+    table
 }
 
 /// What to do after an event was published.

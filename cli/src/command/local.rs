@@ -177,7 +177,9 @@ impl LocalCommand {
                 error = cluster.broken() => return Err(error),
             });
         }
-        format.print(&ends, |ends| ends.iter().map(run::show_report).collect::<Vec<_>>().join("\n\n"));
+        if !self.verify_serve {
+            format.print(&ends, |ends| ends.iter().map(run::show_report).collect::<Vec<_>>().join("\n\n"));
+        }
         let store = cluster.context.store.root().display().to_string();
         ends.iter().try_for_each(|end| progress::require_complete(end, Some(&store)))
     }

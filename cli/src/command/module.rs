@@ -1,4 +1,6 @@
-//! `sas module`: holds modules back, in all runs of a pipeline, until they are released.
+//! `sas module`: holds modules back, in all runs of a pipeline, until they are released; lays two definitions side by side.
+
+mod diff;
 
 use clap::{Args, Subcommand};
 use coordinator::operate::module::{self, ModuleDecided, OneModule};
@@ -20,6 +22,7 @@ pub(crate) enum ModuleCommand {
     Release(ModuleArg),
     /// The modules that are held.
     List,
+    Diff(diff::DiffArguments),
 }
 
 #[derive(Debug, Args)]
@@ -32,10 +35,14 @@ pub(crate) struct ModuleArg {
 
 impl ModuleCommand {
     pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
-        let context = Configured::load(site)?.context()?;
+        let context = match self {
+            Self::Diff(asked) => return asked.run(site, format).await,
+            Self::Hold(_) | Self::Release(_) | Self::List => Configured::load(site)?.context()?,
+        };
         match self {
             Self::Hold(which) => format.print(&module::hold(&context, which.into()).await?, decided),
             Self::Release(which) => format.print(&module::release(&context, which.into()).await?, decided),
+            Self::Diff(_) => {}
             Self::List => format.print_list(&module::list(&context).await?, |held| list(held)),
         }
         Ok(())

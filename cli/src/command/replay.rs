@@ -187,7 +187,7 @@ fn head(plan: &ReplayPlan) -> String {
     let version = plan.request.version.as_deref().unwrap_or_default();
     let mut lines =
         vec![format!("{} {version}: {} of {} stars run again", plan.request.pipeline, work.stars(), work.considered)];
-    lines.push(format!("tasks: {}; {} results are reused", range(work.tasks), work.reused));
+    lines.push(format!("tasks: {}; {} results are reused", bounds(work.tasks), work.reused));
     let Bounds { at_least, at_most } = plan.seconds;
     let hours = match (at_least as u64, at_most.ceil() as u64) {
         (least, most) if least == most => lasting(most),
@@ -217,7 +217,8 @@ fn head(plan: &ReplayPlan) -> String {
     lines.join("\n")
 }
 
-fn range(tasks: Bounds<u64>) -> String {
+/// How many tasks run, in words.
+pub(crate) fn bounds(tasks: Bounds<u64>) -> String {
     let Bounds { at_least, at_most } = tasks;
     if at_least == at_most {
         return format!("{at_least} run");

@@ -5,12 +5,14 @@
 //! from states alone (`run::decide`), which never disagrees.
 
 mod change;
+mod compare;
 mod fingerprint;
 mod key;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use change::{DefinitionChange, definition_change, makes};
+pub use compare::{ChangedProduct, ConcernedModule, PipelineDifference, ProductChange, compare};
 pub use fingerprint::{Definitions, Programs, StarInputs, ran};
 pub use key::{key, seed};
 use serde::{Deserialize, Serialize};

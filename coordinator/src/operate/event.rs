@@ -1,9 +1,12 @@
-//! Dataset events: read, made and published.
+//! Dataset events: read, made and published, and what became of their stars.
+
+mod ledger;
 
 use domain::error::chain;
 use domain::id::{DatasetName, EventId, PipelineName, Quarter, Sequence, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use jiff::Timestamp;
+pub use ledger::{DisposedStar, DisposedStars, EventLedger, LedgerLine, StarDisposition, ledger, ledgers, receipt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::queue::{Outgoing, QueueName, SharedQueue};

@@ -325,3 +325,6 @@ impl ReplayReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

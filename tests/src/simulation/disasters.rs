@@ -34,7 +34,7 @@ impl World {
         let mut working: Vec<JoinHandle<()>> = (0..2).map(|_| self.coordinator()).collect();
         let (mut state, mut before) = (state.clone(), state.snapshot());
         let end = Instant::now() + time;
-        while Instant::now() < end {
+        while Instant::now() < end && self.violations().is_empty() {
             tokio::time::sleep(self.faults.between(PAUSE[0], PAUSE[1])).await;
             if self.faults.happens(FaultKind::CoordinatorKilled, 0.4) {
                 self.crash(&mut working).await;

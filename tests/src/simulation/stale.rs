@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use domain::id::{Attempt, Nonce, RunId, StarId, StarIndex, Task};
+use domain::id::{Attempt, ClassName, Nonce, RunId, StarId, StarIndex, Task};
 use domain::message::{Completion, Report, TaskMessage, WIRE_VERSION, parse_task, to_json};
 use services::queue::{Consumer, Outgoing, QueueName};
-use services::state::{ClaimRequest, ClaimWish};
+use services::state::{ClaimRequest, ClaimWish, WorkerInfo};
 
 use super::World;
 use super::life::LEASE;
+
+/// Who claims everything.
+const WORKER: &str = "host-0";
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -20,10 +23,11 @@ const ROUND: u32 = 16;
 
 /// Plays it: attempts of a task never go back.
 pub(super) async fn stale_row(world: &World) -> Result<()> {
+    let class = world.scripts[0].pipeline.modules[0].class.clone();
+    world.state().show_worker(&worker(&class)?, PATIENCE * 2).await?;
     let stands_still = world.coordinator();
     let event = world.publish("1", &[StarId::of_simulator(1)]).await?;
     let run = *world.runs_of(&event).await?.first().context("the event has a run")?;
-    let class = world.scripts[0].pipeline.modules[0].class.clone();
     let mut tasks = world.broker.consume(QueueName::Tasks(class), 1).await?;
     let first = next(&mut tasks).await?;
     give_back(world, &first, claim(world, &first).await?).await?;
@@ -57,6 +61,11 @@ pub(super) async fn stale_row(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Whoever plays the worker.
+fn worker(class: &ClassName) -> Result<WorkerInfo> {
+    Ok(WorkerInfo::new(WORKER.parse()?, [(class.clone(), 1)].into(), jiff::Timestamp::UNIX_EPOCH))
+}
+
 async fn next(tasks: &mut Box<dyn Consumer>) -> Result<TaskMessage> {
     let delivery = tokio::time::timeout(PATIENCE, tasks.next()).await.context("no task comes")?;
     let task = parse_task(&delivery.body).context("it is a task")?;
@@ -70,7 +79,7 @@ async fn claim(world: &World, message: &TaskMessage) -> Result<Nonce> {
     let request = ClaimRequest {
         run: message.run,
         epoch: message.epoch,
-        worker: "host-0".parse()?,
+        worker: WORKER.parse()?,
         lease: LEASE,
         wishes: vec![wish],
     };
@@ -87,7 +96,7 @@ async fn give_back(world: &World, message: &TaskMessage, nonce: Nonce) -> Result
         task: message.task,
         attempt: message.attempt,
         nonce,
-        worker: "host-0".parse()?,
+        worker: WORKER.parse()?,
         started: jiff::Timestamp::UNIX_EPOCH,
         millis: 1,
         claim: None,

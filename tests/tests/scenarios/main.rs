@@ -19,6 +19,7 @@ mod pipeline_light;
 mod queue;
 mod registry;
 mod replaced;
+mod replay;
 mod runner;
 mod serving;
 mod simulation;

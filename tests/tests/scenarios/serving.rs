@@ -79,7 +79,7 @@ fn a_module_that_carries_state_is_found_by_comparing_both_ways() {
     let process = ["--runner", "process", "--verify-serve"];
     place.check("honest.toml", "honest", &process, 0, "3 results are the same");
     let printed = place.check("carries.toml", "carries", &process, 1, "2 differences");
-    let rows: Vec<&str> = printed.lines().filter(|line| line.starts_with("COUNTS")).collect();
+    let rows: Vec<&str> = printed.lines().filter(|line| line.starts_with("COUNTS  PLATO_")).collect();
     assert_eq!(rows.len(), 2, "the first star has nothing before it\n{printed}");
     assert!(rows.iter().all(|row| row.contains("stars") && !row.contains("points")), "{printed}");
     let json = place.local("carries.toml", "json", &[&process[..], &["-o", "json"]].concat());

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod answers;
+mod committing;
 mod field;
 mod rewritten;
 mod serving;

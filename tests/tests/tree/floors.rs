@@ -32,6 +32,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             ("how a star moves on, and how an attempt ended", &["run", "outcome"]),
             ("what pipelines and messages say", &["expression", "message", "pipeline"]),
             ("what a module was promised", &["contract"]),
+            ("what runs again", &["replay"]),
         ],
     ),
     (

@@ -22,13 +22,14 @@ pub(crate) async fn commit(store: &Store, desk: &Mutex<Desk>, order: &Order, sea
 }
 
 async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedResult) -> Result<Success, Ending> {
-    let SealedResult { file, success } = sealed;
+    let SealedResult { file, made, success } = sealed;
     let path = store.at(product_path(order, &success.key));
     let target = path.clone();
     let committed = store.ask(move |_| {
         let committed = durable::commit_file(&file, &target);
         // What cannot be removed goes with the worker.
         let _ = fs::remove_file(&file);
+        made.remove();
         committed
     });
     match committed.await? {

@@ -9,6 +9,7 @@ use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
 
+use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
 use crate::clock::HostClock;
@@ -27,6 +28,7 @@ pub(crate) struct Desk {
     pub(crate) manifests: Manifests,
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
     pub(crate) folder: PathBuf,
+    pub(crate) kept: KeptFolders,
     pub(crate) bounds: Bounds,
     pub(crate) worker: WorkerName,
     pub(crate) host: String,

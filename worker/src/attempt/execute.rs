@@ -5,11 +5,11 @@ use tokio_util::sync::CancellationToken;
 use super::blame::blame;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
+use super::layout::Made;
 use super::provenance::provenance;
 use super::resolve::Plan;
 use super::seal::{SealedResult, seal};
 use super::spec::spec;
-use super::stage::Made;
 use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Spec};
@@ -19,16 +19,20 @@ pub(super) async fn execute(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
+    mut made: Made,
     log: &mut String,
     cancel: &CancellationToken,
 ) -> Result<SealedResult, Ending> {
     order.progress.begins(AttemptStep::Stage);
-    let made = stage::stage(desk, order, plan, cancel).await?;
+    stage::stage(desk, order, plan, &made, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
     let ended = run(desk, order, plan, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    match judge(desk, order, plan, (&spec, &made), &ended).await {
+    if ended.gone {
+        made.is_over(desk);
+    }
+    match judge(desk, order, plan, (&spec, made), &ended).await {
         Ok(sealed) => Ok(sealed),
         Err(ending) => Err(blame(desk, order, ending).await),
     }
@@ -38,7 +42,7 @@ async fn judge(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
-    (spec, made): (&Spec, &Made),
+    (spec, made): (&Spec, Made),
     ended: &Ended,
 ) -> Result<SealedResult, Ending> {
     judge::end(order, spec, ended)?;

@@ -8,28 +8,32 @@ use std::path::PathBuf;
 use domain::error::chain;
 use domain::id::ProductName;
 use domain::outcome::{FailureKind, PlatformErrorKind, Success};
+use store::Store;
 use store::agent::{AgentError, Check, Checked, OutputLimits, Provenance, Refusal, RefusalKind, Seal, Violation};
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::judge::conditional;
+use super::layout::{Made, clean_up};
 use super::resolve::success;
-use super::stage::Made;
 use super::twice::believed;
 use crate::runner::{Ended, OUTPUT};
 
 /// A result that is ready for the store.
 pub(crate) struct SealedResult {
-    /// The file, which nobody else has. It lies beside the attempt's directory, which does not wait for it.
+    /// The file, which nobody else has. It lies beside the attempt's directory.
     pub(super) file: PathBuf,
+    /// What else there is of the attempt.
+    pub(super) made: Made,
     /// What is in it.
     pub(super) success: Success,
 }
 
 impl SealedResult {
     /// Lets it go.
-    pub(crate) async fn discard(self) {
-        discard(self.file).await;
+    pub(crate) async fn discard(self, store: &Store) {
+        discard(store, self.file).await;
+        clean_up(store, self.made.folder).await;
     }
 }
 
@@ -37,7 +41,7 @@ impl SealedResult {
 pub(super) async fn seal(
     desk: &mut Desk,
     order: &Order,
-    made: &Made,
+    made: Made,
     provenance: Provenance,
     ended: &Ended,
 ) -> Result<SealedResult, Ending> {
@@ -45,7 +49,7 @@ pub(super) async fn seal(
     // What an agent had begun when it died stays in its place.
     let [file, other] = ["h5", "again.h5"].map(|extension| made.folder.with_extension(extension));
     let first = Seal {
-        check: contract(desk, order, made),
+        check: contract(desk, order, &made),
         is_in_reach: !ended.gone,
         provenance,
         log: ended.log.clone(),
@@ -57,17 +61,17 @@ pub(super) async fn seal(
         Ok(Some(answer)) => (file, judged(order, ended, answer)),
         Ok(None) => {
             let answer = desk.agent.seal(again).await.and_then(legible);
-            discard(file).await;
+            discard(&desk.store, file).await;
             (other, judged(order, ended, answer))
         }
         Err(ending) => (file, Err(ending)),
     };
     match sealed {
         Ok(Checked { products, warnings, .. }) => {
-            Ok(SealedResult { file, success: success(key, &products, &warnings) })
+            Ok(SealedResult { file, made, success: success(key, &products, &warnings) })
         }
         Err(ending) => {
-            discard(file).await;
+            discard(&desk.store, file).await;
             Err(ending)
         }
     }
@@ -99,8 +103,12 @@ fn judged(order: &Order, ended: &Ended, answer: Result<Checked, AgentError>) -> 
 }
 
 /// Removes what is not committed; what cannot be removed goes with the worker.
-async fn discard(file: PathBuf) {
-    let _ = tokio::task::spawn_blocking(move || fs::remove_file(file)).await;
+async fn discard(store: &Store, file: PathBuf) {
+    let removed = store.ask(move |_| {
+        let _ = fs::remove_file(file);
+        Ok(())
+    });
+    let _ = removed.await;
 }
 
 /// An output that cannot be read is damaged, like any other file: a second look decides whether it is the module's fault.

@@ -6,8 +6,8 @@ use domain::contract;
 use domain::id::Key;
 
 use super::desk::{Desk, Order};
+use super::layout::Made;
 use super::resolve::Plan;
-use super::stage::Made;
 use crate::runner::{Labels, Limits, Spec};
 
 /// The try that an attempt makes.

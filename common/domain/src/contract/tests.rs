@@ -3,6 +3,7 @@
 //! not delivered.
 
 mod agreement;
+mod compared;
 mod fingerprints;
 mod keys;
 

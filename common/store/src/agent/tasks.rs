@@ -83,10 +83,25 @@ fn problem(file: &Path) -> impl Fn(ProductProblem) -> Refusal {
     }
 }
 
+/// Files of so many bytes at most are read at once, where they are read as a whole.
+const SMALL: u64 = 1 << 20;
+
 /// Opens a file, telling one that is missing from one that is damaged.
 fn open(file: &Path) -> AgentResult<File> {
+    open_with(file, |_| File::open(file))
+}
+
+/// The same; a small one is read at once, and what it links to cannot be found.
+fn open_at_once(file: &Path) -> AgentResult<File> {
+    open_with(file, |size| {
+        let bytes = if size <= SMALL { std::fs::read(file).ok() } else { None };
+        bytes.map_or_else(|| File::open(file), |mut bytes| File::of_bytes(&mut bytes, file))
+    })
+}
+
+fn open_with(file: &Path, open: impl FnOnce(u64) -> Result<File, H5Error>) -> AgentResult<File> {
     match std::fs::metadata(file) {
-        Ok(facts) if facts.is_file() => File::open(file).map_err(|error| {
+        Ok(facts) if facts.is_file() => open(facts.len()).map_err(|error| {
             if error.is_no_hdf5() {
                 let size = facts.len();
                 return refuse(RefusalKind::Damaged, format!("`{}` is no HDF5 file ({size} bytes)", file.display()));

@@ -53,7 +53,9 @@ impl H5Error {
 
     /// Whether the operating system refused to write, other than for the size of the file.
     pub(crate) fn is_refused_write(&self) -> bool {
-        self.reason.starts_with("file write failed: ") && self.has_errno() && !self.reason.contains("File too large")
+        let is_write =
+            ["file write failed: ", "write to backing store failed: "].iter().any(|said| self.reason.starts_with(said));
+        is_write && self.has_errno() && !self.reason.contains("File too large")
     }
 
     /// Whether there is nothing of the library's in a file.

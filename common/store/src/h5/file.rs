@@ -19,7 +19,7 @@ use hdf5_sys::h5pl::H5PLset_loading_state;
 use super::{Group, H5Error, Id, Result, c_path, check, handle};
 
 /// Bytes by which a file in memory grows.
-const STEP: usize = 64 << 10;
+const STEP: usize = 4 << 10;
 
 /// What we make ourselves is of the oldest version from this one on that can express it. The highest is the library's own: what
 /// it can read it can copy.
@@ -42,10 +42,10 @@ impl File {
         Self::open_as(path, H5F_ACC_RDWR)
     }
 
-    /// Opens what is in memory as if it were a file, for reading; a copy is made of it.
-    pub(crate) fn of_bytes(bytes: &mut [u8]) -> Result<Self> {
-        initialise();
-        let doing = || "open it in memory".to_owned();
+    /// Opens what was read of a file, which `path` names in messages, for reading; a copy is made of it. Links to other files
+    /// lead nowhere.
+    pub(crate) fn of_bytes(bytes: &mut [u8], path: &Path) -> Result<Self> {
+        let doing = || format!("open `{}`", path.display());
         if bytes.is_empty() {
             return Err(H5Error::refused(doing(), "file signature not found: it is empty".to_owned()));
         }
@@ -60,7 +60,6 @@ impl File {
     }
 
     fn open_as(path: &Path, flags: c_uint) -> Result<Self> {
-        initialise();
         let access = access_list(OLDEST)?;
         let c_path = c_path(path)?;
         // SAFETY: a NUL-terminated path and a live property list.
@@ -76,8 +75,18 @@ impl File {
 
     /// The same of this version of the format or a later one.
     fn create_from(path: &Path, low: H5F_libver_t) -> Result<Self> {
-        initialise();
-        let access = access_list(low)?;
+        Self::create_as(path, &access_list(low)?)
+    }
+
+    /// Makes a new file that is small: it is built in memory, and written at once when it is closed.
+    pub(crate) fn create_small(path: &Path) -> Result<Self> {
+        let access = access_list(OLDEST)?;
+        // SAFETY: a plain call on a live property list.
+        check(unsafe { H5Pset_fapl_core(access.0, STEP, 1) }, || "keep a file in memory".to_owned())?;
+        Self::create_as(path, &access)
+    }
+
+    fn create_as(path: &Path, access: &Id) -> Result<Self> {
         let c_path = c_path(path)?;
         // SAFETY: as above.
         let id = unsafe { H5Fcreate(c_path.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.0) };
@@ -118,6 +127,7 @@ fn initialise() {
 }
 
 fn access_list(low: H5F_libver_t) -> Result<Id> {
+    initialise();
     // SAFETY: plain calls on a live handle.
     unsafe {
         let list = handle(H5Pcreate(*H5P_CLS_FILE_ACCESS), || "make a property list".to_owned())?;

@@ -26,7 +26,7 @@ use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
-use crate::operate::event::{self, EventSummary};
+use crate::operate::event::{self, DisposedStar, EventLedger, EventSummary};
 use crate::operate::{Context, OperateError};
 
 /// How long an answer waits for a coordinator to accept what was published.
@@ -41,6 +41,14 @@ pub(super) fn routes() -> ApiRouter<Site> {
     ApiRouter::new()
         .api_route("/events", list_or_publish)
         .api_route("/events/{event}", get_with(show, saying("showEvent", "An event, and what became of it")))
+        .api_route(
+            "/events/{event}/ledger",
+            get_with(ledger, saying("showLedger", "What became of the stars of an event, in sums that balance")),
+        )
+        .api_route(
+            "/events/{event}/ledger/stars",
+            get_with(receipt, saying("listReceipt", "The stars of an event, each with what became of it")),
+        )
 }
 
 /// A page of events.
@@ -59,6 +67,16 @@ struct Events {
 struct OneEvent {
     /// The event, by its computed id.
     event: EventId,
+}
+
+/// A page of the stars of an event.
+#[derive(Debug, Serialize, JsonSchema)]
+struct EventReceipt {
+    /// In the order of their ids, run by run.
+    stars: Vec<DisposedStar>,
+    /// Where to go on; not there on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// What came of an event that was published.
@@ -118,6 +136,27 @@ async fn show(
     About(OneEvent { event }): About<OneEvent>,
 ) -> ApiResult<EventSummary> {
     Ok(Json(event::show(&site.context(&caller), event).await?))
+}
+
+async fn ledger(
+    State(site): State<Site>,
+    caller: Caller,
+    About(OneEvent { event }): About<OneEvent>,
+) -> ApiResult<EventLedger> {
+    Ok(Json(event::ledger(&site.context(&caller), event).await?))
+}
+
+async fn receipt(
+    State(site): State<Site>,
+    caller: Caller,
+    About(OneEvent { event }): About<OneEvent>,
+    AskedBy(page): AskedBy<PageQuery>,
+) -> ApiResult<EventReceipt> {
+    let skip = page.next(number)?.unwrap_or(0) as usize;
+    let most = page.limit()?;
+    let found = event::receipt(&site.context(&caller), event, skip, most).await?;
+    let next = as_next(found.has_more.then_some(skip + most));
+    Ok(Json(EventReceipt { stars: found.stars, next }))
 }
 
 async fn publish(State(site): State<Site>, caller: Caller, posted: PostedEvents) -> Result<PublishedEvents, Problem> {

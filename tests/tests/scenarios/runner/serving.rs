@@ -70,7 +70,12 @@ impl Serving {
             module: "M".to_owned(),
             limits: spec.limits.clone(),
         };
-        SessionSpec { name: name.to_owned(), kind, folder: self.folder().join("sessions").join(name) }
+        SessionSpec { name: self.name(name), kind, folder: self.folder().join("sessions").join(name) }
+    }
+
+    /// A name that no session of another test has.
+    fn name(&self, name: &str) -> String {
+        format!("{name}-{}", self.bench.spec.labels.nonce)
     }
 
     fn folder(&self) -> PathBuf {
@@ -289,7 +294,10 @@ async fn a_sweep_ends_sessions_of_dead_workers_and_those_that_nobody_knows() {
     // As when its worker is killed: nobody is attached any more, and this program does not care.
     drop(of_dead);
     assert_eq!(containers(&serving.bench.dir).len(), 3);
-    let sweep = async |known: &str| serving.bench.runner.sweep(&|name| name == known).await.unwrap();
+    let sweep = async |known: &str| {
+        let known = serving.name(known);
+        serving.bench.runner.sweep(&|name| name == known).await.unwrap()
+    };
     assert_eq!(sweep("first").await, 1, "of a worker that is dead");
     assert_eq!(sweep("first").await, 0, "that of a worker that lives, and one that is known");
     assert_eq!(sweep("another").await, 1, "one that is not known any more");
@@ -307,5 +315,6 @@ async fn memory_of_a_session_is_known_without_what_files_take() {
         serving.ask("kept.append(b'x' * (64 << 20)); open(path, 'w').write('x' * (6 << 20))").await;
         let more = gauge.memory().await.unwrap() - before;
         assert!((60 << 20..80 << 20).contains(&more), "{more} bytes more than {before}");
+        serving.close().await;
     }
 }

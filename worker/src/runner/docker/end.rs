@@ -121,7 +121,8 @@ pub(super) async fn bare_exit(docker: &Docker, name: &str, end: &ContainerEnd) -
         let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
         return Err(RunnerError::Engine { doing: "wait for a container", reason });
     }
-    let state = state(docker, name).await?;
+    let inspected = docker.inspect_container(name, None::<InspectContainerOptions>).await;
+    let state = inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default();
     if state.oom_killed.unwrap_or(false) {
         return Ok(Exit::OutOfMemory);
     }
@@ -136,21 +137,18 @@ pub(super) async fn bare_exit(docker: &Docker, name: &str, end: &ContainerEnd) -
 /// have been.
 async fn was_told_to_kill(docker: &Docker, name: &str, state: &ContainerState) -> bool {
     let began = state.started_at.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let filters = HashMap::from([("container", vec![name]), ("event", vec!["kill", "oom"])]);
-    let [since, until] =
-        [began, Timestamp::now()].map(|at| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()));
-    let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
-    // What is asked for lies in the past: the answer ends.
-    match tokio::time::timeout(LOG_PATIENCE, docker.events(Some(options)).next()).await {
-        Ok(first) => first.is_some(),
-        Err(_) => true,
-    }
+    happened(docker, name, &["kill", "oom"], began).await.unwrap_or(true)
 }
 
-/// How a container is now.
-pub(super) async fn state(docker: &Docker, name: &str) -> Result<ContainerState, RunnerError> {
-    let inspected = docker.inspect_container(name, None::<InspectContainerOptions>).await;
-    Ok(inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default())
+/// Whether one of these events happened to a container since then; `None` where the engine does not say.
+pub(super) async fn happened(docker: &Docker, name: &str, events: &[&str], since: Timestamp) -> Option<bool> {
+    let filters = HashMap::from([("container", vec![name]), ("event", events.to_vec())]);
+    let [since, until] =
+        [since, Timestamp::now()].map(|at| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()));
+    let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
+    // What is asked for lies in the past: the answer ends.
+    let first = tokio::time::timeout(LOG_PATIENCE, docker.events(Some(options)).next()).await;
+    first.ok().map(|first| first.is_some())
 }
 
 /// Removes a container, running or not.

@@ -13,6 +13,7 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder};
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 
 use super::super::session::{Gauge, Opened, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
@@ -39,7 +40,8 @@ impl DockerRunner {
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let attached = attached.map_err(|error| engine("attach to a container", &error))?;
-        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), exit: None };
+        let began = Timestamp::now();
+        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), began, exit: None };
         let (container, unstarted) = match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => (container, None),
             // The command is not in the image, or cannot be executed: what a shell calls 127.
@@ -75,6 +77,8 @@ fn said(chunk: Result<LogOutput, Error>) -> Option<Utterance> {
 struct ServingContainer {
     docker: Docker,
     name: String,
+    /// When it was about to be started.
+    began: Timestamp,
     exit: Option<Exit>,
 }
 
@@ -92,8 +96,9 @@ impl Vessel for ServingContainer {
         Ok(exit)
     }
 
+    /// Of a container that runs, engines tell this only as an event.
     async fn ran_out_of_memory(&mut self) -> bool {
-        end::state(&self.docker, &self.name).await.is_ok_and(|state| state.oom_killed.unwrap_or(false))
+        end::happened(&self.docker, &self.name, &["oom"], self.began).await.unwrap_or(false)
     }
 
     async fn kill(&mut self) {

@@ -11,13 +11,10 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::check::violation;
-use super::{AgentResult, refuse};
+use super::{AgentResult, SMALL, refuse};
 use crate::agent::wire::*;
 use crate::h5::{File, H5Error};
 use domain::outcome::FailureKind;
-
-/// Outputs of so many bytes at most are read into memory.
-const SMALL: u64 = 1 << 20;
 
 /// What became of the wish to have the output.
 pub(super) enum Taken {
@@ -48,7 +45,7 @@ pub(super) fn take(seal: &Seal) -> AgentResult<Taken> {
         return Ok(not(FailureKind::OutputTooLarge, message));
     }
     let opened = match (size <= SMALL, seal.is_in_reach) {
-        (true, _) => in_memory(file, size),
+        (true, _) => in_memory(file, size, &seal.check.output),
         (false, true) => return copied(seal, file, most),
         (false, false) => Ok(File::open(&seal.check.output)),
     };
@@ -67,10 +64,10 @@ fn open(output: &Path) -> io::Result<Plain> {
     Ok(openat(folder, name, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?.into())
 }
 
-fn in_memory(file: Plain, size: u64) -> io::Result<Result<File, H5Error>> {
+fn in_memory(file: Plain, size: u64, path: &Path) -> io::Result<Result<File, H5Error>> {
     let mut bytes = Vec::with_capacity(SMALL.min(size) as usize);
     file.take(SMALL).read_to_end(&mut bytes)?;
-    Ok(File::of_bytes(&mut bytes))
+    Ok(File::of_bytes(&mut bytes, path))
 }
 
 /// Opens a copy; its name goes at once.

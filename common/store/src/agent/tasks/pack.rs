@@ -7,6 +7,9 @@ use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{File, Group, H5Error};
 
+/// Results with so many bytes of values at most are built in memory.
+const SMALL: u64 = 256 << 10;
+
 /// Writes the file: products of the output that was checked.
 pub(super) fn pack(seal: Seal, checked: &Checked, output: Option<&File>) -> AgentResult<()> {
     let failed = unwritable(&seal.dest);
@@ -24,7 +27,9 @@ pub(super) fn pack(seal: Seal, checked: &Checked, output: Option<&File>) -> Agen
         generation: None,
         modules: Vec::new(),
     };
-    let file = File::create(&seal.dest).map_err(&failed)?;
+    let bytes: u64 = checked.products.values().map(|entry| entry.bytes).sum();
+    let create = if bytes <= SMALL { File::create_small } else { File::create };
+    let file = create(&seal.dest).map_err(&failed)?;
     let root = file.root().map_err(&failed)?;
     set_root(&root, manifest.star, manifest.quarter, None).map_err(&failed)?;
     let products = root.create_group("PRODUCTS").map_err(&failed)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::said::{NamedStar, dates, quarter_of, star_of};
-use super::{AgentResult, damaged, delivered, entry, open, parent_of, problem, product_name, refuse};
+use super::{AgentResult, damaged, delivered, entry, open, open_at_once, parent_of, problem, product_name, refuse};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::{Walk, bounded};
@@ -18,7 +18,12 @@ const WIDEST: u64 = 1_000_000;
 
 /// What one of our files holds.
 pub(super) fn manifest(file: &Path) -> AgentResult<Manifest> {
-    let root = open(file)?.into_root(file)?;
+    whole(file).map(|(manifest, _)| manifest)
+}
+
+/// The same, and the file. A small one is read at once; it must have no links to others.
+pub(super) fn whole(file: &Path) -> AgentResult<(Manifest, Rooted)> {
+    let root = open_at_once(file)?.into_root(file)?;
     // The format first: what else a later one holds is not known here.
     let ManifestFormat { format } = json(&root, "MANIFEST", file)?;
     if format > MANIFEST_FORMAT {
@@ -34,7 +39,7 @@ pub(super) fn manifest(file: &Path) -> AgentResult<Manifest> {
     if manifest.kind == FileKind::Result {
         manifest.provenance = Some(Box::new(json(&root, "PROVENANCE", file)?));
     }
-    Ok(manifest)
+    Ok((manifest, root))
 }
 
 /// What every manifest says, whatever its format.

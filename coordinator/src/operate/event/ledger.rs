@@ -1,0 +1,281 @@
+//! The ledger: what became of every star that an event named, in every pipeline that the event started (E1). The sums must
+//! balance: each star that was named is in exactly one line of a run.
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId, Sequence, StarId};
+use domain::message::StarSelection;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::events::{DisposedEvent, Disposition};
+use store::runs::{RunRecord, SettledRow, StarEnd};
+use store::{Store, StoreError};
+
+use crate::events::expand::unique;
+use crate::operate::look_up::record;
+use crate::operate::{Context, OperateError};
+
+/// How many runs before are asked what a star ended with.
+const ASKED: usize = 16;
+
+/// What became of a star that an event named.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum StarDisposition {
+    /// It is a star of the run: its tasks ran, or will.
+    Expanded,
+    /// It is a star of the run, and everything that determines its results was what it had been before.
+    NoChange,
+    /// A newer run took it over.
+    SupersededBy,
+    /// No coordinator has finished accepting the event.
+    WaitingFor,
+    /// No run came of it.
+    Rejected,
+}
+
+/// The ledger of an event: a line for each of its runs, or one where it has none.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct EventLedger {
+    /// The event, by its computed id.
+    pub event: EventId,
+    /// Its number.
+    pub sequence: Sequence,
+    /// Who published it.
+    pub source: String,
+    /// The publisher's own id of it.
+    pub id: String,
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The quarter.
+    pub quarter: Quarter,
+    /// How many stars it names, each once; none where its list cannot be read.
+    pub stars: Option<u64>,
+    /// What became of them.
+    pub lines: Vec<LedgerLine>,
+    /// Whether every line has every star once.
+    pub balances: bool,
+}
+
+/// What became of an event's stars in one pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct LedgerLine {
+    /// The run; none came of it where it was rejected, or nobody finished accepting it.
+    pub run: Option<RunId>,
+    /// Its pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Stars by what became of them.
+    pub stars: BTreeMap<StarDisposition, u64>,
+    /// Why there is no run.
+    pub reason: Option<String>,
+}
+
+/// What became of one star.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DisposedStar {
+    /// The star.
+    pub star: StarId,
+    /// The run of the event; none came of it.
+    pub run: Option<RunId>,
+    /// What became of it.
+    pub disposition: StarDisposition,
+    /// The run that took it over.
+    pub by: Option<RunId>,
+    /// Why, where it was rejected or waits.
+    pub reason: Option<String>,
+}
+
+/// Some of the stars of an event.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DisposedStars {
+    /// In the order of their ids, run by run.
+    pub stars: Vec<DisposedStar>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
+/// The ledger of an event.
+pub async fn ledger(context: &Context, event: EventId) -> Result<EventLedger, OperateError> {
+    context.ask(move |store| of(store, &disposed(store, event)?)).await
+}
+
+/// The ledgers of so many of the newest events, newest first.
+pub async fn ledgers(context: &Context, newest: usize) -> Result<Vec<EventLedger>, OperateError> {
+    let look = move |store: &Store| {
+        let found = store.events_before(newest, None)?;
+        found.events.iter().map(|event| of(store, event)).collect()
+    };
+    context.ask(look).await
+}
+
+/// The stars of an event with what became of each, `skip` of them left out.
+pub async fn receipt(
+    context: &Context,
+    event: EventId,
+    skip: usize,
+    most: usize,
+) -> Result<DisposedStars, OperateError> {
+    let look = move |store: &Store| {
+        let mut stars: Vec<DisposedStar> = Vec::new();
+        for (_, disposed) in lines(store, &disposed(store, event)?)?.1 {
+            stars.extend(disposed);
+        }
+        let has_more = stars.len() > skip.saturating_add(most);
+        Ok::<_, OperateError>(DisposedStars { stars: stars.into_iter().skip(skip).take(most).collect(), has_more })
+    };
+    context.ask(look).await
+}
+
+fn disposed(store: &Store, event: EventId) -> Result<DisposedEvent, OperateError> {
+    let missing = || OperateError::not_found(format!("event {event} was not accepted, or not yet"));
+    let record = store.event(event)?.ok_or_else(missing)?;
+    Ok(DisposedEvent { record, dispositions: store.dispositions(event)? })
+}
+
+fn of(store: &Store, event: &DisposedEvent) -> Result<EventLedger, OperateError> {
+    let (named, found) = lines(store, event)?;
+    let mut balances = true;
+    let mut counted = Vec::new();
+    for (mut line, disposed) in found {
+        for star in &disposed {
+            *line.stars.entry(star.disposition).or_default() += 1;
+        }
+        balances &= named.as_ref().is_none_or(|named| named.iter().eq(disposed.iter().map(|star| &star.star)));
+        counted.push(line);
+    }
+    let (record, data) = (&event.record, &event.record.event.data);
+    Ok(EventLedger {
+        event: record.id,
+        sequence: record.sequence,
+        source: record.event.source.clone(),
+        id: record.event.id.clone(),
+        dataset: data.dataset.clone(),
+        quarter: data.quarter,
+        stars: named.map(|stars| stars.len() as u64),
+        lines: counted,
+        balances,
+    })
+}
+
+type FoundLine = (LedgerLine, Vec<DisposedStar>);
+
+/// The stars that an event names, where its list can be read, and what became of each in every pipeline.
+fn lines(store: &Store, event: &DisposedEvent) -> Result<(Option<Vec<StarId>>, Vec<FoundLine>), OperateError> {
+    let named = match &event.record.event.data.stars {
+        StarSelection::Inline(stars) => Ok(unique(stars.clone())),
+        StarSelection::File(list) => store.read_star_list(list)?,
+    };
+    let mut found = Vec::new();
+    let mut without = |disposition, reason: String| {
+        let star = |star: &StarId| DisposedStar {
+            star: *star,
+            run: None,
+            disposition,
+            by: None,
+            reason: Some(reason.clone()),
+        };
+        let stars = named.as_ref().map_or_else(|_| Vec::new(), |stars| stars.iter().map(star).collect());
+        let reason = Some(reason);
+        found.push((LedgerLine { run: None, pipeline: None, stars: BTreeMap::new(), reason }, stars));
+    };
+    let Some(dispositions) = &event.dispositions else {
+        without(StarDisposition::WaitingFor, "a coordinator that finishes accepting the event".to_owned());
+        return Ok((named.ok(), found));
+    };
+    let mut runs = Vec::new();
+    for disposition in dispositions {
+        match disposition {
+            Disposition::Run { run } => runs.push(*run),
+            Disposition::NoPipeline => {
+                let dataset = &event.record.event.data.dataset;
+                without(StarDisposition::Rejected, format!("no pipeline is started by {dataset}"));
+            }
+            Disposition::Rejected { reason } => without(StarDisposition::Rejected, reason.clone()),
+        }
+    }
+    for run in runs {
+        found.push(of_run(store, &record(store, run)?)?);
+    }
+    Ok((named.ok(), found))
+}
+
+/// What became of the stars of a run.
+fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> {
+    let run = record.run;
+    let list = store.stars(run)?;
+    let mut settled: HashMap<u32, (Option<StarEnd>, Option<Fingerprint>)> = HashMap::new();
+    store.each_settled_row(run, |row| _ = settled.insert(row.star.0, (row.end, row.fingerprint)))?;
+    let before = before(store, record, settled.values().any(|(_, print)| print.is_some()))?;
+    let newer = newer(store, record, settled.values().any(|(end, _)| *end == Some(StarEnd::Superseded)))?;
+    let mut stars = Vec::with_capacity(list.len() as usize);
+    for (at, star) in (0..).zip(list.iter()) {
+        let star = star?;
+        let mut by = None;
+        let disposition = match settled.get(&at) {
+            Some((Some(StarEnd::Superseded), _)) => {
+                by = newest_with(store, &newer, star)?;
+                StarDisposition::SupersededBy
+            }
+            Some((_, Some(print))) if before.get(&star) == Some(print) => StarDisposition::NoChange,
+            Some(_) | None => StarDisposition::Expanded,
+        };
+        stars.push(DisposedStar { star, run: Some(run), disposition, by, reason: None });
+    }
+    let pipeline = Some(record.pipeline.clone());
+    Ok((LedgerLine { run: Some(run), pipeline, stars: BTreeMap::new(), reason: None }, stars))
+}
+
+/// Whole runs of the same pipeline and quarter that are not this one, newest first.
+fn others(store: &Store, of: &RunRecord) -> Result<Vec<RunRecord>, StoreError> {
+    let mut runs = store.runs()?;
+    runs.retain(|run| {
+        run.run != of.run && run.pipeline == of.pipeline && run.quarter == of.quarter && run.only_group.is_none()
+    });
+    Ok(runs)
+}
+
+/// What stars had ended with before a run.
+fn before(store: &Store, of: &RunRecord, is_asked: bool) -> Result<HashMap<StarId, Fingerprint>, StoreError> {
+    let mut known = HashMap::new();
+    let older = others(store, of)?.into_iter().filter(|run| is_asked && run.horizon < of.horizon);
+    for run in older.take(ASKED) {
+        let list = store.stars(run.run)?;
+        let mut trouble = None;
+        store.each_settled_row(run.run, |SettledRow { star, end, fingerprint, .. }| {
+            let ended = end.is_some_and(|end| !matches!(end, StarEnd::Superseded | StarEnd::Cancelled));
+            if let Some(print) = fingerprint.filter(|_| ended) {
+                match list.star(star) {
+                    Ok(star) => _ = known.entry(star).or_insert(print),
+                    Err(error) => trouble = Some(error),
+                }
+            }
+        })?;
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+    }
+    Ok(known)
+}
+
+/// Runs that may have taken stars over, oldest first.
+fn newer(store: &Store, of: &RunRecord, is_asked: bool) -> Result<Vec<RunRecord>, StoreError> {
+    let mut newer = if is_asked { others(store, of)? } else { Vec::new() };
+    newer.retain(|run| run.horizon > of.horizon);
+    newer.reverse();
+    Ok(newer)
+}
+
+fn newest_with(store: &Store, runs: &[RunRecord], star: StarId) -> Result<Option<RunId>, StoreError> {
+    for run in runs {
+        if store.stars(run.run)?.position(star)?.is_some() {
+            return Ok(Some(run.run));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

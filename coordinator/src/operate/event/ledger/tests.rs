@@ -1,0 +1,98 @@
+use domain::id::StarIndex;
+use domain::message::{DatasetEvent, DatasetUpdate};
+use store::events::EventRecord;
+use store::runs::SettledStar;
+
+use super::*;
+
+const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lc'\n[classes.default]\ncpus = 1\nmemory = '1GB'\n\
+    [modules.M]\nimage = 'i'\nclass = 'default'\ntime_limit = '1m'\noutputs.mandatory = ['X']\n";
+
+struct LedgerCase {
+    _folder: tempfile::TempDir,
+    store: Store,
+    stars: Vec<StarId>,
+}
+
+impl LedgerCase {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(folder.path()).unwrap();
+        let stars = unique((0..4).map(StarId::of_simulator).collect());
+        Self { _folder: folder, store, stars }
+    }
+
+    fn accept(&self, id: &str) -> EventRecord {
+        let stars = StarSelection::Inline(self.stars.iter().rev().chain(&self.stars).copied().collect());
+        let update = DatasetUpdate { dataset: "l1/lc".parse().unwrap(), quarter: Quarter::FIRST, stars, start: None };
+        self.store.accept_event(&DatasetEvent::new("t", id, "2030-01-01T00:00:00Z".to_owned(), update)).unwrap()
+    }
+
+    /// A run of an event over these of its stars, which end so, with fingerprints of this byte.
+    fn run(&self, event: &EventRecord, stars: &[StarId], ends: &[(StarEnd, u8)]) -> RunId {
+        let run = RunId::of(event.id, "P", "1");
+        let record = RunRecord {
+            run,
+            event: event.id,
+            publisher: None,
+            pipeline: "P".parse().unwrap(),
+            version: "1".to_owned(),
+            quarter: Quarter::FIRST,
+            horizon: event.sequence,
+            accepted: event.accepted,
+            stars: stars.len() as u32,
+            only_group: None,
+            replay: None,
+            definition: PIPELINE.to_owned(),
+            data_model: String::new(),
+        };
+        self.store.create_run(&record, stars).unwrap();
+        let line = |(at, (end, print)): (u32, &(StarEnd, u8))| SettledStar {
+            star: StarIndex(at),
+            row: vec![0x31],
+            end: Some(*end),
+            fingerprint: Some(Fingerprint::from_bytes([*print; 32])),
+            ..SettledStar::default()
+        };
+        let lines: Vec<SettledStar> = (0..).zip(ends).map(line).collect();
+        self.store.append_settled(run, &lines).unwrap();
+        self.store.dispose_event(event.id, &[Disposition::Run { run }]).unwrap();
+        run
+    }
+
+    /// Counts of what became of the stars, whether the sums balance, and why there is no run.
+    fn counts(&self, event: EventId) -> (String, bool, Option<String>) {
+        let ledger = of(&self.store, &disposed(&self.store, event).unwrap()).unwrap();
+        assert_eq!(ledger.stars, Some(4), "each star counts once");
+        let [line] = &ledger.lines[..] else { panic!("{ledger:?}") };
+        let counts: Vec<String> = line.stars.iter().map(|(became, count)| format!("{count} {became}")).collect();
+        (counts.join(", "), ledger.balances, line.reason.clone())
+    }
+}
+
+#[test]
+fn every_star_of_an_event_is_in_one_line_and_the_sums_balance() {
+    use StarEnd::{Complete, Failed, Superseded};
+    let case = LedgerCase::new();
+    let first = case.accept("1");
+    let (said, balances, reason) = case.counts(first.id);
+    assert_eq!((said.as_str(), balances), ("4 waiting_for", true));
+    assert!(reason.unwrap().contains("coordinator"));
+    case.run(&first, &case.stars, &[(Complete, 1), (Complete, 1), (Superseded, 1)]);
+    let second = case.accept("2");
+    let by = case.run(&second, &case.stars, &[(Complete, 1), (Failed, 2), (Complete, 3)]);
+    assert_eq!(case.counts(first.id), ("3 expanded, 1 superseded_by".to_owned(), true, None), "one has not ended yet");
+    assert_eq!(case.counts(second.id), ("3 expanded, 1 no_change".to_owned(), true, None));
+    let found = lines(&case.store, &disposed(&case.store, first.id).unwrap()).unwrap().1;
+    assert_eq!((found[0].1[2].star, found[0].1[2].by), (case.stars[2], Some(by)));
+
+    let third = case.accept("3");
+    case.store.dispose_event(third.id, &[Disposition::NoPipeline]).unwrap();
+    assert_eq!(
+        case.counts(third.id),
+        ("4 rejected".to_owned(), true, Some("no pipeline is started by l1/lc".to_owned()))
+    );
+    let fourth = case.accept("4");
+    case.run(&fourth, &case.stars[1..], &[]);
+    assert_eq!(case.counts(fourth.id), ("3 expanded".to_owned(), false, None), "a star is missing");
+}
