@@ -7,7 +7,7 @@ use domain::id::StarId;
 use store::agent::{AgentError, At, Checked};
 use store::ingest::{IngestOptions, IngestStep, ingest};
 
-use crate::hostile::{check, kinds};
+use crate::hostile::{PATIENCE, check, kinds};
 use crate::ingesting::AS_WRITTEN;
 use crate::{Workbench, child_in, script_in};
 
@@ -41,7 +41,7 @@ fn assert_cheap(bench: &Workbench, kind: &str) {
 #[tokio::test]
 async fn a_hostile_output_costs_seconds_and_a_quarter_of_a_gigabyte() {
     for kind in kinds() {
-        let mut bench = Workbench::new();
+        let mut bench = Workbench::with_deadline(PATIENCE);
         let output = bench.path("output.h5");
         script_in("hostile.py", &[kind.as_ref(), &output], &[]);
         match bench.seal(check(output)).await {
@@ -55,7 +55,7 @@ async fn a_hostile_output_costs_seconds_and_a_quarter_of_a_gigabyte() {
 
 #[tokio::test]
 async fn a_hostile_delivery_costs_no_more_and_the_next_is_taken() {
-    let mut bench = Workbench::new();
+    let mut bench = Workbench::with_deadline(PATIENCE);
     for kind in kinds() {
         let delivered = bench.path(&format!("{kind}.h5"));
         script_in("hostile.py", &[kind.as_ref(), &delivered], &[("TOP", "EXTERNALS")]);
@@ -115,7 +115,7 @@ async fn bytes_changed_at_random_end_in_an_answer_within_their_cost() {
     let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (seed, count) = (number("SAS_FUZZ_SEED", "1"), number("SAS_FUZZ_FILES", "240"));
     println!("SAS_FUZZ_SEED={seed}, {count} files");
-    let mut bench = Workbench::new();
+    let mut bench = Workbench::with_deadline(PATIENCE);
     let output = bench.path("output.h5");
     script_in("hostile.py", &["mutated".as_ref(), &output, Path::new(&seed), Path::new(&count)], &[]);
     for index in 0..count.parse().unwrap() {

@@ -37,7 +37,7 @@ const KINDS: [(&str, FailureKind, &str); 41] = [
     ("columns_of_chunks", OutputTooLarge, "1600000000 bytes at once"),
     ("shared_text", OutputTooLarge, "more memory"),
     ("long_text", OutputTooLarge, "more memory"),
-    ("long_list", OutputTooLarge, "a list has 80000000 bytes"),
+    ("long_list", OutputTooLarge, "more memory"),
     ("large_attribute", OutputTooLarge, "more than 16777216 bytes"),
     ("endless_heap", OutputCorrupt, ""),
     ("odd_name", OutputCorrupt, "not UTF-8"),
@@ -52,6 +52,12 @@ const KINDS: [(&str, FailureKind, &str); 41] = [
     ("directory", OutputCorrupt, "not a regular file"),
     ("flipped", OutputCorrupt, ""),
 ];
+
+/// The kind over which the library goes round for ever: the kernel ends its agent when it has used its time.
+const ENDLESS: &str = "endless_heap";
+
+/// Long enough for the few seconds of a CPU that each may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The names of all kinds.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
@@ -82,12 +88,17 @@ async fn every_hostile_output_is_a_violation_that_says_what_is_wrong() {
     known.sort_unstable();
     assert_eq!(listed, known);
 
-    let mut bench = Workbench::new();
+    let mut bench = Workbench::with_deadline(PATIENCE);
     for (kind, expected, words) in KINDS.into_iter().filter(|(kind, ..)| *kind != "flipped") {
         let output = bench.path(kind).join("output.h5");
         std::fs::create_dir(output.parent().unwrap()).unwrap();
         script("hostile.py", &[kind.as_ref(), &output]);
-        let Checked { violation, .. } = bench.seal(check(output)).await.unwrap();
+        let answer = bench.seal(check(output)).await;
+        if kind == ENDLESS {
+            assert!(matches!(answer, Err(AgentError::Overspent { .. })), "{kind}: {answer:?}");
+            continue;
+        }
+        let Checked { violation, .. } = answer.unwrap();
         let violation = violation.unwrap_or_else(|| panic!("{kind} passed"));
         assert_eq!(violation.kind, expected, "{kind}: {}", violation.message);
         assert!(violation.message.contains(words), "{kind}: {}", violation.message);

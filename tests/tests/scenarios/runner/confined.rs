@@ -36,7 +36,7 @@ memory.unlink()
 assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
 listening = socket.create_server(("127.0.0.1", 0))
 socket.create_connection(listening.getsockname()).close()
-asyncio.run(asyncio.sleep(0.01))
+asyncio.run(asyncio.to_thread(square, 2))
 with tempfile.TemporaryDirectory() as folder, h5py.File(folder + "/x.h5", "w", libver="latest") as file:
     file.create_dataset("x", data=np.arange(1000.0), compression="gzip")
 print("computed")
