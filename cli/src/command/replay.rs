@@ -201,20 +201,24 @@ fn head(plan: &ReplayPlan) -> String {
     };
     lines.push(format!("slot time as earlier runs took: {hours}{without}"));
     for quarter in plan.work.quarters.iter().filter(|_| plan.work.quarters.len() > 1) {
-        lines.push(format!("  {}: {} stars", quarter.quarter, quarter.stars));
+        lines.push(format!("  {}: {}", quarter.quarter, stars(quarter.stars)));
     }
     lines.push(String::new());
     let left = [
-        (work.unchanged, "stars are reused whole: nothing that determines them is other"),
-        (work.left_out, "stars would run and are not selected"),
-        (work.unfinished, "stars never came to an end of their own; `sas run start` runs them"),
-        (work.failures_stand, "failures stand in stars that run: --failed tries them again"),
-        (work.lost_left, "lost tasks stay lost in stars that do not run: --failed tries again those that failed"),
+        (work.unchanged, "reused whole, since nothing that determines them is other (stars)"),
+        (work.left_out, "would run and are not selected (stars)"),
+        (work.unfinished, "never came to an end of their own; `sas run start` runs them (stars)"),
+        (work.failures_stand, "failed and stay so in stars that run; --failed tries them again (tasks)"),
+        (work.lost_left, "lost and stay so in stars that do not run; --failed tries again what failed (tasks)"),
     ];
     lines.extend(left.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")));
-    lines.extend(work.reasons.iter().map(|of| format!("{} stars: {}", of.stars, of.reason.words())));
+    lines.extend(work.reasons.iter().map(|of| format!("{}: {}", stars(of.stars), of.reason.words())));
     lines.extend(plan.notes.iter().map(|words| format!("note: {words}")));
     lines.join("\n")
+}
+
+fn stars(count: u64) -> String {
+    if count == 1 { "1 star".to_owned() } else { format!("{count} stars") }
 }
 
 /// How many tasks run, in words.

@@ -97,7 +97,7 @@ pub(super) async fn named(context: &Context, name: &PipelineName) -> Result<Pipe
     let of_run = context.ask(move |store| {
         let Some(run) = newest_run_of(store, &wanted)? else { return Ok(None) };
         let mut record = record(store, run)?;
-        record.only_group = None;
+        (record.only_group, record.replay) = (None, None);
         Ok::<_, OperateError>(Some(pipeline_of(store, &record)?))
     });
     of_run.await?.ok_or_else(|| unknown(name, &configured, "; give its file"))

@@ -17,6 +17,9 @@ use store::runs::Took;
 
 const SETTINGS: [(&str, &str); 2] = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2")];
 
+/// Where the coordinator answers.
+const LISTEN: &str = "127.0.0.1:19187";
+
 /// Light, as a program of its own: what is in place of `pass` is what its next version does otherwise.
 const PROGRAM: &str = r#"
 import h5py, os, runpy, sys
@@ -94,7 +97,10 @@ impl ReplayScene {
         let taken = cluster.sas(&["ingest", "--shared", "--dataset", "models/grids", &shared])?;
         ensure!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
         let classes = [&SETTINGS[..], &[("SAS_SLOTS_LARGE", "1"), ("SAS_SLOTS_HEAVY", "1")]].concat();
-        let running = [cluster.coordinator("coordinator")?, cluster.worker("worker", &classes)?];
+        let running = [
+            cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", LISTEN)])?,
+            cluster.worker("worker", &classes)?,
+        ];
         cluster.ingest(&campaign.star_files()?)?;
         let scene = Self { campaign, cluster, late, _running: running };
         wait_until(Duration::from_secs(60), "the event is a run", async || {
@@ -229,6 +235,33 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
 
     let (plan, _) = scene.plan("end.json", &["--resolve"])?;
     assert_eq!(plan["work"]["unchanged"], json!(STARS), "{plan}");
+    check_http(&plan).await?;
+
+    // Every star of every event is in one line: the first event's, and those of two replays.
+    let ledgers = scene.cluster.ask(&["event", "ledger"])?;
+    let of =
+        |ledger: &Value| (ledger["stars"].clone(), ledger["lines"][0]["stars"].clone(), ledger["balances"].clone());
+    let found: Vec<_> = ledgers.as_array().context("a list")?.iter().map(of).collect();
+    let expanded = |count: u64| (json!(count), json!({"expanded": count}), json!(true));
+    assert_eq!(found, [expanded(3), expanded(ran), expanded(STARS)]);
+    let event = ledgers[0]["event"].as_str().context("an id")?;
+    let receipt = harness::ask(LISTEN, &format!("/api/v1/events/{event}/ledger/stars?limit=2")).await?;
+    let receipt: Value = serde_json::from_str(&receipt)?;
+    assert_eq!((receipt["stars"].as_array().map(Vec::len), &receipt["next"]), (Some(2), &json!("2")), "{receipt}");
+    Ok(())
+}
+
+/// Over HTTP a plan is the same, and one that runs nothing is refused.
+async fn check_http(plan: &Value) -> Result<()> {
+    let post = async |path: &str, body: Value| -> Result<(u16, Value)> {
+        let request = reqwest::Client::new().post(format!("http://{LISTEN}/api/v1{path}"));
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
+        Ok((answer.status().as_u16(), serde_json::from_str(&answer.text().await?)?))
+    };
+    let (status, same) = post("/replays/plan", json!({"pipeline": "SAS-PIP"})).await?;
+    assert_eq!((status, &same["work"]["unchanged"]), (200, &plan["work"]["considered"]), "{same}");
+    let (status, refused) = post("/replays", json!({"plan": same, "reason": "a test"})).await?;
+    assert!(status == 409 && refused.to_string().contains("runs nothing"), "{status} {refused}");
     Ok(())
 }
 

@@ -59,7 +59,7 @@ impl ReplayCase {
     fn new(states: &str) -> Self {
         let text = PIPELINE.to_owned();
         // The data model names the flag's type.
-        let model = "[FLAG.columns.flag]\ntype = 'bool'\nndim = 0\n";
+        let model = "[products.FLAG.columns.flag]\ntype = 'bool'\nndim = 0\n";
         let pipeline = load("p.toml", &text.replace("trigger", "data_model = 'm.toml'\ntrigger"), Some(model)).unwrap();
         let state = |letter: char| match letter {
             '.' => None,

@@ -1,7 +1,7 @@
 //! The ledger: what became of every star that an event named, in every pipeline that the event started (E1). The sums must
 //! balance: each star that was named is in exactly one line of a run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId, Sequence, StarId};
 use domain::message::StarSelection;
@@ -208,7 +208,8 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
     let list = store.stars(run)?;
     let mut settled: HashMap<u32, (Option<StarEnd>, Option<Fingerprint>)> = HashMap::new();
     store.each_settled_row(run, |row| _ = settled.insert(row.star.0, (row.end, row.fingerprint)))?;
-    let before = before(store, record, settled.values().any(|(_, print)| print.is_some()))?;
+    let names: HashSet<StarId> = list.iter().collect::<Result<_, _>>()?;
+    let before = before(store, record, &names)?;
     let newer = newer(store, record, settled.values().any(|(end, _)| *end == Some(StarEnd::Superseded)))?;
     let mut stars = Vec::with_capacity(list.len() as usize);
     for (at, star) in (0..).zip(list.iter()) {
@@ -219,7 +220,7 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
                 by = newest_with(store, &newer, star)?;
                 StarDisposition::SupersededBy
             }
-            Some((_, Some(print))) if before.get(&star) == Some(print) => StarDisposition::NoChange,
+            Some((_, print @ Some(_))) if before.get(&star) == Some(print) => StarDisposition::NoChange,
             Some(_) | None => StarDisposition::Expanded,
         };
         stars.push(DisposedStar { star, run: Some(run), disposition, by, reason: None });
@@ -237,20 +238,26 @@ fn others(store: &Store, of: &RunRecord) -> Result<Vec<RunRecord>, StoreError> {
     Ok(runs)
 }
 
-/// What stars had ended with before a run.
-fn before(store: &Store, of: &RunRecord, is_asked: bool) -> Result<HashMap<StarId, Fingerprint>, StoreError> {
+/// What these stars had ended with before a run.
+fn before(
+    store: &Store,
+    of: &RunRecord,
+    stars: &HashSet<StarId>,
+) -> Result<HashMap<StarId, Option<Fingerprint>>, StoreError> {
     let mut known = HashMap::new();
-    let older = others(store, of)?.into_iter().filter(|run| is_asked && run.horizon < of.horizon);
+    let older = others(store, of)?.into_iter().filter(|run| run.horizon < of.horizon);
     for run in older.take(ASKED) {
+        if known.len() == stars.len() {
+            break;
+        }
         let list = store.stars(run.run)?;
         let mut trouble = None;
         store.each_settled_row(run.run, |SettledRow { star, end, fingerprint, .. }| {
             let ended = end.is_some_and(|end| !matches!(end, StarEnd::Superseded | StarEnd::Cancelled));
-            if let Some(print) = fingerprint.filter(|_| ended) {
-                match list.star(star) {
-                    Ok(star) => _ = known.entry(star).or_insert(print),
-                    Err(error) => trouble = Some(error),
-                }
+            match list.star(star) {
+                Ok(star) if ended && stars.contains(&star) => _ = known.entry(star).or_insert(fingerprint),
+                Ok(_) => {}
+                Err(error) => trouble = Some(error),
             }
         })?;
         if let Some(error) = trouble {

@@ -174,7 +174,12 @@ async fn programs(
     };
     for module in unknown {
         match look_up(resolver.as_ref(), module).await {
-            Ok(program) => drop(programs.insert(module.name.clone(), program)),
+            Ok(program) => {
+                // In a run a subject is one program for all modules that name it.
+                let same = programs.values_mut().filter(|other| other.subject == program.subject);
+                same.for_each(|other| other.identity.clone_from(&program.identity));
+                programs.insert(module.name.clone(), program);
+            }
             Err(error) if request.resolve => return Err(error),
             Err(error) => {
                 programs.remove(&module.name);
@@ -199,8 +204,7 @@ fn on_record(
     let mut found = BTreeMap::new();
     for module in modules.iter().filter(|module| module.enabled) {
         let subjects = [module.image.to_string(), format!("process: {}", serde_json::json!(module.command))];
-        let ran = runs.iter().filter(|run| run.identity(&module.name).is_some());
-        'runs: for run in ran {
+        'runs: for run in runs {
             for subject in &subjects {
                 if let Some(identity) = store.image_identity(run.record.run, subject)? {
                     let program = PlannedProgram { subject: subject.clone(), identity };
