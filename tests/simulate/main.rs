@@ -16,24 +16,26 @@ use anyhow::{Context, Result, bail, ensure};
 use harness::simulation::{Episode, Fault};
 
 use plays::play;
-use report::Report;
+use report::SimulationReport;
 
 /// Faults where nobody says how many.
 const FAULTS: u64 = 10_000;
 
 /// What is asked for.
-struct Asked {
+struct SimulationOptions {
     faults: u64,
     seed: u64,
     only: Option<BTreeSet<Fault>>,
     mutants: String,
 }
 
-impl Asked {
+impl SimulationOptions {
     fn of_environment() -> Result<Self> {
         let said = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
         let number = |name: &str, otherwise: u64| {
-            said(name).map_or(Ok(otherwise), |text| text.trim().replace('_', "").parse()).with_context(|| format!("{name} is no number"))
+            said(name)
+                .map_or(Ok(otherwise), |text| text.trim().replace('_', "").parse())
+                .with_context(|| format!("{name} is no number"))
         };
         let only = said("ONLY").map(|text| text.split_whitespace().map(str::parse).collect()).transpose()?;
         Ok(Self {
@@ -53,14 +55,14 @@ fn main() -> Result<()> {
         ["--list", ..] => return Ok(()),
         _ => {}
     }
-    let asked = Asked::of_environment()?;
+    let asked = SimulationOptions::of_environment()?;
     if let Some(only) = asked.only {
         return once(Episode { seed: asked.seed, only: Some(only), mutant: None });
     }
     let first = Episode { seed: asked.seed, only: None, mutant: None };
     let (once, again) = (play(&first)?, play(&first)?);
     ensure!(once.trace == again.trace, "seed {} was played twice, and was not the same", first.seed);
-    let mut report = Report::begin();
+    let mut report = SimulationReport::begin();
     for played in plays::until(asked.seed, asked.faults)? {
         if let Some(wrong) = &played.1.wrong {
             fails(played.0, &played.1.faults, wrong)?;
@@ -89,7 +91,10 @@ fn once(episode: Episode) -> Result<()> {
 
 /// A seed failed: says how to play it again, and which of its faults it takes.
 fn fails(seed: u64, faults: &[Fault], wrong: &str) -> Result<()> {
-    println!("seed {seed} fails after {} faults:\n{wrong}\n\nmake simulate SEED={seed} FAULTS=1 MUTANTS=no\n", faults.len());
+    println!(
+        "seed {seed} fails after {} faults:\n{wrong}\n\nmake simulate SEED={seed} FAULTS=1 MUTANTS=no\n",
+        faults.len()
+    );
     let episode = Episode { seed, only: None, mutant: None };
     let (few, wrong) = shrink::shrink(&episode, faults, shrink::PLAYS)?;
     let few: Vec<String> = few.iter().map(ToString::to_string).collect();

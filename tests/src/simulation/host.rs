@@ -81,7 +81,11 @@ impl WorkerHost {
             store: self.store.clone(),
             queue: self.around.queue_of(life),
             state: self.around.state_of(life),
-            runner: Arc::new(SimulatedRunner::new(self.around.faults.clone(), self.around.witness.clone(), life.clone())),
+            runner: Arc::new(SimulatedRunner::new(
+                self.around.faults.clone(),
+                self.around.witness.clone(),
+                life.clone(),
+            )),
             traces: Traces::default(),
             config,
             slots: BTreeMap::from(["default", "heavy"].map(|class| (class.parse().expect("a class name"), SLOTS))),

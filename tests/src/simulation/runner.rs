@@ -8,11 +8,11 @@ use domain::id::{ImageIdentity, StarId};
 use tokio_util::sync::CancellationToken;
 use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError, Spec};
 
-use super::{FaultKind, Faults};
 use super::files::ModuleOutput;
 use super::life::{LEASE, Life};
 use super::script::ScriptedEnd;
 use super::witness::{Claimed, Witness};
+use super::{FaultKind, Faults};
 
 /// Runs nothing.
 pub(super) struct SimulatedRunner {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use domain::id::{Attempt, Nonce, RunId, Task, WorkerName};
 use domain::message::{Completion, DatasetEvent, Report, TaskMessage, parse_completion, parse_task};
@@ -16,8 +17,11 @@ use store::{Store, paths};
 
 use super::files::{Committed, read};
 use super::life::Life;
-use super::mutant::{LATE, Mutant};
+use super::mutant::Mutant;
 use super::{FaultKind, Faults, Script, quarter};
+
+/// How long after its report a product is committed, where that is broken on purpose.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Who sees it all.
 pub(super) struct Witness {

@@ -66,12 +66,8 @@ impl FaultyQueue {
 
 /// What somebody says of a task who never claimed it.
 fn forged(task: &TaskMessage) -> Outgoing {
-    let failure = Failure {
-        kind: FailureKind::Exit,
-        message: "forged".to_owned(),
-        exit_code: Some(1),
-        log_tail: String::new(),
-    };
+    let failure =
+        Failure { kind: FailureKind::Exit, message: "forged".to_owned(), exit_code: Some(1), log_tail: String::new() };
     let completion = Completion {
         v: WIRE_VERSION,
         epoch: task.epoch,
