@@ -36,8 +36,6 @@ pub(super) struct Witness {
     lives: Mutex<BTreeMap<WorkerName, Life>>,
     /// Attempts whose claims were decided, one way or the other.
     decided: Mutex<BTreeSet<(RunId, Task, Attempt)>>,
-    /// The highest attempt of each task that was granted since the state was lost last.
-    attempts: Mutex<BTreeMap<(RunId, Task), Attempt>>,
     /// How often a program ran to its end.
     executions: AtomicU64,
     violations: Mutex<Vec<String>>,
@@ -63,7 +61,6 @@ impl Witness {
             lost: Mutex::default(),
             lives: Mutex::default(),
             decided: Mutex::default(),
-            attempts: Mutex::default(),
             executions: AtomicU64::new(0),
             violations: Mutex::default(),
         }
@@ -99,11 +96,6 @@ impl Witness {
     /// How often programs ran to their ends.
     pub(super) fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
-    }
-
-    /// The state is not what it was: attempts may be counted anew.
-    pub(super) fn state_is_lost(&self) {
-        self.attempts.lock().unwrap().clear();
     }
 
     /// A delivery is acknowledged: whatever it was about is on record, or decided (R4).
@@ -168,10 +160,6 @@ impl Witness {
         before.set(task.module, Cell { state: TaskState::Blocked, tag: 0 });
         if decide(&script.graph.nodes[task.module.at()], &before) != Ruling::Run {
             self.note(format!("R1: {task:?} of run {} was queued on {:?}", run, grant.row));
-        }
-        let before = self.attempts.lock().unwrap().insert((run, task), wish.attempt);
-        if let Some(before) = before.filter(|before| *before > wish.attempt) {
-            self.note(format!("R2: {task:?} of run {run} is granted for {:?} after {before:?}", wish.attempt));
         }
         let read = script.read_by(task.module);
         for up in read.iter().filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {
