@@ -33,7 +33,7 @@ def of_service(name):
         @functools.wraps(function)
         def alone(scene):
             struck = getattr(scene.cluster, name).struck
-            if not struck.acquire(blocking=False):
+            if not struck.acquire(timeout=30):
                 raise Impossible
             try:
                 function(scene)
