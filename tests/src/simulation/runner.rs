@@ -37,7 +37,8 @@ impl SimulatedRunner {
         if self.faults.happens(FaultKind::AttemptHangs, 0.06) {
             // It hangs longer than its lease lives, and reports all the same.
             self.witness.hang(nonce);
-            tokio::time::sleep(LEASE * 2).await;
+            // Often long enough for another attempt to come to its end before.
+            tokio::time::sleep(self.faults.between(LEASE * 2, LEASE * 12)).await;
         } else if self.faults.happens(FaultKind::AttemptIsLong, 0.05) {
             // It runs longer than its lease, which is renewed.
             tokio::time::sleep(LEASE / 3 * 5).await;
