@@ -59,7 +59,8 @@ class Scene:
     def __init__(self, options, directory):
         self.random = random.Random(options.seed)
         self.directory, self.size = directory, "3g"
-        self.store, self.disk = os.path.join(directory, "store"), self._disk(os.path.join(directory, "disk"))
+        self.store = os.path.join(directory, "store")
+        self.disk = self._disk(os.path.join(directory, "disk"))
         self.one_mounts = threading.Lock()
         self.log = os.path.join(directory, "executions.log")
         open(self.log, "w", encoding="utf-8").close()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 
@@ -39,11 +40,18 @@ class Service:
 
     def __init__(self, kind, directory, port):
         self.kind, self.directory, self.port = kind, directory, port
+        # Held by whoever strikes it.
+        self.struck = threading.Lock()
 
     def start(self):
-        """Starts it on what it has."""
+        """Starts it on what it has; a busy machine may need more than one try."""
         more = ["management"] if self.kind == "rabbitmq" else []
-        subprocess.run([SERVICES, self.kind, self.directory, str(self.port), *more], check=True, stdout=subprocess.DEVNULL)
+        command = [SERVICES, self.kind, self.directory, str(self.port), *more]
+        for last in (False, False, True):
+            done = subprocess.run(command, check=last, capture_output=not last)
+            if done.returncode == 0:
+                return
+            self.end("kill")
 
     def end(self, how):
         """Ends it: `stop` or `kill`."""

@@ -1,6 +1,7 @@
 """What goes wrong in a campaign: each kind is a function of the campaign's `Scene` that begins it, waits for as long as it lasts
 and makes it good again. What cannot be brought about on this machine raises `Impossible`."""
 
+import functools
 import json
 import os
 import shutil
@@ -23,6 +24,25 @@ def kind(function):
     """Registers a kind by its name."""
     KINDS[function.__name__] = function
     return function
+
+
+def of_service(name):
+    """A kind that strikes a service, which nobody else strikes meanwhile."""
+
+    def registered(function):
+        @functools.wraps(function)
+        def alone(scene):
+            struck = getattr(scene.cluster, name).struck
+            if not struck.acquire(timeout=30):
+                raise Impossible
+            try:
+                function(scene)
+            finally:
+                struck.release()
+
+        return kind(alone)
+
+    return registered
 
 
 def _program(scene, side):
@@ -112,7 +132,7 @@ def container_killed(scene):
     subprocess.run(["docker", "kill", scene.random.choice(listed)], capture_output=True, check=False)
 
 
-@kind
+@of_service("rabbitmq")
 def rabbitmq_killed(scene):
     """SIGKILL; it comes back with what it has on disk."""
     # Registrations of queues are written to disk seconds later: no system at work has such young ones.
@@ -121,7 +141,7 @@ def rabbitmq_killed(scene):
     scene.cluster.rabbitmq.start()
 
 
-@kind
+@of_service("rabbitmq")
 def rabbitmq_wiped(scene):
     """It comes back empty: no queue, no message."""
     scene.cluster.rabbitmq.end("kill")
@@ -129,7 +149,7 @@ def rabbitmq_wiped(scene):
     scene.cluster.rabbitmq.start()
 
 
-@kind
+@of_service("rabbitmq")
 def rabbitmq_frozen(scene):
     """Stands still for some seconds."""
     scene.cluster.rabbitmq.signal(signal.SIGSTOP)
@@ -145,27 +165,27 @@ def _queues(scene):
     return names
 
 
-@kind
+@of_service("rabbitmq")
 def queue_purged(scene):
     """All messages of a queue are gone."""
     name = scene.random.choice(_queues(scene))
     scene.cluster.broker("DELETE", f"queues/{ROOT}/{name}/contents")
 
 
-@kind
+@of_service("rabbitmq")
 def completions_purged(scene):
     """What workers reported, and nobody read."""
     scene.cluster.broker("DELETE", f"queues/{ROOT}/sas.completions/contents")
 
 
-@kind
+@of_service("rabbitmq")
 def queue_deleted(scene):
     """A queue is gone with its messages."""
     name = scene.random.choice(_queues(scene))
     scene.cluster.broker("DELETE", f"queues/{ROOT}/{name}")
 
 
-@kind
+@of_service("rabbitmq")
 def connections_closed(scene):
     """The broker ends all connections."""
     for connection in scene.cluster.broker("GET", "connections"):
@@ -175,7 +195,7 @@ def connections_closed(scene):
             pass
 
 
-@kind
+@of_service("rabbitmq")
 def rabbitmq_alarm(scene):
     """The broker has no memory to spare, and takes no message."""
     control = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -203,7 +223,7 @@ def _publish(scene, queue, body):
     scene.cluster.broker("POST", f"exchanges/{ROOT}/amq.default/publish", message)
 
 
-@kind
+@of_service("rabbitmq")
 def completions_repeated(scene):
     """Completions are said again, in another order, among them those of long ago."""
     scene.completions += _copies(scene, "sas.completions", 50)
@@ -214,7 +234,7 @@ def completions_repeated(scene):
         _publish(scene, "sas.completions", body)
 
 
-@kind
+@of_service("rabbitmq")
 def tasks_repeated(scene):
     """Task messages are said again, in another order."""
     names = [name for name in _queues(scene) if name.startswith("sas.tasks.")]
@@ -226,7 +246,7 @@ def tasks_repeated(scene):
             _publish(scene, name, body)
 
 
-@kind
+@of_service("rabbitmq")
 def completion_forged(scene):
     """Somebody who never claimed anything says of tasks that they failed."""
     names = [name for name in _queues(scene) if name.startswith("sas.tasks.")]
@@ -248,7 +268,7 @@ def completion_forged(scene):
         _publish(scene, "sas.completions", json.dumps(forged))
 
 
-@kind
+@of_service("rabbitmq")
 def messages_unreadable(scene):
     """Rubbish in every queue."""
     for name in [*_queues(scene), "sas.events"]:
@@ -264,7 +284,7 @@ def event_repeated(scene):
     scene.cluster.sas("ingest", "--publish", *scene.random.choice(scene.delivered))
 
 
-@kind
+@of_service("redis")
 def redis_killed(scene):
     """SIGKILL; it comes back with its append-only file."""
     scene.cluster.redis.end("kill")
@@ -272,13 +292,13 @@ def redis_killed(scene):
     scene.cluster.redis.start()
 
 
-@kind
+@of_service("redis")
 def redis_flushed(scene):
     """FLUSHALL."""
     scene.cluster.redis_cli("flushall")
 
 
-@kind
+@of_service("redis")
 def redis_rolled_back(scene):
     """It comes back with what it had some seconds ago."""
     held = os.path.join(scene.cluster.redis.directory, "appendonly.aof")
@@ -296,7 +316,7 @@ def redis_rolled_back(scene):
     scene.cluster.redis.start()
 
 
-@kind
+@of_service("redis")
 def redis_frozen(scene):
     """Stands still for some seconds."""
     scene.cluster.redis.signal(signal.SIGSTOP)
@@ -304,7 +324,7 @@ def redis_frozen(scene):
     scene.cluster.redis.signal(signal.SIGCONT)
 
 
-@kind
+@of_service("redis")
 def redis_full(scene):
     """It has no memory to spare, and refuses what writes."""
     scene.cluster.redis_cli("config", "set", "maxmemory", "1")

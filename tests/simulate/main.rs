@@ -16,20 +16,20 @@ use anyhow::{Context, Result, bail, ensure};
 use harness::simulation::{Episode, Fault};
 
 use plays::play;
-use report::Report;
+use report::SimulationReport;
 
 /// Faults where nobody says how many.
 const FAULTS: u64 = 10_000;
 
 /// What is asked for.
-struct Asked {
+struct SimulationOptions {
     faults: u64,
     seed: u64,
     only: Option<BTreeSet<Fault>>,
     mutants: String,
 }
 
-impl Asked {
+impl SimulationOptions {
     fn of_environment() -> Result<Self> {
         let said = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
         let number = |name: &str, otherwise: u64| {
@@ -55,14 +55,14 @@ fn main() -> Result<()> {
         ["--list", ..] => return Ok(()),
         _ => {}
     }
-    let asked = Asked::of_environment()?;
+    let asked = SimulationOptions::of_environment()?;
     if let Some(only) = asked.only {
         return once(Episode { seed: asked.seed, only: Some(only), mutant: None });
     }
     let first = Episode { seed: asked.seed, only: None, mutant: None };
     let (once, again) = (play(&first)?, play(&first)?);
     ensure!(once.trace == again.trace, "seed {} was played twice, and was not the same", first.seed);
-    let mut report = Report::begin();
+    let mut report = SimulationReport::begin();
     for played in plays::until(asked.seed, asked.faults)? {
         if let Some(wrong) = &played.1.wrong {
             fails(played.0, &played.1.faults, wrong)?;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use harness::simulation::{Episode, Played};
+use harness::simulation::{Episode, PlayedEpisode};
 
 use crate::chance;
 
@@ -28,7 +28,7 @@ pub(crate) fn play_here(episode: &str) -> Result<()> {
 }
 
 /// Plays an episode in a process of its own.
-pub(crate) fn play(episode: &Episode) -> Result<Played> {
+pub(crate) fn play(episode: &Episode) -> Result<PlayedEpisode> {
     let itself = std::env::current_exe().context("this program has no file any more")?;
     let done = Command::new(itself).arg(PLAY).arg(serde_json::to_string(episode)?).output()?;
     let said = || format!("seed {}: {}", episode.seed, String::from_utf8_lossy(&done.stderr));
@@ -37,9 +37,9 @@ pub(crate) fn play(episode: &Episode) -> Result<Played> {
 }
 
 /// Plays seeds from `first` on until so much went wrong, or one fails; each with its seed, in their order.
-pub(crate) fn until(first: u64, faults: u64) -> Result<Vec<(u64, Played)>> {
+pub(crate) fn until(first: u64, faults: u64) -> Result<Vec<(u64, PlayedEpisode)>> {
     let (next, happened, stop) = (AtomicU64::new(first), AtomicU64::new(0), AtomicBool::new(false));
-    let done: Mutex<Vec<(u64, Result<Played>)>> = Mutex::default();
+    let done: Mutex<Vec<(u64, Result<PlayedEpisode>)>> = Mutex::default();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..processors {
@@ -66,7 +66,7 @@ pub(crate) fn until(first: u64, faults: u64) -> Result<Vec<(u64, Played)>> {
 }
 
 /// Says every hundred seeds how far it is.
-fn say(seed: u64, faults: u64, played: &Played) {
+fn say(seed: u64, faults: u64, played: &PlayedEpisode) {
     if seed.is_multiple_of(100) {
         println!("seed {seed}: {} faults so far", faults + played.faults.len() as u64);
     }

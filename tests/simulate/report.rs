@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness::simulation::{FaultKind, Played};
+use harness::simulation::{FaultKind, PlayedEpisode};
 
-use crate::mutants::Outlook;
+use crate::mutants::CaughtMutant;
 
 /// What was played, added up.
-pub(crate) struct Report {
+pub(crate) struct SimulationReport {
     began: Instant,
     seeds: u64,
     executions: u64,
@@ -16,14 +16,14 @@ pub(crate) struct Report {
     faults: BTreeMap<FaultKind, u64>,
 }
 
-impl Report {
+impl SimulationReport {
     /// Nothing yet.
     pub(crate) fn begin() -> Self {
         Self { began: Instant::now(), seeds: 0, executions: 0, tasks: 0, faults: BTreeMap::new() }
     }
 
     /// Adds an episode.
-    pub(crate) fn add(&mut self, played: Played) {
+    pub(crate) fn add(&mut self, played: PlayedEpisode) {
         self.seeds += 1;
         self.executions += played.executions;
         self.tasks += played.tasks;
@@ -50,9 +50,9 @@ impl Report {
 }
 
 /// Prints who caught which mutant.
-pub(crate) fn print_mutants(all: &[Outlook]) {
+pub(crate) fn print_mutants(all: &[CaughtMutant]) {
     println!("\n{:26} {:>5} {:>7}  caught by", "broken protocol", "seed", "faults");
-    for Outlook { mutant, caught } in all {
+    for CaughtMutant { mutant, caught } in all {
         match caught {
             Some((seed, faults, wrong)) => {
                 let said: String = wrong.lines().next().unwrap_or_default().chars().take(110).collect();

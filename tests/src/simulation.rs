@@ -14,6 +14,7 @@ mod files;
 mod host;
 mod life;
 mod mutant;
+mod mutations;
 mod runner;
 mod script;
 mod stale;
@@ -31,7 +32,7 @@ use domain::id::{Quarter, RunId, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use domain::pipeline::Pipeline;
 use domain::run::{Star, TaskState};
-pub use episode::{Episode, Played};
+pub use episode::{Episode, PlayedEpisode};
 pub use faults::{Fault, FaultKind, Faults};
 use faulty::{StateService, Surroundings};
 use files::JsonFiles;
@@ -217,7 +218,6 @@ impl World {
 
     /// Forgets everything that the state knows, as a flushed Redis does.
     pub fn flush_state(&self) {
-        self.around.witness.state_is_lost();
         self.around.state.replace(Arc::new(MemoryState::new()));
     }
 

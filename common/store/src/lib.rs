@@ -244,8 +244,14 @@ impl Store {
             return Err(StoreError::BadPath { name: owner.to_owned() });
         }
         let path = self.root.join(paths::scratch()).join(owner);
-        durable::make_dir(&path)?;
-        Ok(path)
+        match std::fs::create_dir(&path) {
+            // Where a store is unmounted its directory is empty: nobody is to work in what the mount will hide.
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotAStore(self.root.clone())),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(StoreError::Io { doing: "make directory", path, source: error })
+            }
+            Ok(()) | Err(_) => Ok(path),
+        }
     }
 
     /// The directory for files that are about to be linked into place.

@@ -98,7 +98,6 @@ impl World {
     }
 
     fn replace_state(&self, state: SharedState) {
-        self.around.witness.state_is_lost();
         self.around.state.replace(state);
     }
 

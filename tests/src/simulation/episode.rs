@@ -38,7 +38,7 @@ pub struct Episode {
 
 /// What came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Played {
+pub struct PlayedEpisode {
     /// What went wrong.
     pub faults: Vec<Fault>,
     /// How often programs of modules ran to their ends.
@@ -53,7 +53,7 @@ pub struct Played {
 
 impl Episode {
     /// Plays it, on a clock of its own.
-    pub fn play(&self) -> Result<Played> {
+    pub fn play(&self) -> Result<PlayedEpisode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
         runtime.block_on(async {
             let faults = Faults::given(self.seed, self.only.clone(), self.mutant);
@@ -64,7 +64,7 @@ impl Episode {
             };
             let mut wrong = world.violations();
             wrong.extend(done.as_ref().err().map(|error| format!("{error:#}")));
-            Ok(Played {
+            Ok(PlayedEpisode {
                 faults: world.faults.happened(),
                 executions: world.around.witness.executions(),
                 tasks: done.unwrap_or(0),

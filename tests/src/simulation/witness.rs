@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use domain::id::{Attempt, Nonce, RunId, Task, WorkerName};
 use domain::message::{Completion, DatasetEvent, Report, TaskMessage, parse_completions, parse_task};
@@ -16,8 +17,11 @@ use store::{Store, paths};
 
 use super::files::{Committed, read};
 use super::life::Life;
-use super::mutant::{LATE, Mutant};
+use super::mutant::Mutant;
 use super::{FaultKind, Faults, Script, quarter};
+
+/// How long after its report a product is committed, where that is broken on purpose.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Who sees it all.
 pub(super) struct Witness {
@@ -32,8 +36,6 @@ pub(super) struct Witness {
     lives: Mutex<BTreeMap<WorkerName, Life>>,
     /// Attempts whose claims were decided, one way or the other.
     decided: Mutex<BTreeSet<(RunId, Task, Attempt)>>,
-    /// The highest attempt of each task that was granted since the state was lost last.
-    attempts: Mutex<BTreeMap<(RunId, Task), Attempt>>,
     /// How often a program ran to its end.
     executions: AtomicU64,
     violations: Mutex<Vec<String>>,
@@ -59,7 +61,6 @@ impl Witness {
             lost: Mutex::default(),
             lives: Mutex::default(),
             decided: Mutex::default(),
-            attempts: Mutex::default(),
             executions: AtomicU64::new(0),
             violations: Mutex::default(),
         }
@@ -95,11 +96,6 @@ impl Witness {
     /// How often programs ran to their ends.
     pub(super) fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
-    }
-
-    /// The state is not what it was: attempts may be counted anew.
-    pub(super) fn state_is_lost(&self) {
-        self.attempts.lock().unwrap().clear();
     }
 
     /// A delivery is acknowledged: whatever it was about is on record, or decided (R4).
@@ -164,10 +160,6 @@ impl Witness {
         before.set(task.module, Cell { state: TaskState::Blocked, tag: 0 });
         if decide(&script.graph.nodes[task.module.at()], &before) != Ruling::Run {
             self.note(format!("R1: {task:?} of run {} was queued on {:?}", run, grant.row));
-        }
-        let before = self.attempts.lock().unwrap().insert((run, task), wish.attempt);
-        if let Some(before) = before.filter(|before| *before > wish.attempt) {
-            self.note(format!("R2: {task:?} of run {run} is granted for {:?} after {before:?}", wish.attempt));
         }
         let read = script.read_by(task.module);
         for up in read.iter().filter(|up| grant.row.cell(**up).state == TaskState::Succeeded) {

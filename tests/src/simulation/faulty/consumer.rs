@@ -13,7 +13,7 @@ use crate::simulation::life::Life;
 use crate::simulation::mutant::Mutant;
 
 /// Deliveries that a consumer has not answered: each with its body.
-type Unanswered = Arc<Mutex<BTreeMap<u64, (Vec<u8>, Box<dyn Receipt>)>>>;
+type UnansweredDeliveries = Arc<Mutex<BTreeMap<u64, (Vec<u8>, Box<dyn Receipt>)>>>;
 
 /// A consumer of one program.
 pub(super) struct FaultyConsumer {
@@ -22,7 +22,7 @@ pub(super) struct FaultyConsumer {
     pub(super) prefetch: u16,
     pub(super) around: Surroundings,
     pub(super) life: Life,
-    unanswered: Unanswered,
+    unanswered: UnansweredDeliveries,
     next: u64,
 }
 
@@ -92,7 +92,7 @@ struct FaultyReceipt {
     queue: QueueName,
     around: Surroundings,
     life: Life,
-    unanswered: Unanswered,
+    unanswered: UnansweredDeliveries,
 }
 
 impl FaultyReceipt {

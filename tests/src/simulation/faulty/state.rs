@@ -15,7 +15,8 @@ use services::state::{
 use super::Surroundings;
 use crate::simulation::FaultKind;
 use crate::simulation::life::Life;
-use crate::simulation::mutant::{Mutant, Mutations};
+use crate::simulation::mutant::Mutant;
+use crate::simulation::mutations::Mutations;
 
 /// The state behind all programs.
 pub(in crate::simulation) struct StateService {

@@ -177,7 +177,9 @@ impl Pair {
             after.row.set(module, Cell { state, tag });
             match state {
                 TaskState::Queued => queue.push((module, attempt)),
-                TaskState::Waiting => wait.push((module, if self.rng.random_bool(0.5) { Duration::ZERO } else { LONG })),
+                TaskState::Waiting => {
+                    wait.push((module, if self.rng.random_bool(0.5) { Duration::ZERO } else { LONG }))
+                }
                 TaskState::Succeeded => details.push((module, detail("worker 1"))),
                 TaskState::Blocked
                 | TaskState::Failed
@@ -214,7 +216,8 @@ impl Pair {
                 continue;
             }
             let now = if task.star.0 < STARS { Some(self.memory.star(task.star.0).await?) } else { None };
-            let attempt = now.filter(|_| self.rng.random_bool(0.9)).map_or(Attempt(1), |star| star.attempt(task.module));
+            let attempt =
+                now.filter(|_| self.rng.random_bool(0.9)).map_or(Attempt(1), |star| star.attempt(task.module));
             let known = self.nonces.iter().rev().find(|(known, ..)| *known == task).map(|(.., nonce)| *nonce);
             let nonce = known.filter(|_| self.rng.random_bool(0.3)).unwrap_or_else(Nonce::random);
             self.nonces.push((task, attempt, nonce));
