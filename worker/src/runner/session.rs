@@ -94,6 +94,8 @@ pub struct Opened {
     pub vessel: Box<dyn Vessel>,
     /// What its `in` and `out` are called inside.
     pub inside: [PathBuf; 2],
+    /// Whether it can write nowhere but to its own `out` and `/tmp`.
+    pub is_isolated: bool,
     /// User and group that its output directories must be given to, where these are not this process's.
     pub owner: Option<(u32, u32)>,
 }
@@ -233,8 +235,9 @@ impl Session {
         }
         let breach = blocking(&self.spec.folder, move || folders.leave(exit)).await?;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // The session goes on, but what is judged is a copy in a place that it never saw.
-        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone: true };
+        // The session goes on, but what is judged is a copy in a place that it never saw, and its input it could only read.
+        let gone = self.opened.is_isolated;
+        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone };
         Ok(ServedStar { ended, goes_on })
     }
 

@@ -58,6 +58,7 @@ impl DockerRunner {
             },
             vessel: Box::new(container),
             inside: container::INSIDE.map(Into::into),
+            is_isolated: true,
             owner: self.user.foreign.then_some((self.user.uid, self.user.gid)),
         })
     }

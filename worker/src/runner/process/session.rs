@@ -27,6 +27,7 @@ pub(super) fn open(spec: &SessionSpec) -> Result<Opened, RunnerError> {
         output: Box::pin(stream::select(read(output, Utterance::Out), read(log, Utterance::Err))),
         vessel: Box::new(ServingProcess { group, ended: Some(tokio::spawn(wait(child, group))), exit: None }),
         inside: [spec.input(), spec.output()],
+        is_isolated: false,
         owner: None,
     })
 }
