@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs what a fresh Debian machine lacks; does nothing, quickly, when nothing is missing. Safe to repeat.
 #
-#   deploy/setup.sh [build] [docker] [cluster] [test] [all]       default: build docker
+#   deploy/setup.sh [build] [docker] [cluster] [test] [bench] [all]       default: build docker
 #   build    compilers, make, python3, and a cmake that HDF5 accepts (3.26; from PyPI where the system's is older)
 #   docker   a Docker engine that answers, and mmdebstrap for machines without a registry
 #   cluster  RabbitMQ and Redis, installed but not started as services
 #   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, promtool, and an image registry, not started
+#   bench    what benchmarks compare with: Celery
 #   --cmake  only print the path of a fit cmake (nothing is installed); exit 1 if there is none
 #
 # What cannot be had is named at the end together with how to get it, and the exit code is 1.
@@ -164,6 +165,8 @@ test_tools() {
     has docker-compose || timeout 10 docker compose version >/dev/null 2>&1 || packages services docker-compose
 }
 
+bench_peers() { packages services python3-celery python3-redis; }
+
 # ---- main -----------------------------------------------------------------------------------------------------------
 
 [ $# = 0 ] && set -- build docker
@@ -173,10 +176,11 @@ for part in "$@"; do
         docker) docker_engine ;;
         cluster) cluster ;;
         test) test_tools ;;
-        all) build; docker_engine; cluster; test_tools ;;
+        bench) bench_peers ;;
+        all) build; docker_engine; cluster; test_tools; bench_peers ;;
         --cmake) find_cmake; exit ;;
-        -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "setup: unknown part \`$part\`; known: build docker cluster test all" >&2; exit 2 ;;
+        -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "setup: unknown part \`$part\`; known: build docker cluster test bench all" >&2; exit 2 ;;
     esac
 done
 if [ -n "$problems" ]; then

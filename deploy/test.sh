@@ -21,5 +21,9 @@ modules=$!
 cargo build --workspace --all-targets --quiet
 wait "$images" || { cat "$logs/images" >&2; exit 1; }
 cargo test --workspace --quiet
+bin=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
+report=$PWD/target/chaos/short.json
+(cd tests && /usr/bin/python3 -m chaos "$bin" --seconds 30 --stars 6 --seed 1 --report "$report" >"$logs/chaos") ||
+  { cat "$logs/chaos" >&2; exit 1; }
 wait "$modules" || { cat "$logs/modules" >&2; exit 1; }
 tail -n 3 "$logs/modules"

@@ -18,7 +18,7 @@ use store::Store;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::config::{RunnerKind, WorkerConfig};
+use worker::config::WorkerConfig;
 use worker::runner::docker::DockerConfig;
 
 use crate::installation::{no_runner, operator};
@@ -40,13 +40,13 @@ impl Embedded {
     pub(crate) async fn start(
         store: &Store,
         pipeline: Pipeline,
-        runner: RunnerKind,
+        config: WorkerConfig,
         slots: BTreeMap<ClassName, u32>,
     ) -> anyhow::Result<Self> {
         let queue: SharedQueue = Arc::new(MemoryQueue::new());
         let state: SharedState = Arc::new(MemoryState::new());
         let shutdown = CancellationToken::new();
-        let config = WorkerConfig { runner, grace: GRACE, ..WorkerConfig::default() };
+        let config = WorkerConfig { grace: GRACE, ..config };
         let name = worker::unique_name(&config.host()).context("[worker] host")?;
         let runner =
             worker::connect_runner(&config, &DockerConfig::default(), store, &name).await.map_err(|error| {

@@ -4,11 +4,13 @@
 //! kept unanswered; a message that cannot be read goes to the dead letters with a reason, and completions of a run that is set
 //! aside are dropped: their attempts are repeated when it goes on, and find their results.
 
+mod killed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::id::{ClassName, ModuleIndex, RunId, Task};
-use domain::message::{Completion, Report, parse_completion};
+use domain::message::{Completion, Report, parse_completions};
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind, Success};
 use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use services::queue::{Delivery, QueueName};
@@ -28,13 +30,13 @@ use crate::running::{Coordinator, Services};
 use crate::settle::gone;
 use crate::trouble::{Outage, Trouble};
 
-/// Most completions that are decided together.
+/// Most messages whose completions are decided together.
 const BATCH: usize = 512;
 
 /// Decided batches whose messages wait to be published.
 const DECIDED: usize = 4;
 
-/// Unanswered completions: a batch that is decided, some whose messages are confirmed, one that is filled.
+/// Unanswered messages: a batch that is decided, some whose task messages are confirmed, one that is filled.
 const COMPLETIONS_AHEAD: u16 = 4096;
 
 /// Brings completions into the state until `shutdown`.
@@ -76,11 +78,13 @@ async fn decide(
     let taken = Instant::now();
     let mut receipts = Vec::with_capacity(batch.len());
     let mut by_run: BTreeMap<RunId, Vec<Completion>> = BTreeMap::new();
-    running.counters.completions.inc_by(batch.len() as u64);
     for delivery in batch {
-        match parse_completion(&delivery.body) {
-            Ok(completion) => {
-                by_run.entry(completion.run).or_default().push(completion);
+        match parse_completions(&delivery.body) {
+            Ok(completions) => {
+                running.counters.completions.inc_by(completions.len() as u64);
+                for completion in completions {
+                    by_run.entry(completion.run).or_default().push(completion);
+                }
                 receipts.push(delivery.receipt);
             }
             Err(unreadable) => bury(&running.counters, delivery.receipt, &unreadable.to_string()).await,
@@ -145,6 +149,7 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     let attempt = completion.attempt;
     let course = news.course.clone();
     let Some(definition) = course.pipeline.modules.get(module.at()) else { return Ok(()) };
+    let completion = &*killed::understood(&running.services, &course, completion).await?;
     measure(running, &course, completion);
     let outcome = match &completion.result {
         Report::GivenBack => {
@@ -246,6 +251,7 @@ fn is_violation(kind: FailureKind) -> bool {
         FailureKind::OutputMissing
         | FailureKind::OutputUndeclared
         | FailureKind::OutputCorrupt
+        | FailureKind::UnsupportedType
         | FailureKind::OutputViolates
         | FailureKind::OutputTooLarge => true,
         FailureKind::Exit

@@ -11,6 +11,7 @@ mod closings;
 mod comparison;
 mod completions;
 pub mod config;
+mod confirmed;
 mod counters;
 mod deliveries;
 mod drains;

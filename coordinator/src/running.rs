@@ -1,5 +1,5 @@
 //! What the parts of a coordinator ask, and what is theirs alone while it runs: the epoch that it believes in, nudges between
-//! the loops, counters, rates, rows of stars in flight, stars on their way to be closed, what is set aside.
+//! the loops, counters, rates, rows of stars in flight, messages that were confirmed, stars on their way to be closed, what is set aside.
 
 use domain::id::Epoch;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::aside::{Aside, Party};
 use crate::closings::Closings;
+use crate::confirmed::Confirmed;
 use crate::counters::Counters;
 use crate::hooks::Hooks;
 use crate::rates::Rates;
@@ -49,6 +50,7 @@ pub(crate) struct Coordinator {
     pub(crate) aside: Aside,
     pub(crate) remembered: Arc<Remembered>,
     pub(crate) rows: Arc<Rows>,
+    pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rates: Arc<Rates>,
     epoch: Arc<AtomicU64>,
 }
@@ -82,6 +84,7 @@ impl Coordinator {
             aside: Aside::default(),
             remembered: Arc::default(),
             rows: Arc::default(),
+            confirmed: Arc::default(),
             rates: Arc::default(),
             epoch: Arc::default(),
         }

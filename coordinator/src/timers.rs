@@ -14,7 +14,7 @@ use store::course::Course;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::advance::dispatch::publish;
+use crate::advance::dispatch::{publish, tell_confirmed};
 use crate::advance::fold::Step;
 use crate::advance::{News, Race};
 use crate::config::CoordinatorConfig;
@@ -96,9 +96,11 @@ impl Sweeper {
         }
         let mut views = Vec::new();
         let mut trouble = None;
-        for info in self.running.services.state.runs().await? {
-            let done = self.run(info.run).await;
-            match self.running.of_run(info.run, done).await {
+        let runs: Vec<RunId> = self.running.services.state.runs().await?.into_iter().map(|info| info.run).collect();
+        self.running.confirmed.keep(&runs);
+        for run in runs {
+            let done = self.run(run).await;
+            match self.running.of_run(run, done).await {
                 Ok(view) => views.extend(view.flatten()),
                 // The timers of others go on.
                 Err(error) => trouble = trouble.or(Some(error)),
@@ -128,6 +130,7 @@ impl Sweeper {
         let orders = follow::orders(&self.running, run).await?;
         follow::follow(&self.running, &course, &view, &orders).await?;
         self.due(&course).await?;
+        tell_confirmed(&self.running, &course).await?;
         if orders.phase == Phase::Active {
             let lost = self.running.services.state.outbox(run, self.config.publish_again, AGAIN_AT_ONCE).await?;
             if !lost.is_empty() {

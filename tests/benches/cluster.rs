@@ -3,13 +3,11 @@
 //! Numbers are of this machine at this time; compare within one run.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::cluster::{Cluster, Running};
-use harness::light::Campaign;
+use harness::light::{Campaign, empty_output};
 use harness::wait_until;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -73,7 +71,7 @@ impl BenchScene {
         campaign.deliver(QUARTER, &format!("quiet={stars}"), 1)?;
         let directory = campaign.path("cluster");
         fs::create_dir(&directory)?;
-        let template = template(&directory)?;
+        let template = empty_output(&directory)?;
         let pipeline = directory.join("bench.toml");
         let head =
             "name = \"BENCH\"\nversion = \"1\"\ntrigger = \"l1/lightcurve\"\n[externals]\nstar = [\"DP1_LC_MERGED\"]\n";
@@ -100,14 +98,6 @@ impl BenchScene {
         let mut runs = self.cluster.ask(&["run", "list"])?;
         Ok(runs.get_mut(0).context("no run yet")?.take())
     }
-}
-
-/// An output without products.
-fn template(directory: &Path) -> Result<PathBuf> {
-    let path = directory.join("empty.h5");
-    let program = format!("import h5py; h5py.File({:?}, 'w').create_group('PRODUCTS')", path.display().to_string());
-    ensure!(Command::new("/usr/bin/python3").args(["-c", &program]).status()?.success(), "h5py made no file");
-    Ok(path)
 }
 
 fn throughput(what: &str, stars: u32, workers: u32, runner: &str, script: &str) -> Result<()> {

@@ -5,14 +5,17 @@
 pub mod browser;
 pub mod cluster;
 pub mod compose;
+pub mod cost;
 mod cut;
 pub mod exhibit;
 pub mod flight;
 mod http;
 mod images;
 pub mod light;
+pub mod noop;
 mod programs;
 mod registry;
+pub mod results;
 mod services;
 pub mod simulation;
 

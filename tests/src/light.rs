@@ -163,3 +163,11 @@ fn python(command: &mut Command) -> Result<Output> {
     ensure!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(done)
 }
+
+/// Makes an output without products in `directory`, for programs that copy it.
+pub fn empty_output(directory: &Path) -> Result<PathBuf> {
+    let path = directory.join("empty.h5");
+    let program = format!("import h5py; h5py.File({:?}, 'w').create_group('PRODUCTS')", path.display().to_string());
+    ensure!(Command::new("/usr/bin/python3").args(["-c", &program]).status()?.success(), "h5py made no file");
+    Ok(path)
+}

@@ -6,13 +6,18 @@
 
 mod agent;
 mod check;
+mod disasters;
+mod episode;
 mod faults;
 mod faulty;
 mod files;
 mod host;
 mod life;
+mod mutant;
+mod mutations;
 mod runner;
 mod script;
+mod stale;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -25,17 +30,21 @@ use coordinator::hooks::Hook;
 use coordinator::{CoordinatorParts, StarFiles};
 use domain::id::{Quarter, RunId, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
-use domain::run::TaskState;
-pub use faults::Faults;
-use faulty::{FaultyQueue, FaultyState};
+use domain::pipeline::Pipeline;
+use domain::run::{Star, TaskState};
+pub use episode::{Episode, PlayedEpisode};
+pub use faults::{Fault, FaultKind, Faults};
+use faulty::{StateService, Surroundings};
 use files::JsonFiles;
 use host::WorkerHost;
+use life::Life;
+pub use mutant::Mutant;
 pub use script::Script;
 use services::config::LogConfig;
 use services::queue::memory::MemoryQueue;
 use services::queue::{Outgoing, QueueName, SharedQueue};
-use services::state::SharedState;
 use services::state::memory::MemoryState;
+use services::state::{SharedState, StarView};
 use services::traces::Traces;
 use store::Store;
 use store::events::Disposition;
@@ -57,9 +66,9 @@ pub struct World {
     /// The broker, without faults.
     pub broker: SharedQueue,
     scripts: Vec<Arc<Script>>,
-    queue: Arc<FaultyQueue>,
-    state: Arc<FaultyState>,
-    witness: Arc<Witness>,
+    around: Surroundings,
+    /// Coordinators that were started.
+    coordinators: Arc<Mutex<Vec<Life>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     _directory: tempfile::TempDir,
 }
@@ -67,44 +76,54 @@ pub struct World {
 impl World {
     /// A cluster in this process without coordinators, with two workers, for these pipelines. P1 is watched all the time.
     pub async fn start(seed: u64, scripts: Vec<Script>) -> Result<Self> {
-        let world = Self::start_on(Arc::new(MemoryQueue::new()), Arc::new(MemoryState::new()), seed, scripts).await?;
-        world.keep(tokio::spawn(watch_counts(world.state.clone(), world.witness.clone())));
+        Self::start_with(Faults::new(seed), scripts, 2).await
+    }
+
+    /// The same with faults of any kind, and so many workers.
+    async fn start_with(faults: Faults, scripts: Vec<Script>, workers: usize) -> Result<Self> {
+        let services = (Arc::new(MemoryQueue::new()), Arc::new(MemoryState::new()));
+        let world = Self::on(services.0, services.1, faults, scripts).await?;
+        world.work(workers);
+        world.keep(tokio::spawn(watch_counts(world.around.clone())));
         Ok(world)
     }
 
     /// The same on a broker and a state of any kind.
     pub async fn start_on(broker: SharedQueue, state: SharedState, seed: u64, scripts: Vec<Script>) -> Result<Self> {
+        let world = Self::on(broker, state, Faults::new(seed), scripts).await?;
+        world.work(2);
+        Ok(world)
+    }
+
+    async fn on(broker: SharedQueue, state: SharedState, faults: Faults, scripts: Vec<Script>) -> Result<Self> {
         // Nothing is said unless RUST_LOG asks for it.
         services::telemetry::start(&LogConfig { filter: "off".to_owned(), ..LogConfig::default() })?;
         let directory = files::directory()?;
-        let faults = Arc::new(Faults::new(seed));
         broker.declare(&[]).await?;
-        let store = Store::init(directory.path())?;
+        let store = Store::init(directory.path())?.asked_here();
         let scripts: Vec<Arc<Script>> = scripts.into_iter().map(Arc::new).collect();
+        let faults = Arc::new(faults);
         let witness = Arc::new(Witness::new(store.clone(), faults.clone(), scripts.clone()));
-        let world = Self {
+        let state = Arc::new(StateService::new(state));
+        Ok(Self {
             store,
             scripts,
-            queue: Arc::new(FaultyQueue::new(broker.clone(), faults.clone(), witness.clone())),
-            state: Arc::new(FaultyState::new(state, faults.clone(), witness.clone())),
+            around: Surroundings { broker: broker.clone(), state, faults: faults.clone(), witness },
             broker,
             faults,
-            witness,
+            coordinators: Arc::default(),
             tasks: Mutex::default(),
             _directory: directory,
-        };
-        for number in 0..2 {
-            let host = WorkerHost {
-                name: format!("host-{number}"),
-                store: world.store.clone(),
-                queue: world.queue.clone(),
-                state: world.state.clone(),
-                faults: world.faults.clone(),
-                witness: world.witness.clone(),
-            };
-            world.keep(tokio::spawn(host.work()));
+        })
+    }
+
+    /// Starts hosts with a worker each.
+    fn work(&self, workers: usize) {
+        for number in 0..workers {
+            let host =
+                WorkerHost { name: format!("host-{number}"), store: self.store.clone(), around: self.around.clone() };
+            self.keep(tokio::spawn(host.work()));
         }
-        Ok(world)
     }
 
     /// Starts a coordinator; aborting it is a crash.
@@ -117,43 +136,41 @@ impl World {
         self.coordinator_at(HttpConfig { listen: listen.to_owned(), ..HttpConfig::default() }, hooks)
     }
 
-    /// Starts a coordinator that answers HTTP so and tells these hooks.
+    /// Starts a coordinator that answers HTTP so and tells these hooks. When it dies over a step, another takes its place.
     pub fn coordinator_at(&self, http: HttpConfig, hooks: Vec<Hook>) -> JoinHandle<()> {
-        let parts = CoordinatorParts {
-            store: self.store.clone(),
-            queue: self.queue.clone(),
-            state: self.state.clone(),
-            pipelines: self.scripts.iter().map(|script| script.pipeline.clone()).collect(),
-            config: CoordinatorConfig { in_flight: 20, hooks, ..CoordinatorConfig::default() },
-            http,
-            traces: Traces::default(),
-            agent: None,
-        };
-        let files = JsonFiles { store: self.store.clone(), faults: self.faults.clone() };
-        let files: Vec<Box<dyn StarFiles>> = vec![Box::new(files)];
-        let witness = self.witness.clone();
+        let (store, around) = (self.store.clone(), self.around.clone());
+        let pipelines: Vec<Pipeline> = self.scripts.iter().map(|script| script.pipeline.clone()).collect();
+        let lives = self.coordinators.clone();
         tokio::spawn(async move {
-            if let Err(error) = coordinator::run_with(parts, files, CancellationToken::new()).await {
-                witness.note(format!("a coordinator ended: {error:#}"));
+            loop {
+                let life = Life::of_coordinator(around.faults.clone());
+                let _guard = life.guard();
+                lives.lock().unwrap().push(life.clone());
+                let parts = CoordinatorParts {
+                    store: store.clone(),
+                    queue: around.queue_of(&life),
+                    state: around.state_of(&life),
+                    pipelines: pipelines.clone(),
+                    config: CoordinatorConfig { in_flight: 20, hooks: hooks.clone(), ..CoordinatorConfig::default() },
+                    http: http.clone(),
+                    traces: Traces::default(),
+                    agent: None,
+                };
+                let files = JsonFiles { store: store.clone(), faults: around.faults.clone() };
+                let files: Vec<Box<dyn StarFiles>> = vec![Box::new(files)];
+                tokio::select! {
+                    biased;
+                    () = life.killed() => {}
+                    ended = coordinator::run_with(parts, files, CancellationToken::new()) => {
+                        if let Err(error) = ended {
+                            around.witness.note(format!("a coordinator ended: {error:#}"));
+                        }
+                        return;
+                    }
+                }
+                tokio::time::sleep(around.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
             }
         })
-    }
-
-    /// Keeps `count` coordinators at work for `time`, killing one at random every few seconds; leaves one.
-    pub async fn crash_coordinators(&self, count: usize, time: Duration) {
-        let mut working: Vec<JoinHandle<()>> = (0..count).map(|_| self.coordinator()).collect();
-        let end = tokio::time::Instant::now() + time;
-        while tokio::time::Instant::now() < end {
-            tokio::time::sleep(self.faults.between(Duration::from_millis(100), Duration::from_secs(4))).await;
-            let victim = self.faults.below(working.len());
-            working[victim].abort();
-            tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
-            working[victim] = self.coordinator();
-        }
-        for killed in working.drain(1..) {
-            killed.abort();
-        }
-        self.tasks.lock().unwrap().extend(working);
     }
 
     /// Delivers the externals of stars, and publishes a dataset event with the stars inline; returns it.
@@ -169,7 +186,7 @@ impl World {
 
     /// Kills all workers; others take their places. What they reported, and nobody followed, is free one lease later.
     pub fn kill_workers(&self) {
-        self.witness.kill_all();
+        self.around.witness.kill_all();
     }
 
     /// Publishes a dataset event; returns it.
@@ -196,12 +213,12 @@ impl World {
 
     /// The state, without faults.
     pub fn state(&self) -> SharedState {
-        self.state.inner()
+        self.around.state.inner()
     }
 
     /// Forgets everything that the state knows, as a flushed Redis does.
     pub fn flush_state(&self) {
-        self.state.replace(Arc::new(MemoryState::new()));
+        self.around.state.replace(Arc::new(MemoryState::new()));
     }
 
     /// The runs that an event started, waited for.
@@ -223,9 +240,16 @@ impl World {
 
     /// Waits until these runs ended and the state forgot them.
     pub async fn wait_for_end(&self, runs: &[RunId]) -> Result<()> {
-        let waited = crate::wait_until(Duration::from_secs(4 * 3600), "all runs have ended", async || {
+        self.wait_for_end_within(runs, Duration::from_secs(4 * 3600)).await
+    }
+
+    async fn wait_for_end_within(&self, runs: &[RunId], patience: Duration) -> Result<()> {
+        let waited = crate::wait_until(patience, "all runs have ended", async || {
             let over = |run: &RunId| self.store.run_end(*run).is_ok_and(|end| end.is_some());
-            runs.iter().all(over) && self.state.inner().runs().await.is_ok_and(|held| held.is_empty())
+            let ended =
+                runs.iter().all(over) && self.around.state.inner().runs().await.is_ok_and(|held| held.is_empty());
+            // Nobody need wait for the end of what went wrong already.
+            ended || !self.around.witness.violations().is_empty()
         })
         .await;
         if waited.is_err() {
@@ -236,7 +260,7 @@ impl World {
 
     /// What was seen that must never happen.
     pub fn violations(&self) -> Vec<String> {
-        self.witness.violations()
+        self.around.witness.violations()
     }
 
     /// The script of a pipeline.
@@ -253,15 +277,18 @@ impl World {
     /// Where everything is stuck, for the message of a test that waited in vain.
     async fn describe(&self) -> Result<String> {
         let mut text = "runs do not end:".to_owned();
-        for info in self.state.inner().runs().await? {
-            let Some(view) = self.state.inner().run(info.run).await? else { continue };
-            let stars = self.state.inner().in_flight(info.run, 3).await?;
+        for info in self.around.state.inner().runs().await? {
+            let Some(view) = self.around.state.inner().run(info.run).await? else { continue };
+            let stars = self.around.state.inner().in_flight(info.run, 3).await?;
             text += &format!(
                 "\n{:?}\n counts {:?}\n in flight {}\n ready {:?}",
                 info, view.counts, view.in_flight, view.ready
             );
             for star in stars {
-                text += &format!("\n {star:?}: {:?}", self.state.inner().star(info.run, star).await?);
+                let StarView { star: Star { row, tries }, running, due, .. } =
+                    self.around.state.inner().star(info.run, star).await?;
+                let cells: Vec<_> = row.cells().map(|cell| cell.state).collect();
+                text += &format!("\n {star:?}: {cells:?}, {tries:?}, running {running:?}, due {due:?}");
             }
         }
         text += &format!("\nviolations: {:?}", self.violations());
@@ -278,7 +305,7 @@ impl Drop for World {
 }
 
 /// P1 at every moment: the counts are those of the rows.
-async fn watch_counts(state: Arc<FaultyState>, witness: Arc<Witness>) {
+async fn watch_counts(Surroundings { state, witness, .. }: Surroundings) {
     loop {
         tokio::time::sleep(Duration::from_millis(170)).await;
         // Nothing here waits, so that nobody can come between.

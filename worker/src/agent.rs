@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::expression::Scalar;
-use store::agent::{Agent, AgentError, AgentOptions, At, Check, Checked, Manifest, Pack, Stage};
+use store::agent::{Agent, AgentError, AgentOptions, At, Checked, Manifest, Seal, Stage};
 
 /// The requests that an attempt makes; `store::agent::Agent` says what each means.
 #[async_trait]
@@ -17,10 +17,8 @@ pub trait StoreAgent: Send + Sync {
     async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError>;
     /// Builds a module's input.
     async fn stage(&mut self, stage: Stage) -> Result<(), AgentError>;
-    /// Checks a module's output.
-    async fn check(&mut self, check: Check) -> Result<Checked, AgentError>;
-    /// Copies checked products into a fresh file.
-    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError>;
+    /// Checks a module's output, and packs one that keeps its contract.
+    async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError>;
     /// Makes the next request one to a fresh agent.
     fn end(&mut self);
 }
@@ -42,12 +40,8 @@ impl StoreAgent for Agent {
         Self::stage(self, stage).await
     }
 
-    async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        Self::check(self, check).await
-    }
-
-    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        Self::pack(self, pack).await
+    async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        Self::seal(self, seal).await
     }
 
     fn end(&mut self) {

@@ -13,6 +13,7 @@ use services::state::redis::RedisConfig;
 use services::traces::TracesConfig;
 
 use crate::runner::docker::DockerConfig;
+use crate::warm::WarmBounds;
 
 /// Sections that a worker reads.
 const SECTIONS: &[&str] = &["store", "queue", "state", "log", "worker", "slots", "docker", "traces"];
@@ -71,6 +72,13 @@ pub struct WorkerConfig {
     /// How long a committed input that cannot be seen yet is awaited.
     #[serde(with = "humantime_serde")]
     pub input_patience: Duration,
+    /// How many programs that serve are kept for each slot, at work or idle; with 0 all programs are started star by star.
+    pub warm: u32,
+    /// How many stars such a program serves before another one takes its place.
+    pub warm_requests: u32,
+    /// How long it is kept without being asked.
+    #[serde(with = "humantime_serde")]
+    pub warm_idle: Duration,
     /// How often orphans are looked for.
     #[serde(with = "humantime_serde")]
     pub sweep: Duration,
@@ -105,6 +113,9 @@ impl Default for WorkerConfig {
             tmp: ByteSize::mib(256),
             processes: 512,
             input_patience: Duration::from_secs(90),
+            warm: 2,
+            warm_requests: 1_000,
+            warm_idle: Duration::from_secs(300),
             sweep: Duration::from_secs(30),
             agent: None,
         }
@@ -115,6 +126,12 @@ impl WorkerConfig {
     /// What this host is called.
     pub fn host(&self) -> String {
         self.host.clone().unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
+    }
+
+    /// What a worker with so many slots keeps warm.
+    pub(crate) fn warm_bounds(&self, slots: usize) -> WarmBounds {
+        let sessions = slots.saturating_mul(self.warm as usize);
+        WarmBounds { sessions, requests: self.warm_requests, idle: self.warm_idle }
     }
 }
 
@@ -139,6 +156,9 @@ impl Config {
         }
         if self.worker.lease < Duration::from_secs(1) {
             return wrong("[worker] lease is less than 1s");
+        }
+        if self.worker.warm_requests == 0 {
+            return wrong("[worker] warm_requests is 0, expected 1 or more; `warm = 0` keeps no program");
         }
         // A host that operators could not name could not be drained either.
         match self.worker.host.as_deref().map(str::parse::<HostName>) {
@@ -174,6 +194,7 @@ mod tests {
         for (name, value, word) in [
             ("SAS_SLOTS_DEFAULT", "0", "[slots]"),
             ("SAS_WORKER_LEASE", "1ms", "lease"),
+            ("SAS_WORKER_WARM_REQUESTS", "0", "warm_requests"),
             ("SAS_WORKER_HOST", "../x", "host"),
             ("SAS_WORKER_HOST", "<i>", "[worker] host"),
             ("SAS_WORKER_RUNNER", "podman", "runner"),

@@ -1,8 +1,8 @@
 //! The feed of one class: takes deliveries while its slots can use them, claims what they ask for together, and gives each
 //! free slot its next attempt.
 //!
-//! Where attempts are short some are claimed ahead (`pace`). One that waited too long for a slot goes back, and so do all
-//! when the worker stops or may take no tasks.
+//! Results are committed beside the next attempts, so many at once. Where attempts are short some are claimed ahead (`pace`). One
+//! that waited too long for a slot goes back, and so do all when the worker stops or may take no tasks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::id::ClassName;
 use services::queue::{Consumer, Delivery, QueueError, QueueName};
+use tokio::sync::Mutex;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,15 @@ use crate::claim::Granted;
 use crate::gate::Obstacles;
 use crate::pace::{Pace, prefetch};
 use crate::shared::Worker;
-use crate::slot::{HeldAttempt, work};
+use crate::slot::{HeldAttempt, SealedAttempt, work};
 
 /// How long deliveries may wait here while every slot is busy, and claims for a slot, before they go back for other workers.
 /// Long enough that short tasks do not cost a new consumer each.
 const HOLD: Duration = Duration::from_millis(500);
+
+/// Commits that may be under way for each slot before it waits for them: a disk syncs many files in the time of one, and what
+/// this host cannot commit it should not go on making.
+const COMMITS: usize = 4;
 
 /// Wait before a queue that could not be consumed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -35,8 +40,12 @@ struct Feed {
     slots: usize,
     pace: Pace,
     idle: Vec<Desk>,
-    /// Slots at work; each ends with its desk and how long its attempt took.
-    busy: JoinSet<(Desk, Duration)>,
+    /// Slots at work.
+    busy: JoinSet<FreedSlot>,
+    /// Commits that are under way.
+    committing: JoinSet<()>,
+    /// Where they read what was committed before them.
+    reading: Arc<Mutex<Desk>>,
     /// Claims that are being asked for.
     claiming: JoinSet<Vec<Granted>>,
     /// Claims that wait for a slot, and since when.
@@ -45,6 +54,15 @@ struct Feed {
     returning: JoinSet<()>,
     /// Number of the next slot that takes the place of one that panicked.
     next: u32,
+}
+
+/// A slot whose attempt needs it no longer.
+struct FreedSlot {
+    desk: Desk,
+    /// How long the attempt needed it.
+    took: Duration,
+    /// What is to be committed.
+    sealed: Option<SealedAttempt>,
 }
 
 /// Serves the slots of a class until `stop`; then waits until all of them are idle.
@@ -56,13 +74,15 @@ pub(crate) async fn serve(
 ) -> Result<(), QueueError> {
     let mut feed = Feed {
         idle: (0..slots).map(|slot| worker.desk(&class, slot)).collect(),
+        reading: Arc::new(Mutex::new(worker.desk(&class, slots))),
         slots: slots as usize,
         pace: Pace::default(),
         busy: JoinSet::new(),
+        committing: JoinSet::new(),
         claiming: JoinSet::new(),
         waiting: VecDeque::new(),
         returning: JoinSet::new(),
-        next: slots,
+        next: slots + 1,
         worker,
         class,
     };
@@ -127,8 +147,16 @@ impl Feed {
     /// How many claims can be taken: what waits here is missing elsewhere. None until half of those ahead are used up, so that
     /// many are asked for together.
     fn room(&self) -> usize {
+        if self.is_behind() {
+            return 0;
+        }
         let (claims, held) = (self.pace.claims(self.slots), self.busy.len() + self.waiting.len());
         if self.idle.is_empty() && held > claims / 2 { 0 } else { claims.saturating_sub(held) }
+    }
+
+    /// Whether so many commits are under way that nothing more is begun.
+    fn is_behind(&self) -> bool {
+        self.committing.len() >= COMMITS * self.slots
     }
 
     /// Deliveries that are asked for ahead. Where nothing is claimed ahead, no more than there are free slots.
@@ -155,6 +183,7 @@ impl Feed {
         let overdue = self.waiting.front().map(|(since, _)| *since + HOLD);
         tokio::select! {
             Some(done) = self.busy.join_next(), if !self.busy.is_empty() => self.reclaim(done),
+            Some(done) = self.committing.join_next(), if !self.committing.is_empty() => committed(&self.class, done),
             Some(claimed) = self.claiming.join_next(), if !self.claiming.is_empty() => self.take(claimed),
             Some(_) = self.returning.join_next(), if !self.returning.is_empty() => {}
             () = until(overdue) => {
@@ -163,7 +192,9 @@ impl Feed {
                 self.give_back(left);
             }
         }
-        while let Some(desk) = self.idle.pop() {
+        while !self.is_behind()
+            && let Some(desk) = self.idle.pop()
+        {
             let Some((_, attempt)) = self.waiting.pop_front() else {
                 self.idle.push(desk);
                 break;
@@ -184,11 +215,14 @@ impl Feed {
         }
     }
 
-    /// Takes back the desk of a slot that became free.
-    fn reclaim(&mut self, done: Result<(Desk, Duration), JoinError>) {
+    /// Takes back the desk of a slot that became free, and begins the commit that it left.
+    fn reclaim(&mut self, done: Result<FreedSlot, JoinError>) {
         let desk = match done {
-            Ok((desk, took)) => {
+            Ok(FreedSlot { desk, took, sealed }) => {
                 self.pace.ended(took);
+                if let Some(sealed) = sealed {
+                    self.committing.spawn(sealed.commit(Arc::clone(&self.worker), Arc::clone(&self.reading)));
+                }
                 desk
             }
             Err(error) => {
@@ -226,7 +260,18 @@ impl Feed {
         }
         self.give_back(0);
         while self.returning.join_next().await.is_some() {}
-        while self.busy.join_next().await.is_some() {}
+        while let Some(done) = self.busy.join_next().await {
+            self.reclaim(done);
+        }
+        while let Some(done) = self.committing.join_next().await {
+            committed(&self.class, done);
+        }
+    }
+}
+
+fn committed(class: &ClassName, done: Result<(), JoinError>) {
+    if let Err(error) = done {
+        tracing::error!(%class, %error, "a commit panicked; its claim runs out");
     }
 }
 
@@ -251,8 +296,8 @@ async fn until(then: Option<Instant>) {
 }
 
 /// Runs an attempt in a slot.
-async fn begin(worker: Arc<Worker>, mut desk: Desk, attempt: HeldAttempt) -> (Desk, Duration) {
+async fn begin(worker: Arc<Worker>, mut desk: Desk, attempt: HeldAttempt) -> FreedSlot {
     let began = Instant::now();
-    work(&worker, &mut desk, attempt).await;
-    (desk, began.elapsed())
+    let sealed = work(&worker, &mut desk, attempt).await;
+    FreedSlot { desk, took: began.elapsed(), sealed }
 }

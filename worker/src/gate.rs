@@ -110,7 +110,8 @@ impl Gate {
                 PlatformErrorKind::ImageMissing
                 | PlatformErrorKind::Refused
                 | PlatformErrorKind::InputLost
-                | PlatformErrorKind::Interrupted => {}
+                | PlatformErrorKind::Interrupted
+                | PlatformErrorKind::Killed => {}
             },
             // Neither the engine nor the disk had much to do.
             Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => {}
@@ -153,8 +154,7 @@ async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store, free: 
     state.epoch().await.map_err(|error| error.to_string())?;
     runner.check().await.map_err(|error| error.to_string())?;
     ask_store(store).await?;
-    let root = store.root().to_owned();
-    let lacks = tokio::task::spawn_blocking(move || lacks_space(&root, free.as_u64())).await;
+    let lacks = store.ask(move |store| Ok(lacks_space(store.root(), free.as_u64()))).await;
     match lacks.map_err(|error| error.to_string())? {
         true => Err(format!("the store has less than {free} of free space ([worker] free)")),
         false => Ok(()),
@@ -164,12 +164,10 @@ async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store, free: 
 /// Whether the store is there and can be written to; if not, why, in words. Where it is unmounted its directory is empty, and
 /// may well be writable: that it is the store says `store.json` alone.
 pub(crate) async fn ask_store(store: &Store) -> Result<(), String> {
-    let root = store.root().to_owned();
-    let probed = tokio::task::spawn_blocking(move || Store::open(&root)?.probe());
+    let probed = store.ask(|store| Store::open(store.root())?.probe());
     match tokio::time::timeout(PROBE, probed).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(format!("{:#}", anyhow::Error::from(error))),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("{:#}", anyhow::Error::from(error))),
         Err(_) => Err(format!("store `{}` did not answer within {} s", store.root().display(), PROBE.as_secs())),
     }
 }

@@ -6,6 +6,7 @@
 pub mod agent;
 mod attempt;
 mod claim;
+mod clock;
 pub mod config;
 mod feed;
 mod gate;
@@ -22,6 +23,7 @@ mod show;
 mod slot;
 mod spans;
 mod tally;
+mod warm;
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Runs a module's program on a prepared directory and says how it ended: [`docker`], [`process`]; for benchmarks [`noop`],
-//! and [`dispatch`], which has no directory either.
+//! and [`dispatch`], which has no directory either. A program that can serve is asked star after star: [`session`].
 //!
 //! A runner knows nothing of contracts, keys, queues and HDF5. What the program does wrong is an [`Exit`]; what the
 //! platform cannot do is a [`RunnerError`].
@@ -11,6 +11,7 @@ pub(crate) mod folder;
 mod log;
 pub mod noop;
 pub mod process;
+pub mod session;
 
 use domain::id::{Attempt, ImageIdentity, ImageName, InvalidName};
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use log::{BoundedLog, LastLine};
+use session::{Opened, SessionSpec};
 use tokio_util::sync::CancellationToken;
 
 /// How long a program has after SIGTERM before it is killed.
@@ -33,6 +35,9 @@ pub const PARAMETERS: &str = "parameters.json";
 
 /// Name of a module's output in its output directory.
 pub const OUTPUT: &str = "output.h5";
+
+/// The signal that ends any program.
+pub(crate) const SIGKILL: i32 = 9;
 
 /// Most files and directories that a program may make in its output directory: only one file is kept.
 pub const MOST_FILES: u64 = 10_000;
@@ -113,6 +118,8 @@ pub struct Ended {
     /// Whether the end is known for certain. False when the engine went away meanwhile: then only a valid output shows
     /// that the program ended well.
     pub certain: bool,
+    /// Whether it is proven that nothing of the program is left that could write to its directories.
+    pub gone: bool,
 }
 
 /// In which way a program ended.
@@ -122,6 +129,8 @@ pub enum Exit {
     Code(i64),
     /// By a signal that the runner did not send. A container that exits with 128 + n counts as ended by signal n.
     Signal(i32),
+    /// By SIGKILL, which somebody told the engine to send.
+    KilledFromOutside,
     /// Killed for using more memory than it may.
     OutOfMemory,
     /// Stopped after its time limit.
@@ -134,6 +143,9 @@ pub enum Exit {
     OutputHidden,
     /// Stopped because the file system of its output directory was about to be full, whoever filled it.
     NoSpace,
+    /// Stopped, or ended by itself, without the answer that a program owes that serves; the last line of the log says what
+    /// came instead.
+    NoAnswer,
     /// Stopped because the caller said so.
     Cancelled,
 }
@@ -193,11 +205,17 @@ pub trait Runner: Send + Sync {
     async fn fetch(&self, _program: &Program, _identity: &ImageIdentity) -> Result<(), RunnerError> {
         Ok(())
     }
-    /// Runs a program to its end. Nothing of it is left when this returns, unless the engine is out of reach: then the
-    /// sweep removes it.
+    /// Runs a program to its end. Nothing of it runs when this returns, unless the engine is out of reach: then the sweep
+    /// ends it. Its container may go a moment later, see [`Runner::finish`].
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError>;
-    /// Removes what dead workers of this store left on this host, and of this worker's what it does not know, by nonce:
-    /// it is asked after everything was listed, so that what begins meanwhile is safe. Returns how much that was.
+    /// Starts a program that serves; `None` where this runner has no such, and it must be run star by star.
+    async fn open(&self, _spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {
+        Ok(None)
+    }
+    /// Waits until what is being removed in the background is gone.
+    async fn finish(&self) {}
+    /// Removes what dead workers of this store left on this host, and of this worker's what it does not know, by nonce or
+    /// session: it is asked after everything was listed, so that what begins meanwhile is safe. Returns how much that was.
     async fn sweep(&self, is_known: IsKnown<'_>) -> Result<u32, RunnerError>;
 }
 
@@ -207,19 +225,19 @@ fn identity_of(text: &str) -> Result<ImageIdentity, RunnerError> {
         .map_err(|error: InvalidName| RunnerError::Engine { doing: "identify an image", reason: error.to_string() })
 }
 
-/// Whether a worker knows an attempt, by its nonce.
+/// Whether a worker knows an attempt by its nonce, or a session by its name.
 pub type IsKnown<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 /// A shared runner.
 pub type SharedRunner = Arc<dyn Runner>;
 
-/// Waits until a running program must be stopped, and says how that counts.
-async fn must_stop(spec: &Spec, cancel: &CancellationToken) -> Exit {
+/// Waits until a running program must be stopped that writes to `output`, and says how that counts.
+async fn must_stop(limits: &Limits, output: &Path, cancel: &CancellationToken) -> Exit {
     tokio::select! {
         biased;
         () = cancel.cancelled() => Exit::Cancelled,
-        () = tokio::time::sleep(spec.limits.time) => Exit::TimeLimit,
-        exit = folder::breaks_its_limits(&spec.output, &spec.limits) => exit,
+        () = tokio::time::sleep(limits.time) => Exit::TimeLimit,
+        exit = folder::breaks_its_limits(output, limits) => exit,
     }
 }
 

@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::MakeAgent;
-use crate::attempt::Manifests;
+use crate::attempt::{KeptFolders, Manifests};
 use crate::claim::Claims;
+use crate::clock::HostClock;
 use crate::config::WorkerConfig;
 use crate::feed;
 use crate::gate::Gate;
@@ -32,6 +33,7 @@ use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::tally::Tally;
+use crate::warm::Warm;
 
 /// How soon the state is asked again that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,6 +46,12 @@ const REPORTING: Duration = Duration::from_secs(15);
 
 /// Completions that wait to be published at most, before slots wait for them.
 const REPORTS: usize = 4_096;
+
+/// Where sessions have their directories, beside those of slots.
+const SESSIONS: &str = "sessions";
+
+/// Where directories of attempts are kept, in the worker's own.
+const KEPT: &str = "kept";
 
 /// What a worker is made of.
 pub struct WorkerParts {
@@ -78,18 +86,24 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
     let presence = SignOfLife::show(&scratch).with_context(|| format!("failed to lock `{}`", scratch.display()))?;
     let (reports, reported) = mpsc::channel(REPORTS);
     let claims = Claims::new(state.clone(), RunsHere::new(store.clone()), name.clone(), config.lease);
+    let all_slots = slots.values().map(|slots| *slots as usize).sum();
+    let warm = Warm::new(config.warm_bounds(all_slots), scratch.join(SESSIONS));
+    let kept = scratch.join(KEPT);
+    std::fs::create_dir_all(&kept).with_context(|| format!("failed to make `{}`", kept.display()))?;
     let worker = Arc::new(Worker {
         name,
         gate: Gate::new(),
         claims,
         ledger: Arc::default(),
         tally: Tally::default(),
+        clock: HostClock::default(),
         began: jiff::Timestamp::now(),
         give_back: CancellationToken::new(),
         queue: queue.clone(),
         state,
         store,
         runner,
+        warm,
         traces,
         config,
         slots,
@@ -97,19 +111,22 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         make_agent,
         reports,
         manifests: Manifests::default(),
+        kept: KeptFolders::new(kept),
         fetching: Mutex::default(),
     });
     let publishing = AbortOnDropHandle::new(tokio::spawn(async move { publish_all(&queue, reported).await }));
     let result = worker.serve(&shutdown).await;
+    worker.warm.close().await;
+    worker.runner.finish().await;
     worker.state.forget_worker(&worker.name).await.ok();
     // The last sender goes with the worker: what is left is published, and the task ends.
-    let folder = worker.scratch.clone();
+    let (store, folder) = (worker.store.clone(), worker.scratch.clone());
     drop(worker);
     if tokio::time::timeout(REPORTING, publishing).await.is_err() {
         tracing::warn!("completions are not confirmed: the attempts are repeated when their leases have run out");
     }
     drop(presence);
-    remove(&folder).await;
+    let _ = store.ask(move |_| Ok(removal::remove(&folder))).await;
     result
 }
 
@@ -143,6 +160,7 @@ impl Worker {
             () = self.heartbeat() => Ok(()),
             () = self.show() => Ok(()),
             () = self.sweep() => Ok(()),
+            () = self.warm.tend(&self.gate) => Ok(()),
             () = self.gate.tend(&self.state, &self.runner, &self.store, self.config.free) => Ok(()),
             () = self.give_back_late(&stop) => {
                 anyhow::bail!("attempts did not stop within {} s; the next sweep on this host removes them", STOPPING.as_secs())
@@ -205,11 +223,11 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.runner.sweep(&|nonce| self.ledger.knows(nonce)).await {
+            if let Err(error) = self.runner.sweep(&|name| self.ledger.knows(name) || self.warm.knows(name)).await {
                 tracing::warn!(%error, "orphans could not be looked for");
             }
             let (scratch, host) = (self.scratch.parent().map(Path::to_owned), self.config.host());
-            let swept = tokio::task::spawn_blocking(move || scratch.map(|scratch| sweep_scratch(&scratch, &host)));
+            let swept = self.store.ask(move |_| Ok(scratch.map(|scratch| sweep_scratch(&scratch, &host))));
             let _ = swept.await;
         }
     }
@@ -241,9 +259,4 @@ fn sweep_scratch(scratch: &Path, host: &str) {
             }
         }
     }
-}
-
-async fn remove(folder: &Path) {
-    let folder = folder.to_owned();
-    let _ = tokio::task::spawn_blocking(move || removal::remove(&folder)).await;
 }

@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::MakeAgent;
-use crate::attempt::{Bounds, Desk, Manifests, prefetch};
+use crate::attempt::{Bounds, Desk, KeptFolders, Manifests, prefetch};
 use crate::claim::Claims;
+use crate::clock::HostClock;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -24,6 +25,7 @@ use crate::report::PendingReport;
 use crate::run::RunHere;
 use crate::runner::{Effect, SharedRunner};
 use crate::tally::Tally;
+use crate::warm::Warm;
 
 /// What all slots share.
 pub(crate) struct Worker {
@@ -33,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) claims: Claims,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Tally,
+    pub(crate) clock: HostClock,
     /// When it began.
     pub(crate) began: jiff::Timestamp,
     /// Stops every attempt; they are given back.
@@ -40,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) state: SharedState,
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    /// Programs that serve.
+    pub(crate) warm: Warm,
     pub(crate) traces: Traces,
     pub(crate) config: WorkerConfig,
     pub(crate) slots: BTreeMap<ClassName, u32>,
@@ -48,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) reports: mpsc::Sender<PendingReport>,
     /// Of committed files that slots have read.
     pub(crate) manifests: Manifests,
+    /// Of attempts that are over.
+    pub(crate) kept: KeptFolders,
     /// Images on their way; ends with the worker.
     pub(crate) fetching: Mutex<JoinSet<()>>,
 }
@@ -65,9 +72,11 @@ impl Worker {
         Desk {
             store: self.store.clone(),
             runner: Arc::clone(&self.runner),
+            warm: self.warm.clone(),
             agent: (self.make_agent)(options),
             manifests: self.manifests.clone(),
             folder,
+            kept: self.kept.clone(),
             bounds: Bounds {
                 processes: self.config.processes,
                 output: self.config.output.as_u64(),
@@ -77,6 +86,7 @@ impl Worker {
             },
             worker: self.name.clone(),
             host: self.config.host(),
+            clock: self.clock.clone(),
         }
     }
 

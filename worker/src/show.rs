@@ -42,6 +42,7 @@ impl Worker {
             self.gate.drain(is_drained);
         }
         if is_news || tick.is_multiple_of(SHOW) {
+            self.clock.compare(self.state.clock().await?, jiff::Timestamp::now());
             self.state.show_worker(&self.info(), self.config.lease.max(SHOWN)).await?;
         }
         Ok(())
@@ -66,6 +67,7 @@ impl Worker {
             ended: self.tally.counts(),
             drained: obstacles.is_drained(),
             waits_for: obstacles.words(),
+            clock_ahead: self.clock.ahead(),
             attempts: attempts.into_iter().map(|(_, attempt)| attempt).take(MOST_SHOWN).collect(),
         }
     }

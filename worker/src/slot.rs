@@ -1,15 +1,19 @@
-//! A slot at work on a granted attempt: runs it, writes a failure down, hands its completion on.
+//! A slot at work on a granted attempt: runs it, writes a failure down, hands its completion on. A result that is to be committed
+//! needs the slot no longer: the attempt goes on without it, and is reported after the commit (W1).
+
+use std::sync::Arc;
 
 use domain::error::chain;
-use domain::id::Nonce;
+use domain::id::{ImageName, Key, Nonce};
 use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::state::Lease;
 use store::failures::FailureRecord;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::attempt::{Desk, Finish, Order, perform};
+use crate::attempt::{Desk, End, Finish, Order, SealedResult, commit, perform};
 use crate::claim::Granted;
 use crate::ledger::{HeldClaim, Subject};
 use crate::progress::AttemptProgress;
@@ -47,12 +51,34 @@ impl HeldAttempt {
     }
 }
 
-/// Runs a granted attempt and hands its completion on.
-pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) {
+/// An attempt that was begun and is not reported.
+struct BegunAttempt {
+    message: TaskMessage,
+    nonce: Nonce,
+    times: ClaimTimes,
+    held: HeldClaim,
+    cancel: CancellationToken,
+    order: Order,
+    key: Option<Key>,
+    image: Option<ImageName>,
+    log: String,
+    is_on_record: bool,
+    span: tracing::Span,
+}
+
+/// An attempt with a result, which is to be committed.
+pub(crate) struct SealedAttempt {
+    attempt: BegunAttempt,
+    result: SealedResult,
+}
+
+/// Runs a granted attempt, and reports it, unless its result is to be committed first.
+pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) -> Option<SealedAttempt> {
     let HeldAttempt { granted: Granted { message, nonce, grant, times, trace, work }, held, cancel } = attempt;
     if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
         // It waited for this slot for so long that somebody else has it.
-        return worker.tally.lost();
+        worker.tally.lost();
+        return None;
     }
     let started = jiff::Timestamp::now();
     let progress = AttemptProgress::default();
@@ -62,40 +88,117 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         Subject { star: *star, module: name, class, since: started, progress }
     });
     held.begins(subject);
-    let (outcome, trace) = match work {
-        Ok((run, star)) => {
-            if run.is_new() {
-                worker.prefetch(&run);
+    let (run, star) = match work {
+        Ok(found) => found,
+        Err(reason) => {
+            let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: reason });
+            let result = ended(worker, outcome);
+            let completion = completion(worker, &message, nonce, times, started, result);
+            worker.report(PendingReport { completion, trace: None, held }).await;
+            return None;
+        }
+    };
+    if run.is_new() {
+        worker.prefetch(&run);
+    }
+    let (task, attempt) = (message.task, message.attempt);
+    let order = Order { run, star, task, attempt, nonce, grant, started, trace, progress };
+    let span = tracing::info_span!(
+        "attempt",
+        run = %message.run,
+        %star,
+        module = %order.module().name,
+        attempt = message.attempt.0
+    );
+    let performing = async {
+        tracing::info!("begins");
+        perform(desk, &order, &cancel).await
+    };
+    let Finish { end, key, image, log, is_on_record } = performing.instrument(span.clone()).await;
+    let begun = BegunAttempt { message, nonce, times, held, cancel, order, key, image, log, is_on_record, span };
+    match end {
+        End::Sealed(result) => return Some(SealedAttempt { attempt: begun, result }),
+        End::Outcome(outcome) => begun.end(worker, Some(outcome)).await,
+        End::Cancelled => begun.end(worker, None).await,
+    }
+    None
+}
+
+impl SealedAttempt {
+    /// Commits the result and reports the attempt, unless the claim is lost: then whoever has it now makes its own. What was
+    /// committed before is read at `desk`.
+    pub(crate) async fn commit(self, worker: Arc<Worker>, desk: Arc<Mutex<Desk>>) {
+        let Self { attempt, result } = self;
+        let span = attempt.span.clone();
+        let committing = async {
+            if attempt.cancel.is_cancelled() && !worker.give_back.is_cancelled() {
+                result.discard(&worker.store).await;
+                return None;
             }
-            let (task, attempt) = (message.task, message.attempt);
-            let order = Order { run, star, task, attempt, nonce, grant, started, trace, progress };
-            let span = tracing::info_span!(
-                "attempt",
-                run = %message.run,
-                %star,
-                module = %order.module().name,
-                attempt = message.attempt.0
-            );
-            let outcome = settle(worker, desk, &order, &cancel).instrument(span).await;
-            (outcome, Some(order.span()).filter(|span| span.is_sampled))
+            commit(&worker.store, &desk, &attempt.order, result).await
+        };
+        let outcome = committing.instrument(span).await;
+        attempt.end(&worker, outcome).await;
+    }
+}
+
+impl BegunAttempt {
+    /// Tells how it ended to all who want to know; without an outcome it was told to stop.
+    async fn end(self, worker: &Worker, outcome: Option<Outcome>) {
+        self.settle(worker, outcome.as_ref()).instrument(self.span.clone()).await;
+        let result = match outcome {
+            Some(outcome) => ended(worker, outcome),
+            None if worker.give_back.is_cancelled() => {
+                worker.tally.given_back();
+                Report::GivenBack
+            }
+            // The claim is lost: whoever has it now reports.
+            None => return worker.tally.lost(),
+        };
+        let Self { message, nonce, times, held, order, .. } = self;
+        let completion = completion(worker, &message, nonce, times, order.started, result);
+        let trace = Some(order.span()).filter(|span| span.is_sampled);
+        worker.report(PendingReport { completion, trace, held }).await;
+    }
+
+    /// Writes a failure down, and says in one line how it ended.
+    async fn settle(&self, worker: &Worker, outcome: Option<&Outcome>) {
+        let order = &self.order;
+        if order.trace.is_sampled {
+            let spans = spans(order, self.image.as_ref(), outcome, jiff::Timestamp::now());
+            spans.into_iter().for_each(|span| worker.traces.tell(span));
         }
-        Err(message) => (Some(Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message })), None),
-    };
-    let result = match outcome {
-        Some(outcome) => {
-            worker.gate.learn(&outcome);
-            worker.tally.ended(&outcome);
-            Report::Ended(outcome)
+        let millis = millis_since(order.started);
+        let Some(outcome) = outcome else {
+            return tracing::info!(millis, "stopped: the claim is lost or given back");
+        };
+        tracing::info!(millis, %outcome, "ended");
+        if matches!(outcome, Outcome::Failed(_)) && !self.is_on_record {
+            let record = FailureRecord {
+                run: order.run.course.record.run,
+                module: order.module().name.clone(),
+                key: self.key,
+                attempt: order.attempt,
+                outcome: outcome.clone(),
+                worker: worker.name.clone(),
+                started: order.started,
+                millis,
+                log: self.log.clone(),
+            };
+            let (star, quarter) = (order.star, order.run.course.record.quarter);
+            let recorded = worker.store.ask(move |store| store.record_failure(star, quarter, &record)).await;
+            if let Err(error) = recorded {
+                tracing::warn!(error = chain(&error), "the failure's log is not in the store");
+            }
         }
-        None if worker.give_back.is_cancelled() => {
-            worker.tally.given_back();
-            Report::GivenBack
-        }
-        // The claim is lost: whoever has it now reports.
-        None => return worker.tally.lost(),
-    };
-    let completion = completion(worker, &message, nonce, times, started, result);
-    worker.report(PendingReport { completion, trace, held }).await;
+    }
+}
+
+/// An end that the worker has a share in.
+fn ended(worker: &Worker, outcome: Outcome) -> Report {
+    worker.gate.learn(&outcome);
+    worker.tally.ended(&outcome);
+    Report::Ended(outcome)
 }
 
 /// What is told of an attempt that began then and ends now.
@@ -120,41 +223,6 @@ fn completion(
         claim: Some(claim),
         result,
     }
-}
-
-/// Performs an attempt, writes a failure down, and says in one line how it ended.
-async fn settle(worker: &Worker, desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Option<Outcome> {
-    tracing::info!("begins");
-    let Finish { outcome, key, image, log, is_on_record } = perform(desk, order, cancel).await;
-    if order.trace.is_sampled {
-        let spans = spans(order, image.as_ref(), outcome.as_ref(), jiff::Timestamp::now());
-        spans.into_iter().for_each(|span| worker.traces.tell(span));
-    }
-    let millis = millis_since(order.started);
-    let Some(outcome) = outcome else {
-        tracing::info!(millis, "stopped: the claim is lost or given back");
-        return None;
-    };
-    tracing::info!(millis, %outcome, "ended");
-    if matches!(outcome, Outcome::Failed(_)) && !is_on_record {
-        let record = FailureRecord {
-            run: order.run.course.record.run,
-            module: order.module().name.clone(),
-            key,
-            attempt: order.attempt,
-            outcome: outcome.clone(),
-            worker: worker.name.clone(),
-            started: order.started,
-            millis,
-            log,
-        };
-        let (store, star, quarter) = (&desk.store, order.star, order.run.course.record.quarter);
-        let recorded = store.ask(move |store| store.record_failure(star, quarter, &record)).await;
-        if let Err(error) = recorded {
-            tracing::warn!(error = chain(&error), "the failure's log is not in the store");
-        }
-    }
-    Some(outcome)
 }
 
 fn millis_since(started: jiff::Timestamp) -> u64 {

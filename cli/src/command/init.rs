@@ -240,9 +240,7 @@ fn of_queue(what: &str, error: &QueueError) -> ReportLine {
         QueueError::Unreachable(_) => {
             ReportLine::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
         }
-        QueueError::Unconfirmed { .. } | QueueError::Refused(_) => {
-            ReportLine::problem(what, format!("{error}; see `[queue] url` and the user's permissions"))
-        }
+        QueueError::Unconfirmed { .. } | QueueError::Refused(_) => ReportLine::problem(what, error.to_string()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! `sas local`: coordinator and worker in this process, with a queue and a state in memory. The store makes it resumable.
 
+mod verify;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,12 +20,12 @@ use store::Store;
 use store::ingest::{IngestOptions, IngestScope, Ingested, Unnamed};
 use store::migration::bring_forward;
 
-use worker::config::RunnerKind;
+use worker::config::{RunnerKind, WorkerConfig};
 
 use crate::command::{ingest, run};
 use crate::connect::{SiteArgs, make_store};
 use crate::embedded::Embedded;
-use crate::exit::usage;
+use crate::exit::{Incomplete, usage};
 use crate::output::{Format, note};
 use crate::progress;
 
@@ -51,6 +53,11 @@ pub(crate) struct LocalCommand {
     /// Attempts at the same time, per resource class; as many as there are processors unless given.
     #[arg(long, value_name = "N")]
     slots: Option<u32>,
+    /// Run the modules that have `mode = "serve"` both ways, one program for all stars and one for each, and compare what
+    /// they make: one that carries something from star to star is named. The star files go into two new stores, `serve`
+    /// and `oneshot` in the directory of `--store`.
+    #[arg(long)]
+    verify_serve: bool,
     /// Give up after this time, as in `2h`.
     #[arg(long, value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -63,6 +70,37 @@ impl LocalCommand {
         let pipeline = load_file(&self.pipeline)?;
         // Never the configured one: a cluster may be at work on it.
         let root = site.store.as_deref().ok_or_else(|| usage("no store: name it with --store"))?;
+        let serving = verify::serving(&pipeline);
+        let most = u32::try_from(serving.len()).unwrap_or(u32::MAX);
+        if !self.verify_serve {
+            return self.run_in(root, &pipeline, most, format).await;
+        }
+        if serving.is_empty() || self.files.is_empty() {
+            return Err(usage(
+                "--verify-serve needs star files, and a pipeline with a module that has `mode = \"serve\"`",
+            )
+            .into());
+        }
+        let roots = verify::WAYS.map(|way| root.join(way));
+        if let Some(old) = roots.iter().find(|root| root.exists()) {
+            let reason = format!("`{}` is there: what it has would not run again; name another --store", old.display());
+            return Err(OperateError::refused(reason).into());
+        }
+        let alone = Self { slots: Some(1), ..self };
+        for (root, warm) in roots.iter().zip([most, 0]) {
+            std::fs::create_dir_all(root).with_context(|| format!("failed to make `{}`", root.display()))?;
+            match alone.run_in(root, &pipeline, warm, format).await {
+                // What failed on both ways is no difference.
+                Err(error) if error.is::<Incomplete>() => note(&format!("{error}")),
+                ended => ended?,
+            }
+        }
+        let stores = [Store::open(&roots[0])?, Store::open(&roots[1])?];
+        verify::report(&verify::compare(&stores, &serving).await?, format)
+    }
+
+    /// Runs the pipeline in one store, with so many programs that serve kept warm for each slot.
+    async fn run_in(&self, root: &Path, pipeline: &Pipeline, warm: u32, format: Format) -> anyhow::Result<()> {
         if let Some(done) = bring_forward(root)? {
             note(&format!("store {done}"));
         }
@@ -71,15 +109,15 @@ impl LocalCommand {
         if is_new {
             note(&format!("made a new store in `{}`", root.display()));
         }
-        let ingested = self.take_in(&store, &pipeline).await?;
+        let ingested = self.take_in(&store, pipeline).await?;
         let work = self.work(&store)?;
         if work.is_empty() {
             return Err(OperateError::not_found("the store has no star to run; name star files").into());
         }
         let signal = service::ended_by_signal().context("failed to listen for signals")?;
-        let cluster = self.start(&store, &pipeline).await?;
+        let cluster = self.start(&store, pipeline, warm).await?;
         let end = tokio::select! {
-            end = self.run_quarters(&cluster, &pipeline, work, format) => end,
+            end = self.run_quarters(&cluster, pipeline, work, format) => end,
             () = signal.cancelled() => {
                 note("interrupted: stops what runs");
                 Err(anyhow::anyhow!("interrupted; the same command goes on where this one was"))
@@ -90,11 +128,12 @@ impl LocalCommand {
         ingest::refuse_wrong(&ingested)
     }
 
-    async fn start(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Embedded> {
+    async fn start(&self, store: &Store, pipeline: &Pipeline, warm: u32) -> anyhow::Result<Embedded> {
         let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let slots = self.slots.unwrap_or(processors).max(1);
         let slots = pipeline.classes.keys().map(|class| (class.clone(), slots)).collect();
-        Embedded::start(store, pipeline.clone(), self.runner, slots).await
+        let config = WorkerConfig { runner: self.runner, warm, ..WorkerConfig::default() };
+        Embedded::start(store, pipeline.clone(), config, slots).await
     }
 
     async fn take_in(&self, store: &Store, pipeline: &Pipeline) -> anyhow::Result<Vec<Ingested>> {
@@ -138,7 +177,9 @@ impl LocalCommand {
                 error = cluster.broken() => return Err(error),
             });
         }
-        format.print(&ends, |ends| ends.iter().map(run::show_report).collect::<Vec<_>>().join("\n\n"));
+        if !self.verify_serve {
+            format.print(&ends, |ends| ends.iter().map(run::show_report).collect::<Vec<_>>().join("\n\n"));
+        }
         let store = cluster.context.store.root().display().to_string();
         ends.iter().try_for_each(|end| progress::require_complete(end, Some(&store)))
     }

@@ -5,6 +5,9 @@ mod generations;
 mod lineage;
 mod products;
 
+pub(crate) use difference::by;
+pub(crate) use products::value;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

@@ -189,7 +189,7 @@ pub struct TaskMessage {
     pub attempt: Attempt,
 }
 
-/// "This attempt ended so": the body of a message in `sas.completions`.
+/// "This attempt ended so": a message in `sas.completions` has one, or a list of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// [`WIRE_VERSION`].
@@ -246,11 +246,25 @@ pub fn parse_task(body: &[u8]) -> Result<TaskMessage, Unreadable> {
     Ok(message)
 }
 
-/// Parses the body of a completion.
-pub fn parse_completion(body: &[u8]) -> Result<Completion, Unreadable> {
-    let message: Completion = parse("completion", body)?;
-    check_version("completion", message.v)?;
-    Ok(message)
+/// Parses the body of a message in `sas.completions`: one completion, or a list of those that were reported together.
+pub fn parse_completions(body: &[u8]) -> Result<Vec<Completion>, Unreadable> {
+    let completions = match body.first() {
+        Some(b'[') => parse("list of completions", body)?,
+        Some(_) | None => vec![parse::<Completion>("completion", body)?],
+    };
+    completions.iter().try_for_each(|completion| check_version("completion", completion.v))?;
+    Ok(completions)
+}
+
+/// The body of one message that has all these completions, given the JSON of each.
+pub fn completions_together<'a>(each: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for (at, one) in each.into_iter().enumerate() {
+        body.extend_from_slice(if at == 0 { b"" } else { b"," });
+        body.extend_from_slice(one);
+    }
+    body.push(b']');
+    body
 }
 
 /// The JSON of a message; messages hold nothing that JSON cannot.
@@ -324,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_round_trips() {
+    fn completions_round_trip_alone_and_together() {
         let completion = Completion {
             v: WIRE_VERSION,
             epoch: Epoch(1),
@@ -338,8 +352,15 @@ mod tests {
             claim: Some(ClaimTimes { waited_millis: Some(7), took_micros: 900 }),
             result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),
         };
-        assert_eq!(parse_completion(&to_json(&completion)).unwrap(), completion);
-        let given = Completion { result: Report::GivenBack, ..completion };
-        assert_eq!(parse_completion(&to_json(&given)).unwrap(), given);
+        let given = Completion { result: Report::GivenBack, ..completion.clone() };
+        let bodies = [to_json(&completion), to_json(&given)];
+        assert_eq!(parse_completions(&bodies[0]).unwrap(), std::slice::from_ref(&completion));
+        assert_eq!(parse_completions(&bodies[1]).unwrap(), std::slice::from_ref(&given));
+        let together = completions_together(bodies.iter().map(Vec::as_slice));
+        assert_eq!(parse_completions(&together).unwrap(), [completion.clone(), given]);
+        let later = to_json(&Completion { v: 2, ..completion });
+        let error = parse_completions(&completions_together([bodies[0].as_slice(), &later])).unwrap_err();
+        assert!(error.to_string().contains("field `v` is 2"), "{error}");
+        assert_eq!(parse_completions(b"[]").unwrap(), []);
     }
 }

@@ -159,6 +159,8 @@ pub enum FailureKind {
     OutputUndeclared,
     /// Its output cannot be read, or holds links or filters that are not allowed.
     OutputCorrupt,
+    /// Its output holds values of a type that the store does not read; nothing is wrong with the file.
+    UnsupportedType,
     /// An output does not have the columns, ranks or types of the data model.
     OutputViolates,
     /// It wrote more than it may.
@@ -206,6 +208,9 @@ pub enum PlatformErrorKind {
     InputLost,
     /// The worker stopped, its lease ran out, or somebody killed the program, before the attempt ended.
     Interrupted,
+    /// SIGKILL ended the program, which nobody told the engine to send, and the host had memory: twice in a row it is the module's
+    /// own doing.
+    Killed,
 }
 
 impl Success {

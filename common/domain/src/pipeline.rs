@@ -210,6 +210,7 @@ impl Pipeline {
             | FailureKind::OutputMissing
             | FailureKind::OutputUndeclared
             | FailureKind::OutputCorrupt
+            | FailureKind::UnsupportedType
             | FailureKind::OutputViolates
             | FailureKind::OutputTooLarge
             | FailureKind::Expression => false,

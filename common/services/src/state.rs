@@ -14,6 +14,8 @@
 //!            on_hold
 //! ```
 //!
+//! A task may be claimed, or end, before its message is noted as confirmed: then it never was *published*.
+//!
 //! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
 mod claim;
@@ -290,6 +292,10 @@ pub trait State: Send + Sync {
     async fn check(&self) -> Result<(), StateError>;
     /// Writes something that is of no use, for a minute: an error says why nothing can be written.
     async fn probe(&self) -> Result<(), StateError>;
+    /// Its own clock, by which leases are counted.
+    async fn clock(&self) -> Result<Timestamp, StateError> {
+        Ok(Timestamp::now())
+    }
     /// The epoch of this life of the state; 0 before any was set.
     async fn epoch(&self) -> Result<Epoch, StateError>;
     /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.

@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Once;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use serve::serve_if_asked;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
 pub use wire::*;
 use wire::{AnswerLine, Request};
 
@@ -99,6 +101,15 @@ pub enum AgentError {
         /// What it was asked.
         request: String,
     },
+    /// What it read took more time of a CPU than the size of the files, and what they declare, would take; the next request
+    /// starts another.
+    #[error(
+        "it takes more time to be read than anything of the size that it has and declares: it is damaged, or made so"
+    )]
+    Overspent {
+        /// What it was asked.
+        request: String,
+    },
     /// The agent could not be started.
     #[error("failed to start the store agent `{}`", .program.display())]
     Start {
@@ -144,15 +155,10 @@ impl Agent {
         self.ask(Request::Stage(stage)).await
     }
 
-    /// Checks a module's output. An output that kills the agent or makes it hang is an error here; whether that is the
-    /// module's fault the caller finds out by asking again.
-    pub async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        self.ask(Request::Check(check)).await
-    }
-
-    /// Copies checked products into a fresh file; returns its manifest.
-    pub async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        self.ask(Request::Pack(pack)).await
+    /// Checks a module's output, and packs one that keeps its contract. An output that kills the agent or makes it hang is an
+    /// error here; whether that is the module's fault the caller finds out by asking again.
+    pub async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        self.ask(Request::Seal(Box::new(seal))).await
     }
 
     /// Builds a star file; returns its manifest.
@@ -207,41 +213,41 @@ impl Agent {
 
     /// Asks one thing. A future that is dropped before its answer costs the child, nothing more.
     async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, AgentError> {
-        let line = serde_json::to_string(&(self.asked + 1, &request)).expect("requests have string keys");
-        let name = summary(&line);
-        let base = self.options.deadline;
-        let hung = |after| AgentError::Hung { after, request: name.clone() };
-        // A store that does not even say how large its files are is no better than an agent that hangs on it.
-        let bytes = tokio::time::timeout(base, size_of(request.files())).await.map_err(|_| hung(base))?;
-        let deadline = base + Duration::from_secs(bytes / SLOWEST);
-        let alive = self.running.take().and_then(AgentProcess::if_alive);
-        let mut running = match alive {
+        self.asked += 1;
+        let line = serde_json::to_string(&(self.asked, &request)).expect("requests have string keys") + "\n";
+        let hung = |after| AgentError::Hung { after, request: summary(&line) };
+        let deadline = self.options.deadline;
+        let mut running = match self.running.take() {
             Some(running) => running,
             None => AgentProcess::start(&self.options).await?,
         };
-        self.asked += 1;
-        match tokio::time::timeout(deadline, running.exchange(&line)).await {
-            Ok(Ok(answer)) if answer.id == self.asked => {
+        let mut told = timeout(deadline, running.say(&line)).await.map_err(|_| hung(deadline))?;
+        if told.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // It ended since it was last asked.
+            running = AgentProcess::start(&self.options).await?;
+            told = timeout(deadline, running.say(&line)).await.map_err(|_| hung(deadline))?;
+        }
+        let heard = match told {
+            Ok(()) => running.hear_within(deadline, &request).await.map_err(hung)?,
+            Err(error) => Err(error),
+        };
+        let nonsense = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let answer = heard.and_then(|line| serde_json::from_str::<AnswerLine<T>>(&line).map_err(nonsense));
+        match answer {
+            Ok(answer) if answer.id == self.asked => {
                 self.running = Some(running);
                 Ok(answer.result?)
             }
-            Ok(Ok(_)) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: name }),
-            Ok(Err(error)) => {
-                let status = running.died(&error).await;
-                Err(AgentError::Died { status, request: name })
-            }
-            Err(_) => Err(hung(deadline)),
+            Ok(_) => Err(AgentError::Died { status: "it answered something else".to_owned(), request: summary(&line) }),
+            Err(error) => Err(running.died(&error, summary(&line)).await),
         }
     }
 }
 
-/// Bytes of these files together; one that is not there has none.
-async fn size_of(files: Vec<PathBuf>) -> u64 {
-    if files.is_empty() {
-        return 0;
-    }
-    let sizes = move || files.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum();
-    tokio::task::spawn_blocking(sizes).await.unwrap_or(0)
+/// The time that the bytes of these files take, which one that is not there has none of.
+async fn time_for(files: Vec<PathBuf>) -> Duration {
+    let sizes = move || files.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum::<u64>();
+    Duration::from_secs(tokio::task::spawn_blocking(sizes).await.unwrap_or(0) / SLOWEST)
 }
 
 /// A child that lives.
@@ -273,8 +279,12 @@ impl AgentProcess {
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut running = Self { child, stdin, stdout };
         // Not as an argument: ingestion names thousands of files that may be read.
-        let line = serde_json::to_string(options).expect("options have string keys");
-        match tokio::time::timeout(options.deadline, running.say_and_hear(&line)).await {
+        let line = serde_json::to_string(options).expect("options have string keys") + "\n";
+        let ready = async {
+            running.say(&line).await?;
+            running.hear().await
+        };
+        match timeout(options.deadline, ready).await {
             Ok(Ok(ready)) => report(&ready),
             Ok(Err(source)) => return Err(failed(source)),
             Err(_) => return Err(failed(io::Error::new(io::ErrorKind::TimedOut, "it did not become ready"))),
@@ -282,21 +292,13 @@ impl AgentProcess {
         Ok(running)
     }
 
-    /// Itself, unless it ended since it was last asked.
-    fn if_alive(mut self) -> Option<Self> {
-        matches!(self.child.try_wait(), Ok(None)).then_some(self)
+    /// Writes a line.
+    async fn say(&mut self, line: &str) -> io::Result<()> {
+        self.stdin.write_all(line.as_bytes()).await
     }
 
-    async fn exchange<T: DeserializeOwned>(&mut self, request: &str) -> io::Result<AnswerLine<T>> {
-        let line = self.say_and_hear(request).await?;
-        serde_json::from_str(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    }
-
-    /// Writes a line and reads one.
-    async fn say_and_hear(&mut self, said: &str) -> io::Result<String> {
-        self.stdin.write_all(said.as_bytes()).await?;
-        self.stdin.write_all(b"\n").await?;
-        self.stdin.flush().await?;
+    /// Reads a line.
+    async fn hear(&mut self) -> io::Result<String> {
         let mut line = String::new();
         let read = (&mut self.stdout).take(LONGEST_ANSWER).read_line(&mut line).await?;
         if read == 0 || !line.ends_with('\n') {
@@ -305,16 +307,30 @@ impl AgentProcess {
         Ok(line)
     }
 
-    /// How it ended, after it stopped talking sense.
-    async fn died(mut self, error: &io::Error) -> String {
-        if error.kind() == io::ErrorKind::InvalidData {
-            return format!("it talks nonsense: {error}");
+    /// Reads the answer to a request; fails with the time that it had. Only one that takes long is asked how much there is to
+    /// read: a store that does not even say that is no better than an agent that hangs on it.
+    async fn hear_within(&mut self, deadline: Duration, request: &Request) -> Result<io::Result<String>, Duration> {
+        let hearing = self.hear();
+        tokio::pin!(hearing);
+        if let Ok(heard) = timeout(deadline, &mut hearing).await {
+            return Ok(heard);
         }
-        match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+        let more = timeout(deadline, time_for(request.files())).await.map_err(|_| deadline)?;
+        timeout(more, &mut hearing).await.map_err(|_| deadline + more)
+    }
+
+    /// How it ended, after it stopped talking sense.
+    async fn died(mut self, error: &io::Error, request: String) -> AgentError {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return AgentError::Died { status: format!("it talks nonsense: {error}"), request };
+        }
+        let status = match timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) if status.signal() == Some(libc::SIGXCPU) => return AgentError::Overspent { request },
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it closed its output".to_owned(),
-        }
+        };
+        AgentError::Died { status, request }
     }
 }
 
@@ -338,5 +354,5 @@ fn report(ready: &str) {
 
 /// The beginning of a request, for messages.
 fn summary(line: &str) -> String {
-    line.chars().take(200).collect()
+    line.trim_end().chars().take(200).collect()
 }

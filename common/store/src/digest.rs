@@ -18,12 +18,16 @@
 //! refer to each other. −0 and 0 differ; so do types of different
 //! size. Limits are checked against declared extents before anything is read. The walk also collects what checks need.
 
+mod canonical;
+
 use std::collections::BTreeMap;
 
+use canonical::{count, hash_shape, hash_type, text};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::h5::{Attributed, Dataset, Group, H5Error, LinkKind, OF_SCALES, Object, Shape, Type, Value};
+use super::budget::{OF_A_THING, spend};
+use super::h5::{Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value};
 use domain::expression::Scalar;
 use domain::id::Digest;
 
@@ -80,6 +84,9 @@ pub(super) enum ProductProblem {
     /// It cannot be read.
     #[error("{at} cannot be read: {error}")]
     Unreadable { at: String, error: H5Error },
+    /// Nothing is wrong with it, but it is of a type that is not read.
+    #[error("{at} has a type that is not supported: {what}")]
+    Unsupported { at: String, what: String },
     /// It holds something that is not allowed.
     #[error("{at} {what}")]
     Forbidden { at: String, what: String },
@@ -93,7 +100,11 @@ pub(super) enum ProductProblem {
 pub(super) struct Walk {
     limits: OutputLimits,
     bytes: u64,
+    /// Bytes of texts and lists of variable length.
+    undeclared: u64,
     objects: u64,
+    /// Bytes of what is told of columns: names, units, texts.
+    said: usize,
 }
 
 struct Product {
@@ -103,7 +114,7 @@ struct Product {
 
 impl Walk {
     pub(super) fn new(limits: OutputLimits) -> Self {
-        Self { limits, bytes: 0, objects: 0 }
+        Self { limits, bytes: 0, undeclared: 0, objects: 0, said: 0 }
     }
 
     /// Walks the product that `name` of `parent` is; `at` is its path, for messages.
@@ -172,17 +183,25 @@ impl Walk {
         self.attributes(product, dataset, path)?;
         hash_type(&mut product.hash, &dtype);
         hash_shape(&mut product.hash, &shape);
-        let scalar = if shape == Shape::Scalar {
-            let value = dataset.value(1).map_err(broken)?;
-            product.hash.update(&value.bytes);
-            value.first(1).into_iter().next()
-        } else {
-            dataset.canonical(&mut |block| product.hash.update(block)).map_err(broken)?;
-            let value = shape.is_one().then(|| dataset.value(1)).transpose().map_err(broken)?;
-            value.and_then(|value| value.first(1).into_iter().next())
-        };
-        let unit = dataset.text_attribute("unit").map_err(broken)?;
+        dataset
+            .canonical(&mut |block| {
+                product.hash.update(block);
+                self.weigh_undeclared(&dtype, block)
+            })
+            .map_err(broken)?;
+        let value = shape.is_one().then(|| dataset.value(1)).transpose().map_err(broken)?;
+        let scalar = value.and_then(|value| value.first(1).into_iter().next()).map(bounded);
+        let unit = dataset.text_attribute("unit").map_err(broken)?.map(|unit| beginning(&unit).to_owned());
         let column = if place.column.is_empty() { "value" } else { place.column };
+        self.said += column.len() + unit.as_ref().map_or(0, String::len);
+        if let Some(Scalar::Text(text)) = &scalar {
+            self.said += text.len();
+        }
+        if self.said > MOST_SAID {
+            let what =
+                format!("is one of so many columns that their names, units and texts make more than {MOST_SAID} bytes");
+            return Err(ProductProblem::TooLarge { at: shortened(path), what });
+        }
         product.columns.insert(column.to_owned(), DigestedColumn { dtype, shape, unit, scalar });
         Ok(())
     }
@@ -196,6 +215,7 @@ impl Walk {
             let value = of.attribute(&name).map_err(|error| unreadable(path, error))?;
             let Some(Value { dtype, shape, bytes }) = value else { continue };
             self.weigh(path, &dtype, &shape)?;
+            self.weigh_undeclared(&dtype, &bytes).map_err(|error| unreadable(path, error))?;
             text(&mut product.hash, &name);
             hash_type(&mut product.hash, &dtype);
             hash_shape(&mut product.hash, &shape);
@@ -206,6 +226,7 @@ impl Walk {
 
     fn count(&mut self, path: &str, objects: u64) -> Result<(), ProductProblem> {
         self.objects = self.objects.saturating_add(objects);
+        spend(objects.saturating_mul(OF_A_THING));
         if self.objects > self.limits.objects { Err(self.too_many(path)) } else { Ok(()) }
     }
 
@@ -215,8 +236,8 @@ impl Walk {
     }
 
     fn weigh(&mut self, path: &str, dtype: &Type, shape: &Shape) -> Result<(), ProductProblem> {
-        let bytes = shape.elements().and_then(|elements| elements.checked_mul(dtype.size() as u64));
-        self.bytes = self.bytes.saturating_add(bytes.unwrap_or(u64::MAX));
+        let bytes = declared(dtype, shape);
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.limits.bytes {
             let what = format!(
                 "of shape {:?} and type {} makes more than the {} bytes of values that are allowed",
@@ -226,8 +247,53 @@ impl Walk {
             );
             return Err(ProductProblem::TooLarge { at: shortened(path), what });
         }
+        // Single bytes cost as much as numbers of eight.
+        spend(bytes.max(shape.elements().unwrap_or(u64::MAX).saturating_mul(8)));
         Ok(())
     }
+
+    /// Counts what was read of values that do not say how large they are; as often as they are read, wherever they lie.
+    fn weigh_undeclared(&mut self, dtype: &Type, read: &[u8]) -> Result<(), H5Error> {
+        if dtype.is_variable() {
+            self.undeclared += read.len() as u64;
+            spend(read.len() as u64);
+        }
+        if self.undeclared <= self.limits.bytes.saturating_sub(self.bytes) {
+            return Ok(());
+        }
+        let reason =
+            format!("texts and lists make more than the {} bytes of values that are allowed", self.limits.bytes);
+        Err(H5Error::too_large("read values", reason))
+    }
+}
+
+/// Bytes that values of this type and extent have in memory, besides those of text and lists of variable length.
+fn declared(dtype: &Type, shape: &Shape) -> u64 {
+    let bytes = shape.elements().and_then(|elements| elements.checked_mul(dtype.size() as u64));
+    bytes.unwrap_or(u64::MAX)
+}
+
+/// Bytes of a text that conditions and messages know: what is longer is a text all the same, and differs from all that is shorter.
+pub(super) const LONGEST_TEXT: usize = 4096;
+
+/// Most bytes that are told of the columns of a file.
+const MOST_SAID: usize = 32 << 20;
+
+/// A value as conditions know it.
+pub(super) fn bounded(value: Scalar) -> Scalar {
+    match value {
+        Scalar::Text(text) => Scalar::Text(beginning(&text).to_owned()),
+        number @ (Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_)) => number,
+    }
+}
+
+/// The beginning of a text, as long as is known of texts.
+fn beginning(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Where the walk is.
@@ -248,7 +314,7 @@ fn reason_for_nothing(group: &Group, at: &str) -> Result<Option<String>, Product
     if group.len().map_err(broken)? > 0 {
         return Err(forbidden(at, "says NOT_PRODUCED and has columns: expected one of both"));
     }
-    Ok(Some(reason))
+    Ok(Some(beginning(&reason).to_owned()))
 }
 
 fn check_storage(dataset: &Dataset, path: &str) -> Result<(), ProductProblem> {
@@ -277,65 +343,13 @@ fn kind_in_words(kind: LinkKind) -> &'static str {
     }
 }
 
-fn hash_type(hash: &mut Sha256, dtype: &Type) {
-    match dtype {
-        Type::Int { size, signed, .. } => hash.update([if *signed { b'i' } else { b'u' }, *size as u8]),
-        Type::Float { size, .. } => hash.update([b'f', *size as u8]),
-        Type::Bool { .. } => hash.update(b"b"),
-        Type::Enum { size, signed, members, .. } => {
-            hash.update([b'e', if *signed { b'i' } else { b'u' }, *size as u8]);
-            count(hash, members.len() as u64);
-            for (name, value) in members {
-                text(hash, name);
-                hash.update(value.to_le_bytes());
-            }
-        }
-        Type::Bitfield { size, .. } => hash.update([b't', *size as u8]),
-        Type::FixedText { .. } | Type::Text => hash.update(b"s"),
-        Type::Compound { members, .. } => {
-            hash.update(b"c");
-            count(hash, members.len() as u64);
-            for (name, _, member) in members {
-                text(hash, name);
-                hash_type(hash, member);
-            }
-        }
-        Type::Array { dims, base } => {
-            hash.update(b"a");
-            count(hash, dims.len() as u64);
-            dims.iter().for_each(|dim| count(hash, *dim));
-            hash_type(hash, base);
-        }
-        Type::List(base) => {
-            hash.update(b"l");
-            hash_type(hash, base);
-        }
-    }
-}
-
-fn hash_shape(hash: &mut Sha256, shape: &Shape) {
-    match shape {
-        Shape::Null => hash.update(b"N"),
-        Shape::Scalar => hash.update(b"S"),
-        Shape::Array(dims) => {
-            hash.update(b"A");
-            count(hash, dims.len() as u64);
-            dims.iter().for_each(|dim| count(hash, *dim));
-        }
-    }
-}
-
-fn count(hash: &mut Sha256, number: u64) {
-    hash.update(number.to_le_bytes());
-}
-
-fn text(hash: &mut Sha256, text: &str) {
-    count(hash, text.len() as u64);
-    hash.update(text.as_bytes());
-}
-
 fn unreadable(at: &str, error: H5Error) -> ProductProblem {
-    ProductProblem::Unreadable { at: shortened(at), error }
+    let at = shortened(at);
+    match error.kind() {
+        H5ErrorKind::Refused => ProductProblem::Unreadable { at, error },
+        H5ErrorKind::Unsupported => ProductProblem::Unsupported { at, what: error.reason().to_owned() },
+        H5ErrorKind::TooLarge => ProductProblem::TooLarge { at, what: format!("cannot be read: {}", error.reason()) },
+    }
 }
 
 fn forbidden(at: &str, what: &str) -> ProductProblem {

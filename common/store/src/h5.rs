@@ -3,9 +3,11 @@
 //! For one thread only, the store agent's: nothing here locks, and nothing follows a link that it was not asked to.
 //! Handles close themselves. A call that the library refuses is an [`H5Error`] with the library's innermost reason.
 
+mod elements;
 mod error;
 mod file;
 mod names;
+mod pieces;
 mod types;
 mod values;
 mod write;
@@ -15,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-pub(super) use error::H5Error;
+pub(super) use error::{H5Error, H5ErrorKind};
 pub(super) use file::File;
 use hdf5_sys::h5::{herr_t, hsize_t};
 use hdf5_sys::h5a::{H5Aexists, H5Aopen};
@@ -24,13 +26,16 @@ use hdf5_sys::h5e::{H5E_DEFAULT, H5E_direction_t, H5E_error2_t, H5Eclear2, H5Ewa
 use hdf5_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, hid_t};
 use hdf5_sys::h5l::{H5L_info2_t, H5L_type_t, H5Lget_info2};
 use hdf5_sys::h5o::H5Oopen;
-use hdf5_sys::h5p::{H5P_DEFAULT, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters};
+use hdf5_sys::h5p::{H5P_DEFAULT, H5Pget_chunk, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters};
 use hdf5_sys::h5s::{H5S_class_t, H5Sget_simple_extent_dims, H5Sget_simple_extent_ndims, H5Sget_simple_extent_type};
 pub(super) use types::Type;
 pub(super) use values::Value;
 
 /// Attributes by which HDF5's dimension scales refer to each other, by addresses in their file: no values.
 pub(super) const OF_SCALES: [&str; 2] = ["DIMENSION_LIST", "REFERENCE_LIST"];
+
+/// Most dimensions that the library knows.
+const MOST_DIMENSIONS: usize = 32;
 
 pub(super) type Result<T> = std::result::Result<T, H5Error>;
 
@@ -163,6 +168,8 @@ pub(super) struct Storage {
     pub(super) external_files: u32,
     /// Ids of its filters, in order.
     pub(super) filters: Vec<i32>,
+    /// Extent of its chunks; none where it is stored in one piece.
+    pub(super) chunk: Option<Vec<u64>>,
 }
 
 impl Group {
@@ -270,13 +277,24 @@ impl Dataset {
                 let id = H5Pget_filter2(plist.0, index, &mut flags, &mut values, none, 0, no_name, &mut config);
                 filters.push(check(id, || "read a filter".to_owned())?);
             }
+            let layout = H5Pget_layout(plist.0);
             Ok(Storage {
-                is_virtual: H5Pget_layout(plist.0) == H5D_layout_t::H5D_VIRTUAL,
+                is_virtual: layout == H5D_layout_t::H5D_VIRTUAL,
+                chunk: (layout == H5D_layout_t::H5D_CHUNKED).then(|| chunk_of(&plist)).transpose()?,
                 external_files: external.unsigned_abs(),
                 filters,
             })
         }
     }
+}
+
+/// Extent of the chunks of a chunked dataset.
+fn chunk_of(plist: &Id) -> Result<Vec<u64>> {
+    let mut dims: [hsize_t; MOST_DIMENSIONS] = [0; MOST_DIMENSIONS];
+    // SAFETY: `dims` has room for as many as are said.
+    let rank = unsafe { H5Pget_chunk(plist.0, MOST_DIMENSIONS as i32, dims.as_mut_ptr()) };
+    let rank = check(rank, || "read the extent of chunks".to_owned())?.unsigned_abs() as usize;
+    Ok(dims[..rank.min(MOST_DIMENSIONS)].to_vec())
 }
 
 fn shape_of(space: &Id) -> Result<Shape> {
@@ -317,7 +335,7 @@ fn failure(doing: String) -> H5Error {
     if reason.is_empty() {
         reason.push_str("the library does not say why");
     }
-    H5Error { doing, reason }
+    H5Error::refused(doing, reason)
 }
 
 /// Keeps the first description of an error stack, which is the innermost.
@@ -332,11 +350,10 @@ unsafe extern "C" fn innermost(_n: c_uint, error: *const H5E_error2_t, reason: *
 }
 
 fn c_string(text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| H5Error { doing: format!("use the name {text:?}"), reason: "it holds a NUL".to_owned() })
+    CString::new(text).map_err(|_| H5Error::refused(format!("use the name {text:?}"), "it holds a NUL".to_owned()))
 }
 
 fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| H5Error { doing: format!("use the path {path:?}"), reason: "it holds a NUL".to_owned() })
+        .map_err(|_| H5Error::refused(format!("use the path {path:?}"), "it holds a NUL".to_owned()))
 }

@@ -176,6 +176,7 @@ fn blame(error: AgentError) -> Result<String, IngestError> {
         AgentError::Refused(refusal) => Ok(refusal.message),
         AgentError::Died { status, .. } => Ok(format!("reading it killed the reader ({status})")),
         AgentError::Hung { after, .. } => Ok(format!("reading it took longer than {} s", after.as_secs())),
+        error @ AgentError::Overspent { .. } => Ok(error.to_string()),
         start @ AgentError::Start { .. } => Err(start.into()),
     }
 }

@@ -6,6 +6,7 @@
 pub mod agent;
 mod ask;
 pub mod audit;
+mod budget;
 pub mod course;
 pub mod digest;
 pub mod drains;
@@ -58,6 +59,17 @@ const DIRECTORIES: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
+    asks: Asks,
+}
+
+/// Where it is asked from async code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Asks {
+    /// On threads that may wait for a disk.
+    #[default]
+    Aside,
+    /// On the thread of who asks.
+    Here,
 }
 
 /// Why the store could not do what it was asked to.
@@ -192,7 +204,7 @@ impl Store {
             None => return Err(not_a_store()),
         }
         let _: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
-        Ok(Self { root })
+        Ok(Self { root, asks: Asks::default() })
     }
 
     /// Its root directory, absolute.
@@ -232,8 +244,14 @@ impl Store {
             return Err(StoreError::BadPath { name: owner.to_owned() });
         }
         let path = self.root.join(paths::scratch()).join(owner);
-        durable::make_dir(&path)?;
-        Ok(path)
+        match std::fs::create_dir(&path) {
+            // Where a store is unmounted its directory is empty: nobody is to work in what the mount will hide.
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotAStore(self.root.clone())),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(StoreError::Io { doing: "make directory", path, source: error })
+            }
+            Ok(()) | Err(_) => Ok(path),
+        }
     }
 
     /// The directory for files that are about to be linked into place.

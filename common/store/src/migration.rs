@@ -56,7 +56,7 @@ pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> 
     for directory in DIRECTORIES.into_iter().filter(|directory| *directory != "control/index") {
         durable::make_dir(&root.join(directory))?;
     }
-    let store = Store { root };
+    let store = Store { root, asks: crate::Asks::default() };
     let mut done = BroughtForward { from: file.format, ..BroughtForward::default() };
     for run in names_in(&store.at(paths::runs()))?.iter().filter_map(|name| name.parse().ok()) {
         rewrite_batches(&store, run, &mut done)?;

@@ -66,9 +66,14 @@ pub fn parse_external_name(name: &str) -> Option<(&str, Sequence)> {
     Some((dataset, sequence.parse().ok()?))
 }
 
+/// Where a star's committed results are.
+pub fn products(star: StarId, quarter: Quarter) -> PathBuf {
+    self::quarter(star, quarter).join("products")
+}
+
 /// A committed result.
 pub fn product(star: StarId, quarter: Quarter, module: &ModuleName, key: &Key) -> PathBuf {
-    self::quarter(star, quarter).join("products").join(format!("{module}-{key}.h5"))
+    products(star, quarter).join(format!("{module}-{key}.h5"))
 }
 
 /// Where failures of a star are.

@@ -384,3 +384,13 @@ fn a_store_that_is_full_or_read_only_may_be_so_for_a_while_and_one_that_forbids_
     assert!(told(ErrorKind::StorageFull).may_pass());
     assert!(!told(ErrorKind::PermissionDenied).may_pass());
 }
+
+#[test]
+fn nobody_works_in_a_directory_whose_store_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::init(directory.path()).unwrap();
+    assert!(store.scratch("worker").unwrap().is_dir());
+    std::fs::remove_dir_all(store.at("scratch")).unwrap();
+    assert!(matches!(store.scratch("worker"), Err(StoreError::NotAStore(_))));
+    assert!(!store.at("scratch").exists(), "it was made where the store is not");
+}

@@ -1,16 +1,20 @@
-//! From the outbox into the queues: publish with confirms, then note what was confirmed.
+//! From the outbox into the queues: publish with confirms, and note what was confirmed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::id::{Attempt, ClassName, StarId, Task};
 use domain::message::{TaskMessage, WIRE_VERSION, to_json};
+use domain::run::Cell;
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
-use services::state::{Ready, StateError};
+use services::state::Ready;
 use store::course::Course;
 
-use crate::running::{Coordinator, Services};
+use crate::running::Coordinator;
 use crate::trouble::Trouble;
+
+/// Most of which the state is told at once, since nobody else is served meanwhile.
+const AT_ONCE: usize = 1000;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
 /// and the others stay in the outbox.
@@ -22,38 +26,42 @@ pub(crate) async fn publish(
     if tasks.is_empty() {
         return Ok(());
     }
-    let Services { queue, state, .. } = &running.services;
-    let messages = messages(running, course, tasks).await?;
-    let answers = queue.publish(messages).await;
+    let queue = &running.services.queue;
+    let answers = queue.publish(messages(running, course, tasks).await?).await;
     let mut confirmed = Vec::with_capacity(tasks.len());
     let mut failed: Option<QueueError> = None;
-    for (&(task, attempt), answer) in tasks.iter().zip(answers) {
+    for (&task, answer) in tasks.iter().zip(answers) {
         match answer {
-            Ok(()) => confirmed.push(Ready { task, attempt, class: course.class(task.module).clone() }),
+            Ok(()) => confirmed.push(task),
             Err(error) => failed = failed.or(Some(error)),
         }
     }
     running.counters.published.inc_by(confirmed.len() as u64);
-    match state.published(course.record.run, &confirmed).await {
-        // It ended while the broker was silent: nobody waits for these any more, and claims of them are refused.
-        Ok(()) | Err(StateError::NoRun(_)) => {}
-        // The broker has them all. They stay in the outbox, and are sent once more when the state answers again; sending
-        // them again until then would fill the queue.
-        Err(error @ StateError::Unreachable(_)) if failed.is_none() => {
-            tracing::warn!(%error, "task messages are confirmed, and cannot be noted yet");
-        }
-        Err(error) => return Err(error.into()),
+    running.confirmed.add(course.record.run, confirmed);
+    let Some(error) = failed else { return Ok(()) };
+    // A queue that somebody deleted is made again before the next try.
+    if let QueueError::Unconfirmed { .. } = error {
+        declare(queue, &course.classes()).await?;
     }
-    match failed {
-        None => Ok(()),
-        Some(error) => {
-            // A queue that somebody deleted is made again before the next try.
-            if let QueueError::Unconfirmed { .. } = error {
-                declare(queue, &course.classes()).await?;
-            }
-            Err(error.into())
+    Err(error.into())
+}
+
+/// Tells the state what of a run was confirmed, as far as it still waits. What it cannot be told now is told next time.
+pub(crate) async fn tell_confirmed(running: &Coordinator, course: &Course) -> Result<(), Trouble> {
+    let run = course.record.run;
+    let waits = |(task, attempt): &(Task, Attempt)| {
+        let kept = running.rows.of(run, task.star);
+        kept.is_none_or(|star| star.row.cell(task.module) == Cell::queued(*attempt))
+    };
+    let waiting: Vec<(Task, Attempt)> = running.confirmed.take(run).into_iter().filter(waits).collect();
+    let ready = |&(task, attempt): &(Task, Attempt)| Ready { task, attempt, class: course.class(task.module).clone() };
+    for (at, some) in waiting.chunks(AT_ONCE).enumerate() {
+        if let Err(error) = running.services.state.published(run, &some.iter().map(ready).collect::<Vec<_>>()).await {
+            running.confirmed.add(run, waiting[at * AT_ONCE..].iter().copied());
+            return Err(error.into());
         }
     }
+    Ok(())
 }
 
 /// Declares the queues of these classes, and those that are always there.

@@ -18,7 +18,9 @@ use store::agent::{Agent, Manifest};
 use store::paths;
 
 pub use curves::{DrawnCurve, Measured, StarCurves, curves};
-pub use difference::{ColumnDifference, CompareGenerations, ProductDifference, StarDifference, difference};
+pub use difference::{
+    ColumnDifference, CompareGenerations, ProductDifference, StarDifference, column_difference, difference,
+};
 pub use export::{ExportStar, Exported, export};
 pub use failed::failed_attempts;
 pub use generations::{GenerationSummary, StarGenerations, generations, list_generations};

@@ -5,7 +5,7 @@ mod odd;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ClassName, HostName, WorkerName};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::state::{AttemptCounts, RunningAttempt, WorkerInfo};
@@ -116,6 +116,7 @@ pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
     let state = context.installation.state().await?;
     let (mut workers, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
     let mut lost = state.lost_workers().await?;
+    workers.iter_mut().chain(&mut lost).for_each(set_right);
     let is_replaced = |lost: &WorkerInfo| {
         workers
             .iter()
@@ -246,6 +247,12 @@ fn effect(host: &HostName, what: Drain, hosts: &Hosts) -> String {
         }
         Some(_) => follows.to_owned(),
     }
+}
+
+/// Sets right when a worker was seen: it says so by its own clock, which may be wrong.
+fn set_right(worker: &mut WorkerInfo) {
+    let ahead = SignedDuration::from_secs(worker.clock_ahead.unwrap_or_default());
+    worker.seen = worker.seen.checked_sub(ahead).unwrap_or(worker.seen);
 }
 
 /// That a worker shows itself less often than it should.

@@ -27,7 +27,8 @@ pub(crate) async fn restore(running: &Coordinator, course: &Arc<Course>, retries
     for retry in retries {
         wanted.push(SelectedTasks::ask(&running.services.store, course, retry).await?);
     }
-    let (sender, mut batches) = mpsc::channel(2);
+    // No bound: whoever reads the store waits for nobody, and rows of 300,000 stars are 30 MB.
+    let (sender, mut batches) = mpsc::unbounded_channel();
     let read_course = course.clone();
     let reading = running.services.store.ask(move |store| read(store, &read_course, &wanted, &sender));
     let writing = async {
@@ -51,7 +52,7 @@ fn read(
     store: &Store,
     course: &Course,
     retries: &[SelectedTasks],
-    batches: &mpsc::Sender<Vec<(StarIndex, Row)>>,
+    batches: &mpsc::UnboundedSender<Vec<(StarIndex, Row)>>,
 ) -> Result<(), StoreError> {
     let mut batch = Vec::new();
     store.each_settled_row(course.record.run, |settled| {
@@ -59,10 +60,10 @@ fn read(
         batch.extend(to_restore(course, retries, settled).map(|row| (star, row)));
         if batch.len() == AT_ONCE {
             // The other side ends early only after trouble of its own.
-            let _ = batches.blocking_send(std::mem::take(&mut batch));
+            let _ = batches.send(std::mem::take(&mut batch));
         }
     })?;
-    let _ = batches.blocking_send(batch);
+    let _ = batches.send(batch);
     Ok(())
 }
 

@@ -164,7 +164,7 @@ impl StarQuarter<'_> {
             Ok(()) => self.ask(move |store, star, quarter| store.show_copy(star, quarter, (basis, open), &copy)).await,
             Err(error) => Err(error.into()),
         };
-        let _ = tokio::fs::remove_file(&dest).await;
+        let _ = self.ask(move |_, _, _| Ok(std::fs::remove_file(&dest))).await;
         shown
     }
 }

@@ -57,7 +57,7 @@ impl Settler {
                 Err(error) => Err(error.into()),
             };
             // Its content has its final name by now, or is of no use.
-            let _ = tokio::fs::remove_file(&dest).await;
+            let _ = store.ask(move |_| Ok(std::fs::remove_file(&dest))).await;
             let info = (commit? == Commit::Created).then(|| order.generation.clone());
             self.show(place, info.as_ref()).await?;
             if info.is_some() {

@@ -155,7 +155,8 @@ def _serve(identifier, run):
         parameters, seed = request.get("parameters"), request.get("seed", 0)
         code, message = _attempt(run, *paths, parameters, seed)
         if message:
-            print(f"{identifier}: {request.get('star', '')}: {message}", file=sys.stderr, flush=True)
+            message = f"{identifier}: {message}"
+            print(message, file=sys.stderr, flush=True)
         print(json.dumps({"id": identity, "exit": code, "message": message}), file=answers, flush=True)
     return SUCCESS
 

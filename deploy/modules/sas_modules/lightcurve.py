@@ -16,6 +16,8 @@ SECONDS_PER_DAY = 86400.0
 MIN_POINTS = 256
 # Stamps beyond a gap of this many days are strays (0, -1, garbage) when they are fewer than this share of all.
 STRAY_GAP, STRAY_SHARE = 1000.0, 0.01
+# Units in which a flux has a level of its own.
+COUNTS = ("e-/s", "electron/s", "electron / s", "electrons/s", "e-", "electron", "adu", "ADU", "adu/s", "ct", "count", "ct/s", "count/s")
 # Four years at the finest step are 2.8 million cells; more do not fit into the memory of a default slot.
 MOST_CELLS = 4_000_000
 
@@ -59,7 +61,7 @@ class Grid:
 
 
 def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
-    """Reads the merged light curve. Raises `Refused` when time and flux do not belong together or too few points are left."""
+    """Reads the merged light curve. Raises `Refused` when its columns do not belong together or too few points are left."""
     time = np.ravel(np.asarray(inputs.require(product, "time"), float))
     flux = np.ravel(np.asarray(inputs.require(product, "flux"), float))
     if time.size != flux.size:
@@ -71,12 +73,11 @@ def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
     usable &= ~_blank(flux, usable) & ~_stray(time, usable)
     enough(usable.sum(), time.size)
 
+    group = np.zeros(time.size, int)
     flag = inputs.column(flags, "flag")
-    if flag is not None and np.shape(flag) == time.shape:
-        group, bad = _groups_or_quality(np.asarray(flag), usable)
+    if flag is not None:
+        group, bad = _groups_or_quality(_numbers(flag, flags, time.size), usable)
         usable &= ~bad
-    else:
-        group = np.zeros(time.size, int)
     enough(usable.sum(), time.size)
     if np.ptp(flux[usable]) == 0.0:
         raise Refused(f"all {int(usable.sum())} usable points have the same flux")
@@ -87,7 +88,9 @@ def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
         flux[group == number] += np.median(flux[first]) - np.median(flux[own])
 
     quarter = inputs.column(product, "quarter")
-    segment = np.zeros(time.size, int) if quarter is None or np.shape(quarter) != time.shape else np.asarray(quarter, int)
+    if quarter is not None and np.size(quarter) not in (1, time.size):
+        raise Refused(f"{product} has {time.size} times and {np.size(quarter)} quarters")
+    segment = np.zeros(time.size, int) if np.size(quarter) != time.size else np.ravel(np.asarray(quarter, int))
     return Raw(time, flux, usable, segment)
 
 
@@ -221,9 +224,11 @@ def _stray(time, usable):
 
 
 def _ppm(flux, usable, unit):
-    """ppm from flux that is normalised to 1, relative to 0, already in ppm, or in counts."""
+    """ppm from flux that is normalised to 1, relative to 0, already in ppm, or in counts; of counts the level must be there."""
     level = float(np.median(flux[usable]))
     scatter = spread(flux[usable])
+    if unit in COUNTS and level <= 0.0:
+        raise Refused(f"the median flux is {level:.6g} {unit}, not positive: nobody can tell the relative flux")
     if unit == "ppm" and abs(level) < 5e5:
         return flux - level
     if level > 3 * scatter and (level > 0.3 or level > 30 * scatter):
@@ -231,6 +236,17 @@ def _ppm(flux, usable, unit):
     if scatter < 0.1:
         return (flux - level) * 1e6
     return flux - level
+
+
+def _numbers(flag, flags, points):
+    """The flags, one integer for each point: without them nobody can tell which points are good."""
+    flag = np.ravel(np.asarray(flag))
+    if flag.dtype.kind not in "iub" and not (flag.dtype.kind == "f" and np.all((flag == np.rint(flag)) | np.isnan(flag))):
+        what = "text" if flag.dtype.kind in "SUO" else f"of type {flag.dtype}"
+        raise Refused(f"{flags}: the flags of this delivery are {what}, expected integers")
+    if flag.size != points:
+        raise Refused(f"{flags} has {flag.size} flags for {points} times")
+    return flag
 
 
 def _groups_or_quality(flag, usable):

@@ -8,6 +8,7 @@ medians. Gaps of up to three cells are interpolated linearly, longer ones stay g
 import numpy as np
 
 from . import lightcurve, spectrum
+from .kit import Refused
 
 KIT = "IDP_EAS_TRANSIT_REMOVAL_KIT"
 LONGEST_FILLED_GAP = 3  # cells
@@ -18,7 +19,9 @@ def run(inputs, outputs):
     """Writes IDP_SAS_VARLC and IDP_SAS_VARPSD with metadata, and ADP_SAS_LC_NT when transits were removed."""
     raw = lightcurve.read(inputs)
     flag = np.ravel(inputs.require("IDP_SAS_FLARES_FLAG", "merged_flag"))
-    keep = raw.usable & (flag == 0) if flag.shape == raw.time.shape else raw.usable
+    if flag.shape != raw.time.shape:
+        raise Refused(f"IDP_SAS_FLARES_FLAG has {flag.size} flags for {raw.time.size} times")
+    keep = raw.usable & (flag == 0)
     flux, in_transit, periods = _without_transits(inputs, raw)
     keep &= np.isfinite(flux)
     lightcurve.enough(int(keep.sum()), keep.size)

@@ -132,6 +132,18 @@ class Refusals(Scratch):
     def test_a_flux_that_never_changes_is_refused(self):
         self.assertIn("same flux", self.refusal(time=np.arange(5000) / 48, flux=np.zeros(5000)))
 
+    def test_flags_that_do_not_belong_to_the_points_are_refused(self):
+        time, flux = solar(days=10)
+        bits = np.zeros(time.size, np.uint64)
+        self.assertIn("flags for", self.refusal(time=time, flux=flux, flags=bits[:-1]))
+        self.assertIn("flags of this delivery are text", self.refusal(time=time, flux=flux, flags=np.full(time.size, b"G", "S1")))
+        self.assertIn("of type float64", self.refusal(time=time, flux=flux, flags=np.full(time.size, 0.5)))
+
+    def test_counts_without_a_level_are_refused(self):
+        time, flux = solar(days=10)
+        for counts in ((flux - np.median(flux)) * 187654.3, (flux - 1.0) * 1e5 - 250.0):
+            self.assertIn("not positive", self.refusal(time=time, flux=counts, flux_unit="e-/s"))
+
     def test_one_time_for_all_is_refused(self):
         self.assertIn("same time", self.refusal(time=np.ones(5000), flux=np.random.default_rng(1).normal(1, 1e-4, 5000)))
 

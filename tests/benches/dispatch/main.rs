@@ -1,29 +1,23 @@
 //! How fast tasks are handed out that do nothing: real RabbitMQ, Redis, coordinator and worker as processes of their own, every
 //! task claimed, leased, completed and acknowledged with all confirms. `cargo bench --workspace --bench dispatch`.
 //!
-//! Beside it, in the same run and in turns, what RabbitMQ alone can do for two messages a task (`ceiling`). Rates are of this
+//! Beside it, in the same run and in turns, what RabbitMQ alone can do for two messages a task (`ceiling`), and, where Debian's
+//! `python3-celery` and `python3-redis` are, what Celery does on the same broker and Redis (`celery`). Rates are of this
 //! machine at this time: compare within one run. Processor time and counts say more than rates where others are at work.
 
 mod ceiling;
-mod cost;
-mod results;
+mod celery;
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use cost::{Cost, Processes};
-use domain::id::{EventId, RunId, StarId};
-use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, Start, to_json};
-use domain::run::TaskState;
-use harness::cluster::{Cluster, Running};
-use harness::{RabbitMq, Redis, wait_until};
-use results::{Figure, Limit, Results};
-use services::address::Address;
-use services::queue::amqp::{AmqpConfig, AmqpQueue};
-use services::queue::{Outgoing, Queue, QueueName};
-use services::state::State;
-use services::state::redis::{RedisConfig, RedisState};
+use anyhow::{Context, Result};
+use domain::id::StarId;
+use domain::message::StarSelection;
+use harness::RabbitMq;
+use harness::cluster::Running;
+use harness::cost::{Cost, Processes};
+use harness::noop::{NoopCluster, layers};
+use harness::results::{Figure, Limit, Results};
 
 /// Tasks of a star: five layers of six, then one.
 const TASKS: u32 = 31;
@@ -32,8 +26,8 @@ const TASKS: u32 = 31;
 const STARS: u32 = 2_000;
 const ROUNDS: u32 = 5;
 
-/// Longest that a round may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Stars of a round of Celery, which is slower.
+const CELERY_STARS: u32 = 40;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -47,14 +41,26 @@ async fn main() -> Result<()> {
     let bench = Bench::start().await?;
     let empty = RabbitMq::shared()?.vhost()?;
     bench.round("warm", stars.min(100)).await?;
+    let celery = celery::Celery::start()?;
     println!("{stars} stars of {TASKS} tasks a round; one coordinator, one worker of 4 slots\n");
-    println!("{:<10}{:>12}{:>12}{:>8}   {}", "round", "tasks/s", "ceiling/s", "ratio", Cost::HEAD);
+    println!(
+        "{:<8}{:>10}{:>12}{:>8}{:>10}{:>7}   {}",
+        "round",
+        "tasks/s",
+        "ceiling/s",
+        "ratio",
+        "Celery/s",
+        "times",
+        Cost::HEAD
+    );
     let mut measured = Vec::new();
     for number in 1..=rounds {
         let ours = bench.round(&number.to_string(), stars).await?;
         let limit = ceiling::round(empty.url.secret(), stars * TASKS).await?;
-        println!("{number:<10}{:>12.0}{limit:>12.0}{:>8.2}   {}", ours.rate, ours.rate / limit, ours.cost);
-        measured.push((ours, limit));
+        let peer = celery.as_ref().map(|celery| celery.round(CELERY_STARS)).transpose()?.unwrap_or(f64::NAN);
+        let (ratio, times) = (ours.rate / limit, ours.rate / peer);
+        println!("{number:<8}{:>10.0}{limit:>12.0}{ratio:>8.2}{peer:>10.0}{times:>7.1}   {}", ours.rate, ours.cost);
+        measured.push(Round { limit, peer, ..ours });
     }
     report(&measured)
 }
@@ -62,10 +68,9 @@ async fn main() -> Result<()> {
 /// A cluster whose worker runs nothing.
 struct Bench {
     _directory: tempfile::TempDir,
-    queue: AmqpQueue,
-    state: RedisState,
+    cluster: NoopCluster,
     processes: Processes,
-    _running: [Running; 2],
+    _worker: Running,
 }
 
 /// What a round came to.
@@ -74,105 +79,54 @@ struct Round {
     rate: f64,
     /// From the event until the run is over.
     cost: Cost,
+    /// Tasks a second of RabbitMQ alone.
+    limit: f64,
+    /// Tasks a second of Celery; not a number where it is not there.
+    peer: f64,
 }
 
 impl Bench {
     async fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let pipeline = directory.path().join("bench.toml");
-        fs::write(&pipeline, definition())?;
-        let cluster = Cluster::start(directory.path(), &[&pipeline])?;
-        let settings = [("SAS_WORKER_RUNNER", "dispatch"), ("SAS_SLOTS_DEFAULT", "4"), ("RUST_LOG", "warn")];
-        let worker = cluster.worker("worker", &settings)?;
-        let coordinator = cluster.coordinator_with("coordinator", &[("RUST_LOG", "warn")])?;
-        let queue = AmqpConfig { url: Address::new(cluster.queue_url()), management: None };
-        let state = RedisConfig { url: Address::new(cluster.state_url()) };
-        let processes = Processes::of(coordinator.id(), worker.id())?;
-        let (queue, state) = (AmqpQueue::connect(&queue, "bench").await?, RedisState::connect(&state).await?);
-        queue.declare(&[]).await?;
-        Ok(Self { _directory: directory, queue, state, processes, _running: [coordinator, worker] })
+        let cluster = NoopCluster::start(directory.path(), &layers()).await?;
+        let worker = cluster.worker("worker", 4)?;
+        let coordinator = cluster.coordinator.as_ref().context("it runs")?.id();
+        let processes = Processes::of(coordinator, vec![worker.id()])?;
+        Ok(Self { _directory: directory, cluster, processes, _worker: worker })
     }
 
     /// Runs the group over so many stars, and waits until nothing is left of it.
     async fn round(&self, name: &str, stars: u32) -> Result<Round> {
         let (before, began) = (self.processes.cost()?, Instant::now());
-        let run = self.begin(name, stars).await?;
-        let settled = async || {
-            let Ok(Some(view)) = self.state.run(run).await else { return false };
-            let succeeded = view.counts.values().filter_map(|states| states.get(&TaskState::Succeeded));
-            succeeded.sum::<u64>() == u64::from(stars * TASKS)
-        };
-        wait_until(PATIENCE, "every task succeeded", settled).await?;
+        let named = StarSelection::Inline((0..u64::from(stars)).map(StarId::of_simulator).collect());
+        let run = self.cluster.begin(name, named).await?;
+        self.cluster.until_succeeded(run, u64::from(stars * TASKS)).await?;
         let rate = f64::from(stars * TASKS) / began.elapsed().as_secs_f64();
-        wait_until(PATIENCE, "the run is over", async || matches!(self.state.run(run).await, Ok(None))).await?;
+        self.cluster.until_over(run).await?;
         let cost = (self.processes.cost()? - before).per(stars * TASKS);
-        Ok(Round { rate, cost })
+        Ok(Round { rate, cost, limit: f64::NAN, peer: f64::NAN })
     }
-
-    /// Publishes the event that starts the group over so many stars.
-    async fn begin(&self, name: &str, stars: u32) -> Result<RunId> {
-        let stars = (0..u64::from(stars)).map(StarId::of_simulator).collect();
-        let start = Start { pipeline: "BENCH".parse()?, version: None, only_group: Some("G".parse()?), replay: None };
-        let data = DatasetUpdate {
-            dataset: "l1/lightcurve".parse()?,
-            quarter: 3.try_into()?,
-            stars: StarSelection::Inline(stars),
-            start: Some(start),
-        };
-        let event = DatasetEvent::new("bench", name, jiff::Timestamp::now().to_string(), data);
-        let sent =
-            self.queue.publish(vec![Outgoing { queue: QueueName::Events, body: to_json(&event), trace: None }]).await;
-        sent.into_iter().collect::<Result<(), _>>()?;
-        Ok(RunId::of(EventId::of("bench", name), "BENCH", "1"))
-    }
-}
-
-/// The group's definition. Order alone, no products: nothing is ever staged.
-fn definition() -> String {
-    let head = "name = \"BENCH\"\nversion = \"1\"\ntrigger = \"l1/lightcurve\"\n\
-                [classes.default]\ncpus = 1\nmemory = \"64MB\"\n";
-    let layer = |of: usize| (0..6).map(|at| format!("L{of}{at}")).collect::<Vec<_>>();
-    let module = |name: &str, after: &[String]| {
-        format!(
-            "[modules.{name}]\ngroup = \"G\"\nimage = \"none\"\nclass = \"default\"\ntime_limit = \"1m\"\n\
-             after = {after:?}\noutputs.optional = [\"P_{name}\"]\n"
-        )
-    };
-    let layers = (0..5).flat_map(|of| {
-        let after = if of == 0 { Vec::new() } else { layer(of - 1) };
-        layer(of).into_iter().map(move |name| (name, after.clone()))
-    });
-    let modules = layers.chain([("END".to_owned(), layer(4))]);
-    head.to_owned() + &modules.map(|(name, after)| module(&name, &after)).collect::<String>()
 }
 
 /// The table and the file of results.
-fn report(measured: &[(Round, f64)]) -> Result<()> {
-    let of = |value: fn(&(Round, f64)) -> f64| measured.iter().map(value).collect::<Vec<_>>();
+fn report(measured: &[Round]) -> Result<()> {
+    let of = |value: fn(&Round) -> f64| measured.iter().map(value).collect::<Vec<_>>();
     let mut results = Results::read()?;
-    results.add("dispatch_rate", Figure::new("tasks/s", of(|(ours, _)| ours.rate), Limit::Least(5_000.0)));
-    results.add("dispatch_ceiling", Figure::new("tasks/s", of(|(_, limit)| *limit), Limit::None));
-    results.add("dispatch_vs_ceiling", Figure::new("ratio", of(|(ours, limit)| ours.rate / limit), Limit::Least(0.7)));
-    results.add(
-        "dispatch_core_us",
-        Figure::new("us of core a task", of(|(ours, _)| ours.cost.core()), Limit::Most(400.0)),
-    );
-    results.add("dispatch_scripts", Figure::new("scripts a task", of(|(ours, _)| ours.cost.scripts), Limit::None));
-    results.add("dispatch_commands", Figure::new("commands a task", of(|(ours, _)| ours.cost.commands), Limit::None));
+    let mut add = |name, unit, value, limit| results.add(name, Figure::new(unit, of(value), limit));
+    add("dispatch_rate", "tasks/s", |round| round.rate, Limit::Least(5_000.0));
+    add("dispatch_ceiling", "tasks/s", |round| round.limit, Limit::None);
+    add("dispatch_vs_ceiling", "ratio", |round| round.rate / round.limit, Limit::Least(0.7));
+    if measured.iter().all(|round| round.peer.is_finite()) {
+        add("dispatch_celery", "tasks/s", |round| round.peer, Limit::None);
+        add("dispatch_vs_celery", "ratio", |round| round.rate / round.peer, Limit::Least(30.0));
+    }
+    add("dispatch_core_us", "us of core a task", |round| round.cost.core(), Limit::Most(400.0));
+    add("dispatch_scripts", "scripts a task", |round| round.cost.scripts, Limit::None);
+    add("dispatch_commands", "commands a task", |round| round.cost.commands, Limit::None);
     println!("\n{results}");
     results.write().context("failed to write the results")
 }
 
 fn asked(name: &str, otherwise: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
-/// A number that `INFO` of Redis says.
-fn info(redis: &Redis, section: &str, field: &str) -> Result<f64> {
-    let text = redis.cli(&["INFO", section])?;
-    let found = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let number = found.with_context(|| format!("INFO {section} does not say {field}"))?;
-    ensure!(!number.is_empty(), "INFO {section} says nothing of {field}");
-    let number = number.trim().strip_prefix("calls=").unwrap_or(number.trim());
-    Ok(number.split(',').next().unwrap_or_default().parse()?)
 }

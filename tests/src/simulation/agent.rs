@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::expression::Scalar;
 use domain::message::to_json;
-use store::agent::{AgentError, At, Check, Checked, FileKind, Manifest, Pack, Provenance, Refusal, RefusalKind, Stage};
+use store::agent::{AgentError, At, Checked, FileKind, Manifest, Refusal, RefusalKind, Seal, Stage};
 use worker::agent::StoreAgent;
 
-use super::Faults;
 use super::files::{Committed, ModuleOutput, read};
 use super::life::Life;
+use super::mutant::Mutant;
+use super::{FaultKind, Faults};
 
 /// The agent of one slot.
 pub(super) struct SimulatedAgent {
@@ -21,18 +22,20 @@ pub(super) struct SimulatedAgent {
     life: Life,
     /// It was asked before; a fresh one answers.
     is_worn: bool,
+    /// What it packed last.
+    packed: Option<Manifest>,
 }
 
 impl SimulatedAgent {
     pub(super) fn new(faults: Arc<Faults>, life: Life) -> Self {
-        Self { faults, life, is_worn: false }
+        Self { faults, life, is_worn: false, packed: None }
     }
 
     /// Takes the time of an answer. Sometimes the agent dies over it, and sometimes its worker.
     async fn work(&mut self, request: &str) -> Result<(), AgentError> {
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(2))).await;
         self.life.may_die(0.002).await;
-        if self.is_worn && self.faults.happens(0.01) {
+        if self.is_worn && self.faults.happens(FaultKind::AgentDies, 0.01) {
             self.is_worn = false;
             return Err(AgentError::Died { status: "simulated".to_owned(), request: request.to_owned() });
         }
@@ -45,7 +48,13 @@ impl SimulatedAgent {
 impl StoreAgent for SimulatedAgent {
     async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
         self.work("manifest").await?;
-        Ok(read::<Committed>(file)?.manifest)
+        let Committed { manifest, .. } = read(file)?;
+        let key = |manifest: &Manifest| manifest.provenance.as_ref().map(|provenance| provenance.key);
+        let own = self.packed.as_ref().filter(|own| own.star == manifest.star && key(own) == key(&manifest));
+        match own.filter(|_| self.faults.breaks(Mutant::DigestsOfTheMessage)) {
+            Some(own) => Ok(own.clone()),
+            None => Ok(manifest),
+        }
     }
 
     async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
@@ -74,22 +83,18 @@ impl StoreAgent for SimulatedAgent {
         write_new(&stage.input, &to_json(&stage))
     }
 
-    async fn check(&mut self, check: Check) -> Result<Checked, AgentError> {
-        self.work("check").await?;
+    async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
+        self.work("seal").await?;
+        let Seal { check, provenance, dest, .. } = seal;
         let written: ModuleOutput = read(&check.output)?;
-        let products = check.mandatory.iter().map(|name| (name.clone(), written.entry(name))).collect();
+        let products: BTreeMap<_, _> = check.mandatory.iter().map(|name| (name.clone(), written.entry(name))).collect();
+        let mut file = Committed::new(FileKind::Result, provenance.star);
+        file.scalars = products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
+        file.manifest.products.clone_from(&products);
+        file.manifest.provenance = Some(Box::new(provenance));
+        write_new(&dest, &to_json(&file))?;
+        self.packed = Some(file.manifest);
         Ok(Checked { products, ..Checked::default() })
-    }
-
-    async fn pack(&mut self, pack: Pack) -> Result<Manifest, AgentError> {
-        self.work("pack").await?;
-        let Provenance { star, .. } = *pack.provenance;
-        let mut file = Committed::new(FileKind::Result, star);
-        file.scalars = pack.products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
-        file.manifest.products = pack.products;
-        file.manifest.provenance = Some(pack.provenance);
-        write_new(&pack.dest, &to_json(&file))?;
-        Ok(file.manifest)
     }
 
     fn end(&mut self) {

@@ -18,7 +18,7 @@ use store::agent::{
 };
 use store::{Store, paths};
 
-use super::{Faults, Script, quarter};
+use super::{FaultKind, Faults, Script, quarter};
 
 /// Bytes that must be free in memory for a store to be there.
 const ROOM: u64 = 1 << 30;
@@ -120,7 +120,7 @@ pub(super) struct JsonFiles {
 impl StarFiles for JsonFiles {
     async fn build(&mut self, assemble: Assemble) -> Result<(), AgentError> {
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(50))).await;
-        if self.faults.happens(0.03) {
+        if self.faults.happens(FaultKind::AgentDies, 0.03) {
             return Err(AgentError::Died { status: "simulated".to_owned(), request: "build".to_owned() });
         }
         for entry in &assemble.modules {
@@ -147,7 +147,7 @@ impl StarFiles for JsonFiles {
 
     async fn show(&mut self, show: Show) -> Result<(), AgentError> {
         tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_millis(50))).await;
-        if self.faults.happens(0.03) {
+        if self.faults.happens(FaultKind::AgentDies, 0.03) {
             return Err(AgentError::Died { status: "simulated".to_owned(), request: "show".to_owned() });
         }
         let (mut shown, newest): (StarFileOfJson, StarFileOfJson) = (read(&show.open)?, read(&show.newest)?);

@@ -6,19 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use services::queue::SharedQueue;
-use services::state::SharedState;
 use services::traces::Traces;
 use store::Store;
 use worker::agent::MakeAgent;
 use worker::config::WorkerConfig;
 use worker::{WorkerParts, run_with};
 
-use super::Faults;
+use super::FaultKind;
 use super::agent::SimulatedAgent;
+use super::faulty::Surroundings;
 use super::life::{LEASE, Life};
 use super::runner::SimulatedRunner;
-use super::witness::Witness;
 
 /// Slots of each class.
 const SLOTS: u32 = 4;
@@ -27,10 +25,7 @@ const SLOTS: u32 = 4;
 pub(super) struct WorkerHost {
     pub(super) name: String,
     pub(super) store: Store,
-    pub(super) queue: SharedQueue,
-    pub(super) state: SharedState,
-    pub(super) faults: Arc<Faults>,
-    pub(super) witness: Arc<Witness>,
+    pub(super) around: Surroundings,
 }
 
 impl WorkerHost {
@@ -38,19 +33,19 @@ impl WorkerHost {
     pub(super) async fn work(self) {
         for number in 0_u64.. {
             self.one_life(format!("{}-{number}", self.name).parse().expect("a worker name")).await;
-            tokio::time::sleep(self.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
+            tokio::time::sleep(self.around.faults.between(Duration::ZERO, Duration::from_secs(2))).await;
         }
     }
 
     async fn one_life(&self, worker: WorkerName) {
-        let life = Life::new(self.faults.clone());
-        self.witness.is_born(&worker, life.clone());
+        let life = Life::of_worker(self.around.faults.clone());
+        self.around.witness.is_born(&worker, life.clone());
         let working = run_with(self.parts(worker, &life), self.make_agent(&life), life.drained());
         // Whatever ends first, the worker is dropped then, with everything that it runs.
         tokio::select! {
             ended = working => {
                 if let Err(error) = ended {
-                    self.witness.note(format!("a worker ended: {error:#}"));
+                    self.around.witness.note(format!("a worker ended: {error:#}"));
                 }
             }
             () = life.killed() => {}
@@ -61,10 +56,10 @@ impl WorkerHost {
     /// Returns at a moment that has nothing to do with what the worker does.
     async fn strikes(&self) {
         loop {
-            tokio::time::sleep(self.faults.between(Duration::from_secs(1), Duration::from_secs(60))).await;
-            if self.faults.happens(0.5) {
+            tokio::time::sleep(self.around.faults.between(Duration::from_secs(1), Duration::from_secs(60))).await;
+            if self.around.faults.happens(FaultKind::WorkerKilled, 0.5) {
                 // Between any two steps of what goes on at this time.
-                for _ in 0..self.faults.below(300) {
+                for _ in 0..self.around.faults.below(300) {
                     tokio::task::yield_now().await;
                 }
                 return;
@@ -84,9 +79,13 @@ impl WorkerHost {
         WorkerParts {
             name: worker,
             store: self.store.clone(),
-            queue: self.queue.clone(),
-            state: self.state.clone(),
-            runner: Arc::new(SimulatedRunner::new(self.faults.clone(), self.witness.clone(), life.clone())),
+            queue: self.around.queue_of(life),
+            state: self.around.state_of(life),
+            runner: Arc::new(SimulatedRunner::new(
+                self.around.faults.clone(),
+                self.around.witness.clone(),
+                life.clone(),
+            )),
             traces: Traces::default(),
             config,
             slots: BTreeMap::from(["default", "heavy"].map(|class| (class.parse().expect("a class name"), SLOTS))),
@@ -94,7 +93,7 @@ impl WorkerHost {
     }
 
     fn make_agent(&self, life: &Life) -> MakeAgent {
-        let (faults, life) = (self.faults.clone(), life.clone());
+        let (faults, life) = (self.around.faults.clone(), life.clone());
         Arc::new(move |_| Box::new(SimulatedAgent::new(faults.clone(), life.clone())))
     }
 }

@@ -8,11 +8,11 @@ use domain::id::{ImageIdentity, StarId};
 use tokio_util::sync::CancellationToken;
 use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError, Spec};
 
-use super::Faults;
 use super::files::ModuleOutput;
 use super::life::{LEASE, Life};
 use super::script::ScriptedEnd;
 use super::witness::{Claimed, Witness};
+use super::{FaultKind, Faults};
 
 /// Runs nothing.
 pub(super) struct SimulatedRunner {
@@ -29,19 +29,20 @@ impl SimulatedRunner {
     /// The time that a program takes, and what goes wrong meanwhile.
     async fn take_time(&self, nonce: &str) {
         self.life.may_die(0.02).await;
-        if self.faults.happens(0.01) {
+        if self.faults.happens(FaultKind::SlotPanics, 0.01) {
             // A bug: the slot is lost with its claim, the worker goes on.
             std::panic::resume_unwind(Box::new("simulated"));
         }
         tokio::time::sleep(self.faults.between(Duration::from_millis(5), Duration::from_millis(400))).await;
-        if self.faults.happens(0.03) {
+        if self.faults.happens(FaultKind::AttemptHangs, 0.06) {
             // It hangs longer than its lease lives, and reports all the same.
             self.witness.hang(nonce);
-            tokio::time::sleep(LEASE * 2).await;
-        } else if self.faults.happens(0.05) {
+            // Often long enough for another attempt to come to its end before.
+            tokio::time::sleep(self.faults.between(LEASE * 2, LEASE * 12)).await;
+        } else if self.faults.happens(FaultKind::AttemptIsLong, 0.05) {
             // It runs longer than its lease, which is renewed.
             tokio::time::sleep(LEASE / 3 * 5).await;
-        } else if self.faults.happens(0.01) {
+        } else if self.faults.happens(FaultKind::WorkerDrained, 0.01) {
             // It runs until it is given back.
             self.life.drain();
             std::future::pending::<()>().await;
@@ -50,10 +51,16 @@ impl SimulatedRunner {
 
     fn end(&self, spec: &Spec, star: StarId, claimed: &Claimed) -> Result<Ended, RunnerError> {
         let Claimed { script, task, tries } = claimed;
-        let ended = |code| Ended { exit: Exit::Code(code), log: "simulated".to_owned(), millis: 1, certain: true };
+        let log = "simulated".to_owned();
+        let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true };
         match script.end(star, task.module, *tries) {
             ScriptedEnd::Well => {
-                let written = ModuleOutput { star, seed: spec.environment["SAS_SEED"].clone() };
+                let mut seed = spec.environment["SAS_SEED"].clone();
+                // Of a product that others read, it would be anybody's guess what they end with.
+                if script.is_leaf(task.module) && self.faults.happens(FaultKind::ResultDiffers, 0.5) {
+                    seed += "*";
+                }
+                let written = ModuleOutput { star, seed };
                 written.write(&spec.output.join(OUTPUT));
                 Ok(ended(0))
             }
@@ -91,9 +98,12 @@ impl Runner for SimulatedRunner {
         tokio::select! {
             biased;
             () = cancel.cancelled() => {
-                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true })
+                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true })
             }
-            () = self.take_time(&labels.nonce) => self.end(spec, star, &claimed),
+            () = self.take_time(&labels.nonce) => {
+                self.witness.executed();
+                self.end(spec, star, &claimed)
+            }
         }
     }
 

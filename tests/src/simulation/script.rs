@@ -193,6 +193,11 @@ impl Script {
         settled.iter().copied().filter(|up| producers.contains(up)).collect()
     }
 
+    /// Whether nobody reads or waits for what a module makes.
+    pub(super) fn is_leaf(&self, module: ModuleIndex) -> bool {
+        !self.graph.nodes.iter().any(|node| node.upstream.contains(&module))
+    }
+
     /// What the tasks of a star must end with.
     pub fn expected(&self, star: StarId) -> Vec<ExpectedEnd> {
         let mut row = Row::fresh(self.graph.nodes.len());

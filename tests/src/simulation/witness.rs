@@ -2,18 +2,26 @@
 //! need to know which attempt they are of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use domain::id::{Nonce, RunId, Task, WorkerName};
-use domain::message::{Report, parse_completion};
-use domain::outcome::Outcome;
-use domain::run::{Cell, Ruling, TaskState, Tries, decide};
-use services::state::{ClaimWish, Grant};
+use domain::id::{Attempt, Nonce, RunId, Task, WorkerName};
+use domain::message::{Completion, DatasetEvent, Report, TaskMessage, parse_completions, parse_task};
+use domain::outcome::{Outcome, Success};
+use domain::run::{Cell, Graph, Ruling, TaskState, Tries, decide};
+use services::queue::QueueName;
+use services::state::{Claim, ClaimRequest, ClaimWish, Grant};
 use store::{Store, paths};
 
+use super::files::{Committed, read};
 use super::life::Life;
-use super::{Faults, Script, quarter};
+use super::mutant::Mutant;
+use super::{FaultKind, Faults, Script, quarter};
+
+/// How long after its report a product is committed, where that is broken on purpose.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Who sees it all.
 pub(super) struct Witness {
@@ -26,6 +34,10 @@ pub(super) struct Witness {
     lost: Mutex<BTreeSet<PathBuf>>,
     /// Workers that live, by name.
     lives: Mutex<BTreeMap<WorkerName, Life>>,
+    /// Attempts whose claims were decided, one way or the other.
+    decided: Mutex<BTreeSet<(RunId, Task, Attempt)>>,
+    /// How often a program ran to its end.
+    executions: AtomicU64,
     violations: Mutex<Vec<String>>,
 }
 
@@ -48,6 +60,8 @@ impl Witness {
             hanging: Mutex::default(),
             lost: Mutex::default(),
             lives: Mutex::default(),
+            decided: Mutex::default(),
+            executions: AtomicU64::new(0),
             violations: Mutex::default(),
         }
     }
@@ -65,6 +79,57 @@ impl Witness {
     /// A worker begins to live under this name.
     pub(super) fn is_born(&self, worker: &WorkerName, life: Life) {
         self.lives.lock().unwrap().insert(worker.clone(), life);
+    }
+
+    /// A worker that lives, by chance.
+    pub(super) fn some_worker(&self) -> Option<Life> {
+        let lives = self.lives.lock().unwrap();
+        let living: Vec<&Life> = lives.values().filter(|life| life.is_alive()).collect();
+        (!living.is_empty()).then(|| living[self.faults.below(living.len())].clone())
+    }
+
+    /// A program ran to its end.
+    pub(super) fn executed(&self) {
+        self.executions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often programs ran to their ends.
+    pub(super) fn executions(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
+    }
+
+    /// A delivery is acknowledged: whatever it was about is on record, or decided (R4).
+    pub(super) fn acknowledges(&self, queue: &QueueName, body: &[u8]) {
+        match queue {
+            QueueName::Events => {
+                let Ok(event) = DatasetEvent::from_json(body) else { return };
+                if !self.store.dispositions(event.event_id()).is_ok_and(|found| found.is_some()) {
+                    self.note(format!("R4: event {} is acknowledged, and not in the store", event.event_id()));
+                }
+            }
+            QueueName::Tasks(_) => {
+                let Ok(TaskMessage { run, task, attempt, .. }) = parse_task(body) else { return };
+                if !self.decided.lock().unwrap().contains(&(run, task, attempt)) {
+                    self.note(format!("R4: {task:?} of run {run} is acknowledged, and its claim is not decided"));
+                }
+            }
+            QueueName::Completions | QueueName::Dead | QueueName::Probe => {}
+        }
+    }
+
+    /// The graph of a run.
+    pub(super) fn graph(&self, run: RunId) -> Option<Graph> {
+        self.script(run).map(|script| script.graph.clone())
+    }
+
+    /// Claims are answered.
+    pub(super) fn decided(&self, request: &ClaimRequest, claims: &[Claim]) {
+        for (wish, claim) in request.wishes.iter().zip(claims) {
+            self.decided.lock().unwrap().insert((request.run, wish.task, wish.attempt));
+            if let Claim::Granted(grant) = claim {
+                self.granted(request.run, wish, grant);
+            }
+        }
     }
 
     /// Every worker that lives dies.
@@ -88,7 +153,7 @@ impl Witness {
     }
 
     /// A claim is granted: R1, and that whoever runs knows what its producers made.
-    pub(super) fn granted(&self, run: RunId, wish: &ClaimWish, grant: &Grant) {
+    fn granted(&self, run: RunId, wish: &ClaimWish, grant: &Grant) {
         let task = wish.task;
         let Some(script) = self.script(run) else { return };
         let mut before = grant.row.clone();
@@ -125,27 +190,68 @@ impl Witness {
     /// A worker reports: its product is there before anybody hears of it (W1), and sometimes the disk loses it then; or the
     /// worker dies with the report in its hands.
     pub(super) async fn reports(&self, body: &[u8]) {
-        let Ok(completion) = parse_completion(body) else {
+        let Ok(completions) = parse_completions(body) else {
             return self.note("a completion that cannot be read".to_owned());
         };
+        for completion in completions {
+            self.reports_one(completion).await;
+        }
+    }
+
+    async fn reports_one(&self, completion: Completion) {
         if let Report::Ended(Outcome::Succeeded(success)) = &completion.result
-            && let Some(script) = self.script(completion.run)
-            && let Ok(star) = self.store.stars(completion.run).and_then(|stars| stars.star(completion.task.star))
+            && let Some(file) = self.product(&completion, success)
         {
-            let module = &script.pipeline.module(completion.task.module).name;
-            let file = self.store.at(paths::product(star, quarter(), module, &success.key));
-            if !file.exists() && !self.lost.lock().unwrap().contains(&file) {
-                self.note(format!("W1: {:?} is reported, and `{}` is not there", completion.task, file.display()));
+            if self.faults.breaks(Mutant::UnlockWithoutCommit) && !success.reused {
+                commit_late(&file);
             }
-            if self.faults.happens(0.01) && std::fs::remove_file(&file).is_ok() {
+            self.look_at(&completion, success, &file);
+            if self.faults.happens(FaultKind::ResultLost, 0.01) && std::fs::remove_file(&file).is_ok() {
                 self.lost.lock().unwrap().insert(file);
             }
         }
         self.may_die(&completion.worker).await;
     }
 
+    /// The file of a result.
+    fn product(&self, completion: &Completion, success: &Success) -> Option<PathBuf> {
+        let script = self.script(completion.run)?;
+        let star = self.store.stars(completion.run).and_then(|stars| stars.star(completion.task.star)).ok()?;
+        let module = &script.pipeline.module(completion.task.module).name;
+        Some(self.store.at(paths::product(star, quarter(), module, &success.key)))
+    }
+
+    /// What is reported is in the store.
+    fn look_at(&self, completion: &Completion, success: &Success, file: &Path) {
+        let task = completion.task;
+        if self.lost.lock().unwrap().contains(file) {
+            return;
+        }
+        let Ok(Committed { manifest, .. }) = read(file) else {
+            return self.note(format!("W1: {task:?} is reported, and `{}` is not there", file.display()));
+        };
+        let digest = |name| manifest.products.get(name).map(|entry| entry.digest);
+        if success.products.iter().any(|(name, reported)| digest(name) != Some(*reported)) {
+            self.note(format!("S1: {task:?} is reported with other digests than those of `{}`", file.display()));
+        }
+    }
+
     fn script(&self, run: RunId) -> Option<Arc<Script>> {
         let record = self.store.run(run).ok()??;
         self.scripts.iter().find(|script| script.pipeline.name == record.pipeline).cloned()
+    }
+}
+
+/// Takes a committed file away for a while.
+fn commit_late(file: &Path) {
+    let late = file.with_extension("late");
+    if std::fs::rename(file, &late).is_ok() {
+        let file = file.to_owned();
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            // Somebody may have committed it meanwhile.
+            _ = std::fs::hard_link(&late, &file);
+            _ = std::fs::remove_file(&late);
+        });
     }
 }

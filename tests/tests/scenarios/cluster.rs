@@ -1,6 +1,7 @@
 //! The cluster as operators run it: our programs as processes, on a real RabbitMQ, a real Redis and, where it matters, a
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
+mod committing;
 mod drained;
 mod flow;
 mod forged;

@@ -155,3 +155,26 @@ async fn failures_are_listed_by_what_they_share_tried_again_so_and_tasks_that_ha
     }
     Ok(())
 }
+
+#[test]
+fn a_module_that_kills_itself_fails_after_two_tries_where_there_is_one_host() -> Result<()> {
+    let mut campaign = Campaign::new()?;
+    campaign.deliver(3, "quiet=1", 1)?;
+    let (definition, store) = (campaign.path("kills.toml"), campaign.path("store"));
+    let text = "name = 'KILLS'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1_LC_MERGED']\n\
+                [classes.default]\ncpus = 1\nmemory = '256MB'\n[modules.KILLS]\nimage = 'none'\n\
+                command = ['/bin/sh', '-c', 'kill -KILL $$']\ninputs.mandatory = ['DP1_LC_MERGED']\noutputs.mandatory = ['X']\n";
+    fs::write(&definition, text)?;
+    let mut local = Command::new(program("sas-cli", "sas"));
+    local.args(["local", "--runner", "process", "--pipeline"]).arg(&definition).arg("--store").arg(&store);
+    let done = local.args(campaign.star_files()?).output()?;
+    ensure!(!done.status.success(), "it cannot succeed");
+    let star = campaign.kinds.keys().next().context("a star")?.clone();
+    let mut explain = Command::new(program("sas-cli", "sas"));
+    explain.args(["-o", "json", "star", "explain", &star, "--store"]).arg(&store).current_dir(campaign.path(""));
+    let shown: Value = serde_json::from_slice(&explain.output()?.stdout)?;
+    let task = &shown["tasks"][0];
+    assert_eq!((&task["state"], &task["attempt"]), (&json!("failed"), &json!(2)), "{shown}");
+    assert!(task["reason"].as_str().is_some_and(|reason| reason.contains("twice in a row")), "{shown}");
+    Ok(())
+}

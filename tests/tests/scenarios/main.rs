@@ -21,6 +21,7 @@ mod registry;
 mod replaced;
 mod replay;
 mod runner;
+mod serving;
 mod simulation;
 mod state;
 mod tables;

@@ -1,7 +1,9 @@
 //! What a module can do in its container and what it cannot, on a real engine; and the same for processes.
 
+mod confined;
 mod images;
 mod processes;
+mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -81,8 +83,11 @@ impl RunnerBench {
         Self { dir, runner, spec, _presence: presence }
     }
 
+    /// Runs it, and waits until its container is gone, too.
     async fn run(&self) -> Ended {
-        self.runner.run(&self.spec, &CancellationToken::new()).await.unwrap()
+        let ended = self.runner.run(&self.spec, &CancellationToken::new()).await.unwrap();
+        self.runner.finish().await;
+        ended
     }
 
     fn output(&self) -> PathBuf {
@@ -283,6 +288,7 @@ async fn a_cancelled_attempt_leaves_no_container() {
         cancel.cancel();
     });
     assert_eq!(ended.unwrap().exit, Exit::Cancelled);
+    bench.runner.finish().await;
     assert!(bench.containers().is_empty());
 }
 

@@ -1,5 +1,6 @@
 //! What the state port promises, asserted on both adapters; and what only Redis can do wrong.
 
+mod alike;
 mod fixture;
 mod leases;
 mod looking;

@@ -2,7 +2,10 @@
 
 mod ahead;
 mod answers;
+mod committing;
 mod field;
+mod rewritten;
+mod serving;
 mod stopping;
 mod trouble;
 

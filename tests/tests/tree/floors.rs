@@ -41,6 +41,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
             (
                 "files and names",
                 &[
+                    "budget",
                     "h5",
                     "digest",
                     "paths",
@@ -73,7 +74,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "coordinator",
         &[
-            ("what is kept in mind", &["trouble", "counters", "rates", "rows", "closings", "standing", "aside"]),
+            (
+                "what is kept in mind",
+                &["trouble", "counters", "rates", "rows", "confirmed", "closings", "standing", "aside"],
+            ),
             ("what is configured", &["hooks", "tokens", "config"]),
             ("a coordinator at work", &["running", "deliveries", "readiness"]),
             ("what happens to stars and runs", &["advance", "runs", "drains", "settle"]),
@@ -86,7 +90,10 @@ const FLOORS: &[(&str, &[Floor])] = &[
         &[
             (
                 "what it works with",
-                &["agent", "removal", "run", "runner", "progress", "ledger", "tally", "pace", "gate", "config"],
+                &[
+                    "agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate",
+                    "warm", "config",
+                ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),
             ("one worker", &["shared", "slot", "feed", "show", "service"]),
@@ -104,7 +111,8 @@ const FLOORS: &[(&str, &[Floor])] = &[
         "harness",
         &[
             ("what is started and asked", &["programs", "services", "registry", "http"]),
-            ("whole clusters", &["compose", "light", "cluster", "exhibit", "flight", "browser", "simulation"]),
+            ("whole clusters", &["compose", "light", "cluster", "noop", "exhibit", "flight", "browser", "simulation"]),
+            ("what is measured", &["cost", "results"]),
         ],
     ),
 ];

@@ -1,11 +1,12 @@
 //! Blame: before a module is blamed for how it ended, store and host are asked. One whose store is full or away, or whose host
-//! has no memory left, can do nothing about it.
+//! has no memory left, can do nothing about it. Nor is a host blamed for a kill that has another reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use domain::outcome::{FailureKind, Outcome, PlatformErrorKind};
+use store::Store;
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
@@ -21,16 +22,21 @@ const MEMORY: u64 = 64 << 20;
 /// How it ended in truth: the module's failure, or what store and host lack that may have brought it about.
 pub(super) async fn blame(desk: &Desk, order: &Order, ending: Ending) -> Ending {
     let Ending::Outcome(outcome) = &ending else { return ending };
-    let Outcome::Failed(failure) = &**outcome else { return ending };
-    if !may_be_the_hosts(failure.kind) {
-        return ending;
-    }
+    let message = match &**outcome {
+        Outcome::Failed(failure) if may_be_the_hosts(failure.kind) => &failure.message,
+        Outcome::Errored(error) if error.kind == PlatformErrorKind::Killed => &error.message,
+        Outcome::Succeeded(_)
+        | Outcome::Skipped(_)
+        | Outcome::UpstreamFailed { .. }
+        | Outcome::Failed(_)
+        | Outcome::Errored(_) => return ending,
+    };
     let lacks = match ask_store(&desk.store).await {
-        Ok(()) => lacks(desk.folder_of(order), desk.bounds.free).await,
+        Ok(()) => lacks(&desk.store, desk.folder_of(order), desk.bounds.free).await,
         Err(reason) => Some((PlatformErrorKind::Store, reason)),
     };
     match lacks {
-        Some((kind, reason)) => Ending::errored(kind, format!("{reason}; the module ended with {}", failure.message)),
+        Some((kind, reason)) => Ending::errored(kind, format!("{reason}; the module ended with {message}")),
         None => ending,
     }
 }
@@ -47,6 +53,7 @@ const fn may_be_the_hosts(kind: FailureKind) -> bool {
         | FailureKind::OutputCorrupt => true,
         FailureKind::OutOfMemory
         | FailureKind::OutputUndeclared
+        | FailureKind::UnsupportedType
         | FailureKind::OutputViolates
         | FailureKind::OutputTooLarge
         | FailureKind::Expression => false,
@@ -54,8 +61,8 @@ const fn may_be_the_hosts(kind: FailureKind) -> bool {
 }
 
 /// What this host, or the directory in which the module wrote, lacks.
-async fn lacks(folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)> {
-    let looked = tokio::task::spawn_blocking(move || {
+async fn lacks(store: &Store, folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)> {
+    let look = move || {
         if lacks_space(&folder, free) {
             let reason = format!("the store has less than {} of free space ([worker] free)", ByteSize(free));
             return Some((PlatformErrorKind::Store, reason));
@@ -67,8 +74,8 @@ async fn lacks(folder: PathBuf, free: u64) -> Option<(PlatformErrorKind, String)
         let available = fs::read_to_string("/proc/meminfo").ok().and_then(|told| available(&told))?;
         let reason = || format!("this host has {} of memory left", ByteSize(available));
         (available < MEMORY).then(|| (PlatformErrorKind::Interrupted, reason()))
-    });
-    looked.await.unwrap_or_default()
+    };
+    store.ask(move |_| Ok(look())).await.unwrap_or_default()
 }
 
 /// Writes something into a directory, and takes it away again.

@@ -24,10 +24,13 @@ pub(super) async fn await_file(desk: &Desk, path: &Path, cancel: &CancellationTo
     let mut pause = Duration::from_millis(50);
     loop {
         let looked = path.to_owned();
-        let found = desk.store.ask(move |_| {
-            // Reading the directory makes network file systems forget that the name was not there.
-            let _ = looked.parent().map(std::fs::read_dir);
-            durable::inode(&looked)
+        let found = desk.store.ask(move |_| match durable::inode(&looked)? {
+            Some(inode) => Ok(Some(inode)),
+            None => {
+                // Reading the directory makes network file systems forget that the name was not there.
+                let _ = looked.parent().map(std::fs::read_dir);
+                durable::inode(&looked)
+            }
         });
         if let Some(inode) = found.await? {
             return Ok(inode);
@@ -55,7 +58,9 @@ async fn absent(desk: &Desk, path: &Path) -> Ending {
 pub(super) fn is_damaged(error: &AgentError) -> bool {
     match error {
         AgentError::Refused(refusal) => refusal.kind == RefusalKind::Damaged,
-        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Start { .. } => false,
+        AgentError::Died { .. } | AgentError::Hung { .. } | AgentError::Overspent { .. } | AgentError::Start { .. } => {
+            false
+        }
     }
 }
 

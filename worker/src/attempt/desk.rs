@@ -9,23 +9,30 @@ use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
 
+use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
+use crate::clock::HostClock;
 use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
+use crate::warm::Warm;
 
 /// What an attempt works with; it belongs to one slot.
 pub(crate) struct Desk {
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    /// Programs that serve.
+    pub(crate) warm: Warm,
     pub(crate) agent: Box<dyn StoreAgent>,
     pub(crate) manifests: Manifests,
     /// The slot's own directory, on the store's file system; the agent can write there and nowhere else.
     pub(crate) folder: PathBuf,
+    pub(crate) kept: KeptFolders,
     pub(crate) bounds: Bounds,
     pub(crate) worker: WorkerName,
     pub(crate) host: String,
+    pub(crate) clock: HostClock,
 }
 
 /// Bounds of an attempt that the worker sets, not the pipeline.

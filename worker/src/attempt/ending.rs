@@ -12,6 +12,9 @@ use crate::runner::RunnerError;
 /// Most bytes of a log's end that a failure carries in its message; the whole log is in the store.
 const TAIL: usize = 2_000;
 
+/// Most characters of a message.
+const MESSAGE: usize = 4_000;
+
 /// Why an attempt goes no further.
 #[derive(Debug)]
 pub(super) enum Ending {
@@ -35,12 +38,13 @@ pub(super) struct DamagedInput {
 
 impl Ending {
     pub(super) fn errored(kind: PlatformErrorKind, message: impl Into<String>) -> Self {
-        Outcome::Errored(PlatformError { kind, message: message.into() }).into()
+        Outcome::Errored(PlatformError { kind, message: bounded(message.into()) }).into()
     }
 
     /// The module's mistake, with the end of its log.
     pub(super) fn failed(kind: FailureKind, message: impl Into<String>, exit_code: Option<i64>, log: &str) -> Self {
-        Outcome::Failed(Failure { kind, message: message.into(), exit_code, log_tail: tail(log).to_owned() }).into()
+        Outcome::Failed(Failure { kind, message: bounded(message.into()), exit_code, log_tail: tail(log).to_owned() })
+            .into()
     }
 
     /// A committed file could not be read.
@@ -49,7 +53,10 @@ impl Ending {
             AgentError::Start { .. } => PlatformErrorKind::Store,
             // Nothing is wrong with the file, and making it again would help nobody.
             AgentError::Refused(refusal) if refusal.kind == RefusalKind::Newer => PlatformErrorKind::Store,
-            AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => PlatformErrorKind::InputLost,
+            AgentError::Refused(_)
+            | AgentError::Died { .. }
+            | AgentError::Hung { .. }
+            | AgentError::Overspent { .. } => PlatformErrorKind::InputLost,
         };
         Self::errored(kind, format!("failed to read `{}`: {}", path.display(), chain(error)))
     }
@@ -91,6 +98,15 @@ impl From<RunnerError> for Ending {
         };
         Self::errored(kind, chain(&error))
     }
+}
+
+/// A message of bounded length, whatever it quotes.
+fn bounded(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// The last lines of a log.

@@ -1,32 +1,26 @@
-//! Resolve: look → decide → identify → key → found. What an attempt comes to before anything is written or run; what
-//! stands in the way of that is an answer, too, and the caller's to mend.
+//! Resolve: look → decide → identify → key. What an attempt is to make, before anything is written or run; what stands in
+//! the way of that is an answer, too, and the caller's to mend.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::contract::{self, Judgement, Staging, View};
-use domain::id::{ImageIdentity, Key};
+use domain::id::{ImageIdentity, Key, ProductName};
 use domain::outcome::{Outcome, Success};
-use store::agent::Manifest;
-use store::{durable, paths};
+use store::agent::{Manifest, ProductEntry};
+use store::paths;
 use tokio_util::sync::CancellationToken;
 
-use super::committed::is_damaged;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::identity::{Identified, identify};
 use super::look::{Seen, look};
-use super::twice;
 use crate::runner::Program;
 
 /// What an attempt comes to.
 pub(super) enum Resolved {
-    /// The store has its result.
-    Found(Success),
-    /// It is to be made, as this plan says.
-    Missing(Box<Plan>),
-    /// Its result is there, and damaged: without the file it is missing.
-    Damaged { file: PathBuf, inode: u64 },
+    /// This is to be made, if it is not there.
+    Planned(Box<Plan>),
     /// Nobody has said yet what this program is in the run.
     Unidentified(Program),
 }
@@ -50,7 +44,7 @@ pub(super) async fn resolve(desk: &mut Desk, order: &Order, cancel: &Cancellatio
         Identified::NotYet(program) => return Ok(Resolved::Unidentified(program)),
     };
     let key = contract::key(order.module(), &identity, &staging);
-    found(desk, order, Plan { program, identity, key, staging, seen }).await
+    Ok(Resolved::Planned(Box::new(Plan { program, identity, key, staging, seen })))
 }
 
 /// What the contract says of what was seen.
@@ -63,30 +57,21 @@ fn staging(order: &Order, view: &View) -> Result<Staging, Ending> {
     }
 }
 
-/// A key that exists is a result that exists, unless it is damaged.
-async fn found(desk: &mut Desk, order: &Order, plan: Plan) -> Result<Resolved, Ending> {
-    let file = desk.store.at(product_path(order, &plan.key));
-    let looked = file.clone();
-    let Some(inode) = desk.store.ask(move |_| durable::inode(&looked)).await? else {
-        return Ok(Resolved::Missing(Box::new(plan)));
-    };
-    match twice::manifest(desk, &file).await? {
-        Ok(manifest) => Ok(Resolved::Found(success(plan.key, &manifest, true))),
-        Err(error) if is_damaged(&error) => Ok(Resolved::Damaged { file, inode }),
-        Err(error) => Err(Ending::unreadable(&file, &error)),
-    }
+/// A committed result as completions report it.
+pub(super) fn success_of(key: Key, manifest: &Manifest) -> Success {
+    let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
+    success(key, &manifest.products, warnings)
 }
 
-/// A committed result as completions report it: what was made, what was not with the module's reason, and what is odd.
-pub(super) fn success(key: Key, manifest: &Manifest, reused: bool) -> Success {
-    let mut success = Success { reused, ..Success::new(key, BTreeMap::new()) };
-    for (name, entry) in &manifest.products {
+/// The same of its products: what was made, what was not with the module's reason, and what is odd.
+pub(super) fn success(key: Key, products: &BTreeMap<ProductName, ProductEntry>, warnings: &[String]) -> Success {
+    let mut success = Success::new(key, BTreeMap::new());
+    for (name, entry) in products {
         match &entry.not_produced {
             None => drop(success.products.insert(name.clone(), entry.digest)),
             Some(reason) => success = success.without(name.clone(), reason),
         }
     }
-    let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
     success.with_warnings(warnings)
 }
 

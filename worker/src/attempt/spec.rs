@@ -6,8 +6,8 @@ use domain::contract;
 use domain::id::Key;
 
 use super::desk::{Desk, Order};
+use super::layout::Made;
 use super::resolve::Plan;
-use super::stage::Made;
 use crate::runner::{Labels, Limits, Spec};
 
 /// The try that an attempt makes.
@@ -44,17 +44,26 @@ pub(super) fn spec(desk: &Desk, order: &Order, plan: &Plan, made: &Made) -> Spec
 /// What every module finds in its environment; what the pipeline sets cannot change it.
 fn environment(order: &Order, key: &Key, limits: &Limits) -> BTreeMap<String, String> {
     let record = &order.run.course.record;
-    let mut environment = order.module().environment.clone();
     let given = [
         ("SAS_STAR", order.star.to_string()),
         ("SAS_QUARTER", u32::from(record.quarter).to_string()),
         ("SAS_RUN", record.run.to_string()),
-        ("SAS_MODULE", order.module().name.to_string()),
         ("SAS_ATTEMPT", order.attempt.to_string()),
         ("SAS_SEED", contract::seed(key).to_string()),
+        ("TRACEPARENT", order.span().to_string()),
+    ];
+    let mut environment = lasting(order, limits);
+    environment.extend(given.map(|(name, value)| (name.to_owned(), value)));
+    environment
+}
+
+/// What of it is the same for every star: the environment of a session.
+pub(super) fn lasting(order: &Order, limits: &Limits) -> BTreeMap<String, String> {
+    let mut environment = order.module().environment.clone();
+    let given = [
+        ("SAS_MODULE", order.module().name.to_string()),
         ("SAS_CPUS", limits.cpus.to_string()),
         ("SAS_MEMORY_BYTES", limits.memory.to_string()),
-        ("TRACEPARENT", order.span().to_string()),
         ("HOME", "/tmp".to_owned()),
         ("HDF5_USE_FILE_LOCKING", "FALSE".to_owned()),
     ];

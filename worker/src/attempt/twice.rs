@@ -47,8 +47,14 @@ fn may_be_the_hosts(error: &AgentError) -> bool {
         AgentError::Died { .. } | AgentError::Hung { .. } => true,
         AgentError::Refused(refusal) => match refusal.kind {
             RefusalKind::Damaged => true,
-            RefusalKind::Newer | RefusalKind::Missing | RefusalKind::Conflict | RefusalKind::Write => false,
+            RefusalKind::Newer
+            | RefusalKind::Unsupported
+            | RefusalKind::TooLarge
+            | RefusalKind::Missing
+            | RefusalKind::Conflict
+            | RefusalKind::Write => false,
         },
-        AgentError::Start { .. } => false,
+        // Whoever burns CPU does not wait for a store: a second one would burn as much.
+        AgentError::Overspent { .. } | AgentError::Start { .. } => false,
     }
 }

@@ -3,44 +3,46 @@
 //! A container's life is owned by its labels and by [`Runner::sweep`], not by the code path that started it: whatever
 //! dies, what is left is found. No restart policy and no automatic removal: the exit code goes with the container.
 
+mod calls;
 mod container;
+mod end;
 mod image;
 mod login;
 mod lookup;
+mod session;
 mod shared;
 
 use domain::id::{ImageIdentity, ImageName, WorkerName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bollard::Docker;
-use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder, WaitContainerOptions,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder, StartContainerOptions,
 };
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use store::presence;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use lookup::FoundImage;
 
-use super::{BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, folder, must_stop};
+use super::session::{Opened, SessionSpec};
+use super::{BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec};
 
-/// How long the engine may be out of reach while a container runs before the attempt is given up.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+/// How many containers are removed at once beside what runs; who ends one more waits.
+const REMOVALS: usize = 8;
 
-/// Wait before an engine that was out of reach is asked again.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long the rest of a log is awaited after its container has ended.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last of them are awaited before the worker ends; what is left then the sweep removes.
+const REMOVING: Duration = Duration::from_secs(20);
 
 /// How containers are run on this host (`[docker]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +88,11 @@ pub struct DockerRunner {
     cpus: f64,
     /// The processor of the engine's host, as images name it; empty where the engine does not say.
     processor: String,
+    /// Images that were seen on this host.
+    seen: Mutex<BTreeSet<ImageIdentity>>,
+    /// Places among the containers that are being removed.
+    removals: Arc<Semaphore>,
+    removing: TaskTracker,
 }
 
 /// Whom a container's program runs as.
@@ -121,11 +128,51 @@ impl DockerRunner {
         let host = docker.info().await.map_err(unreachable)?;
         let cpus = host.ncpu.map_or(f64::INFINITY, |cpus| cpus as f64);
         let processor = image::processor(&host.architecture.unwrap_or_default()).to_owned();
-        Ok(Self { docker, config, owner, user: User::of_this_process(), cpus, processor })
+        let (seen, removals, removing) = (Mutex::default(), Arc::new(Semaphore::new(REMOVALS)), TaskTracker::new());
+        Ok(Self { docker, config, owner, user: User::of_this_process(), cpus, processor, seen, removals, removing })
     }
 
-    /// Makes the container; brings its image here first where that is missing.
-    async fn create(&self, name: &str, spec: &Spec) -> Result<(), RunnerError> {
+    /// Makes a container of an image; brings that here first where it is missing. An image is looked at once: one that went
+    /// since is missed by the engine.
+    async fn create(
+        &self,
+        name: &str,
+        program: &Program,
+        identity: &ImageIdentity,
+        body: ContainerCreateBody,
+    ) -> Result<(), RunnerError> {
+        let is_seen = self.lock_seen().contains(identity);
+        if !is_seen {
+            self.see(program, identity).await?;
+        }
+        let create = || {
+            let options = CreateContainerOptionsBuilder::default().name(name).build();
+            self.docker.create_container(Some(options), body.clone())
+        };
+        let created = match create().await {
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) if is_seen => {
+                self.see(program, identity).await?;
+                create().await
+            }
+            created => created,
+        };
+        created.map(drop).map_err(|error| not_created(&program.image, &error))
+    }
+
+    /// Brings an image here, and remembers that it is.
+    async fn see(&self, program: &Program, identity: &ImageIdentity) -> Result<(), RunnerError> {
+        self.lock_seen().remove(identity);
+        self.bring(program, identity).await?;
+        self.lock_seen().insert(identity.clone());
+        Ok(())
+    }
+
+    fn lock_seen(&self) -> std::sync::MutexGuard<'_, BTreeSet<ImageIdentity>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the container of an attempt.
+    async fn create_oneshot(&self, name: &str, spec: &Spec) -> Result<(), RunnerError> {
         if self.user.foreign {
             chown(&spec.output, Some(self.user.uid), Some(self.user.gid)).map_err(|source| RunnerError::Directory {
                 doing: "give away",
@@ -133,11 +180,20 @@ impl DockerRunner {
                 source,
             })?;
         }
-        self.bring(&spec.program, &spec.identity).await?;
-        let body = container::body(spec, &self.config, &self.owner, self.user, self.cpus);
-        let options = CreateContainerOptionsBuilder::default().name(name).build();
-        let created = self.docker.create_container(Some(options), body).await;
-        created.map(drop).map_err(|error| not_created(&spec.program.image, &error))
+        let body = container::oneshot(spec, &self.config, &self.owner, self.user, self.cpus);
+        self.create(name, &spec.program, &spec.identity, body).await
+    }
+
+    /// Removes a container beside what goes on; waits only where many are being removed already. What stays is the sweep's.
+    async fn remove_later(&self, name: String) {
+        let Ok(place) = Arc::clone(&self.removals).acquire_owned().await else { return };
+        let docker = self.docker.clone();
+        self.removing.spawn(async move {
+            if let Err(error) = end::remove(&docker, &name).await {
+                tracing::warn!(container = name, %error, "a container stays behind until the next sweep");
+            }
+            drop(place);
+        });
     }
 
     /// Starts a container and stays with it to its end.
@@ -151,146 +207,31 @@ impl DockerRunner {
             Ok(()) => {}
             // The command is not in the image, or cannot be executed: what a shell calls 127.
             Err(Error::DockerResponseServerError { status_code: 400, message }) => {
-                return Ok(Ended { exit: Exit::Code(127), log: message, millis: 0, certain: true });
+                return Ok(Ended { exit: Exit::Code(127), log: message, millis: 0, certain: true, gone: true });
             }
             Err(error) => return Err(engine("start a container", &error)),
         }
         let (stop, end) = {
-            let end = self.end_or_stop(name, spec, cancel);
+            let end = end::end_or_stop(&self.docker, name, spec, cancel);
             tokio::pin!(end);
             loop {
                 tokio::select! {
                     end = &mut end => break end?,
-                    Some(chunk) = output.next() => keep(&mut log, chunk),
+                    Some(chunk) = output.next() => end::keep(&mut log, chunk),
                 }
             }
         };
-        drain(&mut log, &mut output).await;
+        end::drain(&mut log, &mut output).await;
         if !end.certain {
-            self.catch_up(name, &mut log).await;
+            end::catch_up(&self.docker, name, &mut log).await;
         }
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let exit = match stop {
             Some(stop) => stop,
-            None => self.exit(name, spec, &end).await?,
+            None => end::exit(&self.docker, name, spec, &end).await?,
         };
-        Ok(Ended { exit, log: log.text(), millis, certain: end.certain })
+        Ok(Ended { exit, log: log.text(), millis, certain: end.certain, gone: end.certain })
     }
-
-    /// Takes what the engine kept of a container's log for the log, of which an outage cut the rest off.
-    async fn catch_up(&self, name: &str, log: &mut BoundedLog) {
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let mut kept = BoundedLog::default();
-        drain(&mut kept, &mut self.docker.logs(name, Some(options))).await;
-        if !kept.text().is_empty() {
-            *log = kept;
-        }
-    }
-
-    /// Waits for a container's end, or brings it about and says why.
-    async fn end_or_stop(
-        &self,
-        name: &str,
-        spec: &Spec,
-        cancel: &CancellationToken,
-    ) -> Result<(Option<Exit>, ContainerEnd), RunnerError> {
-        let stop = tokio::select! {
-            biased;
-            end = self.end(name) => return Ok((None, end?)),
-            stop = must_stop(spec, cancel) => stop,
-        };
-        let patience = i32::try_from(TERM_PATIENCE.as_secs()).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::default().t(patience).build();
-        match self.docker.stop_container(name, Some(options)).await {
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {
-                Ok((Some(stop), ContainerEnd { code: 137, certain: true }))
-            }
-            Err(error) => Err(engine("stop a container", &error)),
-        }
-    }
-
-    /// Waits for a container's end; through a restart of the engine, too.
-    async fn end(&self, name: &str) -> Result<ContainerEnd, RunnerError> {
-        let mut certain = true;
-        loop {
-            let waited = self.docker.wait_container(name, None::<WaitContainerOptions>).next().await;
-            match waited {
-                Some(Ok(response)) => return Ok(ContainerEnd { code: response.status_code, certain }),
-                // What the library calls an error is a code that is not 0.
-                Some(Err(Error::DockerContainerWaitError { code, .. })) => return Ok(ContainerEnd { code, certain }),
-                Some(Err(_)) | None => {
-                    certain = false;
-                    if let Some(code) = self.end_after_outage(name).await? {
-                        return Ok(ContainerEnd { code, certain });
-                    }
-                    // It runs, and yet cannot be waited for: not at once again.
-                    tokio::time::sleep(ENGINE_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Once the engine answers again: a container's exit code, or `None` when it runs on.
-    async fn end_after_outage(&self, name: &str) -> Result<Option<i64>, RunnerError> {
-        let since = Instant::now();
-        loop {
-            match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
-                Ok(found) => {
-                    let state = found.state.unwrap_or_default();
-                    return Ok(if state.running.unwrap_or(false) { None } else { state.exit_code.or(Some(255)) });
-                }
-                Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
-                    let reason = "it is gone: somebody else removed it".to_owned();
-                    return Err(RunnerError::Engine { doing: "wait for a container", reason });
-                }
-                Err(error) if since.elapsed() > ENGINE_PATIENCE => {
-                    return Err(engine("wait for a container", &error));
-                }
-                Err(_) => tokio::time::sleep(ENGINE_PAUSE).await,
-            }
-        }
-    }
-
-    /// What a container's end means.
-    async fn exit(&self, name: &str, spec: &Spec, end: &ContainerEnd) -> Result<Exit, RunnerError> {
-        if end.code == 0 {
-            return Ok(folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(Exit::Code(0)));
-        }
-        if !end.certain {
-            let reason = format!("it went away while the program ran, and reports exit code {}", end.code);
-            return Err(RunnerError::Engine { doing: "wait for a container", reason });
-        }
-        let inspected = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
-        let state = inspected.map_err(|error| engine("inspect a container", &error))?.state.unwrap_or_default();
-        if state.oom_killed.unwrap_or(false) {
-            return Ok(Exit::OutOfMemory);
-        }
-        if let Some(exit) = folder::final_breach(&spec.output, spec.limits.output).await? {
-            return Ok(exit);
-        }
-        Ok(match i32::try_from(end.code - 128) {
-            Ok(signal @ 1..=64) => Exit::Signal(signal),
-            Ok(_) | Err(_) => Exit::Code(end.code),
-        })
-    }
-
-    /// Removes a container, running or not.
-    async fn remove(&self, name: &str) -> Result<(), RunnerError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.docker.remove_container(name, Some(options)).await {
-            // Not there, or being removed by somebody else.
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
-            Err(error) => Err(engine("remove a container", &error)),
-        }
-    }
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, Copy)]
-struct ContainerEnd {
-    code: i64,
-    /// Whether the engine was there all the time: a restarted one may report anything.
-    certain: bool,
 }
 
 #[async_trait]
@@ -313,14 +254,31 @@ impl Runner for DockerRunner {
 
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
         let name = container::name(&spec.labels);
-        let ended = match self.create(&name, spec).await {
+        let ended = match self.create_oneshot(&name, spec).await {
             Ok(()) => self.follow(&name, spec, cancel).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = self.remove(&name).await {
-            tracing::warn!(container = name, %error, "a container stays behind until the next sweep");
+        match &ended {
+            Ok(_) => self.remove_later(name).await,
+            // Where nobody knows how it ended it may run.
+            Err(_) => {
+                if let Err(error) = end::remove(&self.docker, &name).await {
+                    tracing::warn!(container = name, %error, "a container stays behind until the next sweep");
+                }
+            }
         }
         ended
+    }
+
+    async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {
+        self.open_session(spec).await.map(Some)
+    }
+
+    async fn finish(&self) {
+        self.removing.close();
+        if tokio::time::timeout(REMOVING, self.removing.wait()).await.is_err() {
+            tracing::warn!("containers stay behind until the next sweep: the engine does not remove them");
+        }
     }
 
     async fn sweep(&self, is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
@@ -336,7 +294,7 @@ impl Runner for DockerRunner {
                 continue;
             }
             let worker = labels.get(container::WORKER);
-            match self.remove(&id).await {
+            match end::remove(&self.docker, &id).await {
                 Ok(()) => {
                     removed += 1;
                     tracing::info!(container = id, ?worker, "removed an orphan container");
@@ -353,30 +311,14 @@ impl DockerRunner {
     fn is_wanted(&self, labels: &HashMap<String, String>, is_known: IsKnown<'_>) -> bool {
         match labels.get(container::WORKER) {
             Some(worker) if worker == self.owner.worker.as_str() => {
-                labels.get(container::NONCE).is_some_and(|nonce| is_known(nonce))
+                let name = labels.get(container::NONCE).or(labels.get(container::SESSION));
+                name.is_some_and(|name| is_known(name))
             }
             // A name that is no directory's would lead elsewhere.
             Some(worker) if !worker.contains('/') => presence::lives(&self.owner.scratch.join(Path::new(worker))),
             Some(_) | None => false,
         }
     }
-}
-
-fn keep(log: &mut BoundedLog, chunk: Result<LogOutput, Error>) {
-    if let Ok(output) = chunk {
-        let stream = u8::from(matches!(output, LogOutput::StdErr { .. }));
-        log.push_of(stream, &output.into_bytes());
-    }
-}
-
-/// Reads what is left of the log of a container that has ended.
-async fn drain(log: &mut BoundedLog, output: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin)) {
-    let rest = async {
-        while let Some(chunk) = output.next().await {
-            keep(log, chunk);
-        }
-    };
-    let _ = tokio::time::timeout(LOG_PATIENCE, rest).await;
 }
 
 /// A container that cannot be as it should be is no sign of a sick engine, unless its mounts are not there.

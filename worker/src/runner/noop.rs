@@ -25,7 +25,7 @@ impl Runner for NoopRunner {
     }
 
     async fn run(&self, _spec: &Spec, _cancel: &CancellationToken) -> Result<Ended, RunnerError> {
-        Ok(Ended { exit: Exit::Code(0), log: String::new(), millis: 0, certain: true })
+        Ok(Ended { exit: Exit::Code(0), log: String::new(), millis: 0, certain: true, gone: true })
     }
 
     async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {

@@ -3,6 +3,8 @@
 //! The same contract as in a container, without isolation: no limits but time and output size, the whole file system and
 //! the network within reach, the worker's own user. What a killed worker leaves running nobody finds. It says so loudly.
 
+mod session;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -17,9 +19,10 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::session::{Opened, SessionSpec};
 use super::{
-    BoundedLog, Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment, folder,
-    identity_of, must_stop,
+    BoundedLog, Ended, Exit, IsKnown, Limits, Program, Runner, RunnerError, Spec, TERM_PATIENCE, code, environment,
+    folder, identity_of, must_stop,
 };
 
 /// What a program sees of the worker's own environment.
@@ -99,10 +102,17 @@ impl Runner for ProcessRunner {
             | Exit::TooManyFiles
             | Exit::OutputHidden
             | Exit::NoSpace
+            | Exit::NoAnswer
+            | Exit::KilledFromOutside
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true })
+        // What left the process group is not seen.
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false })
+    }
+
+    async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {
+        session::open(spec).map(Some)
     }
 
     async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {
@@ -126,30 +136,42 @@ impl Log {
     }
 }
 
-fn spawn(spec: &Spec) -> io::Result<(Child, Receiver)> {
-    let [program, arguments @ ..] = spec.program.command.as_slice() else {
+/// What starts a program, in a group of its own, with what it may see of the worker's environment.
+fn command(program: &Program) -> io::Result<Command> {
+    let [program, arguments @ ..] = program.command.as_slice() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the module has no command"));
     };
-    let (reader, writer) = io::pipe()?;
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
         .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .envs(environment(spec, &spec.input, &spec.output))
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
         .process_group(0)
         .kill_on_drop(true);
-    let child = command.spawn()?;
-    // The writers live in `command`; the log ends only when it is gone.
-    drop(command);
-    if let Some(pid) = process(&child) {
-        let limit = Rlimit { current: Some(spec.limits.output), maximum: Some(spec.limits.output) };
+    Ok(command)
+}
+
+/// Lets no file of a program that was started grow beyond its limit.
+fn limit_files(child: &Child, limits: &Limits) {
+    if let Some(pid) = process(child) {
+        let limit = Rlimit { current: Some(limits.output), maximum: Some(limits.output) };
         // A program that has ended needs no limit.
         let _ = prlimit(Some(pid), Resource::Fsize, limit);
     }
+}
+
+fn spawn(spec: &Spec) -> io::Result<(Child, Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = command(&spec.program)?;
+    command
+        .envs(environment(spec, &spec.input, &spec.output))
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let child = command.spawn()?;
+    // The writers live in `command`; the log ends only when it is gone.
+    drop(command);
+    limit_files(&child, &spec.limits);
     let reader = Receiver::from_owned_fd(nonblocking(reader.into())?)?;
     Ok((child, reader))
 }
@@ -168,7 +190,7 @@ async fn end(mut child: Child, spec: &Spec, cancel: &CancellationToken) -> io::R
             signal(group, Signal::KILL);
             return Ok(exit_of(status?));
         }
-        stop = must_stop(spec, cancel) => stop,
+        stop = must_stop(&spec.limits, &spec.output, cancel) => stop,
     };
     signal(group, Signal::TERM);
     let _ = tokio::time::timeout(TERM_PATIENCE, child.wait()).await;

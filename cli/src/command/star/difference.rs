@@ -49,7 +49,7 @@ fn rows(star: &StarDifference) -> Table {
 }
 
 /// By how much a column differs.
-fn by(column: &ColumnDifference) -> String {
+pub(crate) fn by(column: &ColumnDifference) -> String {
     match (column.difference, column.differing, column.largest) {
         (Some(by), ..) => format!("{by:+.6}"),
         (None, Some(elements), Some(most)) => format!("{elements} elements, by {most:.6} at most"),

@@ -37,7 +37,7 @@ fn rows(star: &StarProducts) -> Table {
 }
 
 /// A scalar's value, or the shape of anything else.
-pub(super) fn value(facts: &ColumnFacts) -> String {
+pub(crate) fn value(facts: &ColumnFacts) -> String {
     match &facts.value {
         Some(value) => value.to_string(),
         None => {

@@ -74,6 +74,7 @@ fn said(failure: &Failure) -> String {
         | FailureKind::OutputMissing
         | FailureKind::OutputUndeclared
         | FailureKind::OutputCorrupt
+        | FailureKind::UnsupportedType
         | FailureKind::OutputViolates
         | FailureKind::OutputTooLarge
         | FailureKind::Expression => false,

@@ -26,7 +26,7 @@ pub struct MemoryState {
     core: Arc<Mutex<Core>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Core {
     epoch: Epoch,
     runs: BTreeMap<RunId, Run>,
@@ -39,6 +39,11 @@ impl MemoryState {
     /// A state without runs, in epoch 0.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another state, which is as this one is now: what a service comes back with that lost what it wrote last.
+    pub fn snapshot(&self) -> Self {
+        Self { core: Arc::new(Mutex::new(self.lock().clone())) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

@@ -106,6 +106,10 @@ impl State for RedisState {
         self.command(redis::cmd("SET").arg(PROBE).arg("probe").arg("EX").arg(60)).await
     }
 
+    async fn clock(&self) -> Result<jiff::Timestamp, StateError> {
+        self.time().await
+    }
+
     async fn epoch(&self) -> Result<Epoch, StateError> {
         let epoch: Option<u64> = self.command(redis::cmd("GET").arg(EPOCH)).await?;
         Ok(Epoch(epoch.unwrap_or(0)))
@@ -386,13 +390,6 @@ impl State for RedisState {
     }
 
     async fn in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {
-        self.known(run).await?;
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let mut ask = redis::cmd("ZRANGE");
-        ask.arg(key(run, "in_flight")).arg(0).arg(i64::from(limit) - 1);
-        let stars: Vec<u32> = self.run_command(run, &ask).await?;
-        Ok(stars.into_iter().map(StarIndex).collect())
+        self.find_in_flight(run, limit).await
     }
 }

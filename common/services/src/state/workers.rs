@@ -48,6 +48,9 @@ pub struct WorkerInfo {
     /// Why it takes no tasks now; `None` while it does.
     #[serde(default)]
     pub waits_for: Option<String>,
+    /// Seconds by which its host's clock is ahead of the state's, negative where it is behind; `None` where it is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead: Option<i64>,
     /// The attempts that it runs now, oldest first, at most [`MOST_SHOWN`].
     #[serde(default)]
     pub attempts: Vec<RunningAttempt>,
@@ -118,6 +121,7 @@ impl WorkerInfo {
             ended: AttemptCounts::default(),
             drained: false,
             waits_for: None,
+            clock_ahead: None,
             attempts: Vec::new(),
         }
     }

@@ -1,8 +1,8 @@
-//! System calls that a store agent gives up: whoever takes it over by a hostile file finds no network, starts nothing, and
-//! reaches no other process. What reads and writes files is left alone: HDF5 and the allocator need it, and paths are
-//! Landlock's matter.
+//! System calls that a store agent keeps: whoever takes it over by a hostile file finds no network, starts nothing, reaches no
+//! other process, and changes neither owners nor modes. What it keeps reads and writes files that are open to it, gives it memory,
+//! and lets it end; which paths are open is Landlock's matter.
 //!
-//! A list of what is forbidden, not of what is allowed: another version of the C library may read a file by other calls.
+//! A list of what is allowed. All else is refused with EPERM: what the next kernel brings is, too.
 
 use std::collections::BTreeMap;
 use std::process;
@@ -13,232 +13,129 @@ use seccompiler::{
     apply_filter_all_threads,
 };
 
-/// Refused with EPERM.
-const FORBIDDEN: &[c_long] = &[
-    // The network, and sockets of this host.
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    // Other programs and processes.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_clone,
-    libc::SYS_clone3,
+/// Allowed whatever they are asked.
+const ALLOWED: &[c_long] = &[
+    // Files: by name as far as paths are open, then by descriptor.
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_preadv2,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
+    libc::SYS_flock,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_newfstatat,
+    libc::SYS_fstatfs,
+    libc::SYS_statfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    libc::SYS_unlinkat,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_fork,
+    libc::SYS_open,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_vfork,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_kill,
-    libc::SYS_tkill,
-    libc::SYS_rt_sigqueueinfo,
-    libc::SYS_rt_tgsigqueueinfo,
-    // Memory and queues that outlive it or are shared.
-    libc::SYS_shmget,
-    libc::SYS_shmat,
-    libc::SYS_msgget,
-    libc::SYS_semget,
-    libc::SYS_mq_open,
-    // Other views of the system, and other rights in it.
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setreuid,
-    libc::SYS_setregid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_setfsuid,
-    libc::SYS_setfsgid,
-    libc::SYS_capset,
-    // Who owns files, who may open them, and what else is noted of them: Landlock closes none of these.
+    libc::SYS_stat,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_chmod,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchmodat2,
+    libc::SYS_lstat,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_chown,
+    libc::SYS_access,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_lchown,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
+    libc::SYS_readlink,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_utime,
+    libc::SYS_unlink,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    // Its two threads, signals to itself, time.
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrusage,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_utimes,
+    libc::SYS_time,
+    libc::SYS_ppoll,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_futimesat,
-    libc::SYS_utimensat,
-    libc::SYS_fanotify_init,
-    libc::SYS_fanotify_mark,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_quotactl,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_mount_setattr,
-    // The host, its clock, and how others are scheduled.
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_syslog,
-    libc::SYS_vhangup,
-    libc::SYS_swapoff,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
-    libc::SYS_setpriority,
-    libc::SYS_ioprio_set,
-    libc::SYS_sched_setaffinity,
-    libc::SYS_sched_setattr,
-    libc::SYS_sched_setparam,
-    libc::SYS_sched_setscheduler,
-    libc::SYS_migrate_pages,
-    libc::SYS_move_pages,
-    libc::SYS_kcmp,
-    libc::SYS_process_mrelease,
-    // Much of the kernel behind few doors.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_acct,
+    libc::SYS_poll,
+    // What and where it is.
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_umask,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getrandom,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
 ];
 
-/// Gives them up for all threads of this process, for good; no thread begins after that.
+/// Gives all others up for all threads of this process, for good; no thread begins after that.
 pub(super) fn give_up() -> Result<(), Error> {
     apply_filter_all_threads(&filter()?)
 }
 
 fn filter() -> Result<BpfProgram, Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let is = |argument, value: u64| SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value);
+    let is_short =
+        |argument, value: u32| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.into());
     // A process that aborts sends a signal to itself.
-    let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, process::id().into())?;
-    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![other])?]);
-    // The C library reads its own limits by the call that also sets those of others.
-    let others = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
-    let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![others])?, SeccompRule::new(vec![sets])?]);
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_short(0, process::id())?])?]);
+    // Whether a descriptor is a terminal.
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![is(1, libc::TCGETS as u64)?])?]);
+    // Of itself it may know every limit, and set those of its budget, up to what the parent left it.
+    let own = |condition: SeccompCondition| SeccompRule::new(vec![is_short(0, 0)?, condition]);
+    let limits = [is(2, 0)?, is_short(1, libc::RLIMIT_CPU)?, is_short(1, libc::RLIMIT_AS)?];
+    rules.insert(libc::SYS_prlimit64, limits.into_iter().map(own).collect::<Result<_, _>>()?);
+    // Memory holds no code that was not there when it began.
+    let no_code = || {
+        let executable = SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64);
+        SeccompRule::new(vec![SeccompCondition::new(2, SeccompCmpArgLen::Qword, executable, 0)?])
+    };
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![no_code()?]);
+    }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
     Ok(filter.try_into()?)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::CString;
-    use std::io::ErrorKind;
-    use std::net::{TcpStream, UdpSocket};
-    use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::net::UnixDatagram;
-    use std::process::Command;
-    use std::time::SystemTime;
-
-    use super::*;
-
-    #[test]
-    fn a_file_that_it_owns_keeps_its_owner_its_mode_and_its_notes() {
-        use std::fs::{self, File, FileTimes, Permissions};
-        use std::os::unix::fs::{PermissionsExt, chown, fchown};
-
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("committed");
-        fs::write(&path, "x").unwrap();
-        let file = File::open(&path).unwrap();
-        let mode = Permissions::from_mode(0o666);
-        let given_up = std::thread::spawn(move || {
-            seccompiler::apply_filter(&filter().unwrap()).unwrap();
-            let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-            // SAFETY: plain calls; every pointer is to a value that lives.
-            let plain = unsafe {
-                [
-                    libc::setxattr(name.as_ptr(), c"user.x".as_ptr(), c"x".as_ptr().cast(), 1, 0),
-                    libc::fanotify_init(0, 0),
-                    libc::sethostname(c"x".as_ptr(), 1),
-                    libc::prlimit(libc::getppid(), libc::RLIMIT_CORE, std::ptr::null(), std::ptr::null_mut()),
-                    libc::setpriority(libc::PRIO_PROCESS, 0, 5),
-                ]
-            };
-            assert_eq!(plain, [-1; 5]);
-            let refused = [
-                fs::set_permissions(&path, mode.clone()).unwrap_err(),
-                file.set_permissions(mode).unwrap_err(),
-                chown(&path, Some(1), Some(1)).unwrap_err(),
-                fchown(&file, Some(1), Some(1)).unwrap_err(),
-                file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH)).unwrap_err(),
-            ];
-            (refused, rustix::process::getrlimit(rustix::process::Resource::Core))
-        });
-        for error in given_up.join().unwrap().0 {
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
-        }
-    }
-
-    #[test]
-    fn without_them_files_can_be_read_and_nothing_else_reached() {
-        // The filter ends with the thread that it is applied to.
-        let given_up = std::thread::spawn(|| {
-            seccompiler::apply_filter(&filter().unwrap()).unwrap();
-            let refused: [std::io::Error; 5] = [
-                TcpStream::connect("127.0.0.1:9").unwrap_err(),
-                UdpSocket::bind("127.0.0.1:0").unwrap_err(),
-                UnixDatagram::pair().unwrap_err(),
-                Command::new("true").spawn().unwrap_err(),
-                std::thread::Builder::new().spawn(|| ()).unwrap_err(),
-            ];
-            let signalled = rustix::process::test_kill_process(rustix::process::getpid());
-            let read = std::fs::read_to_string("/proc/self/comm").unwrap();
-            (refused, signalled, read)
-        });
-        let (refused, signalled, read) = given_up.join().unwrap();
-        for error in refused {
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
-        }
-        assert_eq!(signalled, Err(rustix::io::Errno::PERM));
-        assert!(!read.is_empty());
-        assert!(Command::new("true").status().unwrap().success(), "other threads keep what they have");
-    }
-}
+mod tests;

@@ -133,6 +133,9 @@ pub struct Provenance {
     pub started: Timestamp,
     /// When the container ended.
     pub ended: Timestamp,
+    /// Seconds by which the clock was ahead that showed these times, negative where it was behind; `None` where it was right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead: Option<i64>,
     /// What is odd about its output but allowed.
     #[serde(default)]
     pub warnings: Vec<String>,

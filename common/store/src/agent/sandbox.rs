@@ -5,7 +5,7 @@
 //! its own directory for writing, TCP, and signals and abstract sockets of others, each as far as that kernel knows it. Where
 //! it has seccomp filters: [`calls`].
 //!
-//! There is no limit of CPU time: an agent may live for months, and each request has its deadline.
+//! CPU time and memory are limited by the request ([`budget`]): an agent may live for months.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 use serde::{Deserialize, Serialize};
 
 use super::{AgentOptions, calls};
+use crate::budget;
 
 /// How often the child looks whether its parent lives.
 const WATCH: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ impl InForce {
 
 /// Gives everything up that a store agent does not need.
 pub(super) fn enter(options: &AgentOptions) -> InForce {
+    let has_budget = budget::keep().is_ok();
     let landlock = match close_paths(options) {
         Ok(RulesetStatus::FullyEnforced) => "full".to_owned(),
         Ok(RulesetStatus::PartiallyEnforced) => "partial".to_owned(),
@@ -49,6 +51,9 @@ pub(super) fn enter(options: &AgentOptions) -> InForce {
         Err(error) => error.to_string(),
     };
     let mut limits = Vec::new();
+    if has_budget {
+        limits.push("budget".to_owned());
+    }
     for (name, resource, value) in [
         ("address space", Resource::As, options.memory),
         ("file size", Resource::Fsize, options.file_size),

@@ -6,8 +6,11 @@ mod compare;
 mod curve;
 mod export;
 mod import;
+mod output;
 mod pack;
 mod read;
+mod said;
+mod seal;
 mod show;
 mod stage;
 
@@ -18,20 +21,21 @@ use serde_json::Value;
 use super::record::*;
 use super::wire::Request;
 use super::wire::*;
+use crate::budget;
 use crate::digest::{ProductProblem, Walked};
-use crate::h5::{Attributed, File, Group, H5Error, Object};
+use crate::h5::{File, Group, H5Error, Object};
 use domain::id::{ProductName, Quarter, StarId};
 
 type AgentResult<T> = Result<T, Refusal>;
 
-/// Does what is asked.
+/// Does what is asked, within what it may cost.
 pub(super) fn perform(request: Request) -> AgentResult<Value> {
+    budget::begin(request.is_of_strangers().then(|| sizes(&request.files())));
     match request {
         Request::Manifest { file } => reply(read::manifest(&file)),
         Request::Scalars { wants } => reply(wants.iter().map(read::scalars).collect::<AgentResult<Vec<_>>>()),
         Request::Stage(stage) => reply(stage::stage(&stage)),
-        Request::Check(check) => reply(Ok(check::check(&check))),
-        Request::Pack(pack) => reply(pack::pack(&pack)),
+        Request::Seal(seal) => reply(seal::seal(*seal)),
         Request::Assemble(star) => reply(assemble::assemble(&star)),
         Request::Import(import) => reply(import::import(&import)),
         Request::Inspect { file } => reply(read::inspect(&file)),
@@ -42,6 +46,11 @@ pub(super) fn perform(request: Request) -> AgentResult<Value> {
         Request::Curve(ask) => reply(curve::curve(&ask)),
         Request::Export(order) => reply(export::export(&order)),
     }
+}
+
+/// Bytes of these files together.
+fn sizes(files: &[std::path::PathBuf]) -> u64 {
+    files.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum()
 }
 
 fn reply(result: AgentResult<impl serde::Serialize>) -> AgentResult<Value> {
@@ -64,13 +73,35 @@ fn unwritable(file: &Path) -> impl Fn(H5Error) -> Refusal {
 
 /// What the walk over a delivered or committed product ran into.
 fn problem(file: &Path) -> impl Fn(ProductProblem) -> Refusal {
-    move |problem| refuse(RefusalKind::Damaged, format!("`{}`: {problem}", file.display()))
+    move |problem| {
+        let kind = match &problem {
+            ProductProblem::Unreadable { .. } | ProductProblem::Forbidden { .. } => RefusalKind::Damaged,
+            ProductProblem::Unsupported { .. } => RefusalKind::Unsupported,
+            ProductProblem::TooLarge { .. } => RefusalKind::TooLarge,
+        };
+        refuse(kind, format!("`{}`: {problem}", file.display()))
+    }
 }
+
+/// Files of so many bytes at most are read at once, where they are read as a whole.
+const SMALL: u64 = 1 << 20;
 
 /// Opens a file, telling one that is missing from one that is damaged.
 fn open(file: &Path) -> AgentResult<File> {
+    open_with(file, |_| File::open(file))
+}
+
+/// The same; a small one is read at once, and what it links to cannot be found.
+fn open_at_once(file: &Path) -> AgentResult<File> {
+    open_with(file, |size| {
+        let bytes = if size <= SMALL { std::fs::read(file).ok() } else { None };
+        bytes.map_or_else(|| File::open(file), |mut bytes| File::of_bytes(&mut bytes, file))
+    })
+}
+
+fn open_with(file: &Path, open: impl FnOnce(u64) -> Result<File, H5Error>) -> AgentResult<File> {
     match std::fs::metadata(file) {
-        Ok(facts) if facts.is_file() => File::open(file).map_err(|error| {
+        Ok(facts) if facts.is_file() => open(facts.len()).map_err(|error| {
             if error.is_no_hdf5() {
                 let size = facts.len();
                 return refuse(RefusalKind::Damaged, format!("`{}` is no HDF5 file ({size} bytes)", file.display()));
@@ -139,10 +170,4 @@ fn set_root(
 /// Names of a group that are no product names, which no file of ours may have.
 fn product_name(name: &str) -> Result<ProductName, String> {
     name.parse::<ProductName>().map_err(|error| error.to_string())
-}
-
-/// The numbers of an attribute, as floats.
-fn floats(of: &impl Attributed, name: &str) -> Result<Vec<f64>, H5Error> {
-    let values = of.attribute(name)?.map_or_else(Vec::new, |value| value.first(2));
-    Ok(values.into_iter().filter_map(|value| value.as_f64()).collect())
 }

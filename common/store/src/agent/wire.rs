@@ -34,9 +34,7 @@ pub(super) enum Request {
     /// → `()`
     Stage(Stage),
     /// → `Checked`
-    Check(Check),
-    /// → `Manifest`
-    Pack(Pack),
+    Seal(Box<Seal>),
     /// → `Manifest`
     Assemble(Box<Assemble>),
     /// → `Manifest`
@@ -70,11 +68,27 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Whether it reads what somebody else wrote, who may mean harm: then it costs what those files hold and declare.
+    pub(super) fn is_of_strangers(&self) -> bool {
+        match self {
+            Self::Seal(_) | Self::Import(_) | Self::Inspect { .. } | Self::Digest { .. } => true,
+            Self::Manifest { .. }
+            | Self::Scalars { .. }
+            | Self::Stage(_)
+            | Self::Assemble(_)
+            | Self::Show(_)
+            | Self::Columns { .. }
+            | Self::Compare { .. }
+            | Self::Curve(_)
+            | Self::Export(_) => false,
+        }
+    }
+
     /// The files that are read as a whole for it.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Check(check) => vec![check.output.clone()],
-            Self::Pack(pack) => vec![pack.output.clone()],
+            // Once for its digest, once for its copy.
+            Self::Seal(seal) => vec![seal.check.output.clone(); 2],
             Self::Import(import) => [&import.sources[..], &import.bases].concat(),
             Self::Curve(ask) => vec![ask.product.file.clone()],
             Self::Digest { at } => vec![at.file.clone()],
@@ -121,6 +135,10 @@ pub enum RefusalKind {
     Damaged,
     /// A file is of a later format than this program reads: nothing is wrong with it.
     Newer,
+    /// A value is of a type that is not read: nothing is wrong with it.
+    Unsupported,
+    /// A file holds or declares more than is read of it.
+    TooLarge,
     /// Two sources contradict each other, or what was expected.
     Conflict,
     /// What should be written could not be: disk full, size limit, no permission.
@@ -168,10 +186,10 @@ pub struct StageItem {
     pub path: String,
 }
 
-/// Checks a module's `output.h5` against its contract.
+/// What a module's `output.h5` is checked against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// The file that the module wrote; opened read-only.
+    /// The file that the module wrote.
     pub output: PathBuf,
     /// Products that must be there.
     pub mandatory: Vec<ProductName>,
@@ -219,20 +237,19 @@ pub struct Violation {
     pub message: String,
 }
 
-/// Copies checked products into a fresh file, with manifest, provenance and log.
+/// Checks a module's output, and copies the products of one that keeps its contract into a fresh file, with manifest, provenance
+/// and log. All three are of one copy of the output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pack {
-    /// The module's output, as it was checked.
-    pub output: PathBuf,
-    /// The products that are copied, with what the check said of them.
-    pub products: BTreeMap<ProductName, ProductEntry>,
-    /// How the output spells those that it has under another name.
-    pub spelled: BTreeMap<ProductName, ProductName>,
-    /// How they were made.
-    pub provenance: Box<Provenance>,
+pub struct Seal {
+    /// What it is checked against.
+    pub check: Check,
+    /// Whether something of the module may still write to its output.
+    pub is_in_reach: bool,
+    /// How the products were made; what is odd about them is added.
+    pub provenance: Provenance,
     /// The attempt's log, bounded.
     pub log: String,
-    /// The file to write, in the agent's own directory; it must not be there.
+    /// The file to write, in the agent's own directory; it must not be there. A violation leaves none.
     pub dest: PathBuf,
 }
 

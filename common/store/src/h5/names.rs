@@ -63,7 +63,7 @@ impl LinkNames {
 
     fn finish(mut self, listed: Result<herr_t>) -> Result<Vec<String>> {
         match (self.odd, listed) {
-            (Some(reason), _) => Err(H5Error { doing: "list names".to_owned(), reason }),
+            (Some(reason), _) => Err(H5Error::refused("list names".to_owned(), reason)),
             (None, Err(error)) => Err(error),
             (None, Ok(_)) => {
                 self.names.sort_unstable();

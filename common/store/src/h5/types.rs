@@ -12,7 +12,7 @@ use hdf5_sys::h5t::{
     H5Tget_precision, H5Tget_sign, H5Tget_size, H5Tget_strpad, H5Tget_super, H5Tis_variable_str,
 };
 
-use super::{H5Error, Id, Result, check, handle};
+use super::{H5Error, H5ErrorKind, Id, Result, check, handle};
 
 /// How deep types may be nested in each other.
 const DEEPEST: u32 = 8;
@@ -71,7 +71,7 @@ impl Type {
     }
 
     /// Whether reading it allocates memory that must be given back.
-    pub(super) fn is_variable(&self) -> bool {
+    pub(crate) fn is_variable(&self) -> bool {
         match self {
             Self::Text | Self::List(_) => true,
             Self::Array { base, .. } => base.is_variable(),
@@ -82,6 +82,22 @@ impl Type {
             | Self::Enum { .. }
             | Self::Bitfield { .. }
             | Self::FixedText { .. } => false,
+        }
+    }
+
+    /// Whether its bytes in a file are the canonical ones: nothing needs decoding.
+    pub(super) fn is_canonical(&self) -> bool {
+        match self {
+            Self::Int { big, size, .. } | Self::Enum { big, size, .. } | Self::Bitfield { big, size } => {
+                !big || *size == 1
+            }
+            Self::Array { base, .. } => base.is_canonical(),
+            Self::Float { .. }
+            | Self::Bool { .. }
+            | Self::FixedText { .. }
+            | Self::Text
+            | Self::Compound { .. }
+            | Self::List(_) => false,
         }
     }
 
@@ -173,7 +189,9 @@ fn float(id: &Id) -> Result<Type> {
             return Ok(Type::Float { size, big });
         }
     }
-    Err(unsupported("floats that are not IEEE of 32 or 64 bits"))
+    // SAFETY: see `parse_below`.
+    let size = unsafe { H5Tget_size(id.0) };
+    Err(unsupported(&format!("a float of {} bits that is not IEEE's of 32 or 64 bits", size * 8)))
 }
 
 fn enumeration(id: &Id, size: usize) -> Result<Type> {
@@ -276,5 +294,5 @@ pub(super) fn integer_of(bytes: &[u8], signed: bool, big: bool) -> i128 {
 }
 
 fn unsupported(what: &str) -> H5Error {
-    H5Error { doing: "read values".to_owned(), reason: format!("unsupported: {what}") }
+    H5Error { doing: "read values".to_owned(), reason: what.to_owned(), kind: H5ErrorKind::Unsupported }
 }

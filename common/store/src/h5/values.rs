@@ -3,7 +3,6 @@
 //! The canonical bytes of an element: integers and floats little-endian, every NaN the same; booleans one byte; text its
 //! length (8 bytes) and its bytes without padding; lists their length and elements; records their members in order.
 
-use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
 use domain::expression::Scalar;
@@ -11,13 +10,17 @@ use hdf5_sys::h5a::{H5Aget_space, H5Aget_type, H5Aread};
 use hdf5_sys::h5d::{H5Dget_space, H5Dget_type, H5Dread};
 use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5s::{H5S_ALL, H5S_seloper_t, H5Screate_simple, H5Sselect_hyperslab};
-use hdf5_sys::h5t::{H5Treclaim, hvl_t};
+use hdf5_sys::h5t::H5Treclaim;
 
-use super::types::{Pad, integer_of};
+use super::elements::{encode, take_scalars};
+use super::error::too_large;
+use super::pieces::Pieces;
+use super::types::integer_of;
 use super::{Dataset, H5Error, Id, Result, Shape, Type, check, handle, shape_of, types};
+use crate::budget::{LARGEST_PIECE, OF_A_THING, room, spend};
 
-/// Bytes that are read at once, unless a single row has more.
-const BLOCK: u64 = 4 << 20;
+/// Canonical bytes that are passed on at once, unless one element has more.
+const BLOCK: usize = 4 << 20;
 
 /// Bytes that an attribute may have.
 const LARGEST_ATTRIBUTE: u64 = 16 << 20;
@@ -42,6 +45,12 @@ impl Value {
         }
     }
 
+    /// The first element where that is an integer, of any size and sign.
+    pub(crate) fn integer(&self) -> Option<i128> {
+        let Type::Int { size, signed, .. } = self.dtype else { return None };
+        Some(integer_of(self.bytes.get(..size)?, signed, false))
+    }
+
     /// The first elements, those of records and arrays one after the other.
     pub(crate) fn first(&self, limit: usize) -> Vec<Scalar> {
         let (mut scalars, mut bytes) = (Vec::new(), self.bytes.as_slice());
@@ -55,20 +64,27 @@ impl Value {
     }
 }
 
+/// What takes canonical bytes; an error of it ends the reading.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+
 impl Dataset {
     /// Passes the canonical bytes of all elements on, block by block.
-    pub(crate) fn canonical(&self, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn canonical(&self, sink: Sink<'_>) -> Result<()> {
         self.blocks(u64::MAX, sink)
     }
 
-    /// The value, or the first rows of it with at least `limit` elements.
+    /// The value, or the first pieces of it with at least `limit` elements.
     pub(crate) fn value(&self, limit: u64) -> Result<Value> {
         let mut bytes = Vec::new();
-        self.blocks(limit, &mut |block| bytes.extend_from_slice(block))?;
+        self.blocks(limit, &mut |block| {
+            bytes.try_reserve(block.len()).map_err(|_| too_large())?;
+            bytes.extend_from_slice(block);
+            Ok(())
+        })?;
         Ok(Value { dtype: self.dtype()?, shape: self.shape()?, bytes })
     }
 
-    fn blocks(&self, limit: u64, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+    fn blocks(&self, limit: u64, sink: Sink<'_>) -> Result<()> {
         // SAFETY: plain calls on live handles.
         let (memory, space) = unsafe { (H5Dget_type(self.0.0), H5Dget_space(self.0.0)) };
         let memory = handle(memory, || "read a dataset's type".to_owned())?;
@@ -76,20 +92,29 @@ impl Dataset {
         let (dtype, shape) = (types::parse(&memory)?, shape_of(&space)?);
         let read = ValueReader { dataset: self.0.0, memory: &memory, dtype: &dtype };
         let elements = shape.elements().ok_or_else(too_large)?;
+        let element = dtype.size() as u64;
         match &shape {
             _ if elements == 0 => Ok(()),
             Shape::Null => Ok(()),
-            Shape::Scalar => read.block(H5S_ALL, H5S_ALL, &handle_of_scalar()?, 1, sink),
+            Shape::Scalar if element > LARGEST_PIECE => Err(too_large_piece(element)),
+            Shape::Scalar => {
+                let _room = room(element);
+                read.block(H5S_ALL, H5S_ALL, &handle_of_scalar()?, 1, sink)
+            }
             Shape::Array(dims) => {
-                let per_row = elements / dims[0];
-                let row_bytes = per_row.checked_mul(dtype.size() as u64).ok_or_else(too_large)?;
-                let rows = (BLOCK / row_bytes.max(1)).clamp(1, dims[0]);
-                let last = limit.div_ceil(per_row).min(dims[0]);
-                for start in (0..last).step_by(usize::try_from(rows).map_err(|_| too_large())?) {
-                    let mut count = dims.clone();
-                    count[0] = rows.min(last - start);
-                    let part = select(&space, start, &count)?;
-                    read.block(part.0, space.0, &part, count[0] * per_row, sink)?;
+                let chunk = self.storage()?.chunk;
+                let pieces = Pieces::of(dims, chunk.as_deref(), element).map_err(too_large_piece)?;
+                spend(pieces.chunks.saturating_mul(OF_A_THING / 4));
+                let _room = room(pieces.bytes);
+                let mut left = limit;
+                for (start, extent) in pieces.each(dims) {
+                    if left == 0 {
+                        break;
+                    }
+                    let part = select(&space, &start, &extent)?;
+                    let elements = extent.iter().product();
+                    read.block(part.0, space.0, &part, elements, sink)?;
+                    left = left.saturating_sub(elements);
                 }
                 Ok(())
             }
@@ -108,12 +133,17 @@ pub(super) fn attribute(id: &Id, name: &str) -> Result<Value> {
     let bytes = elements.checked_mul(dtype.size() as u64).filter(|bytes| *bytes <= LARGEST_ATTRIBUTE);
     let mut value = Value { dtype, shape, bytes: Vec::new() };
     if elements > 0 {
-        let mut raw = vec![0_u8; bytes.ok_or_else(too_large)? as usize];
+        let larger = || H5Error::too_large(&doing(), format!("it has more than {LARGEST_ATTRIBUTE} bytes"));
+        let mut raw = zeroed(bytes.ok_or_else(larger)? as usize)?;
         // SAFETY: `raw` has room for all elements in the representation of `memory`.
         check(unsafe { H5Aread(id.0, memory.0, raw.as_mut_ptr().cast()) }, doing)?;
         // SAFETY: the library filled `raw` with elements of this type.
-        unsafe { raw.chunks_exact(value.dtype.size()).for_each(|raw| encode(&value.dtype, raw, &mut value.bytes)) };
+        let encoded = raw.chunks_exact(value.dtype.size()).try_for_each(|raw| unsafe {
+            encode(&value.dtype, raw, &mut value.bytes)?;
+            if value.bytes.len() as u64 > LARGEST_ATTRIBUTE { Err(larger()) } else { Ok(()) }
+        });
         reclaim(&value.dtype, &memory, &space, &mut raw);
+        encoded?;
     }
     Ok(value)
 }
@@ -132,7 +162,7 @@ impl ValueReader<'_> {
         file_space: hdf5_sys::h5i::hid_t,
         extent: &Id,
         elements: u64,
-        sink: &mut dyn FnMut(&[u8]),
+        sink: Sink<'_>,
     ) -> Result<()> {
         let size = self.dtype.size();
         let bytes = usize::try_from(elements).ok().and_then(|elements| elements.checked_mul(size));
@@ -142,13 +172,41 @@ impl ValueReader<'_> {
             H5Dread(self.dataset, self.memory.0, memory_space, file_space, H5P_DEFAULT, raw.as_mut_ptr().cast())
         };
         check(status, || "read a dataset".to_owned())?;
-        let mut out = Vec::new();
-        out.try_reserve(raw.len()).map_err(|_| too_large())?;
         // SAFETY: the library filled `raw` with elements of this type.
-        unsafe { raw.chunks_exact(size).for_each(|raw| encode(self.dtype, raw, &mut out)) };
-        sink(&out);
+        let passed = unsafe { pass_on(self.dtype, &raw, sink) };
         reclaim(self.dtype, self.memory, extent, &mut raw);
-        Ok(())
+        passed
+    }
+}
+
+/// Passes the canonical bytes of elements on.
+///
+/// # Safety
+/// `raw` must be elements of this type as the library filled them.
+unsafe fn pass_on(dtype: &Type, raw: &[u8], sink: Sink<'_>) -> Result<()> {
+    if dtype.is_canonical() || is_free_of_nan(dtype, raw) {
+        return sink(raw);
+    }
+    let mut out = Vec::new();
+    for raw in raw.chunks_exact(dtype.size()) {
+        // SAFETY: see above.
+        unsafe { encode(dtype, raw, &mut out)? };
+        if out.len() >= BLOCK {
+            sink(&out)?;
+            out.clear();
+        }
+    }
+    if out.is_empty() { Ok(()) } else { sink(&out) }
+}
+
+/// Whether these are little-endian floats without a NaN: then their bytes are the canonical ones.
+fn is_free_of_nan(dtype: &Type, raw: &[u8]) -> bool {
+    let Type::Float { size, big: false } = dtype else { return false };
+    let (single, double) = (f32::INFINITY.to_bits() << 1, f64::INFINITY.to_bits() << 1);
+    if *size == 4 {
+        raw.as_chunks().0.iter().all(|bytes| u32::from_le_bytes(*bytes) << 1 <= single)
+    } else {
+        raw.as_chunks().0.iter().all(|bytes| u64::from_le_bytes(*bytes) << 1 <= double)
     }
 }
 
@@ -163,16 +221,14 @@ fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     Ok(raw)
 }
 
-/// Selects `count` elements of `space` from row `start` on; returns the extent of the buffer for them.
-fn select(space: &Id, start: u64, count: &[u64]) -> Result<Id> {
-    let mut offset = vec![0_u64; count.len()];
-    offset[0] = start;
+/// Selects a piece of `space`; returns the extent of the buffer for it.
+fn select(space: &Id, start: &[u64], extent: &[u64]) -> Result<Id> {
     // SAFETY: all arrays have one entry per dimension.
     unsafe {
         let (replace, no) = (H5S_seloper_t::H5S_SELECT_SET, ptr::null());
-        let status = H5Sselect_hyperslab(space.0, replace, offset.as_ptr(), no, count.as_ptr(), no);
+        let status = H5Sselect_hyperslab(space.0, replace, start.as_ptr(), no, extent.as_ptr(), no);
         check(status, || "select values".to_owned())?;
-        handle(H5Screate_simple(count.len() as i32, count.as_ptr(), ptr::null()), || "select values".to_owned())
+        handle(H5Screate_simple(extent.len() as i32, extent.as_ptr(), ptr::null()), || "select values".to_owned())
     }
 }
 
@@ -189,126 +245,10 @@ fn reclaim(dtype: &Type, memory: &Id, extent: &Id, raw: &mut [u8]) {
     }
 }
 
-/// Appends the canonical bytes of one element.
-///
-/// # Safety
-/// `raw` must be an element of this type as the library filled it: pointers in it are followed.
-unsafe fn encode(dtype: &Type, raw: &[u8], out: &mut Vec<u8>) {
-    match dtype {
-        Type::Int { big, .. } | Type::Enum { big, .. } | Type::Bitfield { big, .. } => ordered(raw, *big, out),
-        Type::Float { size: 4, big } => {
-            let at = out.len();
-            ordered(raw, *big, out);
-            let bits = u32::from_le_bytes([out[at], out[at + 1], out[at + 2], out[at + 3]]);
-            if f32::from_bits(bits).is_nan() {
-                out[at..].copy_from_slice(&0x7fc0_0000_u32.to_le_bytes());
-            }
-        }
-        Type::Float { big, .. } => {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(raw);
-            let bits = if *big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) };
-            let bits = if f64::from_bits(bits).is_nan() { 0x7ff8_0000_0000_0000 } else { bits };
-            out.extend_from_slice(&bits.to_le_bytes());
-        }
-        Type::Bool { .. } => out.push(u8::from(raw.iter().any(|byte| *byte != 0))),
-        Type::FixedText { pad, .. } => counted(trimmed(raw, *pad), out),
-        Type::Text => {
-            // SAFETY: the library fills in a NUL-terminated text, or null for none.
-            let text = unsafe { ptr::read_unaligned(raw.as_ptr().cast::<*const c_char>()) };
-            counted(if text.is_null() { b"" } else { unsafe { CStr::from_ptr(text) }.to_bytes() }, out);
-        }
-        Type::Compound { members, .. } => {
-            for (_, offset, member) in members {
-                // SAFETY: members lie within the record.
-                unsafe { encode(member, &raw[*offset..*offset + member.size()], out) };
-            }
-        }
-        Type::Array { base, .. } => {
-            // SAFETY: an array is its elements one after the other.
-            raw.chunks_exact(base.size()).for_each(|raw| unsafe { encode(base, raw, out) });
-        }
-        Type::List(base) => {
-            // SAFETY: the library fills in the number of elements and a pointer to them.
-            let list = unsafe { ptr::read_unaligned(raw.as_ptr().cast::<hvl_t>()) };
-            let len = if list.p.is_null() { 0 } else { list.len };
-            out.extend_from_slice(&(len as u64).to_le_bytes());
-            let size = base.size();
-            for index in 0..len {
-                // SAFETY: the list has `len` elements.
-                unsafe { encode(base, element(list.p, index, size), out) };
-            }
-        }
-    }
-}
-
-unsafe fn element<'a>(list: *const c_void, index: usize, size: usize) -> &'a [u8] {
-    // SAFETY: the caller stays within the list.
-    unsafe { std::slice::from_raw_parts(list.cast::<u8>().add(index * size), size) }
-}
-
-fn ordered(raw: &[u8], big: bool, out: &mut Vec<u8>) {
-    if big { out.extend(raw.iter().rev()) } else { out.extend_from_slice(raw) }
-}
-
-fn counted(text: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-    out.extend_from_slice(text);
-}
-
-fn trimmed(raw: &[u8], pad: Pad) -> &[u8] {
-    let last_that_is_not = |fill: u8| raw.iter().rposition(|byte| *byte != fill).map_or(0, |at| at + 1);
-    match pad {
-        Pad::UntilNul => &raw[..raw.iter().position(|byte| *byte == 0).unwrap_or(raw.len())],
-        Pad::Nuls => &raw[..last_that_is_not(0)],
-        Pad::Spaces => &raw[..last_that_is_not(b' ')],
-    }
-}
-
-/// Takes one element off canonical bytes, as scalars; `None` when the bytes end early.
-fn take_scalars(dtype: &Type, bytes: &mut &[u8], out: &mut Vec<Scalar>) -> Option<()> {
-    match dtype {
-        Type::Int { size, signed, .. } | Type::Enum { size, signed, .. } => {
-            let value = integer_of(bytes.split_off(..*size)?, *signed, false);
-            out.push(i64::try_from(value).map_or(Scalar::Float(value as f64), Scalar::Int));
-        }
-        Type::Bitfield { size, .. } => {
-            let value = integer_of(bytes.split_off(..*size)?, false, false);
-            out.push(if *size == 1 { Scalar::Bool(value != 0) } else { Scalar::Int(i64::try_from(value).ok()?) });
-        }
-        Type::Float { size: 4, .. } => {
-            let value = f32::from_le_bytes(bytes.split_off(..4)?.try_into().ok()?);
-            out.push(Scalar::Float(value.into()));
-        }
-        Type::Float { .. } => out.push(Scalar::Float(f64::from_le_bytes(bytes.split_off(..8)?.try_into().ok()?))),
-        Type::Bool { .. } => out.push(Scalar::Bool(bytes.split_off(..1)?[0] != 0)),
-        Type::FixedText { .. } | Type::Text => {
-            let len = usize::try_from(take_count(bytes)?).ok()?;
-            out.push(Scalar::Text(String::from_utf8_lossy(bytes.split_off(..len)?).into_owned()));
-        }
-        Type::Compound { members, .. } => {
-            for (_, _, member) in members {
-                take_scalars(member, bytes, out)?;
-            }
-        }
-        Type::Array { dims, base } => {
-            for _ in 0..dims.iter().product() {
-                take_scalars(base, bytes, out)?;
-            }
-        }
-        Type::List(base) => {
-            for _ in 0..take_count(bytes)? {
-                take_scalars(base, bytes, out)?;
-            }
-        }
-    }
-    Some(())
-}
-
-fn take_count(bytes: &mut &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.split_off(..8)?.try_into().ok()?))
-}
-
-fn too_large() -> H5Error {
-    H5Error { doing: "read values".to_owned(), reason: "there are more than fit in memory".to_owned() }
+fn too_large_piece(bytes: u64) -> H5Error {
+    let reason = format!(
+        "they must be read {bytes} bytes at once, for its chunks, or what lies side by side in them, are that large; at most \
+         {LARGEST_PIECE} are allowed"
+    );
+    H5Error::too_large("read values", reason)
 }

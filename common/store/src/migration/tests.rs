@@ -118,7 +118,7 @@ fn what_was_cut_short_is_done_again_and_a_bad_line_costs_itself_only() {
     old.write(&bad, "{\"star\":1,\n{\"star\":1,\"row\":\"5050\",\"end\":\"failed\"}\n");
     let root = old.dir.path().canonicalize().unwrap();
     // The first batch was written before the crash.
-    let store = Store { root: root.clone() };
+    let store = Store { root: root.clone(), asks: crate::Asks::default() };
     let path = numbered::path(&store.at(paths::settled(run)), "jsonl", 1);
     assert!(path.exists());
     let mut before = BroughtForward::default();

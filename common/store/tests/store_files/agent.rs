@@ -1,12 +1,12 @@
 //! The agent as a process: its bounds, its end, and its successor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::id::StarId;
 use store::agent::{Agent, AgentError, At, Check, OutputLimits, RefusalKind, Stage};
 
-use crate::Workbench;
+use crate::{Workbench, child_in};
 
 #[tokio::test]
 async fn a_program_that_is_no_agent_is_an_error_and_not_a_hang() {
@@ -26,7 +26,7 @@ async fn an_agent_that_is_killed_is_replaced() {
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
     let at = At { file: bench.path("x.h5"), path: "/a".to_owned() };
     let before = bench.agent.digest(at.clone()).await.unwrap();
-    let child = child_in(&bench.agent.options().writable);
+    let child = child_in(&bench.agent.options().writable).unwrap();
     assert!(std::process::Command::new("kill").args(["-9", &child]).status().unwrap().success());
     // The process may take its last breath during the first request; that one is lost, and no later one.
     let after = match bench.agent.digest(at.clone()).await {
@@ -38,7 +38,7 @@ async fn an_agent_that_is_killed_is_replaced() {
 
 #[tokio::test]
 async fn an_agent_that_is_too_slow_is_ended_and_replaced() {
-    let bench = Workbench::new();
+    let mut bench = Workbench::new();
     bench.python(
         r#"
 with h5py.File("{dir}/slow.h5", "w") as f:
@@ -49,9 +49,9 @@ with h5py.File("{dir}/fast.h5", "w") as f:
     );
     let mut options = bench.agent.options().clone();
     options.deadline = Duration::from_millis(300);
-    let mut agent = Agent::new(options);
-    let check = |name: &str| Check {
-        output: bench.path(name),
+    bench.agent = Agent::new(options);
+    let check = |output: PathBuf| Check {
+        output,
         mandatory: vec!["X".parse().unwrap()],
         optional: vec![],
         nullable: vec![],
@@ -62,9 +62,10 @@ with h5py.File("{dir}/fast.h5", "w") as f:
         scalars_of: vec![],
         limits: OutputLimits::default(),
     };
-    let error = agent.check(check("slow.h5")).await.unwrap_err();
+    let [slow, fast] = ["slow.h5", "fast.h5"].map(|name| check(bench.path(name)));
+    let error = bench.seal(slow).await.unwrap_err();
     assert!(matches!(error, AgentError::Hung { .. }), "{error:?}");
-    assert_eq!(agent.check(check("fast.h5")).await.unwrap().violation, None);
+    assert_eq!(bench.seal(fast).await.unwrap().violation, None);
 }
 
 #[tokio::test]
@@ -100,12 +101,12 @@ async fn more_memory_than_allowed_is_refused() {
     bench.python(
         r#"
 with h5py.File("{dir}/x.h5", "w") as f:
-    f.create_dataset("row", (1, 150_000_000), "f8", chunks=(1, 1_000_000))
+    f.create_dataset("row", (1, 50_000_000), "f8", chunks=(1, 50_000_000), compression="gzip")[0, 0] = 1.0
     f["small"] = 1.0
 "#,
     );
     let mut options = bench.agent.options().clone();
-    options.memory = 512 << 20;
+    options.memory = 384 << 20;
     let mut agent = Agent::new(options);
     let at = |path: &str| At { file: bench.path("x.h5"), path: path.to_owned() };
     let error = agent.digest(at("/row")).await.unwrap_err();
@@ -156,13 +157,6 @@ for name, manifest in [("newer", '{"format": 9, "all": "else"}'), ("older", '{"f
     }
 }
 
-/// The process that works in this directory.
-fn child_in(directory: &Path) -> String {
-    let mut processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
-    let ours = processes.find(|entry| entry.path().join("cwd").read_link().is_ok_and(|cwd| cwd == directory));
-    ours.expect("the agent has a child").file_name().into_string().unwrap()
-}
-
 #[tokio::test]
 async fn thousands_of_single_files_may_be_named_as_readable_and_nothing_else_is() {
     let bench = Workbench::new();
@@ -186,7 +180,7 @@ for name in ["named", "other"]:
 #[tokio::test]
 async fn nothing_is_written_outside_the_agent_s_own_directory() {
     let mut bench = Workbench::new();
-    let stage = |input: std::path::PathBuf| Stage {
+    let stage = |input: PathBuf| Stage {
         input,
         attributes: Default::default(),
         star: StarId::of_simulator(1),
@@ -215,7 +209,7 @@ async fn every_thread_of_an_agent_has_given_up_system_calls_and_new_privileges()
     let mut bench = Workbench::new();
     bench.python(r#"h5py.File("{dir}/x.h5", "w")["a"] = 1.0"#);
     bench.agent.inspect(&bench.path("x.h5")).await.unwrap();
-    let threads = format!("/proc/{}/task", child_in(&bench.agent.options().writable));
+    let threads = format!("/proc/{}/task", child_in(&bench.agent.options().writable).unwrap());
     let threads: Vec<_> = std::fs::read_dir(threads).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(threads.len(), 2, "one works, one looks after the parent");
     for thread in threads {

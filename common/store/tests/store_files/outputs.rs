@@ -1,11 +1,13 @@
 //! What modules write, against their contract, and what becomes of it in the store.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use domain::id::ProductName;
 use domain::outcome::FailureKind::{self, OutputCorrupt, OutputMissing, OutputViolates};
 use domain::product::{Column, ColumnKind, ProductModel};
-use store::agent::{Check, Checked, OutputLimits, Scalar};
+use store::agent::{At, Check, Checked, OutputLimits, Scalar};
 
 use crate::Workbench;
 
@@ -59,7 +61,7 @@ f["PRODUCTS/N/value"] = 1.0
 "#;
     bench.python(&format!("{text}{change}\nf.close()"));
     let contract = Check { strict_units, ..contract(&bench) };
-    bench.agent.check(contract).await.unwrap()
+    bench.seal(contract).await.unwrap()
 }
 
 async fn refused(change: &str, kind: FailureKind, words: &[&str]) {
@@ -149,11 +151,11 @@ async fn what_must_be_there_must_be_there() {
 
     let mut bench = Workbench::new();
     let contract = contract(&bench);
-    let violation = bench.agent.check(contract.clone()).await.unwrap().violation.unwrap();
+    let violation = bench.seal(contract.clone()).await.unwrap().violation.unwrap();
     assert_eq!(violation.kind, OutputMissing);
     assert!(violation.message.contains("not written"), "{}", violation.message);
     let free = Check { mandatory: vec![], nullable: vec![], ..contract };
-    assert_eq!(bench.agent.check(free).await.unwrap(), Checked::default(), "nothing is needed, nothing was written");
+    assert_eq!(bench.seal(free).await.unwrap(), Checked::default(), "nothing is needed, nothing was written");
 }
 
 #[tokio::test]
@@ -165,4 +167,52 @@ f["PRODUCTS/C/flag"] = np.int8(0); f["PRODUCTS/O"] = np.arange(4.0)"#;
     assert_eq!(checked.products[&name("X")].not_produced, None);
     assert_eq!(checked.products[&name("O")].bytes, 32);
     assert_eq!(checked.scalars[&name("C")]["flag"], Scalar::Int(0));
+}
+
+/// A program that changes an output without end, by a descriptor that it holds; it ends with this.
+struct Rewriter(Child);
+
+impl Rewriter {
+    /// Writes an output with a product X of so many values, and begins to change the first of them.
+    fn of(bench: &Workbench, values: usize) -> Self {
+        let output = bench.path("output.h5");
+        let script = format!(
+            "import h5py, itertools, numpy as np, os, struct\n\
+             with h5py.File({output:?}, 'w') as f:\n\
+             \x20   f['PRODUCTS/X/value'] = np.zeros({values}); at = f['PRODUCTS/X/value'].id.get_offset()\n\
+             fd = os.open({output:?}, os.O_WRONLY)\n\
+             print('begins', flush=True)\n\
+             for n in itertools.count(1): os.pwrite(fd, struct.pack('<d', n), at)"
+        );
+        let mut child =
+            Command::new("/usr/bin/python3").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("python3");
+        let mut begins = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut begins).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Rewriter {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn what_is_packed_is_what_was_checked_whoever_writes_to_the_output_meanwhile() {
+    for values in [1, 500_000] {
+        let mut bench = Workbench::new();
+        let _rewriter = Rewriter::of(&bench, values);
+        for nth in 1..=10 {
+            let contract = Check { model: BTreeMap::new(), nullable: vec![], ..contract(&bench) };
+            let checked = bench.seal(contract).await.unwrap();
+            assert_eq!(checked.violation, None);
+            let packed = At { file: bench.private(&format!("sealed-{nth}.h5")), path: "/PRODUCTS/X".to_owned() };
+            let packed = bench.agent.digest(packed).await.unwrap();
+            assert_eq!(packed, checked.products[&name("X")], "{values} values, the {nth}th time");
+        }
+        let left = std::fs::read_dir(bench.private("")).unwrap().count();
+        assert_eq!(left, 10, "nothing but what was packed is left");
+    }
 }

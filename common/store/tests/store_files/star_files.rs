@@ -9,7 +9,7 @@ use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
     Assemble, At, Check, Export, GenerationInfo, GenerationStatus, InputRecord, InputSource, Manifest, ModuleEntry,
-    OutputLimits, Pack, Provenance, Scalar, Show, Stage, StageItem,
+    OutputLimits, Provenance, Scalar, Seal, Show, Stage, StageItem,
 };
 use store::ingest::IngestScope;
 use store::{Commit, durable, paths};
@@ -57,6 +57,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         host: "host".to_owned(),
         started: Timestamp::UNIX_EPOCH,
         ended: Timestamp::UNIX_EPOCH,
+        clock_ahead: None,
         warnings: vec!["odd".to_owned()],
     }
 }
@@ -64,9 +65,8 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
 /// Checks and packs what [`MODULE_WRITES`], and commits it under its key.
 async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manifest {
     bench.python(MODULE_WRITES);
-    let output = bench.path("output.h5");
     let check = Check {
-        output: output.clone(),
+        output: bench.path("output.h5"),
         mandatory: vec![name("IDP_SAS_[X] ")],
         optional: vec![name("LARGE")],
         nullable: vec![name("N")],
@@ -77,22 +77,16 @@ async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manif
         scalars_of: vec![],
         limits: OutputLimits::default(),
     };
-    let checked = bench.agent.check(check).await.unwrap();
-    assert_eq!(checked.violation, None);
     let dest = bench.private("packed.h5");
-    let pack = Pack {
-        output,
-        products: checked.products,
-        spelled: checked.spelled,
-        provenance: Box::new(provenance(inputs)),
-        log: "line 1\nline\0 2 µ\n".to_owned(),
-        dest: dest.clone(),
-    };
-    let manifest = bench.agent.pack(pack).await.unwrap();
+    let (provenance, log) = (provenance(inputs), "line 1\nline\0 2 µ\n".to_owned());
+    let seal = Seal { check, is_in_reach: false, provenance, log, dest: dest.clone() };
+    let checked = bench.agent.seal(seal).await.unwrap();
+    assert_eq!(checked.violation, None);
+    let manifest = bench.agent.manifest(&dest).await.unwrap();
     let committed = bench.store.at(paths::product(star(), quarter(3), &"MSAP3_04".parse().unwrap(), &key()));
     assert_eq!(durable::commit_file(&dest, &committed).unwrap(), Commit::Created);
     assert_eq!(durable::commit_file(&dest, &committed).unwrap(), Commit::Exists);
-    assert_eq!(bench.agent.manifest(&committed).await.unwrap(), manifest, "what is in the file is what was said");
+    assert_eq!(manifest.products, checked.products, "what is in the file is what was said");
     for (product, entry) in &manifest.products {
         let at = At { file: committed.clone(), path: format!("/PRODUCTS/{product}") };
         assert_eq!(bench.agent.digest(at).await.unwrap().digest, entry.digest, "{product} was copied whole");

@@ -106,7 +106,10 @@ pub(super) async fn read(
         row.nothing = match error {
             AgentError::Start { .. } => return Err(error.into()),
             AgentError::Refused(refusal) if refusal.kind == RefusalKind::Missing => "no star file".to_owned(),
-            AgentError::Refused(_) | AgentError::Died { .. } | AgentError::Hung { .. } => {
+            AgentError::Refused(_)
+            | AgentError::Died { .. }
+            | AgentError::Hung { .. }
+            | AgentError::Overspent { .. } => {
                 format!("the star file cannot be read: {}", chain(&error))
             }
         };

@@ -121,7 +121,7 @@ pub async fn difference(context: &Context, asked: CompareGenerations) -> Result<
     };
     let columns = agent.compare(changed.iter().map(pair).collect()).await?;
     for (change, columns) in changed.iter_mut().zip(columns) {
-        change.columns = columns.into_iter().map(|(column, change)| of_column(column, change)).collect();
+        change.columns = columns.into_iter().map(|(column, change)| column_difference(column, change)).collect();
     }
     let only = |one: &Manifest, other: &Manifest| -> Vec<ProductName> {
         one.products.keys().filter(|product| !other.products.contains_key(*product)).cloned().collect()
@@ -139,7 +139,8 @@ pub async fn difference(context: &Context, asked: CompareGenerations) -> Result<
     })
 }
 
-fn of_column(column: String, change: ColumnChange) -> ColumnDifference {
+/// How a column differs.
+pub fn column_difference(column: String, change: ColumnChange) -> ColumnDifference {
     let number = |facts: &Option<ColumnFacts>| facts.as_ref()?.value.as_ref().and_then(Scalar::as_f64);
     let numbers = number(&change.before).zip(number(&change.after));
     let difference = numbers.map(|(old, new)| new - old).filter(|difference| difference.is_finite());

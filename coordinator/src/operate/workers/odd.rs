@@ -43,7 +43,13 @@ pub(super) fn oddities(worker: &WorkerInfo, median: Median) -> Vec<String> {
         is_odd.then(|| format!("{what} {:.0} % of its attempts, the median worker {:.0} %", share * 1e2, middle * 1e2))
     };
     let wrong = odd(went_wrong(&worker.ended), median.failed, "fails");
-    wrong.into_iter().chain(odd(lost, median.lost, "loses")).collect()
+    wrong.into_iter().chain(odd(lost, median.lost, "loses")).chain(worker.clock_ahead.map(clock)).collect()
+}
+
+/// How wrong a host's clock is.
+fn clock(ahead: i64) -> String {
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    format!("its clock is {} s {way} the state's: times that it writes down are wrong", ahead.unsigned_abs())
 }
 
 fn went_wrong(counts: &AttemptCounts) -> u64 {
@@ -69,6 +75,13 @@ mod tests {
         let odd: Vec<usize> = workers.iter().map(|worker| oddities(worker, median).len()).collect();
         assert_eq!(odd, [0, 0, 2, 0]);
         assert_eq!(oddities(&workers[2], median)[0], "fails 40 % of its attempts, the median worker 3 %");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_named() {
+        let behind = WorkerInfo { clock_ahead: Some(-7200), ..worker(0, 0, 0) };
+        let odd = oddities(&behind, Median::default());
+        assert!(matches!(&odd[..], [one] if one.starts_with("its clock is 7200 s behind the state's")), "{odd:?}");
     }
 
     #[test]

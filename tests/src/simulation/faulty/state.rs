@@ -1,7 +1,7 @@
 //! A state that sometimes does not answer, before or after it did what it was asked to.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,19 +12,21 @@ use services::state::{
     SharedState, StarView, State, StateError, WorkerInfo, Written,
 };
 
-use crate::simulation::Faults;
-use crate::simulation::witness::Witness;
+use super::Surroundings;
+use crate::simulation::FaultKind;
+use crate::simulation::life::Life;
+use crate::simulation::mutant::Mutant;
+use crate::simulation::mutations::Mutations;
 
-/// A state with faults.
-pub(in crate::simulation) struct FaultyState {
+/// The state behind all programs.
+pub(in crate::simulation) struct StateService {
     inner: Mutex<SharedState>,
-    faults: Arc<Faults>,
-    witness: Arc<Witness>,
+    pub(super) mutations: Mutations,
 }
 
-impl FaultyState {
-    pub(in crate::simulation) fn new(inner: SharedState, faults: Arc<Faults>, witness: Arc<Witness>) -> Self {
-        Self { inner: Mutex::new(inner), faults, witness }
+impl StateService {
+    pub(in crate::simulation) fn new(state: SharedState) -> Self {
+        Self { inner: Mutex::new(state), mutations: Mutations::default() }
     }
 
     /// The state itself, which always answers.
@@ -38,58 +40,107 @@ impl FaultyState {
     }
 }
 
-/// Every method of the port, with a fault before or after it; what a witness must see is written out.
+/// The state as one program sees it.
+pub(super) struct FaultyState {
+    pub(super) around: Surroundings,
+    pub(super) life: Life,
+}
+
+/// Every method of the port, with a fault before or after it; what a witness must see, or a mutant does otherwise, is written out.
 macro_rules! delegate {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl State for FaultyState {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StateError> {
-                self.faults_before().await?;
+                self.before().await?;
                 let answer = self.inner().$name($($argument),*).await;
-                self.faults_after(answer)
+                self.after(answer).await
             })*
 
             async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError> {
+                let witness = &self.around.witness;
                 let claim = async {
-                    self.faults_before().await?;
+                    self.before().await?;
                     let answer = self.inner().claim(request).await;
-                    for (wish, claim) in request.wishes.iter().zip(answer.iter().flatten()) {
-                        if let Claim::Granted(grant) = claim {
-                            self.witness.granted(request.run, wish, grant);
-                        }
+                    if let Ok(claims) = &answer {
+                        witness.decided(request, claims);
                     }
-                    self.faults_after(answer)
+                    self.after(answer).await
                 };
-                self.witness.claims(&request.worker, claim).await
+                witness.claims(&request.worker, claim).await
             }
 
             async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
-                self.faults_before().await?;
+                self.before().await?;
                 // A worker that hangs renews nothing, and does not see that it should have.
-                let hangs: Vec<bool> = leases.iter().map(|lease| self.witness.hangs(lease.nonce)).collect();
+                let hangs: Vec<bool> = leases.iter().map(|lease| self.around.witness.hangs(lease.nonce)).collect();
                 let awake = leases.iter().zip(&hangs).filter(|(_, hangs)| !**hangs);
                 let awake: Vec<Lease> = awake.map(|(lease, _)| lease.clone()).collect();
                 let answer = self.inner().renew(&awake, lease).await;
-                self.faults_after(answer.map(|lives| {
+                self.after(answer.map(|lives| {
                     let mut lives = lives.into_iter();
                     hangs.iter().map(|hangs| *hangs || lives.next().unwrap_or(false)).collect()
                 }))
+                .await
+            }
+
+            async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
+                self.before().await?;
+                let answer = self.around.state.mutations.open_run(&self.around.faults, self.inner(), info).await;
+                self.after(answer).await
+            }
+
+            async fn write(
+                &self,
+                run: RunId,
+                epoch: Epoch,
+                cursor: Option<CursorMove>,
+                changes: &[Change],
+            ) -> Result<Vec<Written>, StateError> {
+                self.before().await?;
+                let with = (&*self.around.faults, &self.life, self.inner());
+                let answer = self.around.state.mutations.write(with, (run, epoch, cursor), changes).await;
+                self.after(answer).await
+            }
+
+            async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {
+                self.before().await?;
+                let limit = if self.around.faults.breaks(Mutant::NoRepublication) { 0 } else { limit };
+                let answer = self.inner().outbox(run, age, limit).await;
+                self.after(answer).await
+            }
+
+            async fn republish(&self, run: RunId, class: &ClassName, age: Duration, limit: u32) -> Result<u32, StateError> {
+                self.before().await?;
+                let limit = if self.around.faults.breaks(Mutant::NoRepublication) { 0 } else { limit };
+                let answer = self.inner().republish(run, class, age, limit).await;
+                self.after(answer).await
             }
         }
     };
 }
 
 impl FaultyState {
-    async fn faults_before(&self) -> Result<(), StateError> {
+    fn inner(&self) -> SharedState {
+        self.around.state.inner()
+    }
+
+    async fn before(&self) -> Result<(), StateError> {
         tokio::task::yield_now().await;
-        if self.faults.happens(0.005) || !self.faults.state_answers() {
+        self.life.awake().await;
+        let faults = &self.around.faults;
+        if faults.happens(FaultKind::StateUnreachable, 0.005) || !faults.state_answers() {
             return Err(StateError::Unreachable("simulated".to_owned()));
         }
         Ok(())
     }
 
-    fn faults_after<T>(&self, answer: Result<T, StateError>) -> Result<T, StateError> {
-        if self.faults.happens(0.005) {
+    async fn after<T: Send>(&self, answer: Result<T, StateError>) -> Result<T, StateError> {
+        self.life.awake().await;
+        if self.life.is_coordinators() {
+            self.life.may_die(0.0005).await;
+        }
+        if self.around.faults.happens(FaultKind::StateAnswerLost, 0.005) {
             Err(StateError::Unreachable("simulated, after it was done".to_owned()))
         } else {
             answer
@@ -103,7 +154,6 @@ delegate! {
     epoch() -> Epoch;
     begin_epoch(epoch: Epoch) -> Epoch;
     spread_epoch() -> Epoch;
-    open_run(info: &RunInfo) -> ();
     close_run(run: RunId) -> ();
     run_ids() -> Vec<RunId>;
     runs() -> Vec<RunInfo>;
@@ -115,11 +165,8 @@ delegate! {
     load(run: RunId, stars: &[StarIndex]) -> Vec<Star>;
     rows(run: RunId, block: u32) -> Vec<u8>;
     star(run: RunId, star: StarIndex) -> StarView;
-    write(run: RunId, epoch: Epoch, cursor: Option<CursorMove>, changes: &[Change]) -> Vec<Written>;
     closed(run: RunId, star: StarIndex, row: &Row) -> Written;
-    outbox(run: RunId, age: Duration, limit: u32) -> Vec<Ready>;
     published(run: RunId, tasks: &[Ready]) -> ();
-    republish(run: RunId, class: &ClassName, age: Duration, limit: u32) -> u32;
     due(run: RunId, limit: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
     forget_worker(worker: &WorkerName) -> ();

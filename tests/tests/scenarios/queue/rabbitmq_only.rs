@@ -46,7 +46,10 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
     let name = "sas.tasks.default";
     rabbit.api("PUT", &format!("/api/queues/test0/{name}"), r#"{"durable":true,"arguments":{}}"#)?;
     let error = queue.declare(&[class("default")]).await.unwrap_err();
-    assert!(matches!(&error, QueueError::Refused(reason) if reason.contains(name)), "{error:?}");
+    let QueueError::Refused(reason) = error else { panic!("{error:?}") };
+    for words in [name, "x-queue-type", "'quorum' but current is", "rabbitmqctl delete_queue", "sas init"] {
+        assert!(reason.contains(words), "{words}: {reason}");
+    }
 
     rabbit.api("DELETE", &format!("/api/queues/test0/{name}"), "")?;
     let f = Fixture::with(Arc::new(queue)).await?;

@@ -1,11 +1,12 @@
 //! What becomes of tasks that a worker claimed ahead, since those before them were short, when its slot turns out to be busy.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::id::{Attempt, Epoch, ImageIdentity, ModuleIndex, StarId, StarIndex, Task};
-use domain::message::{Report, TaskMessage, WIRE_VERSION, parse_completion, to_json};
+use domain::message::{Report, TaskMessage, WIRE_VERSION, parse_completions, to_json};
 use domain::outcome::Outcome;
 use domain::pipeline::{Pipeline, load};
 use domain::run::{Cell, Event, Row, Star, advance};
@@ -142,10 +143,15 @@ impl Ahead {
     /// How many of the next completions are successes, and how many were given back.
     async fn reports(&mut self, count: u32) -> (u32, u32) {
         let (mut succeeded, mut given_back) = (0, 0);
+        let mut waiting = VecDeque::new();
         for _ in 0..count {
-            let delivery = tokio::time::timeout(PATIENCE, self.completions.next()).await.expect("a completion comes");
-            let completion = parse_completion(&delivery.body).unwrap();
-            delivery.receipt.ack().await.unwrap();
+            while waiting.is_empty() {
+                let next = tokio::time::timeout(PATIENCE, self.completions.next());
+                let delivery = next.await.expect("a completion comes");
+                waiting.extend(parse_completions(&delivery.body).unwrap());
+                delivery.receipt.ack().await.unwrap();
+            }
+            let completion = waiting.pop_front().unwrap();
             let event = match completion.result {
                 Report::Ended(Outcome::Succeeded(_)) => {
                     succeeded += 1;
@@ -160,6 +166,7 @@ impl Ahead {
             };
             self.apply(completion.task.star, event, None).await;
         }
+        assert!(waiting.is_empty(), "{waiting:?}");
         (succeeded, given_back)
     }
 

@@ -13,7 +13,7 @@ use domain::id::{
     WorkerName,
 };
 use domain::message::{
-    Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completion,
+    Completion, DatasetEvent, DatasetUpdate, Report, StarSelection, TaskMessage, WIRE_VERSION, parse_completions,
     to_json,
 };
 use domain::outcome::{FailureKind, Outcome};
@@ -197,7 +197,9 @@ impl Field {
     /// Waits for the next completion; what follows from it is done.
     pub(crate) async fn completion(&mut self) -> Completion {
         let delivery = tokio::time::timeout(PATIENCE, self.completions.next()).await.expect("an attempt ends");
-        let completion = parse_completion(&delivery.body).unwrap();
+        let mut completions = parse_completions(&delivery.body).unwrap();
+        assert_eq!(completions.len(), 1, "one slot reports one by one");
+        let completion = completions.remove(0);
         delivery.receipt.ack().await.unwrap();
         if completion.run != self.run {
             return completion;

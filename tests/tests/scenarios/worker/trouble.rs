@@ -12,7 +12,7 @@ use super::{QUIET, failed, one, product, script, succeeded};
 
 /// A store agent that is killed over requests of one kind, as a host without memory does it.
 struct Mortal {
-    /// `check`, `pack`, `manifest`, …
+    /// `seal`, `manifest`, …
     request: &'static str,
     /// How often; afterwards it lives.
     times: u32,
@@ -60,24 +60,22 @@ async fn with_agent(request: &'static str, times: u32, also: impl FnOnce(&Field)
 
 #[tokio::test]
 async fn an_agent_that_the_host_kills_over_an_output_is_not_the_modules_failure() {
-    for request in ["check", "pack", "manifest"] {
+    for request in ["seal", "manifest"] {
         succeeded(with_agent(request, 1, |_| "pass".to_owned()).await);
     }
 }
 
 #[tokio::test]
 async fn an_output_that_kills_every_agent_is_the_modules_failure() {
-    for request in ["check", "pack"] {
-        let failure = failed(with_agent(request, 9, |_| "pass".to_owned()).await);
-        assert_eq!(failure.kind, FailureKind::OutputCorrupt);
-        assert!(failure.message.contains("twice"), "{}", failure.message);
-    }
+    let failure = failed(with_agent("seal", 9, |_| "pass".to_owned()).await);
+    assert_eq!(failure.kind, FailureKind::OutputCorrupt);
+    assert!(failure.message.contains("twice"), "{}", failure.message);
 }
 
 /// As when a network file system is unmounted while an output is read.
 #[tokio::test]
 async fn nothing_is_blamed_on_a_module_while_the_store_is_away() {
-    for request in ["check", "pack", "manifest"] {
+    for request in ["seal", "manifest"] {
         let away = |field: &Field| format!("os.rename({:?}, died + '.json')", field.store.at("store.json"));
         let outcome = with_agent(request, 9, away).await;
         let Outcome::Errored(error) = outcome else { panic!("{request}: {outcome}") };
@@ -268,7 +266,7 @@ async fn a_module_that_somebody_kills_is_tried_again_and_not_blamed() {
     let worker = field.worker(|_| {}).await;
     let outcome = field.outcome("A").await;
     let Outcome::Errored(error) = outcome else { panic!("{outcome}") };
-    assert_eq!(error.kind, PlatformErrorKind::Interrupted);
+    assert_eq!(error.kind, PlatformErrorKind::Killed);
     assert!(error.message.contains("SIGKILL"), "{}", error.message);
     succeeded(field.outcome("A").await);
     worker.stop();

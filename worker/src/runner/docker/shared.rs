@@ -8,7 +8,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, ListImagesOptions};
 
 use super::super::RunnerError;
-use super::{DockerRunner, container, engine};
+use super::{DockerRunner, container, end, engine};
 
 /// What the engine says of a mount whose source its host does not have.
 pub(super) const NO_SOURCE: &str = "bind source path does not exist";
@@ -35,7 +35,7 @@ impl DockerRunner {
         };
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         match self.docker.create_container(Some(options), body).await {
-            Ok(_) => self.remove(&name).await,
+            Ok(_) => end::remove(&self.docker, &name).await,
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
             Err(Error::DockerResponseServerError { message, .. }) if message.contains(NO_SOURCE) => {
                 let reason = format!(

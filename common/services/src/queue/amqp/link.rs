@@ -133,7 +133,14 @@ fn meaning(what: &str, error: &lapin::Error) -> QueueError {
     if let ErrorKind::ProtocolError(reply) = error.kind()
         && REFUSALS.contains(&reply.get_id())
     {
-        return QueueError::Refused(text);
+        let advice = if text.contains(DIFFERS) {
+            "it is there already, made by something else than this system, and other than it must be; once nobody needs what it \
+             holds, delete it (`rabbitmqctl delete_queue` with its name and `-p` with the virtual host, or on the management \
+             pages) and run `sas init`"
+        } else {
+            "see `[queue] url` and the user's permissions"
+        };
+        return QueueError::Refused(format!("{text}; {advice}"));
     }
     QueueError::Unreachable(text)
 }
@@ -141,3 +148,6 @@ fn meaning(what: &str, error: &lapin::Error) -> QueueError {
 /// ACCESS-REFUSED (credentials, permissions), PRECONDITION-FAILED (a queue is declared otherwise), NOT-ALLOWED (virtual
 /// host).
 const REFUSALS: [u16; 3] = [403, 406, 530];
+
+/// What the broker says of a queue that has other arguments; which one, and both its values, it says behind that.
+const DIFFERS: &str = "inequivalent arg";

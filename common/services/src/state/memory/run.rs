@@ -19,6 +19,7 @@ use domain::id::{Attempt, ClassName, ModuleIndex, Nonce, StarIndex, Task, Worker
 use domain::run::{Cell, Row, Star, TaskState, Tries};
 
 /// A run and everything that the state knows of it.
+#[derive(Clone)]
 pub(super) struct Run {
     pub(super) info: RunInfo,
     /// All rows, one after the other.
@@ -48,12 +49,13 @@ pub(super) struct Run {
     mercy: Option<Instant>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct InFlight {
     details: BTreeMap<ModuleIndex, Detail>,
     admission: Option<Admission>,
 }
 
+#[derive(Clone)]
 struct LeaseHolder {
     attempt: Attempt,
     nonce: Nonce,

@@ -3,12 +3,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
 use super::link::RedisRequest;
 use super::{RedisState, classes, key, on, scripts, wire};
 use crate::state::{Lease, OpenPlace, OpenTask, RunInfo, StateError};
-use domain::id::{Epoch, RunId};
+use domain::id::{Epoch, RunId, StarIndex};
 
 impl RedisState {
     /// Tasks of a run in one place.
@@ -26,6 +27,25 @@ impl RedisState {
         }
         let found: Vec<wire::look::OpenReply> = self.run_script(run, Epoch::default(), &call).await?;
         wire::look::open_tasks(place, found, limit).map_err(|odd| odd.of(run))
+    }
+
+    /// Stars of a run that are admitted and not closed.
+    pub(super) async fn find_in_flight(&self, run: RunId, limit: u32) -> Result<Vec<StarIndex>, StateError> {
+        self.known(run).await?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut ask = redis::cmd("ZRANGE");
+        ask.arg(key(run, "in_flight")).arg(0).arg(i64::from(limit) - 1);
+        let stars: Vec<u32> = self.run_command(run, &ask).await?;
+        Ok(stars.into_iter().map(StarIndex).collect())
+    }
+
+    /// What Redis' clock shows.
+    pub(super) async fn time(&self) -> Result<Timestamp, StateError> {
+        let (seconds, micros): (i64, i32) = self.command(&redis::cmd("TIME")).await?;
+        // A clock beyond all calendars is as wrong as one can be.
+        Ok(Timestamp::new(seconds, micros.saturating_mul(1_000)).unwrap_or(Timestamp::MAX))
     }
 
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StateError> {

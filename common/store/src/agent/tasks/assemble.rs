@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::pack::json;
-use super::read::{Rooted, manifest};
+use super::read::{Rooted, whole};
 use super::show::say_standing;
-use super::{AgentResult, damaged, open, set_root, unwritable};
+use super::{AgentResult, damaged, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{Attributed, File, Group, H5Error};
@@ -53,8 +53,7 @@ impl Built<'_> {
     fn add_externals(&mut self, to: &Group) -> AgentResult<()> {
         for name in &self.star.externals {
             let path = self.path(name)?;
-            let manifest = manifest(&path)?;
-            let from = open(&path)?.into_root(&path)?;
+            let (manifest, from) = whole(&path)?;
             self.observed = self.observed.or(manifest.observed);
             for (product, entry) in &manifest.externals {
                 if self.externals.contains_key(product) {
@@ -117,8 +116,7 @@ impl Built<'_> {
         let Some(Outcome::Succeeded(success)) = &module.outcome else { return Ok(None) };
         let name = format!("{}/products/{}-{}.h5", self.star.quarter, module.module, success.key);
         let path = self.path(&name)?;
-        let manifest = manifest(&path)?;
-        let from = open(&path)?.into_root(&path)?;
+        let (manifest, from) = whole(&path)?;
         for (product, entry) in &manifest.products {
             self.place(&from, "PRODUCTS", product, entry, &name, to)?;
             let entry = ProductEntry { file: Some(name.clone()), module: Some(module.module.clone()), ..entry.clone() };
@@ -199,6 +197,9 @@ fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>) -> R
     group.set_text("made_in_run", &provenance.run.to_string())?;
     group.set_text("made_from", &provenance.started.to_string())?;
     group.set_text("made_until", &provenance.ended.to_string())?;
+    if let Some(seconds) = provenance.clock_ahead {
+        group.set_int("clock_ahead", seconds)?;
+    }
     group.set_texts("warnings", &provenance.warnings)?;
     let digests = group.create_group("digests")?;
     for input in &provenance.inputs {

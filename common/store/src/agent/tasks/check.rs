@@ -3,7 +3,6 @@
 //! What is wrong is a [`Violation`], not an error: it is the module's.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::entry;
 use crate::agent::wire::*;
@@ -16,25 +15,51 @@ use domain::product::{Column as Expected, ColumnKind, ProductModel};
 /// Names that a message lists at most.
 const LISTED: usize = 8;
 
-/// Checks an output; the first violation ends it. Warnings about units come before those about extra columns.
-pub(super) fn check(check: &Check) -> Checked {
+/// Warnings that are on record at most.
+const MOST_WARNINGS: usize = 1000;
+
+/// Characters of a message at most.
+const LONGEST: usize = 1000;
+
+/// Checks an output, or that there is none; the first violation ends it. Warnings about units come before those about extra
+/// columns.
+pub(super) fn check(check: &Check, file: Option<&File>) -> Checked {
     let mut checked = Checked::default();
     let mut extra = Vec::new();
-    checked.violation = examine(check, &mut checked, &mut extra).err();
+    checked.violation = examine(check, file, &mut checked, &mut extra).err();
     checked.warnings.extend(extra);
+    checked.warnings.truncate(MOST_WARNINGS);
+    checked.warnings.iter_mut().for_each(shorten);
+    if let Some(violation) = &mut checked.violation {
+        shorten(&mut violation.message);
+    }
     checked
+}
+
+/// Cuts a message that quotes what may be of any length.
+fn shorten(message: &mut String) {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push('…');
+    }
 }
 
 type Examined<T> = Result<T, Violation>;
 
-fn violation(kind: FailureKind, message: String) -> Violation {
+pub(super) fn violation(kind: FailureKind, message: String) -> Violation {
     Violation { kind, message }
 }
 
-fn examine(check: &Check, checked: &mut Checked, extra: &mut Vec<String>) -> Examined<()> {
+fn examine(check: &Check, file: Option<&File>, checked: &mut Checked, extra: &mut Vec<String>) -> Examined<()> {
     let must: Vec<&ProductName> = check.mandatory.iter().chain(&check.nullable).collect();
-    if let Some(file) = open(check, &must)? {
-        products(check, &file, checked, extra)?;
+    match file {
+        Some(file) => products(check, file, checked, extra)?,
+        None if must.is_empty() => {}
+        None => {
+            let names: Vec<&str> = must.iter().map(|name| name.as_str()).take(LISTED).collect();
+            let message = format!("output.h5 was not written, expected it with {}", names.join(", "));
+            return Err(violation(FailureKind::OutputMissing, message));
+        }
     }
     for name in &must {
         if !checked.products.contains_key(*name) {
@@ -43,35 +68,6 @@ fn examine(check: &Check, checked: &mut Checked, extra: &mut Vec<String>) -> Exa
         }
     }
     Ok(())
-}
-
-/// Opens the output; `None` when there is none and none is needed.
-fn open(check: &Check, must: &[&ProductName]) -> Examined<Option<File>> {
-    let corrupt = |what: String| violation(FailureKind::OutputCorrupt, what);
-    let facts = match std::fs::symlink_metadata(&check.output) {
-        Ok(facts) => facts,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && must.is_empty() => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let names: Vec<&str> = must.iter().map(|name| name.as_str()).take(LISTED).collect();
-            let message = format!("output.h5 was not written, expected it with {}", names.join(", "));
-            return Err(violation(FailureKind::OutputMissing, message));
-        }
-        Err(error) => return Err(corrupt(format!("output.h5 cannot be read: {error}"))),
-    };
-    if !facts.is_file() {
-        return Err(corrupt("output.h5 is not a regular file".to_owned()));
-    }
-    if facts.len() > check.limits.bytes.saturating_add(check.limits.bytes / 4 + (64 << 20)) {
-        let message =
-            format!("output.h5 has {} bytes, {} bytes of values are allowed", facts.len(), check.limits.bytes);
-        return Err(violation(FailureKind::OutputTooLarge, message));
-    }
-    File::open(&check.output).map(Some).map_err(|error| corrupt(unreadable(&check.output, &error)))
-}
-
-fn unreadable(path: &Path, error: &H5Error) -> String {
-    let shown = path.display().to_string();
-    format!("output.h5: {error}").replace(&format!("`{shown}`"), "it")
 }
 
 fn products(check: &Check, file: &File, checked: &mut Checked, extra: &mut Vec<String>) -> Examined<()> {
@@ -123,6 +119,7 @@ fn products(check: &Check, file: &File, checked: &mut Checked, extra: &mut Vec<S
 fn of_problem(problem: ProductProblem) -> Violation {
     let kind = match &problem {
         ProductProblem::Unreadable { .. } | ProductProblem::Forbidden { .. } => FailureKind::OutputCorrupt,
+        ProductProblem::Unsupported { .. } => FailureKind::UnsupportedType,
         ProductProblem::TooLarge { .. } => FailureKind::OutputTooLarge,
     };
     violation(kind, problem.to_string())

@@ -63,6 +63,7 @@ fn column(dataset: &Dataset) -> Result<Option<CurveColumn>, H5Error> {
             }
             values.push((number - first.unwrap_or(0.0)) as f32);
         }
+        Ok(())
     })?;
     let unit = crate::h5::Attributed::text_attribute(dataset, "unit")?.unwrap_or_default();
     Ok(Some(CurveColumn { values, first: first.unwrap_or(0.0), unit }))

@@ -7,7 +7,8 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::pack::json;
-use super::read::{NamedStar, Rooted, manifest, observed, quarter_of, star_of};
+use super::read::{Rooted, manifest};
+use super::said::{NamedStar, observed, quarter_of, star_of};
 use super::{AgentResult, damaged, delivered, entry, open, problem, product_name, refuse, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;

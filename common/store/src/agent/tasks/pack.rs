@@ -2,63 +2,62 @@
 
 use std::collections::BTreeMap;
 
-use super::{AgentResult, damaged, open, refuse, set_root, unwritable};
+use super::{AgentResult, damaged, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::h5::{File, Group, H5Error};
 
-/// Writes the file; returns its manifest.
-pub(super) fn pack(pack: &Pack) -> AgentResult<Manifest> {
-    let failed = unwritable(&pack.dest);
+/// Results with so many bytes of values at most are built in memory.
+const SMALL: u64 = 256 << 10;
+
+/// Writes the file: products of the output that was checked.
+pub(super) fn pack(seal: Seal, checked: &Checked, output: Option<&File>) -> AgentResult<()> {
+    let failed = unwritable(&seal.dest);
+    let mut provenance = seal.provenance;
+    provenance.warnings.extend_from_slice(&checked.warnings);
     let manifest = Manifest {
         format: MANIFEST_FORMAT,
         kind: FileKind::Result,
-        star: Some(pack.provenance.star),
-        quarter: Some(pack.provenance.quarter),
+        star: Some(provenance.star),
+        quarter: Some(provenance.quarter),
         observed: None,
-        products: pack.products.clone(),
+        products: checked.products.clone(),
         externals: BTreeMap::new(),
         provenance: None,
         generation: None,
         modules: Vec::new(),
     };
-    let file = File::create(&pack.dest).map_err(&failed)?;
+    let bytes: u64 = checked.products.values().map(|entry| entry.bytes).sum();
+    let create = if bytes <= SMALL { File::create_small } else { File::create };
+    let file = create(&seal.dest).map_err(&failed)?;
     let root = file.root().map_err(&failed)?;
     set_root(&root, manifest.star, manifest.quarter, None).map_err(&failed)?;
     let products = root.create_group("PRODUCTS").map_err(&failed)?;
-    if !pack.products.is_empty() {
-        copy(pack, &products)?;
+    if let Some(output) = output.filter(|_| !checked.products.is_empty()) {
+        copy(output, checked, &products).map_err(|error| match error.is_of_the_system() {
+            true => failed(error),
+            // The values could be read, and yet the library cannot copy what describes them.
+            false => damaged(&seal.check.output)(error),
+        })?;
     }
-    describe(&root, &manifest, pack).map_err(&failed)?;
+    describe(&root, &manifest, &provenance, &seal.log).map_err(&failed)?;
     drop((root, products));
-    file.close().map_err(&failed)?;
-    Ok(Manifest { provenance: Some(pack.provenance.clone()), ..manifest })
+    file.close().map_err(&failed)
 }
 
-fn copy(pack: &Pack, to: &Group) -> AgentResult<()> {
-    let source = open(&pack.output)?.into_root(&pack.output)?;
-    let copied = source.group.subgroup("PRODUCTS").and_then(|from| {
-        let Some(from) = from else { return Ok(false) };
-        for name in pack.products.keys() {
-            to.copy_values_from(&from, pack.spelled.get(name).unwrap_or(name).as_str(), name.as_str())?;
-        }
-        Ok(true)
-    });
-    match copied {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            Err(refuse(RefusalKind::Missing, format!("`{}` has no /PRODUCTS any more", pack.output.display())))
-        }
-        Err(error) if error.is_of_the_system() => Err(unwritable(&pack.dest)(error)),
-        // The values could be read, and yet the library cannot copy what describes them.
-        Err(error) => Err(damaged(&pack.output)(error)),
+fn copy(output: &File, checked: &Checked, to: &Group) -> Result<(), H5Error> {
+    // It was there when the products in it were checked.
+    let Some(from) = output.root()?.subgroup("PRODUCTS")? else { return Ok(()) };
+    for name in checked.products.keys() {
+        to.copy_values_from(&from, checked.spelled.get(name).unwrap_or(name).as_str(), name.as_str())?;
     }
+    Ok(())
 }
 
-fn describe(root: &Group, manifest: &Manifest, pack: &Pack) -> Result<(), H5Error> {
+fn describe(root: &Group, manifest: &Manifest, provenance: &Provenance, log: &str) -> Result<(), H5Error> {
     root.create_text("MANIFEST", &json(manifest))?;
-    root.create_text("PROVENANCE", &json(&pack.provenance))?;
-    root.create_text("LOG", &pack.log)
+    root.create_text("PROVENANCE", &json(provenance))?;
+    root.create_text("LOG", log)
 }
 
 /// The JSON of a record.

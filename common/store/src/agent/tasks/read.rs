@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{AgentResult, damaged, delivered, entry, floats, open, parent_of, problem, product_name, refuse};
+use super::said::{NamedStar, dates, quarter_of, star_of};
+use super::{AgentResult, damaged, delivered, entry, open, open_at_once, parent_of, problem, product_name, refuse};
 use crate::agent::record::*;
 use crate::agent::wire::*;
-use crate::digest::Walk;
-use crate::h5::{Attributed, Dataset, File, Group, H5Error, Object, Type};
-use domain::id::{Quarter, StarId};
+use crate::digest::{Walk, bounded};
+use crate::h5::{Dataset, File, Group, H5Error, Object};
 
 /// How deep columns are looked for.
 const DEEPEST: u32 = 32;
@@ -18,7 +18,12 @@ const WIDEST: u64 = 1_000_000;
 
 /// What one of our files holds.
 pub(super) fn manifest(file: &Path) -> AgentResult<Manifest> {
-    let root = open(file)?.into_root(file)?;
+    whole(file).map(|(manifest, _)| manifest)
+}
+
+/// The same, and the file. A small one is read at once; it must have no links to others.
+pub(super) fn whole(file: &Path) -> AgentResult<(Manifest, Rooted)> {
+    let root = open_at_once(file)?.into_root(file)?;
     // The format first: what else a later one holds is not known here.
     let ManifestFormat { format } = json(&root, "MANIFEST", file)?;
     if format > MANIFEST_FORMAT {
@@ -34,7 +39,7 @@ pub(super) fn manifest(file: &Path) -> AgentResult<Manifest> {
     if manifest.kind == FileKind::Result {
         manifest.provenance = Some(Box::new(json(&root, "PROVENANCE", file)?));
     }
-    Ok(manifest)
+    Ok((manifest, root))
 }
 
 /// What every manifest says, whatever its format.
@@ -56,12 +61,12 @@ fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) 
         .map_err(|error| refuse(RefusalKind::Damaged, format!("`{}`: /{name}: {error}", file.display())))
 }
 
-/// Scalar columns of a product, those with one element among them.
+/// Scalar columns of a product, those with one element among them; of long texts the beginning.
 pub(super) fn scalars(at: &At) -> AgentResult<BTreeMap<String, Scalar>> {
     let mut scalars = BTreeMap::new();
     each_column(at, &mut |name, dataset| {
         if dataset.shape()?.is_one() {
-            scalars.extend(dataset.value(1)?.first(1).into_iter().map(|scalar| (name.to_owned(), scalar)));
+            scalars.extend(dataset.value(1)?.first(1).into_iter().map(|scalar| (name.to_owned(), bounded(scalar))));
         }
         Ok(())
     })?;
@@ -129,6 +134,9 @@ fn describe(root: &Rooted) -> Result<Inspected, H5Error> {
         Ok(quarter) => inspected.quarter = quarter,
         Err(what) => inspected.problem = Some(what),
     }
+    if inspected.problem.is_none() {
+        inspected.problem = dates(root)?.err();
+    }
     if inspected.problem.is_none() && inspected.externals.is_empty() {
         inspected.problem = Some("it has nothing below /EXTERNALS".to_owned());
     }
@@ -136,105 +144,6 @@ fn describe(root: &Rooted) -> Result<Inspected, H5Error> {
         inspected.problem = inspected.externals.iter().find_map(|name| product_name(name).err());
     }
     Ok(inspected)
-}
-
-/// What a file says of its star.
-pub(super) enum NamedStar {
-    Nothing,
-    Star(StarId, String),
-    Wrong(String),
-}
-
-/// The star of a file: its root attribute `PLATO_ID`, or the integer by which PLATO's simulator names it.
-pub(super) fn star_of(root: &Group) -> Result<NamedStar, H5Error> {
-    if let Some(value) = root.attribute("PLATO_ID")? {
-        return Ok(match value.as_text() {
-            Some(text) => match text.parse() {
-                Ok(star) => NamedStar::Star(star, text),
-                Err(error) => NamedStar::Wrong(format!("root attribute PLATO_ID: {error}")),
-            },
-            None => match value.first(1).as_slice() {
-                [Scalar::Int(number)] => of_simulator(*number),
-                _ => NamedStar::Wrong("root attribute PLATO_ID is neither text nor an integer".to_owned()),
-            },
-        });
-    }
-    let metadata = match root.subgroup("METADATA")? {
-        Some(metadata) => metadata.attribute("star_id")?,
-        None => None,
-    };
-    let mut found = NamedStar::Nothing;
-    for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
-        if let [Scalar::Int(number)] = value.first(2).as_slice() {
-            return Ok(of_simulator(*number));
-        }
-        match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
-            Some((star, text)) => return Ok(NamedStar::Star(star, text)),
-            None => {
-                found = NamedStar::Wrong(
-                    "it has no root attribute PLATO_ID, and its star_id is neither an integer nor PLATO_ and a UUID"
-                        .to_owned(),
-                );
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn of_simulator(number: i64) -> NamedStar {
-    match u64::try_from(number) {
-        Ok(number) => NamedStar::Star(StarId::of_simulator(number), number.to_string()),
-        Err(_) => NamedStar::Wrong(format!("its star is the negative number {number}")),
-    }
-}
-
-/// The quarter of a file: its root attribute `QUARTER_NUMBER`, if it has one.
-pub(super) fn quarter_of(root: &Group) -> Result<Result<Option<Quarter>, String>, H5Error> {
-    let Some(value) = root.attribute("QUARTER_NUMBER")? else { return Ok(Ok(None)) };
-    let number = match value.first(2).as_slice() {
-        [Scalar::Int(number)] => u32::try_from(*number).ok(),
-        [Scalar::Float(number)] if number.fract() == 0.0 && (0.0..1000.0).contains(number) => Some(*number as u32),
-        _ => None,
-    };
-    Ok(match number.map(Quarter::try_from) {
-        Some(Ok(quarter)) => Ok(Some(quarter)),
-        Some(Err(error)) => Err(format!("root attribute QUARTER_NUMBER: {error}")),
-        None => Err("root attribute QUARTER_NUMBER is not a number from 0 to 999".to_owned()),
-    })
-}
-
-/// Start and end of the observations in days: root attributes, else the first and last time stamp of a light curve.
-pub(super) fn observed(root: &Group) -> Result<Option<[f64; 2]>, H5Error> {
-    if let ([start, ..], [end, ..]) = (&*floats(root, "OBS_START_DATE")?, &*floats(root, "OBS_END_DATE")?) {
-        return Ok(Some([*start, *end]));
-    }
-    let Some(externals) = root.subgroup("EXTERNALS")? else { return Ok(None) };
-    let Some(curve) = externals.subgroup("DP1_LC_MERGED")? else { return Ok(None) };
-    if !curve.has("time")? {
-        return Ok(None);
-    }
-    let Object::Dataset(time) = curve.open("time")? else { return Ok(None) };
-    range(&time)
-}
-
-/// Smallest and largest finite value of a dataset of floats, read block by block: a light curve may be large.
-fn range(of: &Dataset) -> Result<Option<[f64; 2]>, H5Error> {
-    let Type::Float { size, .. } = of.dtype()? else { return Ok(None) };
-    let mut range: Option<[f64; 2]> = None;
-    of.canonical(&mut |block| {
-        for bytes in block.chunks_exact(size) {
-            let value = match bytes {
-                [a, b, c, d] => f64::from(f32::from_le_bytes([*a, *b, *c, *d])),
-                [a, b, c, d, e, f, g, h] => f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
-                _ => continue,
-            };
-            if value.is_finite() {
-                let [start, end] = range.unwrap_or([value, value]);
-                range = Some([start.min(value), end.max(value)]);
-            }
-        }
-    })?;
-    Ok(range)
 }
 
 /// An open file and its root group; the file lives as long.

@@ -1,5 +1,8 @@
 //! Staging: an `input.h5` of links, so that it costs the same for 1 MB and 250 MB.
 
+use rustix::fs::Mode;
+use rustix::process::umask;
+
 use super::{AgentResult, set_root, unwritable};
 use crate::agent::wire::Stage;
 use crate::h5::{File, H5Error};
@@ -7,7 +10,11 @@ use crate::h5::{File, H5Error};
 /// Writes the file.
 pub(super) fn stage(stage: &Stage) -> AgentResult<()> {
     let failed = unwritable(&stage.input);
-    let file = File::create(&stage.input).map_err(&failed)?;
+    // The module's user may read it, and nobody writes it.
+    let before = umask(Mode::from_raw_mode(0o222));
+    let created = File::create_small(&stage.input);
+    umask(before);
+    let file = created.map_err(&failed)?;
     fill(stage, &file).map_err(&failed)?;
     file.close().map_err(&failed)
 }

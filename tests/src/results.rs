@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What a figure must reach.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Limit {
+pub enum Limit {
     /// Nothing: it is there to be compared.
     None,
     /// At least this.
@@ -22,7 +22,7 @@ pub(crate) enum Limit {
 
 /// One figure of several rounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Figure {
+pub struct Figure {
     /// The median.
     value: f64,
     unit: String,
@@ -34,7 +34,7 @@ pub(crate) struct Figure {
 }
 
 /// All figures by name.
-pub(crate) struct Results {
+pub struct Results {
     file: PathBuf,
     all: BTreeMap<String, Figure>,
     /// Names of those that were added.
@@ -42,7 +42,8 @@ pub(crate) struct Results {
 }
 
 impl Figure {
-    pub(crate) fn new(unit: &str, mut rounds: Vec<f64>, limit: Limit) -> Self {
+    /// The figure that these rounds came to.
+    pub fn new(unit: &str, mut rounds: Vec<f64>, limit: Limit) -> Self {
         rounds.sort_by(f64::total_cmp);
         let value = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
         let ratio = match limit {
@@ -56,7 +57,7 @@ impl Figure {
 
 impl Results {
     /// What other benchmarks wrote before.
-    pub(crate) fn read() -> Result<Self> {
+    pub fn read() -> Result<Self> {
         let here = std::env::current_exe()?;
         let target = here.ancestors().nth(3).context("benchmarks lie in <target>/<profile>/deps")?;
         let file = target.join("bench/results.json");
@@ -64,12 +65,14 @@ impl Results {
         Ok(Self { file, all, added: Vec::new() })
     }
 
-    pub(crate) fn add(&mut self, name: &'static str, figure: Figure) {
+    /// Adds a figure, in place of an older one of this name.
+    pub fn add(&mut self, name: &'static str, figure: Figure) {
         self.all.insert(name.to_owned(), figure);
         self.added.push(name);
     }
 
-    pub(crate) fn write(&self) -> Result<()> {
+    /// Writes them where the next benchmark reads them.
+    pub fn write(&self) -> Result<()> {
         fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
         Ok(fs::write(&self.file, serde_json::to_vec_pretty(&self.all)?)?)
     }

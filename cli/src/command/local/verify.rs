@@ -1,0 +1,253 @@
+//! `sas local --verify-serve`: every module that serves runs both ways, warm over all stars and alone for each, and what comes
+//! of it is compared. A module that carries something from one star to the next is found so.
+//!
+//! Both ways have the same keys: how a module is run is not in them. So what is compared was made from equal inputs, whatever
+//! went before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use coordinator::operate::star::{ColumnDifference, column_difference};
+use domain::id::{Key, ModuleName, ProductName, Quarter, StarId};
+use domain::outcome::Outcome;
+use domain::pipeline::{Mode, Pipeline};
+use serde::Serialize;
+use store::agent::{Agent, AgentOptions, At};
+use store::scratch::Scratch;
+use store::{Store, paths};
+
+use crate::command::star::{by, value};
+use crate::output::{Format, Table, note, table};
+
+/// The folders of the two stores.
+pub(super) const WAYS: [&str; 2] = ["serve", "oneshot"];
+
+/// What came of both ways.
+#[derive(Debug, Serialize)]
+pub(super) struct Verified {
+    /// Results that both ways made from equal inputs.
+    compared: usize,
+    /// Results that only one way has, for what it was made from differs: a module before it is in `differences`.
+    not_compared: usize,
+    differences: Vec<ServeDifference>,
+}
+
+/// One thing in which serving differs from running alone.
+#[derive(Debug, Serialize)]
+struct ServeDifference {
+    module: ModuleName,
+    star: StarId,
+    quarter: Quarter,
+    /// The product; none where the attempt itself ended otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<ProductName>,
+    /// The column; none where the product itself is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<ColumnDifference>,
+    /// How both ways ended, where not by columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<[String; 2]>,
+}
+
+/// What the two stores say of a star in a quarter.
+struct Pair<'a> {
+    stores: &'a [Store; 2],
+    star: StarId,
+    quarter: Quarter,
+}
+
+/// How a module ended for a key.
+enum WayEnd {
+    Made(PathBuf),
+    Failed(String),
+}
+
+/// The modules of a pipeline that serve, in its order.
+pub(super) fn serving(pipeline: &Pipeline) -> Vec<ModuleName> {
+    let serves = |mode| match mode {
+        Mode::Serve => true,
+        Mode::Oneshot => false,
+    };
+    let modules = pipeline.modules.iter().filter(|module| module.enabled && serves(module.mode));
+    modules.map(|module| module.name.clone()).collect()
+}
+
+/// Compares what these modules made in two stores, the first of which is that of the sessions.
+pub(super) async fn compare(stores: &[Store; 2], modules: &[ModuleName]) -> anyhow::Result<Verified> {
+    let (mut agent, _scratch) = reader(stores)?;
+    let mut verified = Verified { compared: 0, not_compared: 0, differences: Vec::new() };
+    for module in modules {
+        for (quarter, stars) in stores[1].known_stars()? {
+            for star in stars {
+                Pair { stores, star, quarter }.compare(module, &mut agent, &mut verified).await?;
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// An agent that may read both stores.
+fn reader(stores: &[Store; 2]) -> anyhow::Result<(Agent, Scratch)> {
+    let scratch = stores[0].own_scratch("verify")?;
+    let readable = vec![stores[1].root().to_owned()];
+    let options = AgentOptions { readable, ..AgentOptions::new(stores[0].root(), scratch.path()) };
+    Ok((Agent::new(options), scratch))
+}
+
+impl Pair<'_> {
+    async fn compare(&self, module: &ModuleName, agent: &mut Agent, verified: &mut Verified) -> anyhow::Result<()> {
+        let [served, alone] = [self.ends(0, module)?, self.ends(1, module)?];
+        for (key, served) in &served {
+            match (served, alone.get(key)) {
+                (WayEnd::Made(served), Some(WayEnd::Made(alone))) => {
+                    verified.compared += 1;
+                    let found = self.products(module, agent, [served, alone]).await?;
+                    verified.differences.extend(found);
+                }
+                (WayEnd::Failed(served), Some(WayEnd::Failed(alone))) if served == alone => verified.compared += 1,
+                (served, Some(alone)) => {
+                    verified.compared += 1;
+                    let ends = [served, alone].map(WayEnd::words);
+                    verified.differences.push(self.difference(module, None, None, Some(ends)));
+                }
+                (WayEnd::Made(_) | WayEnd::Failed(_), None) => verified.not_compared += 1,
+            }
+        }
+        // What the other way has and this one has not is counted there where both have something.
+        let missing = alone.keys().filter(|key| !served.contains_key(*key)).count();
+        if missing > 0 && served.is_empty() {
+            verified.not_compared += missing;
+        }
+        Ok(())
+    }
+
+    /// How a module ended in one of the stores, by what it was made from.
+    fn ends(&self, which: usize, module: &ModuleName) -> anyhow::Result<BTreeMap<Key, WayEnd>> {
+        let store = &self.stores[which];
+        let failures = store.failures(self.star, self.quarter)?;
+        let failed = failures.into_iter().filter(|failure| failure.module == *module);
+        let mut ends: BTreeMap<Key, WayEnd> =
+            failed.filter_map(|failure| Some((failure.key?, WayEnd::Failed(reason(&failure.outcome))))).collect();
+        let folder = store.at(paths::products(self.star, self.quarter));
+        let Ok(entries) = folder.read_dir() else { return Ok(ends) };
+        for entry in entries {
+            let path = entry?.path();
+            if let Some(key) = key_of(&path, module) {
+                ends.insert(key, WayEnd::Made(path));
+            }
+        }
+        Ok(ends)
+    }
+
+    /// In which products and columns two results differ.
+    async fn products(
+        &self,
+        module: &ModuleName,
+        agent: &mut Agent,
+        files: [&Path; 2],
+    ) -> anyhow::Result<Vec<ServeDifference>> {
+        let [served, alone] = [agent.manifest(files[0]).await?, agent.manifest(files[1]).await?];
+        let mut found = Vec::new();
+        let mut names: Vec<&ProductName> = served.products.keys().chain(alone.products.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let (one, other) = (served.products.get(name), alone.products.get(name));
+            let (Some(one), Some(other)) = (one, other) else {
+                let ends = [one, other].map(|entry| if entry.is_some() { "there" } else { "not there" }.to_owned());
+                found.push(self.difference(module, Some(name), None, Some(ends)));
+                continue;
+            };
+            if one.digest == other.digest && one.not_produced == other.not_produced {
+                continue;
+            }
+            if one.not_produced.is_some() || other.not_produced.is_some() {
+                let said = |why: &Option<String>| {
+                    why.as_ref().map_or("there".to_owned(), |why| format!("not produced: {why}"))
+                };
+                let ends = [said(&one.not_produced), said(&other.not_produced)];
+                found.push(self.difference(module, Some(name), None, Some(ends)));
+                continue;
+            }
+            let at = |file: &Path| At { file: file.to_owned(), path: format!("/PRODUCTS/{name}") };
+            let columns = agent.compare(vec![[at(files[1]), at(files[0])]]).await?.pop().unwrap_or_default();
+            if columns.is_empty() {
+                let ends = ["other attributes", ""].map(str::to_owned);
+                found.push(self.difference(module, Some(name), None, Some(ends)));
+            }
+            let columns = columns.into_iter().map(|(column, change)| column_difference(column, change));
+            found.extend(columns.map(|column| self.difference(module, Some(name), Some(column), None)));
+        }
+        Ok(found)
+    }
+
+    fn difference(
+        &self,
+        module: &ModuleName,
+        product: Option<&ProductName>,
+        column: Option<ColumnDifference>,
+        ends: Option<[String; 2]>,
+    ) -> ServeDifference {
+        let (star, quarter) = (self.star, self.quarter);
+        ServeDifference { module: module.clone(), star, quarter, product: product.cloned(), column, ends }
+    }
+}
+
+impl WayEnd {
+    fn words(&self) -> String {
+        match self {
+            Self::Made(_) => "succeeded".to_owned(),
+            Self::Failed(reason) => format!("failed: {reason}"),
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(failure) => failure.message.clone(),
+        Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_) => {
+            outcome.to_string()
+        }
+    }
+}
+
+/// The key in a result's name, where it is of this module.
+fn key_of(path: &Path, module: &ModuleName) -> Option<Key> {
+    let (of, key) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+    (of == module.as_str()).then(|| key.parse().ok()).flatten()
+}
+
+/// Says what was found; an error where anything differs.
+pub(super) fn report(verified: &Verified, format: Format) -> anyhow::Result<()> {
+    format.print_list(verified, rows);
+    let Verified { compared, not_compared, differences } = verified;
+    if differences.is_empty() && *not_compared == 0 {
+        note(&format!("{compared} results are the same, served and alone"));
+        return Ok(());
+    }
+    let first = differences.first().map(|first| format!(", first of {} for {}", first.module, first.star));
+    anyhow::bail!(
+        "{} differences between modules that serve and the same alone{}; {compared} results compared, {not_compared} not, for \
+         what they are made from differs. Such a module carries something from one star to the next, or is not deterministic",
+        differences.len(),
+        first.unwrap_or_default()
+    )
+}
+
+fn rows(verified: &Verified) -> Table {
+    let mut table = table(["MODULE", "STAR", "QUARTER", "PRODUCT", "COLUMN", "SERVED", "ALONE", "DIFFERENCE"]);
+    for found in &verified.differences {
+        let place = [found.module.to_string(), found.star.to_string(), found.quarter.to_string()];
+        let product = found.product.as_ref().map(ToString::to_string).unwrap_or_default();
+        let [served, alone] = found.ends.clone().unwrap_or_default();
+        let shown = match &found.column {
+            None => [String::new(), served, alone, String::new()],
+            Some(column) => {
+                let value = |facts: &Option<_>| facts.as_ref().map_or_else(|| "-".to_owned(), value);
+                [column.column.clone(), value(&column.after), value(&column.before), by(column)]
+            }
+        };
+        table.add_row(place.into_iter().chain([product]).chain(shown));
+    }
+    table
+}

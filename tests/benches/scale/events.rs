@@ -1,0 +1,96 @@
+//! From an event of 300,000 stars to its first task, and to the end of its run; beside one of 3,000 stars.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use domain::id::StarId;
+use domain::message::StarSelection;
+use harness::noop::NoopCluster;
+use harness::results::{Figure, Limit, Results};
+
+const FEW: u32 = 3_000;
+const MANY: u32 = 300_000;
+/// Rounds, each on a cluster of its own, few and many in turns.
+const ROUNDS: usize = 3;
+
+/// What a run came to.
+struct Passage {
+    accepted: f64,
+    first: f64,
+    end: f64,
+    megabytes: f64,
+    /// From the start of a coordinator, after the one before was killed, to the first task that it brings in.
+    restart: f64,
+}
+
+pub(crate) async fn measure(results: &mut Results) -> Result<()> {
+    println!(
+        "one task a star; times in s: event to accepted, to first task settled; last task settled to run over; restart"
+    );
+    println!("{:<10}{:>10}{:>10}{:>10}{:>10}{:>14}", "stars", "accepted", "first", "over", "restart", "coordinator");
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        few.push(passage(FEW).await?);
+        many.push(passage(MANY).await?);
+    }
+    let of = |rounds: &[Passage], value: fn(&Passage) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
+    let growth =
+        |value: fn(&Passage) -> f64| few.iter().zip(&many).map(|(few, many)| value(many) / value(few)).collect();
+    let mut add = |name, unit, values, limit| results.add(name, Figure::new(unit, values, limit));
+    add("event_accept_s", "s", of(&many, |run| run.accepted), Limit::Most(0.3));
+    add("first_task_s", "s", of(&many, |run| run.first), Limit::Most(0.4));
+    add("first_task_growth", "times 3,000 stars", growth(|run| run.first), Limit::Most(1.5));
+    add("end_of_run_s", "s", of(&many, |run| run.end), Limit::Most(1.0));
+    add("restart_s", "s", of(&many, |run| run.restart), Limit::Most(0.5));
+    add("coordinator_rss_mb", "MB", of(&many, |run| run.megabytes), Limit::Most(48.0));
+    add("rss_growth", "times 3,000 stars", growth(|run| run.megabytes), Limit::Most(1.15));
+    Ok(())
+}
+
+/// One run over so many stars, from its event to its end.
+async fn passage(stars: u32) -> Result<Passage> {
+    let directory = tempfile::tempdir()?;
+    let mut cluster = NoopCluster::start(directory.path(), &[("ONE".to_owned(), Vec::new())]).await?;
+    let _worker = cluster.worker("worker", 4)?;
+    // Everybody is there, and knows a run.
+    let warm = cluster.begin("warm", StarSelection::Inline(vec![StarId::of_simulator(0)])).await?;
+    cluster.until_accepted(warm).await?;
+    cluster.until_over(warm).await?;
+
+    let began = Instant::now();
+    let run = cluster.begin("measured", list(&cluster, stars)?).await?;
+    let since = || began.elapsed().as_secs_f64();
+    cluster.until_accepted(run).await?;
+    let accepted = since();
+    cluster.until_succeeded(run, 1).await?;
+    let first = since();
+    // The coordinator that is measured has seen the run begin and lets in stars at full speed.
+    cluster.until_succeeded(run, u64::from(stars / 3)).await?;
+    let coordinator = cluster.coordinator.take().context("it runs")?;
+    let megabytes = coordinator.most_memory()?;
+    coordinator.kill()?;
+    let settled = cluster.succeeded(run).await?;
+    let killed = Instant::now();
+    cluster.start_coordinator("again")?;
+    cluster.until_succeeded(run, settled + 1).await?;
+    let restart = killed.elapsed().as_secs_f64();
+    cluster.until_succeeded(run, u64::from(stars)).await?;
+    let settled = Instant::now();
+    cluster.until_over(run).await?;
+    let passage = Passage { accepted, first, end: settled.elapsed().as_secs_f64(), megabytes, restart };
+    let Passage { accepted, first, end, megabytes, restart } = passage;
+    println!("{stars:<10}{accepted:>10.3}{first:>10.3}{end:>10.3}{restart:>10.3}{megabytes:>11.1} MB");
+    Ok(passage)
+}
+
+/// The list of so many stars, in a file below the store, as ingestion of many stars names them.
+fn list(cluster: &NoopCluster, stars: u32) -> Result<StarSelection> {
+    let mut text = String::new();
+    for star in 0..u64::from(stars) {
+        writeln!(text, "{}", StarId::of_simulator(star))?;
+    }
+    fs::write(cluster.cluster.store.join("stars.txt"), text)?;
+    Ok(StarSelection::File("stars.txt".to_owned()))
+}

@@ -1,0 +1,73 @@
+//! Seeds at play, as many at once as there are processors: each in a process of its own, for what one leaves behind in its
+//! process would be the next one's chance.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use harness::simulation::{Episode, PlayedEpisode};
+
+use crate::chance;
+
+/// The first argument of a process that plays one seed; the second is the episode.
+pub(crate) const PLAY: &str = "--play";
+
+/// Plays an episode in this process, from a chance that follows from its seed, and prints what came of it.
+pub(crate) fn play_here(episode: &str) -> Result<()> {
+    let episode: Episode = serde_json::from_str(episode).context("no episode")?;
+    // A thread that has drawn nothing yet.
+    let playing = thread::spawn(move || {
+        chance::seed(episode.seed);
+        episode.play()
+    });
+    let played = playing.join().map_err(|_| anyhow!("it panicked"))??;
+    println!("{}", serde_json::to_string(&played)?);
+    Ok(())
+}
+
+/// Plays an episode in a process of its own.
+pub(crate) fn play(episode: &Episode) -> Result<PlayedEpisode> {
+    let itself = std::env::current_exe().context("this program has no file any more")?;
+    let done = Command::new(itself).arg(PLAY).arg(serde_json::to_string(episode)?).output()?;
+    let said = || format!("seed {}: {}", episode.seed, String::from_utf8_lossy(&done.stderr));
+    ensure!(done.status.success(), said());
+    serde_json::from_slice(&done.stdout).with_context(said)
+}
+
+/// Plays seeds from `first` on until so much went wrong, or one fails; each with its seed, in their order.
+pub(crate) fn until(first: u64, faults: u64) -> Result<Vec<(u64, PlayedEpisode)>> {
+    let (next, happened, stop) = (AtomicU64::new(first), AtomicU64::new(0), AtomicBool::new(false));
+    let done: Mutex<Vec<(u64, Result<PlayedEpisode>)>> = Mutex::default();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                while happened.load(Ordering::Relaxed) < faults && !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let played = play(&Episode { seed, only: None, mutant: None });
+                    match &played {
+                        Ok(played) => {
+                            let all = happened.fetch_add(played.faults.len() as u64, Ordering::Relaxed);
+                            say(seed, all, played);
+                            stop.fetch_or(played.wrong.is_some(), Ordering::Relaxed);
+                        }
+                        Err(_) => stop.store(true, Ordering::Relaxed),
+                    }
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((seed, played));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(seed, _)| *seed);
+    done.into_iter().map(|(seed, played)| Ok((seed, played?))).collect()
+}
+
+/// Says every hundred seeds how far it is.
+fn say(seed: u64, faults: u64, played: &PlayedEpisode) {
+    if seed.is_multiple_of(100) {
+        println!("seed {seed}: {} faults so far", faults + played.faults.len() as u64);
+    }
+}

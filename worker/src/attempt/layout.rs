@@ -1,0 +1,243 @@
+//! Layout: the directories of an attempt, made for it and removed after it.
+//!
+//! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Only where
+//! nothing is left of a program the directory that it read from goes to another attempt: it could not write there, and file
+//! systems take longer over directories than over files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use domain::contract::Staging;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+use store::{Store, StoreError};
+
+use super::desk::{Desk, Order};
+use super::kept::KeptFolders;
+use super::look::Seen;
+use super::resolve::Plan;
+use crate::removal;
+use crate::runner::{INPUT, OUTPUT, PARAMETERS};
+
+/// Where the links to files are that the input leads to, in its directory.
+const FILES: &str = "files";
+
+/// The directories of an attempt.
+pub(super) struct Made {
+    /// The attempt's own directory.
+    pub(super) folder: PathBuf,
+    /// What the module reads.
+    pub(super) input: PathBuf,
+    /// What it writes.
+    pub(super) output: PathBuf,
+    /// The links to files that it reads, in `input`.
+    links: Vec<PathBuf>,
+    /// Where `folder` goes once nothing is left of the program.
+    kept: Option<KeptFolders>,
+}
+
+/// What is to be made in these directories before anything is staged.
+pub(super) struct AttemptLayout {
+    folders: [PathBuf; 4],
+    kept: KeptFolders,
+    /// Committed files, each with its link.
+    links: Vec<(PathBuf, PathBuf)>,
+    /// Where the parameters are to be, and they.
+    parameters: (PathBuf, Vec<u8>),
+}
+
+/// Where an attempt reads and writes, and what is to be there.
+pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, AttemptLayout) {
+    let folder = desk.folder_of(order);
+    let (input, output) = (folder.join("in"), folder.join("out"));
+    let files = files(&plan.staging, &plan.seen);
+    let links: Vec<(PathBuf, PathBuf)> = files.iter().map(|(file, name)| ((*file).clone(), input.join(name))).collect();
+    let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
+    let layout = AttemptLayout {
+        kept: desk.kept.clone(),
+        folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
+        parameters: (input.join(PARAMETERS), parameters),
+        links: links.clone(),
+    };
+    let links = links.into_iter().map(|(_, link)| link).collect();
+    (Made { folder, input, output, links, kept: None }, layout)
+}
+
+/// The committed files behind what is staged, each with its name below the input directory.
+pub(super) fn files<'a>(staging: &Staging, seen: &'a Seen) -> BTreeMap<&'a PathBuf, String> {
+    let mut files = BTreeMap::new();
+    for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
+        let next = files.len();
+        files.entry(&place.file).or_insert_with(|| format!("{FILES}/{next}.h5"));
+    }
+    files
+}
+
+impl AttemptLayout {
+    /// The committed files that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.links.iter().map(|(file, _)| file)
+    }
+
+    /// Makes it all. Never what is above: where the slot's own directory is gone, so is the store.
+    pub(super) fn make(&self) -> Result<(), StoreError> {
+        let [folder, .., output] = &self.folders;
+        let missing = if self.kept.take(folder) { std::slice::from_ref(output) } else { &self.folders[..] };
+        for folder in missing {
+            DirBuilder::new().mode(0o755).create(folder).map_err(failed("make directory", folder))?;
+            reachable(folder, 0o755)?;
+        }
+        for (from, to) in &self.links {
+            link(from, to).map_err(failed("link", to))?;
+        }
+        let (path, parameters) = &self.parameters;
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path);
+        created.and_then(|mut file| file.write_all(parameters)).map_err(failed("write", path))?;
+        reachable(path, 0o444)
+    }
+}
+
+/// Lets the module's user, who may be another, reach what was made with this mode, where this process' umask kept it from that.
+fn reachable(path: &Path, mode: u32) -> Result<(), StoreError> {
+    static IS_STRICT: LazyLock<bool> = LazyLock::new(umask_is_strict);
+    match *IS_STRICT {
+        true => fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("protect", path)),
+        false => Ok(()),
+    }
+}
+
+/// Whether this process' umask takes more than the right to write from others; what is not known is taken for that.
+fn umask_is_strict() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    umask.is_none_or(|umask| umask & !0o022 != 0)
+}
+
+impl Made {
+    /// Nothing is left of the program that could write here.
+    pub(super) fn is_over(&mut self, desk: &Desk) {
+        self.kept = Some(desk.kept.clone());
+    }
+
+    /// Removes it with all that is in it; what cannot be removed is left for the sweep.
+    pub(super) fn remove(&self) {
+        let is_done = match (self.remove_known(), &self.kept) {
+            (Ok(()), Some(kept)) if kept.keep(&self.folder) => true,
+            (Ok(()), _) => self.remove_folders().is_ok(),
+            (Err(_), _) => false,
+        };
+        if !is_done {
+            remove(&self.folder);
+        }
+    }
+
+    fn remove_folders(&self) -> io::Result<()> {
+        [&self.input.join(FILES), &self.input, &self.folder].into_iter().try_for_each(fs::remove_dir)
+    }
+
+    /// Removes the files that are there as a rule, and the directory that the program wrote to; fails where there is more in it.
+    fn remove_known(&self) -> io::Result<()> {
+        let output = openat(CWD, &self.output, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::PATH, Mode::empty())?;
+        match unlinkat(&output, OUTPUT, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for file in self.links.iter().chain(&[self.input.join(INPUT), self.input.join(PARAMETERS)]) {
+            fs::remove_file(file)?;
+        }
+        fs::remove_dir(&self.output)
+    }
+}
+
+/// A hard link, or a copy where there can be none: on another file system, of another user's file, of one with too many.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        Err(_) => fs::copy(from, to).map(drop),
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { doing, path, source }
+}
+
+/// Removes an attempt's directory, whatever is in it; what cannot be removed is left for the sweep.
+pub(super) async fn clean_up(store: &Store, folder: PathBuf) {
+    let removed = store.ask(move |_| {
+        remove(&folder);
+        Ok(())
+    });
+    let _ = removed.await;
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = removal::remove(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "an attempt's directory stays behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// An attempt's directory whose program read one file and has ended.
+    fn laid_out(slot: &Path, name: &str, kept: &KeptFolders) -> Made {
+        let folder = slot.join(name);
+        let (input, output) = (folder.join("in"), folder.join("out"));
+        let (file, link) = (slot.with_file_name("file.h5"), input.join(FILES).join("0.h5"));
+        fs::write(&file, "").unwrap();
+        let layout = AttemptLayout {
+            folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
+            kept: kept.clone(),
+            links: vec![(file, link.clone())],
+            parameters: (input.join(PARAMETERS), b"{}".to_vec()),
+        };
+        layout.make().unwrap();
+        fs::write(input.join(INPUT), "").unwrap();
+        fs::write(output.join(OUTPUT), "").unwrap();
+        Made { folder, input, output, links: vec![link], kept: None }
+    }
+
+    fn inode(path: &Path) -> u64 {
+        path.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn only_a_directory_that_nobody_is_left_to_write_to_is_used_again_and_never_the_place_of_an_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let (slot, place) = (dir.path().join("slot"), dir.path().join("kept"));
+        [&slot, &place].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let kept = KeptFolders::new(place.clone());
+        let entries = |folder: &Path| folder.read_dir().unwrap().count();
+
+        let first = laid_out(&slot, "1", &kept);
+        first.remove();
+        assert_eq!((entries(&slot), entries(&place)), (0, 0), "something may write to it: it is gone");
+
+        let mut second = laid_out(&slot, "2", &kept);
+        let input = inode(&second.input);
+        fs::set_permissions(&second.output, Permissions::from_mode(0o700)).unwrap();
+        second.kept = Some(kept.clone());
+        second.remove();
+        assert_eq!((entries(&slot), entries(&place)), (0, 1));
+
+        let mut third = laid_out(&slot, "3", &kept);
+        assert_eq!((inode(&third.input), entries(&place)), (input, 0));
+        let mode = third.output.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode, entries(&third.output)), (0o755, 1), "a place to write is always new");
+        assert_eq!(entries(&third.input), 3, "files, input and parameters are this attempt's own");
+
+        third.kept = Some(kept.clone());
+        fs::write(third.output.join("more"), "").unwrap();
+        third.remove();
+        assert_eq!((entries(&slot), entries(&place)), (0, 0), "what is not as a rule is removed whole");
+    }
+}
