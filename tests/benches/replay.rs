@@ -47,6 +47,9 @@ async fn main() -> Result<()> {
     println!("{:<64}{:>8}{:>12}", "", "s", "MB");
     ask(dir.path(), "two", "another image of one module, nothing delivered since")?;
     ask(dir.path(), "one", "nothing is other")?;
+    let started = Instant::now();
+    directories(&store, stars)?;
+    println!("their directories, made in {:.0?}", started.elapsed());
     store.next_sequence()?;
     ask(dir.path(), "two", "the same image, and names of all stars looked at")?;
     ask(dir.path(), "one", "nothing is other, and names of all stars looked at")
@@ -99,19 +102,9 @@ async fn plan(root: &Path, image: &str) -> Result<()> {
 
 fn site(root: &Path, stars: u64) -> Result<Store> {
     let store = Store::init(root)?;
-    let (quarter, before): (Quarter, Quarter) = (3.try_into()?, 2.try_into()?);
+    let quarter: Quarter = 3.try_into()?;
     let mut names: Vec<StarId> = (0..stars).map(StarId::of_simulator).collect();
     names.sort_unstable();
-    for star in &names {
-        for (folder, file) in [
-            (store::paths::externals(*star, quarter), "l1.lc@1.h5"),
-            (store::paths::generations(*star, before), "1.h5"),
-        ] {
-            let folder = store.at(folder);
-            std::fs::create_dir_all(&folder)?;
-            std::fs::write(folder.join(file), "")?;
-        }
-    }
     store.next_sequence()?;
     let update =
         DatasetUpdate { dataset: "l1/lc".parse()?, quarter, stars: StarSelection::File("x".to_owned()), start: None };
@@ -127,6 +120,21 @@ fn site(root: &Path, stars: u64) -> Result<Store> {
         store.append_settled(run, &lines)?;
     }
     Ok(store)
+}
+
+/// What every star has: an external of its quarter, and a generation of the one before.
+fn directories(store: &Store, stars: u64) -> Result<()> {
+    let (quarter, before): (Quarter, Quarter) = (3.try_into()?, 2.try_into()?);
+    for star in (0..stars).map(StarId::of_simulator) {
+        for (folder, file) in
+            [(store::paths::externals(star, quarter), "l1.lc@1.h5"), (store::paths::generations(star, before), "1.h5")]
+        {
+            let folder = store.at(folder);
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join(file), "")?;
+        }
+    }
+    Ok(())
 }
 
 fn run(store: &Store, event: EventId, horizon: Sequence, quarter: Quarter, stars: &[StarId]) -> Result<RunId> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use coordinator::operate::replay::{self, ApplyReplay, Bounds, DefinitionText, ReplayPlan, ReplayRequest};
+use coordinator::operate::replay::{self, ApplyReplay, DefinitionText, PlanBounds, ReplayPlan, ReplayRequest};
 use coordinator::operate::{ErrorKind, OperateError};
 use domain::id::{ImageName, ModuleName, PipelineName, Quarter, StarId};
 use domain::run::TaskState;
@@ -188,7 +188,7 @@ fn head(plan: &ReplayPlan) -> String {
     let mut lines =
         vec![format!("{} {version}: {} of {} stars run again", plan.request.pipeline, work.stars(), work.considered)];
     lines.push(format!("tasks: {}; {} results are reused", bounds(work.tasks), work.reused));
-    let Bounds { at_least, at_most } = plan.seconds;
+    let PlanBounds { at_least, at_most } = plan.seconds;
     let hours = match (at_least as u64, at_most.ceil() as u64) {
         (least, most) if least == most => lasting(most),
         (least, most) => format!("{} to {}", lasting(least), lasting(most)),
@@ -222,8 +222,8 @@ fn stars(count: u64) -> String {
 }
 
 /// How many tasks run, in words.
-pub(crate) fn bounds(tasks: Bounds<u64>) -> String {
-    let Bounds { at_least, at_most } = tasks;
+pub(crate) fn bounds(tasks: PlanBounds<u64>) -> String {
+    let PlanBounds { at_least, at_most } = tasks;
     if at_least == at_most {
         return format!("{at_least} run");
     }

@@ -77,7 +77,7 @@ fn spread(
 ) -> Vec<Option<Again>> {
     let mut marks: Vec<Option<Again>> = Vec::with_capacity(pipeline.modules.len());
     for (index, module) in pipeline.indexed() {
-        let task = OneTask { pipeline, module, at: index, states, changes, marks: &marks, takes_lost };
+        let task = TaskToReplay { pipeline, module, at: index, states, changes, marks: &marks, takes_lost };
         let mark = module.enabled.then(|| task.mark()).flatten();
         marks.push(mark);
     }
@@ -85,7 +85,7 @@ fn spread(
 }
 
 /// A task whose upstream is marked.
-struct OneTask<'a> {
+struct TaskToReplay<'a> {
     pipeline: &'a Pipeline,
     module: &'a Module,
     at: ModuleIndex,
@@ -95,7 +95,7 @@ struct OneTask<'a> {
     takes_lost: bool,
 }
 
-impl OneTask<'_> {
+impl TaskToReplay<'_> {
     fn mark(&self) -> Option<Again> {
         let own = self.changes.modules[self.at.at()];
         let is_open = self.is_below() || own.definition == Some(DefinitionChange::Decides) || self.lost_a_producer();

@@ -49,7 +49,7 @@ pub struct ReplayPlan {
     /// What it comes to.
     pub work: ReplayWork,
     /// Seconds that tasks are expected to take in all, as far as their modules are measured.
-    pub seconds: Bounds<f64>,
+    pub seconds: PlanBounds<f64>,
     /// Modules with work that were never measured.
     pub unmeasured: Vec<ModuleName>,
     /// What else is to be known.
@@ -95,7 +95,7 @@ pub struct ReplayWork {
     pub unfinished: u64,
     /// How many tasks run: at least those whose keys are others for certain, at most those below them, too, whose inputs may
     /// turn out to be the same.
-    pub tasks: Bounds<u64>,
+    pub tasks: PlanBounds<u64>,
     /// Results that are reused, in stars that run and in others.
     pub reused: u64,
     /// Failures in stars that run, which stand: the same would fail in the same way.
@@ -149,7 +149,7 @@ pub struct ReasonCount {
 
 /// A number of which only bounds are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Bounds<T> {
+pub struct PlanBounds<T> {
     /// Not less.
     pub at_least: T,
     /// Not more.
@@ -252,7 +252,7 @@ impl ReplayWork {
             unchanged: counted.unchanged,
             left_out: counted.left_out,
             unfinished: survey.unfinished,
-            tasks: Bounds::default(),
+            tasks: PlanBounds::default(),
             reused: counted.reused_whole,
             failures_stand: 0,
             lost_left: counted.lost_left,
@@ -285,12 +285,12 @@ impl ReplayWork {
         self.quarters.iter().map(|quarter| quarter.stars).sum()
     }
 
-    fn seconds(&self) -> Bounds<f64> {
+    fn seconds(&self) -> PlanBounds<f64> {
         let of = |tasks: fn(&PlannedModule) -> u64| {
             let millis = self.modules.iter().map(|module| module.millis.unwrap_or(0) as f64 * tasks(module) as f64);
             millis.sum::<f64>() / 1e3
         };
-        Bounds { at_least: of(|module| module.will), at_most: of(|module| module.will + module.may) }
+        PlanBounds { at_least: of(|module| module.will), at_most: of(|module| module.will + module.may) }
     }
 
     fn unmeasured(&self) -> Vec<ModuleName> {

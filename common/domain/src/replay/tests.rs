@@ -1,3 +1,5 @@
+//! What runs again of one star, in a pipeline of five modules.
+
 use super::*;
 use crate::pipeline::load;
 

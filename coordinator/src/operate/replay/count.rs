@@ -89,7 +89,7 @@ pub(super) struct Counted {
 }
 
 /// What stars of the same run with the same states and news come to.
-struct Verdict {
+struct StarVerdict {
     marks: Vec<Option<Again>>,
     states: Vec<Option<TaskState>>,
     reasons: Vec<ReplayReason>,
@@ -107,9 +107,9 @@ pub(super) fn count(survey: &Survey, new: &Delivered, wanted: &WantedPipeline, s
         of_runs: vec![0; survey.runs.len()],
         ..Counted::default()
     };
-    let mut kinds: HashMap<StarKind, Rc<Verdict>> = HashMap::new();
-    let mut plain: HashMap<(u16, u32, bool), Rc<Verdict>> = HashMap::new();
-    let mut stars: HashMap<*const Verdict, (Rc<Verdict>, u64)> = HashMap::new();
+    let mut kinds: HashMap<StarKind, Rc<StarVerdict>> = HashMap::new();
+    let mut plain: HashMap<(u16, u32, bool), Rc<StarVerdict>> = HashMap::new();
+    let mut stars: HashMap<*const StarVerdict, (Rc<StarVerdict>, u64)> = HashMap::new();
     for star in &survey.stars {
         let judge = |data: &NewData| {
             let run = &survey.runs[usize::from(star.run)];
@@ -139,7 +139,7 @@ pub(super) fn count(survey: &Survey, new: &Delivered, wanted: &WantedPipeline, s
     counted
 }
 
-impl Verdict {
+impl StarVerdict {
     fn has_work(&self) -> bool {
         self.marks.iter().any(Option::is_some)
     }
@@ -150,7 +150,7 @@ impl Verdict {
 }
 
 impl Counted {
-    fn add(&mut self, verdict: &Verdict, stars: u64) {
+    fn add(&mut self, verdict: &StarVerdict, stars: u64) {
         let tasks = || verdict.states.iter().zip(&verdict.marks);
         if !verdict.runs() {
             let of = |is: fn(TaskState) -> bool| {
@@ -215,7 +215,7 @@ fn verdict(
     star: &SurveyedStar,
     data: &NewData,
     (modules, wanted, selected): (&[ModuleChange], &WantedPipeline, &Selected),
-) -> Verdict {
+) -> StarVerdict {
     let (pipeline, was) = (&wanted.pipeline, &run.known.pipeline);
     let settled = &survey.states.all[star.states as usize];
     let state = |module: &Module| {
@@ -250,7 +250,7 @@ fn verdict(
     if star.previous {
         reasons.insert(ReplayReason::Previous);
     }
-    Verdict { marks, states, reasons: reasons.into_iter().collect(), is_meant }
+    StarVerdict { marks, states, reasons: reasons.into_iter().collect(), is_meant }
 }
 
 /// What of a module itself is other.

@@ -55,9 +55,9 @@ pub(super) struct Survey {
     pub(super) runs: Vec<SurveyedRun>,
     pub(super) stars: Vec<SurveyedStar>,
     /// States of tasks, as they occur in stars.
-    pub(super) states: Table<Vec<TaskState>>,
+    pub(super) states: Interned<Vec<TaskState>>,
     /// Datasets that stars have newer versions of, as they occur.
-    pub(super) datasets: Table<Vec<String>>,
+    pub(super) datasets: Interned<Vec<String>>,
     pub(super) versions: Vec<(StarId, Vec<NewerVersion>)>,
     /// Stars that never came to an end of their own: cancelled, or taken over by a run that did not end them.
     pub(super) unfinished: u64,
@@ -68,18 +68,18 @@ pub(super) struct Survey {
 }
 
 /// Values by position, each once.
-pub(super) struct Table<T> {
+pub(super) struct Interned<T> {
     pub(super) all: Vec<T>,
     places: HashMap<T, u32>,
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for Interned<T> {
     fn default() -> Self {
         Self { all: Vec::new(), places: HashMap::new() }
     }
 }
 
-impl<T: Clone + Eq + std::hash::Hash> Table<T> {
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
     fn place(&mut self, value: &T) -> u32 {
         if let Some(place) = self.places.get(value) {
             return *place;
@@ -155,7 +155,7 @@ impl Survey {
     ) -> Result<(), OperateError> {
         let since = known.record.horizon;
         let shared = store.shared_deliveries(since)?;
-        let look = Look {
+        let look = StarLook {
             store,
             names: !store.only_events_since(since)?,
             previous: known
@@ -210,7 +210,7 @@ fn reads_previous(pipeline: &Pipeline) -> bool {
 }
 
 /// How stars of one run are looked at.
-struct Look<'a> {
+struct StarLook<'a> {
     store: &'a Store,
     /// Whether anything was delivered since.
     names: bool,
@@ -228,7 +228,7 @@ struct CameSince {
     previous: bool,
 }
 
-impl Look<'_> {
+impl StarLook<'_> {
     /// What made the results of stars with this row; `None` where that is not certain.
     fn programs(&self, row: &Row) -> Option<Programs> {
         let identity = |index: ModuleIndex| {

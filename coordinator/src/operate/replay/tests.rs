@@ -114,7 +114,7 @@ impl ReplayStore {
         let work = self.plan(change).await.work;
         let modules: Vec<String> =
             work.modules.iter().map(|of| format!("{} {}+{}", of.module, of.will, of.may)).collect();
-        let Bounds { at_least, at_most } = work.tasks;
+        let PlanBounds { at_least, at_most } = work.tasks;
         format!("{} stars, {at_least}..{at_most}, {} reused; {}", work.stars(), work.reused, modules.join(", "))
     }
 }
@@ -217,7 +217,7 @@ async fn an_image_that_nobody_can_tell_is_planned_as_one_that_may_differ() {
     let store = ReplayStore::new();
     store.run(1, PIPELINE, &["sss", "sss", "sss", "sss"]);
     let plan = store.plan(|asked| asked.images = [("B".parse().unwrap(), "b:2".parse().unwrap())].into()).await;
-    assert_eq!(plan.work.tasks, Bounds { at_least: 0, at_most: 4 });
+    assert_eq!(plan.work.tasks, PlanBounds { at_least: 0, at_most: 4 });
     assert!(plan.notes[0].contains("of B") && plan.notes[0].contains("nobody answers"), "{:?}", plan.notes);
     let images = [("D".parse().unwrap(), "d:2".parse().unwrap())].into();
     let refused = super::plan(&store.context, ReplayRequest { images, ..ReplayRequest::of("P".parse().unwrap()) });

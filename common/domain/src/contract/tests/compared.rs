@@ -37,7 +37,8 @@ inputs.optional = ['Y']
 outputs.mandatory = ['W']
 "#;
 
-const MODEL: &str = "[products.X.columns.nu]\ntype = 'float'\nndim = 0\nunit = 'uHz'\n[products.X.columns.n]\ntype = 'int'\nndim = 1\n";
+const MODEL: &str =
+    "[products.X.columns.nu]\ntype = 'float'\nndim = 0\nunit = 'uHz'\n[products.X.columns.n]\ntype = 'int'\nndim = 1\n";
 
 fn pipeline(text: &str, model: &str) -> Pipeline {
     load("p.toml", text, Some(model)).unwrap()
@@ -65,7 +66,12 @@ fn what_is_other_of_a_product_breaks_who_reads_it_and_is_as_it_was() {
         ("unit = 'uHz'", "unit = 'Hz'", "X column nu is in Hz, not uHz", "B"),
         ("ndim = 1", "ndim = 2", "X column n has 2 dimensions, not 1", "B"),
         ("type = 'int'", "type = 'float'", "X column n is float, not int", "B"),
-        ("[products.X.columns.n]\n", "[products.X.columns.m]\n", "X has no column n any more; X has a new column m", "B"),
+        (
+            "[products.X.columns.n]\n",
+            "[products.X.columns.m]\n",
+            "X has no column n any more; X has a new column m",
+            "B",
+        ),
         ("ndim = 1", "ndim = 1\noptional = true", "X may miss its column n; it had it always", "B"),
         ("['X', 'Y']", "['X']\noutputs.optional = ['Y']", "Y may be missing; it was in every success", ""),
         ("['X', 'Y']", "['Y']\noutputs.nullable = ['X']", "X may be missing; it was in every success", "B"),

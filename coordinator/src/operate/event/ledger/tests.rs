@@ -1,3 +1,5 @@
+//! Ledgers of a small store.
+
 use domain::id::StarIndex;
 use domain::message::{DatasetEvent, DatasetUpdate};
 use store::events::EventRecord;
