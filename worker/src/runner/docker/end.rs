@@ -106,10 +106,11 @@ pub(super) async fn exit(docker: &Docker, name: &str, spec: &Spec, end: &Contain
     if end.code == 0 {
         return Ok(breach().await?.unwrap_or(Exit::Code(0)));
     }
-    match bare_exit(docker, name, end).await? {
-        Exit::OutOfMemory => Ok(Exit::OutOfMemory),
-        exit => Ok(breach().await?.unwrap_or(exit)),
+    let exit = bare_exit(docker, name, end).await?;
+    if exit == Exit::OutOfMemory {
+        return Ok(exit);
     }
+    Ok(breach().await?.unwrap_or(exit))
 }
 
 /// What the end of a container means, whatever it wrote.
