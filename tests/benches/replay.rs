@@ -167,7 +167,7 @@ fn run(store: &Store, event: EventId, horizon: Sequence, quarter: Quarter, stars
 /// A star in ten failed in its last module, in one of several attempts.
 fn settled(at: u32, star: StarId, quarter: Quarter, programs: &Programs) -> SettledStar {
     let state = |module: u8| {
-        let is_lost = at % 10 == 0 && module == MODULES - 1;
+        let is_lost = at.is_multiple_of(10) && module == MODULES - 1;
         let state = if is_lost { TaskState::Failed } else { TaskState::Succeeded };
         (state as u8) << 4 | (at % 3) as u8
     };
@@ -179,7 +179,7 @@ fn settled(at: u32, star: StarId, quarter: Quarter, programs: &Programs) -> Sett
         row: (0..MODULES).map(state).collect(),
         keys: (0..MODULES).map(key).collect(),
         generation: Some(Generation(1)),
-        end: Some(if at % 10 == 0 { StarEnd::Failed } else { StarEnd::Complete }),
+        end: Some(if at.is_multiple_of(10) { StarEnd::Failed } else { StarEnd::Complete }),
         reason: None,
         fingerprint: Some(programs.fingerprint(inputs)),
     }

@@ -227,7 +227,8 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
         .map(|star| star.as_str().unwrap().to_owned())
         .collect();
     let mut stars = scene.late.clone();
-    (first.sort(), stars.sort());
+    first.sort();
+    stars.sort();
     assert_eq!(first, stars);
     let made = scene.apply(&late, 0)?;
     assert_eq!((made["MSAP1_01"], made["MSAP4_01"], made.get("MSAP1_02")), (3, 3, None), "{made:?}");

@@ -235,7 +235,7 @@ mod tests {
         assert_eq!((mode, entries(&third.output)), (0o755, 1), "a place to write is always new");
         assert_eq!(entries(&third.input), 3, "files, input and parameters are this attempt's own");
 
-        third.kept = Some(kept.clone());
+        third.kept = Some(kept);
         fs::write(third.output.join("more"), "").unwrap();
         third.remove();
         assert_eq!((entries(&slot), entries(&place)), (0, 0), "what is not as a rule is removed whole");

@@ -119,7 +119,7 @@ fn filter() -> Result<BpfProgram, Error> {
     // A process that aborts sends a signal to itself.
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_short(0, process::id())?])?]);
     // Whether a descriptor is a terminal.
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![is(1, libc::TCGETS as u64)?])?]);
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![is(1, libc::TCGETS)?])?]);
     // Of itself it may know every limit, and set those of its budget, up to what the parent left it.
     let own = |condition: SeccompCondition| SeccompRule::new(vec![is_short(0, 0)?, condition]);
     let limits = [is(2, 0)?, is_short(1, libc::RLIMIT_CPU)?, is_short(1, libc::RLIMIT_AS)?];

@@ -178,7 +178,7 @@ impl Pair {
             match state {
                 TaskState::Queued => queue.push((module, attempt)),
                 TaskState::Waiting => {
-                    wait.push((module, if self.rng.random_bool(0.5) { Duration::ZERO } else { LONG }))
+                    wait.push((module, if self.rng.random_bool(0.5) { Duration::ZERO } else { LONG }));
                 }
                 TaskState::Succeeded => details.push((module, detail("worker 1"))),
                 TaskState::Blocked
