@@ -64,6 +64,7 @@ pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToke
 /// A batch whose changes are in the state.
 struct DecidedBatch {
     taken: Instant,
+    completions: u64,
     news: Vec<News>,
     receipts: Receipts,
 }
@@ -76,12 +77,12 @@ async fn decide(
     shutdown: &CancellationToken,
 ) -> Option<DecidedBatch> {
     let taken = Instant::now();
-    let mut receipts = Vec::with_capacity(batch.len());
+    let (mut receipts, mut count) = (Vec::with_capacity(batch.len()), 0);
     let mut by_run: BTreeMap<RunId, Vec<Completion>> = BTreeMap::new();
     for delivery in batch {
         match parse_completions(&delivery.body) {
             Ok(completions) => {
-                running.counters.completions.inc_by(completions.len() as u64);
+                count += completions.len() as u64;
                 for completion in completions {
                     by_run.entry(completion.run).or_default().push(completion);
                 }
@@ -90,6 +91,7 @@ async fn decide(
             Err(unreadable) => bury(&running.counters, delivery.receipt, &unreadable.to_string()).await,
         }
     }
+    running.counters.completions.inc_by(count);
     let mut brought_in = Vec::new();
     for (run, completions) in by_run {
         let mut news = None;
@@ -110,7 +112,7 @@ async fn decide(
         }
     }
     running.wakes.admission.notify_one();
-    Some(DecidedBatch { taken, news: brought_in, receipts })
+    Some(DecidedBatch { taken, completions: count, news: brought_in, receipts })
 }
 
 /// Brings the completions of one run in; after trouble it goes on with what is left in `news`.
@@ -303,7 +305,7 @@ async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch
         }
         for batch in &batches {
             let took = batch.taken.elapsed().as_secs_f64();
-            batch.receipts.iter().for_each(|_| running.counters.unlocks.observe(took));
+            (0..batch.completions).for_each(|_| running.counters.unlocks.observe(took));
         }
         acknowledge(batches.drain(..).flat_map(|batch| batch.receipts).collect()).await;
     }

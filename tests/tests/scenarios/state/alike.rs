@@ -19,7 +19,7 @@ const STEPS: usize = 400;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Both adapters, and what the commands so far made known.
-struct Pair {
+struct BothStates {
     memory: StateFixture,
     redis: StateFixture,
     rng: StdRng,
@@ -33,7 +33,7 @@ async fn random_commands_have_the_same_answers_on_both_adapters() -> Result<()> 
     for seed in 0..4 {
         let (memory, redis) = (StateFixture::memory().await?, StateFixture::redis().await?);
         let rng = StdRng::seed_from_u64(seed);
-        let mut pair = Pair { memory, redis, rng, nonces: Vec::new(), seed, step: 0 };
+        let mut pair = BothStates { memory, redis, rng, nonces: Vec::new(), seed, step: 0 };
         for step in 0..STEPS {
             pair.step = step;
             pair.command().await?;
@@ -65,7 +65,7 @@ fn told<T>(answer: Result<T, StateError>) -> Result<T, String> {
     answer.map_err(|error| error.to_string())
 }
 
-impl Pair {
+impl BothStates {
     async fn command(&mut self) -> Result<()> {
         let run = self.memory.run;
         match self.rng.random_range(0..100) {
