@@ -249,8 +249,8 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
     let expanded = |count: u64| (json!(count), json!({"expanded": count}), json!(true));
     assert_eq!(found, [expanded(3), expanded(ran), expanded(STARS)]);
     let event = ledgers[0]["event"].as_str().context("an id")?;
-    let receipt = harness::ask(LISTEN, &format!("/api/v1/events/{event}/ledger/stars?limit=2")).await?;
-    let receipt: Value = serde_json::from_str(&receipt)?;
+    let (_, receipt) = harness::ask_bytes(LISTEN, &format!("/api/v1/events/{event}/ledger/stars?limit=2")).await?;
+    let receipt: Value = serde_json::from_slice(&receipt)?;
     assert_eq!((receipt["stars"].as_array().map(Vec::len), &receipt["next"]), (Some(2), &json!("2")), "{receipt}");
     Ok(())
 }
