@@ -7,10 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import urllib.parse
 
-from .cluster import LEASE
+from .cluster import LEASE, wait
 
 KINDS = {}
 ROOT = urllib.parse.quote("/", safe="")
@@ -431,10 +430,7 @@ def _decide(scene, there, back):
     if code:
         raise Impossible
     scene.lasts(scene.random.uniform(2, 8))
-    for _ in range(30):
-        if scene.cluster.sas(*back)[0] in (0, 3):
-            return
-        time.sleep(1)
+    wait(60, f"`sas {' '.join(back)}` is obeyed", lambda: scene.cluster.sas(*back)[0] in (0, 3))
 
 
 @kind
