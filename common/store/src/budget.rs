@@ -15,7 +15,7 @@ const SECONDS: u64 = 3;
 /// Bytes of values for which there is another second of CPU: those of the files, and those that they declare.
 const BYTES_A_SECOND: u64 = 20_000_000;
 
-/// Bytes of memory that any request has, besides as many as the files that it reads have.
+/// Bytes of memory that any request has, and as many as the files that it reads have where that is more.
 const MEMORY: u64 = 192 << 20;
 
 /// Bytes that a thing costs at least, an object or a chunk: it is looked up, opened, and described.
@@ -63,7 +63,7 @@ pub(crate) fn begin(files: Option<u64>) {
     let most = getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
     budget.memory = match (files, budget.address_space()) {
         (Some(files), Some(now)) => {
-            Some(MemoryBudget { now: now.saturating_add(MEMORY).saturating_add(files).min(most), most })
+            Some(MemoryBudget { now: now.saturating_add(MEMORY.max(files)).min(most), most })
         }
         (Some(_), None) | (None, _) => None,
     };
