@@ -20,10 +20,19 @@ pub enum Commit {
 
 /// Creates `path` with this body. `beside` is a directory on the same file system for the unfinished file.
 pub fn create(path: &Path, beside: &Path, body: &[u8]) -> Result<Commit, StoreError> {
+    create_with(path, beside, |file| file.write_all(body))
+}
+
+/// As [`create`], with a body that is written piece by piece.
+pub(super) fn create_with(
+    path: &Path,
+    beside: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Commit, StoreError> {
     if path.exists() {
         return exists(path);
     }
-    let unfinished = Unfinished::write(beside, body)?;
+    let unfinished = Unfinished::write(beside, write)?;
     link(&unfinished.0, path)
 }
 
@@ -128,7 +137,10 @@ fn sync_parent(path: &Path) -> Result<(), StoreError> {
 pub(super) struct Unfinished(pub(super) PathBuf);
 
 impl Unfinished {
-    pub(super) fn write(beside: &Path, body: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn write(
+        beside: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self, StoreError> {
         let this = Self(beside.join(format!("{}.new", uuid::Uuid::new_v4())));
         let path = &this.0;
         let mut file = OpenOptions::new()
@@ -137,7 +149,7 @@ impl Unfinished {
             .mode(0o444)
             .open(path)
             .map_err(|source| io_error("create", path, source))?;
-        file.write_all(body).map_err(|source| io_error("write", path, source))?;
+        write(&mut file).map_err(|source| io_error("write", path, source))?;
         file.sync_all().map_err(|source| io_error("sync", path, source))?;
         Ok(this)
     }

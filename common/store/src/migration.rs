@@ -63,7 +63,8 @@ pub fn bring_forward(root: &Path) -> Result<Option<BroughtForward>, StoreError> 
     }
     store.mark_pending_events()?;
     done.runs = store.index_all_runs()?;
-    let now = Unfinished::write(&store.beside(), &to_json(&StoreFile { format: STORE_FORMAT, ..file }))?;
+    let body = to_json(&StoreFile { format: STORE_FORMAT, ..file });
+    let now = Unfinished::write(&store.beside(), |file| file.write_all(&body))?;
     durable::replace(&now.0, &store.at(paths::STORE_FILE), &store.beside())?;
     Ok(Some(done))
 }

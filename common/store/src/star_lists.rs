@@ -19,6 +19,12 @@ pub const MOST_BYTES: u64 = 64 << 20;
 /// The longest line that is read, comments included.
 const LONGEST_LINE: u64 = 4096;
 
+/// A line that names a star: `PLATO_`, a UUID, and its end.
+const SHORTEST_LINE: u64 = 43;
+
+/// Bytes of a list that are read at once.
+const READ_AT_ONCE: usize = 64 << 10;
+
 /// Mistakes of a list that are shown; the rest is counted.
 const SHOWN: usize = 5;
 
@@ -56,7 +62,9 @@ impl Store {
         if metadata.len() > MOST_BYTES {
             return wrong(&format_args!("it has {} bytes, expected {MOST_BYTES} at most", metadata.len()));
         }
-        match read(BufReader::new(file.take(MOST_BYTES))) {
+        // As many as there can be, at once: growing step by step takes three times the memory.
+        let room = usize::try_from(metadata.len() / SHORTEST_LINE).unwrap_or_default() + 1;
+        match read_into(Vec::with_capacity(room), BufReader::with_capacity(READ_AT_ONCE, file.take(MOST_BYTES))) {
             Ok(Ok(stars)) => Ok(Ok(stars)),
             Ok(Err(bad)) => wrong(&bad),
             Err(error) => Err(io_error("read", &self.at(path), error)),
@@ -66,8 +74,12 @@ impl Store {
 
 /// Reads a list of stars: a star id a line; empty lines and lines that start with `#` mean nothing. The stars are sorted, each
 /// once.
-pub fn read(mut list: impl BufRead) -> io::Result<Result<Vec<StarId>, BadList>> {
-    let (mut bad, mut stars, mut line) = (BadList::default(), Vec::new(), Vec::new());
+pub fn read(list: impl BufRead) -> io::Result<Result<Vec<StarId>, BadList>> {
+    read_into(Vec::new(), list)
+}
+
+fn read_into(mut stars: Vec<StarId>, mut list: impl BufRead) -> io::Result<Result<Vec<StarId>, BadList>> {
+    let (mut bad, mut line) = (BadList::default(), Vec::new());
     for number in 1_u64.. {
         line.clear();
         let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? as u64;

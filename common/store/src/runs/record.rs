@@ -72,7 +72,7 @@ impl Store {
         for folder in [paths::images(run), paths::decisions(run), paths::settled(run), paths::ends(run)] {
             durable::make_dir(&self.at(folder))?;
         }
-        durable::create(&self.at(paths::star_list(run)), &beside, &stars::encode(stars))?;
+        durable::create_with(&self.at(paths::star_list(run)), &beside, |file| stars::write(stars, file))?;
         durable::create(&self.at(paths::definition(run)), &beside, record.definition.as_bytes())?;
         durable::create(&self.at(paths::data_model(run)), &beside, record.data_model.as_bytes())?;
         let path = self.at(paths::run_record(run));

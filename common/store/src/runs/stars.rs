@@ -1,6 +1,8 @@
 //! The stars of a run: 16 bytes each, sorted, so that a position is a seek and a search needs twenty reads.
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,12 +28,16 @@ pub struct StarList {
     kept: Cache<u32, Arc<[StarId]>>,
 }
 
-/// The bytes of a list: sorted, each star once.
-pub(super) fn encode(stars: &[StarId]) -> Vec<u8> {
-    let mut bytes: Vec<[u8; WIDTH]> = stars.iter().map(|star| *star.as_bytes()).collect();
-    bytes.sort_unstable();
-    bytes.dedup();
-    bytes.concat()
+/// Writes the bytes of a list: stars in order, each once.
+pub(super) fn write(stars: &[StarId], out: &mut dyn io::Write) -> io::Result<()> {
+    if !stars.is_sorted_by(|before, after| before < after) {
+        return write(&stars.iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), out);
+    }
+    for block in stars.chunks(BLOCK as usize) {
+        let bytes: Vec<[u8; WIDTH]> = block.iter().map(|star| *star.as_bytes()).collect();
+        out.write_all(bytes.as_flattened())?;
+    }
+    Ok(())
 }
 
 impl StarList {
