@@ -62,9 +62,7 @@ pub(crate) fn begin(files: Option<u64>) {
     let Some(budget) = budget.as_mut() else { return };
     let most = getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
     budget.memory = match (files, budget.address_space()) {
-        (Some(files), Some(now)) => {
-            Some(MemoryBudget { now: now.saturating_add(MEMORY.max(files)).min(most), most })
-        }
+        (Some(files), Some(now)) => Some(MemoryBudget { now: now.saturating_add(MEMORY.max(files)).min(most), most }),
         (Some(_), None) | (None, _) => None,
     };
     limit_memory(budget.memory.map_or(most, |memory| memory.now), most);

@@ -24,7 +24,7 @@ for line in sys.stdin:
     request = json.loads(line)
     shutil.copyfile(sys.argv[1], request["output"])
     print(json.dumps({"id": request["id"], "exit": 0, "message": ""}), flush=True)
-    times = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    times = os.open(os.environ["TIMES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(times, f"{asked} {time.time_ns()}\n".encode())
     os.close(times)
 "#;
@@ -83,12 +83,13 @@ fn definition(directory: &Path, template: &Path) -> String {
     let head = "name = \"BENCH\"\nversion = \"1\"\ntrigger = \"l1/lightcurve\"\n\
                 [externals]\nstar = [\"DP1_LC_MERGED\"]\n[classes.default]\ncpus = 1\nmemory = \"64MB\"\n";
     let times = directory.join("times");
-    let command = ["/usr/bin/python3".into(), "-c".into(), SAYS_WHEN.into(), template.display().to_string(), times.display().to_string()];
+    // What is named in the command is part of what the program is: a file that changes would make it another one.
+    let command = ["/usr/bin/python3".into(), "-c".into(), SAYS_WHEN.into(), template.display().to_string()];
     let module = |at: usize| {
         let after: Vec<String> = (at > 0).then(|| format!("M{:02}", at.saturating_sub(1))).into_iter().collect();
         format!(
             "[modules.M{at:02}]\nimage = \"none\"\nmode = \"serve\"\ncommand = {}\nclass = \"default\"\n\
-             time_limit = \"1m\"\nafter = {after:?}\ninputs.mandatory = [\"DP1_LC_MERGED\"]\noutputs.optional = [\"P{at}\"]\n",
+             time_limit = \"1m\"\nenvironment = {{ TIMES = {times:?} }}\nafter = {after:?}\ninputs.mandatory = [\"DP1_LC_MERGED\"]\noutputs.optional = [\"P{at}\"]\n",
             serde_json::json!(command),
         )
     };

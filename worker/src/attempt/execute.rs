@@ -12,7 +12,7 @@ use super::seal::{SealedResult, seal};
 use super::spec::spec;
 use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
-use crate::runner::{Ended, Spec};
+use crate::runner::{Ended, Exit, Spec};
 
 /// Makes a result as its plan says, and leaves it sealed; what the program said goes into `log`, however it ends.
 pub(super) async fn execute(
@@ -27,9 +27,10 @@ pub(super) async fn execute(
     stage::stage(desk, order, plan, &made, cancel).await?;
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
-    let ended = run(desk, order, plan, &spec, cancel).await?;
+    let (ended, lives_on) = run(desk, order, plan, &spec, cancel).await?;
     log.clone_from(&ended.log);
-    if ended.gone {
+    // Of a process that ended by itself its group is gone, too; what left that could write anywhere.
+    if ended.gone || (!lives_on && matches!(ended.exit, Exit::Code(_))) {
         made.is_over(desk);
     }
     match judge(desk, order, plan, (&spec, made), &ended).await {
@@ -50,18 +51,19 @@ async fn judge(
     seal(desk, order, made, provenance(desk, order, plan), ended).await
 }
 
+/// Runs the program, or has it serve; says whether it lives on.
 async fn run(
     desk: &Desk,
     order: &Order,
     plan: &Plan,
     spec: &Spec,
     cancel: &CancellationToken,
-) -> Result<Ended, Ending> {
+) -> Result<(Ended, bool), Ending> {
     if cancel.is_cancelled() {
         return Err(Ending::Cancelled);
     }
     match serve::serve(desk, order, plan, spec, cancel).await? {
-        Some(ended) => Ok(ended),
-        None => Ok(desk.runner.run(spec, cancel).await?),
+        Some(ended) => Ok((ended, true)),
+        None => Ok((desk.runner.run(spec, cancel).await?, false)),
     }
 }

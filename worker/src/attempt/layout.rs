@@ -1,8 +1,8 @@
 //! Layout: the directories of an attempt, made for it and removed after it.
 //!
-//! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Only where
-//! nothing is left of a program the directory that it read from goes to another attempt: it could not write there, and file
-//! systems take longer over directories than over files.
+//! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Where nothing
+//! is seen of a program any more the directory that it read from goes to another attempt, empty: file systems take longer over
+//! directories than over files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use domain::contract::Staging;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use store::{Store, StoreError};
 
@@ -36,7 +36,7 @@ pub(super) struct Made {
     pub(super) output: PathBuf,
     /// The links to files that it reads, in `input`.
     links: Vec<PathBuf>,
-    /// Where `folder` goes once nothing is left of the program.
+    /// Where `folder` goes once nothing is seen of the program.
     kept: Option<KeptFolders>,
 }
 
@@ -118,7 +118,7 @@ fn umask_is_strict() -> bool {
 }
 
 impl Made {
-    /// Nothing is left of the program that could write here.
+    /// Nothing is seen of the program any more.
     pub(super) fn is_over(&mut self, desk: &Desk) {
         self.kept = Some(desk.kept.clone());
     }
@@ -126,13 +126,18 @@ impl Made {
     /// Removes it with all that is in it; what cannot be removed is left for the sweep.
     pub(super) fn remove(&self) {
         let is_done = match (self.remove_known(), &self.kept) {
-            (Ok(()), Some(kept)) if kept.keep(&self.folder) => true,
+            (Ok(()), Some(kept)) if self.is_empty() && kept.keep(&self.folder) => true,
             (Ok(()), _) => self.remove_folders().is_ok(),
             (Err(_), _) => false,
         };
         if !is_done {
             remove(&self.folder);
         }
+    }
+
+    /// Whether nothing but the directories themselves is where the program read: one that is not confined may write there.
+    fn is_empty(&self) -> bool {
+        holds_only(&self.input, &[FILES]) && holds_only(&self.input.join(FILES), &[])
     }
 
     fn remove_folders(&self) -> io::Result<()> {
@@ -151,6 +156,15 @@ impl Made {
         }
         fs::remove_dir(&self.output)
     }
+}
+
+/// Whether this is a directory, no link to one, and has just these entries.
+fn holds_only(folder: &Path, names: &[&str]) -> bool {
+    let opened = openat(CWD, folder, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let is_known = |name: &[u8]| matches!(name, b"." | b"..") || names.iter().any(|known| known.as_bytes() == name);
+    opened
+        .and_then(Dir::new)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| is_known(entry.file_name().to_bytes()))))
 }
 
 /// A hard link, or a copy where there can be none: on another file system, of another user's file, of one with too many.
@@ -235,9 +249,17 @@ mod tests {
         assert_eq!((mode, entries(&third.output)), (0o755, 1), "a place to write is always new");
         assert_eq!(entries(&third.input), 3, "files, input and parameters are this attempt's own");
 
-        third.kept = Some(kept);
+        third.kept = Some(kept.clone());
         fs::write(third.output.join("more"), "").unwrap();
         third.remove();
         assert_eq!((entries(&slot), entries(&place)), (0, 0), "what is not as a rule is removed whole");
+
+        for left in ["in/left", "in/files/left"] {
+            let mut attempt = laid_out(&slot, "4", &kept);
+            attempt.kept = Some(kept.clone());
+            fs::write(attempt.folder.join(left), "").unwrap();
+            attempt.remove();
+            assert_eq!((entries(&slot), entries(&place)), (0, 0), "what a process left is read by no other");
+        }
     }
 }

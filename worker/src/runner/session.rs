@@ -309,17 +309,23 @@ impl Session {
 
     /// Takes what belongs to the log of a request that was answered: what came, and where it went wrong, what is on its way.
     async fn listen_on(&mut self, code: i64, message: &str, log: &mut BoundedLog) {
-        let late = tokio::time::sleep(if code == 0 { Duration::ZERO } else { LATE });
+        let late = tokio::time::sleep(LATE);
         let mut late = pin!(late);
         loop {
-            tokio::select! {
-                biased;
-                said = self.opened.output.next() => match said {
-                    Some(Utterance::Err(bytes)) => log.push_of(1, &bytes),
-                    Some(Utterance::Out(bytes)) => self.heard.extend(bytes),
-                    None => break,
-                },
-                () = &mut late => break,
+            let said = if code == 0 {
+                let Some(said) = self.opened.output.next().now_or_never() else { break };
+                said
+            } else {
+                tokio::select! {
+                    biased;
+                    said = self.opened.output.next() => said,
+                    () = &mut late => break,
+                }
+            };
+            match said {
+                Some(Utterance::Err(bytes)) => log.push_of(1, &bytes),
+                Some(Utterance::Out(bytes)) => self.heard.extend(bytes),
+                None => break,
             }
         }
         let text = log.text();
