@@ -20,7 +20,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     state.begin_epoch(Epoch(1)).await?;
     let run = RunId::of(EventId::of("bench", "1"), "BENCH", "1");
     let before = info(&redis, "memory", "used_memory")?;
-    state.open_run(&opened(run)?).await?;
+    state.open_run(&opened(run)?, Duration::ZERO).await?;
     for from in (0..STARS).step_by(AT_ONCE as usize) {
         let to = (from + AT_ONCE).min(STARS);
         let changes: Vec<Change> = (from..to).map(settled).collect();
