@@ -10,7 +10,7 @@ use domain::error::chain;
 use domain::id::{Epoch, RunId};
 use domain::message::{Completion, Report, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueName};
-use services::state::{Announced, Claim, ClaimRequest, ClaimWish, Lease, StateError};
+use services::state::{AnnouncedTask, Claim, ClaimRequest, ClaimWish, Lease, StateError};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::ledger::EndedAttempt;
@@ -63,11 +63,11 @@ impl Worker {
         let answers = self.state.announce(&forgotten, self.config.lease).await?;
         for (lease, answer) in forgotten.into_iter().zip(answers) {
             match answer {
-                Announced::Kept => {}
-                Announced::Queued(attempt) => self.adopt(Lease { attempt, ..lease }).await?,
-                Announced::Lost => self.lose(&lease),
-                Announced::NoRun if self.is_over(lease.run).await => self.lose(&lease),
-                Announced::NoRun => {}
+                AnnouncedTask::Kept => {}
+                AnnouncedTask::Queued(attempt) => self.adopt(Lease { attempt, ..lease }).await?,
+                AnnouncedTask::Lost => self.lose(&lease),
+                AnnouncedTask::NoRun if self.is_over(lease.run).await => self.lose(&lease),
+                AnnouncedTask::NoRun => {}
             }
         }
         Ok(())

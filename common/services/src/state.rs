@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use claim::{Announced, Claim, ClaimRefusal, ClaimRequest, ClaimWish, Grant, Lease, RESERVE};
+pub use claim::{AnnouncedTask, Claim, ClaimRefusal, ClaimRequest, ClaimWish, Grant, Lease, RESERVE};
 pub use error::StateError;
 pub use flow::{Moves, PERIOD, PERIODS, Period, RunFlow, TaskPlaces};
 use jiff::Timestamp;
@@ -335,7 +335,7 @@ pub trait State: Send + Sync {
     /// Somebody runs what the state does not know any more: the claims were lost with an earlier life of the run. Unless the task
     /// has moved on, or another has begun it, nobody else may claim it for as long as a lease lives; under reserve it is taken from
     /// who claimed it.
-    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Announced>, StateError>;
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError>;
 
     /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a
     /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].

@@ -28,7 +28,7 @@ const SCENES: u64 = 16;
 
 /// What is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scene {
+enum EpisodeScene {
     FaultsOfEveryKind,
     StaleRow,
     ForgetfulState,
@@ -68,9 +68,9 @@ impl Episode {
             let faults = Faults::given(self.seed, self.only.clone(), self.mutant);
             let (world, state) = self.world(faults).await?;
             let done = match self.scene() {
-                Scene::StaleRow => stale::stale_row(&world).await.map(|()| 1),
-                Scene::ForgetfulState => forgetful_state(&world).await,
-                Scene::FaultsOfEveryKind => faults_of_every_kind(&world, &state).await,
+                EpisodeScene::StaleRow => stale::stale_row(&world).await.map(|()| 1),
+                EpisodeScene::ForgetfulState => forgetful_state(&world).await,
+                EpisodeScene::FaultsOfEveryKind => faults_of_every_kind(&world, &state).await,
             };
             let mut wrong = world.violations();
             wrong.extend(done.as_ref().err().map(|error| format!("{error:#}")));
@@ -84,11 +84,11 @@ impl Episode {
         })
     }
 
-    const fn scene(&self) -> Scene {
+    const fn scene(&self) -> EpisodeScene {
         match self.seed % SCENES {
-            3 => Scene::StaleRow,
-            5 => Scene::ForgetfulState,
-            _ => Scene::FaultsOfEveryKind,
+            3 => EpisodeScene::StaleRow,
+            5 => EpisodeScene::ForgetfulState,
+            _ => EpisodeScene::FaultsOfEveryKind,
         }
     }
 
@@ -96,12 +96,14 @@ impl Episode {
         let state = MemoryState::new();
         let (broker, seed) = (Arc::new(MemoryQueue::new()), self.seed);
         let scripts = match self.scene() {
-            Scene::StaleRow => vec![Script::random(seed, "ONE", 1)],
-            Scene::ForgetfulState => vec![Script::random(seed, "ONE", 5)],
-            Scene::FaultsOfEveryKind => vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)],
+            EpisodeScene::StaleRow => vec![Script::random(seed, "ONE", 1)],
+            EpisodeScene::ForgetfulState => vec![Script::random(seed, "ONE", 5)],
+            EpisodeScene::FaultsOfEveryKind => {
+                vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)]
+            }
         };
         let world = World::on(broker, Arc::new(state.clone()), faults, scripts).await?;
-        if self.scene() != Scene::StaleRow {
+        if self.scene() != EpisodeScene::StaleRow {
             world.work(2);
         }
         world.keep(tokio::spawn(watch_counts(world.around.clone())));

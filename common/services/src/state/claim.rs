@@ -118,7 +118,7 @@ pub struct Lease {
 
 /// The answer to who runs what the state does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
+pub enum AnnouncedTask {
     /// It is kept for this nonce, and not queued yet.
     Kept,
     /// It is kept for this nonce, and queued as this attempt: a claim of that is granted.

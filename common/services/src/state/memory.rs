@@ -14,7 +14,7 @@ use run::{BothClocks, Run};
 use tokio::time::Instant;
 
 use super::{
-    Announced, Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
+    AnnouncedTask, Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
     REMEMBERED, RESERVE, Ready, RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -203,11 +203,11 @@ impl State for MemoryState {
         Ok(leases.iter().map(renew).collect())
     }
 
-    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Announced>, StateError> {
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
         let (mut core, now) = (self.lock(), Instant::now());
         let announce = |lease_of: &Lease| match core.runs.get_mut(&lease_of.run) {
             Some(run) => run.announce(lease_of, now + lease, now),
-            None => Ok(Announced::NoRun),
+            None => Ok(AnnouncedTask::NoRun),
         };
         leases.iter().map(announce).collect()
     }

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use wire::Odd;
 
 use super::{
-    Announced, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
+    AnnouncedTask, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
     Ready, RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use crate::address::Address;
@@ -342,7 +342,7 @@ impl State for RedisState {
         self.renew_all(leases, lease).await
     }
 
-    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Announced>, StateError> {
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
         self.announce_all(leases, lease).await
     }
 

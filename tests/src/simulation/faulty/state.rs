@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
-    Announced, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
+    AnnouncedTask, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
     RunInfo, RunView, SharedState, StarView, State, StateError, WorkerInfo, Written,
 };
 
@@ -87,10 +87,10 @@ macro_rules! delegate {
                 .await
             }
 
-            async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Announced>, StateError> {
+            async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
                 self.before().await?;
                 let answer = match self.around.faults.breaks(Mutant::NoAdoption) {
-                    true => Ok(vec![Announced::Lost; leases.len()]),
+                    true => Ok(vec![AnnouncedTask::Lost; leases.len()]),
                     false => self.inner().announce(leases, lease).await,
                 };
                 self.after(answer).await

@@ -1,6 +1,6 @@
 //! What workers run of a run that has forgotten their claims.
 
-use services::state::Announced;
+use services::state::AnnouncedTask;
 
 use super::*;
 
@@ -8,24 +8,24 @@ fn lease(f: &StateFixture, task: Task, attempt: u32, nonce: Nonce) -> Lease {
     Lease { run: f.run, task, attempt: Attempt(attempt), nonce }
 }
 
-async fn announce(f: &StateFixture, task: Task, attempt: u32, nonce: Nonce) -> Result<Announced> {
+async fn announce(f: &StateFixture, task: Task, attempt: u32, nonce: Nonce) -> Result<AnnouncedTask> {
     Ok(f.state.announce(&[lease(f, task, attempt, nonce)], LEASE).await?.remove(0))
 }
 
 pub(crate) async fn what_is_announced_is_kept_for_who_runs_it(f: StateFixture) -> Result<()> {
     let (mine, other) = (Nonce::random(), Nonce::random());
-    assert_eq!(announce(&f, task(0, 0), 2, mine).await?, Announced::Kept, "the star is not admitted yet");
+    assert_eq!(announce(&f, task(0, 0), 2, mine).await?, AnnouncedTask::Kept, "the star is not admitted yet");
     f.admit(0).await?;
-    assert_eq!(announce(&f, task(0, 0), 2, mine).await?, Announced::Queued(Attempt(1)));
-    assert_eq!(announce(&f, task(0, 1), 1, other).await?, Announced::Kept, "it is blocked");
+    assert_eq!(announce(&f, task(0, 0), 2, mine).await?, AnnouncedTask::Queued(Attempt(1)));
+    assert_eq!(announce(&f, task(0, 1), 1, other).await?, AnnouncedTask::Kept, "it is blocked");
     assert_eq!(f.claim(task(0, 0), 1, other).await?, Claim::Refused(ClaimRefusal::Held));
     let Claim::Granted(grant) = f.claim(task(0, 0), 1, mine).await? else { panic!("it is kept for it") };
     assert_eq!(grant.reserve, Duration::ZERO);
     let leases = [lease(&f, task(0, 0), 1, mine), lease(&f, task(0, 0), 2, mine)];
     assert_eq!(f.state.renew(&leases, LEASE).await?, [true, false]);
     assert_eq!((f.view().await?.running, f.view().await?.ready[&class(DEFAULT)]), (1, 0));
-    assert_eq!(announce(&f, task(0, 0), 1, mine).await?, Announced::Queued(Attempt(1)), "the answer was lost");
-    assert_eq!(announce(&f, task(0, 0), 2, other).await?, Announced::Lost, "another has it");
+    assert_eq!(announce(&f, task(0, 0), 1, mine).await?, AnnouncedTask::Queued(Attempt(1)), "the answer was lost");
+    assert_eq!(announce(&f, task(0, 0), 2, other).await?, AnnouncedTask::Lost, "another has it");
     Ok(())
 }
 
@@ -33,16 +33,16 @@ pub(crate) async fn what_has_moved_on_is_kept_for_nobody(f: StateFixture) -> Res
     f.admit(0).await?;
     let nonce = Nonce::random();
     for attempt in [task(STARS, 0), task(0, 200)] {
-        assert_eq!(announce(&f, attempt, 1, nonce).await?, Announced::Lost, "there is no such task");
+        assert_eq!(announce(&f, attempt, 1, nonce).await?, AnnouncedTask::Lost, "there is no such task");
     }
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
-    assert_eq!(announce(&f, task(0, 0), 1, nonce).await?, Announced::Lost, "a newer attempt is queued");
+    assert_eq!(announce(&f, task(0, 0), 1, nonce).await?, AnnouncedTask::Lost, "a newer attempt is queued");
     f.end(0, 0, TaskState::Blocked).await?;
-    assert_eq!(announce(&f, task(0, 0), 2, nonce).await?, Announced::Lost, "it was opened again");
+    assert_eq!(announce(&f, task(0, 0), 2, nonce).await?, AnnouncedTask::Lost, "it was opened again");
     f.end(0, 0, TaskState::Succeeded).await?;
-    assert_eq!(announce(&f, task(0, 0), 9, nonce).await?, Announced::Lost, "it is settled");
+    assert_eq!(announce(&f, task(0, 0), 9, nonce).await?, AnnouncedTask::Lost, "it is settled");
     f.state.close_run(f.run).await?;
-    assert_eq!(announce(&f, task(0, 1), 1, nonce).await?, Announced::NoRun);
+    assert_eq!(announce(&f, task(0, 1), 1, nonce).await?, AnnouncedTask::NoRun);
     assert!(f.state.announce(&[], LEASE).await?.is_empty());
     Ok(())
 }
@@ -50,10 +50,10 @@ pub(crate) async fn what_has_moved_on_is_kept_for_nobody(f: StateFixture) -> Res
 pub(crate) async fn of_two_who_run_a_task_the_newer_attempt_goes_first(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     let [first, second, third] = std::array::from_fn(|_| Nonce::random());
-    assert_eq!(announce(&f, task(0, 0), 3, first).await?, Announced::Queued(Attempt(1)));
-    assert_eq!(announce(&f, task(0, 0), 3, second).await?, Announced::Lost);
-    assert_eq!(announce(&f, task(0, 0), 4, third).await?, Announced::Queued(Attempt(1)));
-    assert_eq!(announce(&f, task(0, 0), 3, first).await?, Announced::Lost);
+    assert_eq!(announce(&f, task(0, 0), 3, first).await?, AnnouncedTask::Queued(Attempt(1)));
+    assert_eq!(announce(&f, task(0, 0), 3, second).await?, AnnouncedTask::Lost);
+    assert_eq!(announce(&f, task(0, 0), 4, third).await?, AnnouncedTask::Queued(Attempt(1)));
+    assert_eq!(announce(&f, task(0, 0), 3, first).await?, AnnouncedTask::Lost);
     f.granted_as(task(0, 0), 1, third).await
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn who_runs_a_task_goes_before_who_claimed_it_under_reserve(f: 
     let (runs, claimed) = (Nonce::random(), Nonce::random());
     let Claim::Granted(grant) = f.claim(task(0, 0), 1, claimed).await? else { panic!("it is free") };
     assert!(grant.reserve > LEASE / 2 && grant.reserve <= LEASE, "{:?}", grant.reserve);
-    assert_eq!(announce(&f, task(0, 0), 1, runs).await?, Announced::Queued(Attempt(1)));
+    assert_eq!(announce(&f, task(0, 0), 1, runs).await?, AnnouncedTask::Queued(Attempt(1)));
     assert_eq!(f.state.renew(&[lease(&f, task(0, 0), 1, claimed)], LEASE).await?, [false]);
     assert_eq!((f.view().await?.running, f.view().await?.ready[&class(DEFAULT)]), (0, 1), "its message is gone");
     assert_eq!(f.claim(task(0, 0), 1, claimed).await?, Claim::Refused(ClaimRefusal::Held));
@@ -98,7 +98,7 @@ pub(crate) async fn what_runs_is_claimed_anew_in_a_paused_run_and_of_a_held_modu
     f.state.hold(f.run, &[ModuleIndex(0)]).await?;
     f.state.set_phase(f.run, Phase::Paused, 1).await?;
     let nonce = Nonce::random();
-    assert_eq!(announce(&f, task(0, 0), 1, nonce).await?, Announced::Queued(Attempt(1)));
+    assert_eq!(announce(&f, task(0, 0), 1, nonce).await?, AnnouncedTask::Queued(Attempt(1)));
     f.granted_as(task(0, 0), 1, nonce).await?;
     assert_eq!((f.view().await?.running, f.view().await?.on_hold), (1, 1));
     let refused = f.claim(task(1, 0), 1, Nonce::random()).await?;

@@ -10,7 +10,7 @@ use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
 use super::link::RedisRequest;
 use super::{RedisState, classes, key, on, scripts, wire};
-use crate::state::{Announced, Lease, OpenPlace, OpenTask, RESERVE, RunInfo, StateError};
+use crate::state::{AnnouncedTask, Lease, OpenPlace, OpenTask, RESERVE, RunInfo, StateError};
 use domain::id::{Epoch, RunId, StarIndex};
 
 impl RedisState {
@@ -132,12 +132,16 @@ impl RedisState {
     }
 
     /// Keeps tasks of any runs for who runs them.
-    pub(super) async fn announce_all(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Announced>, StateError> {
+    pub(super) async fn announce_all(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<AnnouncedTask>, StateError> {
         let answers = by_run(leases).into_iter().map(async |(run, places)| {
             let these: Vec<&Lease> = places.iter().map(|&at| &leases[at]).collect();
             self.announce_of(run, &these, lease).await.map(|answers| (places, answers))
         });
-        Ok(in_order(leases.len(), Announced::NoRun, try_join_all(answers).await?))
+        Ok(in_order(leases.len(), AnnouncedTask::NoRun, try_join_all(answers).await?))
     }
 
     async fn renew_of(&self, run: RunId, leases: &[&Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
@@ -155,7 +159,12 @@ impl RedisState {
     }
 
     /// Keeps tasks of one run for who runs them.
-    async fn announce_of(&self, run: RunId, leases: &[&Lease], lease: Duration) -> Result<Vec<Announced>, StateError> {
+    async fn announce_of(
+        &self,
+        run: RunId,
+        leases: &[&Lease],
+        lease: Duration,
+    ) -> Result<Vec<AnnouncedTask>, StateError> {
         let mut call = on(run, &scripts::ANNOUNCE);
         call.arg(wire::millis(lease));
         for Lease { task, attempt, nonce, .. } in leases {
@@ -163,9 +172,9 @@ impl RedisState {
         }
         match self.run_script::<Vec<i64>>(run, Epoch::default(), &call).await {
             Ok(answers) => Ok(answers.into_iter().map(wire::announced).collect()),
-            Err(StateError::NoRun(_)) => Ok(vec![Announced::NoRun; leases.len()]),
+            Err(StateError::NoRun(_)) => Ok(vec![AnnouncedTask::NoRun; leases.len()]),
             // As when they are renewed.
-            Err(StateError::Damaged { .. }) => Ok(vec![Announced::Kept; leases.len()]),
+            Err(StateError::Damaged { .. }) => Ok(vec![AnnouncedTask::Kept; leases.len()]),
             Err(error) => Err(error),
         }
     }

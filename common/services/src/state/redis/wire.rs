@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Announced, Change, Claim, ClaimRefusal, ClaimWish, ClaimedTask, CursorMove, Detail, Due, Grant, PERIOD,
-    PERIODS, RunInfo, Spent, StateError, Written,
+    Admission, AnnouncedTask, Change, Claim, ClaimRefusal, ClaimWish, ClaimedTask, CursorMove, Detail, Due, Grant,
+    PERIOD, PERIODS, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::outcome::Remarks;
@@ -180,11 +180,11 @@ pub(super) fn due(leases: &[(String, String)], waits: &[String], closing: &[u32]
 }
 
 /// What `announce.lua` answers for a task.
-pub(super) fn announced(answer: i64) -> Announced {
+pub(super) fn announced(answer: i64) -> AnnouncedTask {
     match u32::try_from(answer) {
-        Ok(0) => Announced::Kept,
-        Ok(attempt) => Announced::Queued(Attempt(attempt)),
-        Err(_) => Announced::Lost,
+        Ok(0) => AnnouncedTask::Kept,
+        Ok(attempt) => AnnouncedTask::Queued(Attempt(attempt)),
+        Err(_) => AnnouncedTask::Lost,
     }
 }
 

@@ -7,7 +7,7 @@ use domain::run::TaskState;
 use tokio::time::Instant;
 
 use super::Run;
-use crate::state::{Announced, Lease, StateError};
+use crate::state::{AnnouncedTask, Lease, StateError};
 
 /// Somebody says that it runs a task.
 #[derive(Clone)]
@@ -25,10 +25,10 @@ impl Run {
         lease: &Lease,
         until: Instant,
         now: Instant,
-    ) -> Result<Announced, StateError> {
+    ) -> Result<AnnouncedTask, StateError> {
         let Lease { task, attempt, nonce, .. } = *lease;
         if task.star.0 >= self.info.stars || task.module.at() >= self.info.modules.len() {
-            return Ok(Announced::Lost);
+            return Ok(AnnouncedTask::Lost);
         }
         let star = self.load(task.star)?;
         let (current, state) = (star.attempt(task.module), star.row.cell(task.module).state);
@@ -40,7 +40,7 @@ impl Run {
             || is_others && self.reserve_left(now).is_zero()
             || self.announced.get(&task).is_some_and(goes_first)
         {
-            return Ok(Announced::Lost);
+            return Ok(AnnouncedTask::Lost);
         }
         if is_others {
             // Who claimed it has not begun.
@@ -51,7 +51,7 @@ impl Run {
             };
         }
         self.announced.insert(task, Announcement { attempt, nonce, until });
-        Ok(if is_queued { Announced::Queued(current) } else { Announced::Kept })
+        Ok(if is_queued { AnnouncedTask::Queued(current) } else { AnnouncedTask::Kept })
     }
 
     /// For whom a task is kept.
