@@ -128,3 +128,36 @@ pub enum AnnouncedTask {
     /// The run is not in the state: it is over, or was not entered again yet.
     NoRun,
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::id::Generation;
+    use domain::outcome::Success;
+
+    use super::*;
+
+    fn grant(digest: u8, previous: Option<Generation>) -> Grant {
+        let products = [("X".parse().expect("a product"), Digest::from_bytes([digest; 32]))];
+        let outcome = Outcome::Succeeded(Success::new(Key::from_bytes([1; 32]), products.into()));
+        let detail = Detail { outcome, attempt: Attempt(1), worker: None, started: None, millis: 0 };
+        Grant {
+            row: Row::fresh(2),
+            upstream: [(ModuleIndex(0), detail)].into(),
+            admission: Admission { previous, ..Admission::default() },
+            tries: Tries { attempt: Attempt(1), science: 0, platform: 0 },
+            amended: 0,
+            waited: None,
+            reserve: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn other_digests_and_another_generation_before_are_something_else_to_read() {
+        let reads = [ModuleIndex(0)];
+        assert!(grant(1, None).reads_like(&Grant { amended: 3, ..grant(1, None) }, &reads));
+        assert!(!grant(1, None).reads_like(&grant(2, None), &reads));
+        assert!(grant(1, None).reads_like(&grant(2, None), &[]), "nobody reads it");
+        assert!(!grant(1, None).reads_like(&grant(1, Some(Generation(1))), &reads));
+        assert!(!grant(1, None).reads_like(&Grant { upstream: BTreeMap::new(), ..grant(1, None) }, &reads));
+    }
+}
