@@ -48,7 +48,9 @@ pub(crate) fn catch_all(name: &str, known: &BTreeSet<u64>) -> Result<Vec<CaughtM
     thread::scope(|scope| {
         for _ in 0..processors() {
             scope.spawn(|| {
-                while let Some((mutant, at)) = lock(&board).take(seeds.len()) {
+                loop {
+                    let next = lock(&board).take(seeds.len());
+                    let Some((mutant, at)) = next else { break };
                     let played = play(&Episode { seed: seeds[at], only: None, mutant: Some(mutant) });
                     lock(&board).note((mutant, at), played);
                 }
