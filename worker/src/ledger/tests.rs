@@ -120,7 +120,7 @@ fn what_runs_goes_on_though_the_state_has_forgotten_it_and_is_reported_as_it_is_
     assert!(!cancel.is_cancelled());
     assert_eq!((ledger.leases(true), ledger.forgotten()), (vec![], vec![lease.clone()]));
     assert!(ledger.adopt(lease.nonce, Epoch(2), Attempt(3)).is_none(), "it runs");
-    assert_eq!(ledger.leases(false), [Lease { attempt: Attempt(3), ..lease.clone() }]);
+    assert_eq!(ledger.leases(false), [Lease { attempt: Attempt(3), ..lease }]);
     let (_held, reported) = held.ended(ended(&lease)).expect("the state knows it");
     assert_eq!((reported.completion.epoch, reported.completion.attempt), (Epoch(2), Attempt(3)));
 }
