@@ -2,7 +2,7 @@
 //! again, and reduced to the few faults that it takes. Then protocols that are broken on purpose must be caught.
 //!
 //! From the environment: `FAULTS` (how many, 10,000), `SEED` (the first, 1), `ONLY` (faults of that seed, all others do not
-//! happen), `MUTANTS` (`no`, or the name of one).
+//! happen), `MUTANTS` (`no`, or the name of one, whose faults are reduced, too).
 
 mod chance;
 mod mutants;
@@ -11,12 +11,14 @@ mod report;
 mod shrink;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::simulation::{Episode, Fault};
 
 use plays::play;
 use report::SimulationReport;
+use shrink::FewFaults;
 
 /// Faults where nobody says how many.
 const FAULTS: u64 = 10_000;
@@ -62,18 +64,25 @@ fn main() -> Result<()> {
     let first = Episode { seed: asked.seed, only: None, mutant: None };
     let (once, again) = (play(&first)?, play(&first)?);
     ensure!(once.trace == again.trace, "seed {} was played twice, and was not the same", first.seed);
-    let mut report = SimulationReport::begin();
+    let (mut report, mut well) = (SimulationReport::begin(), BTreeSet::new());
     for played in plays::until(asked.seed, asked.faults)? {
         if let Some(wrong) = &played.1.wrong {
             fails(played.0, &played.1.faults, wrong)?;
         }
+        well.insert(played.0);
         report.add(played.1);
     }
     report.print_seeds();
     if asked.mutants != "no" {
-        let caught = mutants::catch_all(&asked.mutants)?;
-        report::print_mutants(&caught);
+        let began = Instant::now();
+        let caught = mutants::catch_all(&asked.mutants, &well)?;
+        report::print_mutants(&caught, began.elapsed().as_secs_f64());
         ensure!(caught.iter().all(|one| one.caught.is_some()), "a broken protocol was not noticed");
+        // Who asks for one wants to know how little it takes.
+        if let [mutants::CaughtMutant { mutant, caught: Some((seed, played)), .. }] = &caught[..] {
+            let episode = Episode { seed: *seed, only: None, mutant: Some(*mutant) };
+            print_few(&shrink::shrink(&episode, &played.faults, shrink::PLAYS)?);
+        }
     }
     Ok(())
 }
@@ -96,8 +105,14 @@ fn fails(seed: u64, faults: &[Fault], wrong: &str) -> Result<()> {
         faults.len()
     );
     let episode = Episode { seed, only: None, mutant: None };
-    let (few, wrong) = shrink::shrink(&episode, faults, shrink::PLAYS)?;
-    let few: Vec<String> = few.iter().map(ToString::to_string).collect();
-    println!("{} faults are enough for\n{wrong}\n\nmake simulate SEED={seed} ONLY=\"{}\"", few.len(), few.join(" "));
+    let few = print_few(&shrink::shrink(&episode, faults, shrink::PLAYS)?);
+    println!("\nmake simulate SEED={seed} ONLY=\"{few}\"");
     bail!("seed {seed} fails")
+}
+
+/// Says how few faults it takes; returns them.
+fn print_few(FewFaults { faults, wrong, plays }: &FewFaults) -> String {
+    let few = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    println!("\nafter {plays} more plays {} faults are enough: {few}\nfor {wrong}", faults.len());
+    few
 }

@@ -36,13 +36,35 @@ pub(crate) fn play(episode: &Episode) -> Result<PlayedEpisode> {
     serde_json::from_slice(&done.stdout).with_context(said)
 }
 
+/// How many episodes are played at once.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Plays episodes, as many at once as there are processors, one after the other from the first on until one fails; which, and
+/// what came of it. Of those that are played at once the first counts.
+pub(crate) fn first_that_fails(episodes: &[Episode]) -> Result<Option<(usize, PlayedEpisode)>> {
+    for (round, some) in episodes.chunks(processors()).enumerate() {
+        let played: Vec<_> = thread::scope(|scope| {
+            let playing: Vec<_> = some.iter().map(|episode| scope.spawn(|| play(episode))).collect();
+            playing.into_iter().map(|one| one.join().map_err(|_| anyhow!("a thread panicked"))).collect()
+        });
+        for (at, played) in played.into_iter().enumerate() {
+            let played = played??;
+            if played.wrong.is_some() {
+                return Ok(Some((round * processors() + at, played)));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Plays seeds from `first` on until so much went wrong, or one fails; each with its seed, in their order.
 pub(crate) fn until(first: u64, faults: u64) -> Result<Vec<(u64, PlayedEpisode)>> {
     let (next, happened, stop) = (AtomicU64::new(first), AtomicU64::new(0), AtomicBool::new(false));
     let done: Mutex<Vec<(u64, Result<PlayedEpisode>)>> = Mutex::default();
-    let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..processors {
+        for _ in 0..processors() {
             scope.spawn(|| {
                 while happened.load(Ordering::Relaxed) < faults && !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

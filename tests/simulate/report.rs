@@ -49,16 +49,18 @@ impl SimulationReport {
     }
 }
 
-/// Prints who caught which mutant.
-pub(crate) fn print_mutants(all: &[CaughtMutant]) {
-    println!("\n{:26} {:>5} {:>7}  caught by", "broken protocol", "seed", "faults");
-    for CaughtMutant { mutant, caught } in all {
+/// Prints who caught which mutant, and in what time.
+pub(crate) fn print_mutants(all: &[CaughtMutant], seconds: f64) {
+    println!("\n{:26} {:>5} {:>5} {:>7}  caught by", "broken protocol", "tries", "seed", "faults");
+    for CaughtMutant { mutant, caught, tries } in all {
         match caught {
-            Some((seed, faults, wrong)) => {
+            Some((seed, played)) => {
+                let (faults, wrong) = (played.faults.len(), played.wrong.as_deref().unwrap_or_default());
                 let said: String = wrong.lines().next().unwrap_or_default().chars().take(110).collect();
-                println!("{:26} {seed:>5} {faults:>7}  {said}", mutant.to_string());
+                println!("{:26} {tries:>5} {seed:>5} {faults:>7}  {said}", mutant.to_string());
             }
-            None => println!("{:26} {:>5} {:>7}  nobody", mutant.to_string(), "", ""),
+            None => println!("{:26} {tries:>5} {:>5} {:>7}  nobody", mutant.to_string(), "", ""),
         }
     }
+    println!("{} broken protocols in {seconds:.0} s", all.len());
 }

@@ -5,45 +5,53 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use harness::simulation::{Episode, Fault};
 
-use crate::plays::play;
+use crate::plays::{first_that_fails, play};
 
 /// How often an episode is played at most to find out.
 pub(crate) const PLAYS: usize = 300;
 
-/// Leaves out part after part of the faults, ever smaller ones, as long as the episode fails; what is left, and what is wrong
-/// then.
-pub(crate) fn shrink(episode: &Episode, faults: &[Fault], plays: usize) -> Result<(Vec<Fault>, String)> {
-    let mut left = plays;
-    let mut fails = |faults: &[Fault]| -> Result<Option<String>> {
-        let Some(rest) = left.checked_sub(1) else { return Ok(None) };
-        left = rest;
-        let only: BTreeSet<Fault> = faults.iter().copied().collect();
-        Ok(play(&Episode { only: Some(only), ..episode.clone() })?.wrong)
-    };
+/// The few faults that an episode takes to fail.
+pub(crate) struct FewFaults {
+    pub(crate) faults: Vec<Fault>,
+    /// What is wrong then.
+    pub(crate) wrong: String,
+    /// How often it was played.
+    pub(crate) plays: usize,
+}
+
+/// Leaves out part after part of the faults, ever smaller ones, as long as the episode fails.
+pub(crate) fn shrink(episode: &Episode, faults: &[Fault], most: usize) -> Result<FewFaults> {
+    let with = |faults: &[Fault]| Episode { only: Some(faults.iter().copied().collect()), ..episode.clone() };
     let mut few = faults.to_vec();
-    let mut wrong = fails(&few)?.context("it does not fail when the same faults happen again")?;
-    if let Some(none) = fails(&[])? {
-        return Ok((Vec::new(), none));
+    let first = play(&with(&few))?.wrong;
+    let mut wrong = first.context("it does not fail when the same faults happen again")?;
+    let mut plays = 2;
+    if let Some(none) = play(&with(&[]))?.wrong {
+        return Ok(FewFaults { faults: Vec::new(), wrong: none, plays });
     }
     let mut parts = 2;
-    while few.len() > 1 {
+    while few.len() > 1 && plays < most {
         let size = few.len().div_ceil(parts);
-        let mut smaller = None;
-        for at in (0..few.len()).step_by(size) {
-            let rest = [&few[..at], &few[(at + size).min(few.len())..]].concat();
-            if let Some(said) = fails(&rest)? {
-                smaller = Some((rest, said));
-                break;
-            }
-        }
-        match smaller {
-            Some(found) => {
-                (few, wrong) = found;
+        let without = |at: usize| [&few[..at], &few[(at + size).min(few.len())..]].concat();
+        let smaller: Vec<Vec<Fault>> = (0..few.len()).step_by(size).map(without).collect();
+        let episodes: Vec<Episode> = smaller.iter().take(most - plays).map(|faults| with(faults)).collect();
+        match first_that_fails(&episodes)? {
+            Some((at, played)) => {
+                plays += at + 1;
+                // What did not happen any more without the others is not needed either.
+                let happened: BTreeSet<Fault> = played.faults.iter().copied().collect();
+                few = smaller[at].iter().copied().filter(|fault| happened.contains(fault)).collect();
+                wrong = played.wrong.unwrap_or(wrong);
                 parts = (parts - 1).max(2);
             }
-            None if size == 1 => break,
-            None => parts = (parts * 2).min(few.len()),
+            None => {
+                plays += episodes.len();
+                if size == 1 {
+                    break;
+                }
+                parts = (parts * 2).min(few.len());
+            }
         }
     }
-    Ok((few, wrong))
+    Ok(FewFaults { faults: few, wrong, plays })
 }

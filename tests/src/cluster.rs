@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use services::queue::amqp::AmqpConfig;
+use services::state::redis::RedisConfig;
 use store::Store;
 
 use crate::{RabbitMq, Redis, light, program};
@@ -45,6 +47,11 @@ pub struct Running {
 impl Cluster {
     /// An empty store without any program yet, in `directory`, whose coordinators serve these pipelines.
     pub fn start(directory: &Path, pipelines: &[&Path]) -> Result<Self> {
+        Self::start_on(directory, pipelines, &RabbitMq::shared()?.vhost()?, &Redis::shared()?.database()?)
+    }
+
+    /// The same on this broker and this Redis.
+    pub fn start_on(directory: &Path, pipelines: &[&Path], queue: &AmqpConfig, state: &RedisConfig) -> Result<Self> {
         let store = directory.join("store");
         Store::init(&store)?;
         let config = directory.join("sas.toml");
@@ -52,8 +59,8 @@ impl Cluster {
         let environment = BTreeMap::from([
             ("SAS_CONFIG", config.display().to_string()),
             ("SAS_STORE_ROOT", store.display().to_string()),
-            ("SAS_QUEUE_URL", RabbitMq::shared()?.vhost()?.url.secret().to_owned()),
-            ("SAS_STATE_URL", Redis::shared()?.database()?.url.secret().to_owned()),
+            ("SAS_QUEUE_URL", queue.url.secret().to_owned()),
+            ("SAS_STATE_URL", state.url.secret().to_owned()),
             ("PYTHONPATH", light::modules().display().to_string()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ]);

@@ -190,7 +190,7 @@ async fn fill(state: &RedisState, record: &RunRecord) -> Result<()> {
         held: Vec::new(),
         amended: 0,
     };
-    state.open_run(&info).await?;
+    state.open_run(&info, Duration::ZERO).await?;
     for from in (0..SETTLED + IN_FLIGHT).step_by(500) {
         let to = from + 500;
         let changes = (from..to).map(change).collect::<Result<Vec<_>>>()?;

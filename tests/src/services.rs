@@ -106,6 +106,13 @@ impl RabbitMq {
         self.service.start()
     }
 
+    /// Ends it with SIGKILL, and starts it again without any queue or message; virtual hosts are there.
+    pub fn wipe(&self) -> Result<()> {
+        self.service.end("kill")?;
+        fs::remove_dir_all(self.service.directory.join("data")).context("a broker has data")?;
+        self.service.start()
+    }
+
     /// Asks the management API, and returns its answer.
     pub fn api(&self, method: &str, path: &str, body: &str) -> Result<String> {
         ensure!(self.management, "this broker has no management API");

@@ -11,6 +11,7 @@ mod episode;
 mod faults;
 mod faulty;
 mod files;
+mod forgetful;
 mod host;
 mod life;
 mod mutant;

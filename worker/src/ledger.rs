@@ -2,15 +2,17 @@
 //!
 //! One that was reported is renewed until its completion has settled it: coordinators may be away for longer than a lease, and
 //! what ran for hours must not run again for that. Until then its completion is kept, to be published again: a broker that is
-//! wiped, or whose queue is purged, has confirmed what nobody will read. A lock around a map, never held across an await.
+//! wiped, or whose queue is purged, has confirmed what nobody will read. What runs though the state has forgotten it is kept, too,
+//! until it is adopted. A lock around a map, never held across an await.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::id::{ClassName, ModuleName, Nonce, StarId};
+use domain::id::{Attempt, ClassName, Epoch, ModuleName, Nonce, StarId, TraceContext};
+use domain::message::Completion;
 use services::queue::Outgoing;
-use services::state::{Lease, RunningAttempt};
+use services::state::{Grant, Lease, RunningAttempt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +44,13 @@ struct ClaimsByNonce {
 #[derive(Debug)]
 struct Entry {
     lease: Lease,
+    /// The epoch in which it was claimed.
+    epoch: Epoch,
     /// Stops the attempt.
     cancel: CancellationToken,
     stage: ClaimStage,
+    /// Until when it is under reserve, and what lets it begin then.
+    reserve: Option<(Instant, CancellationToken)>,
 }
 
 /// How far a claim is.
@@ -52,10 +58,31 @@ struct Entry {
 enum ClaimStage {
     /// It waits for a free slot.
     Waits,
-    /// It is worked on; what it is about, where that is known.
-    Runs(Option<Subject>),
+    /// It is worked on.
+    Runs(RunningClaim),
+    /// It ended while the state did not know it: to be reported when it does.
+    Ended { grant: Arc<Grant>, ended: Box<EndedAttempt> },
     /// The broker has its completion.
     Reported(ReportedClaim),
+}
+
+/// A claim that is worked on.
+#[derive(Debug)]
+struct RunningClaim {
+    /// What it is about, where that is known.
+    subject: Option<Subject>,
+    /// What it rests on.
+    grant: Arc<Grant>,
+    /// Whether the state has forgotten it.
+    is_forgotten: bool,
+}
+
+/// How an attempt ended that is not reported yet.
+#[derive(Debug)]
+pub(crate) struct EndedAttempt {
+    pub(crate) completion: Completion,
+    /// Its span.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A claim whose completion was confirmed by the broker.
@@ -88,21 +115,96 @@ pub(crate) struct HeldClaim {
 }
 
 impl Ledger {
-    /// Notes a claim whose attempt has not begun; `cancel` stops it when the claim is lost.
-    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, cancel: CancellationToken) -> HeldClaim {
+    /// Notes a claim whose attempt has not begun; `cancel` stops it when the claim is lost. One that is under reserve for a while
+    /// may begin when the last token says so.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        (lease, epoch): (Lease, Epoch),
+        cancel: CancellationToken,
+        reserve: Option<(Instant, CancellationToken)>,
+    ) -> HeldClaim {
         let nonce = lease.nonce;
-        self.lock().insert(Entry { lease, cancel, stage: ClaimStage::Waits });
+        self.lock().insert(Entry { lease, epoch, cancel, stage: ClaimStage::Waits, reserve });
         HeldClaim { ledger: Arc::clone(self), nonce }
     }
 
-    /// Every lease that is to be renewed.
-    pub(crate) fn leases(&self) -> Vec<Lease> {
+    /// Leases that are to be renewed and that the state knew when it was last asked: all, or those of what runs.
+    pub(crate) fn leases(&self, all: bool) -> Vec<Lease> {
         let mut held = self.lock();
+        let is_wanted = |entry: &&Entry| match &entry.stage {
+            ClaimStage::Runs(running) => !running.is_forgotten,
+            ClaimStage::Ended { .. } => false,
+            ClaimStage::Waits | ClaimStage::Reported(_) => all || entry.reserve.is_some(),
+        };
         let is_old =
             |entry: &Entry| matches!(&entry.stage, ClaimStage::Reported(claim) if claim.at.elapsed() >= REPORTED);
         let old: Vec<Nonce> = held.all().filter(|entry| is_old(entry)).map(|entry| entry.lease.nonce).collect();
         old.into_iter().for_each(|nonce| held.remove(nonce));
-        held.all().map(|entry| entry.lease.clone()).collect()
+        held.all().filter(is_wanted).map(|entry| entry.lease.clone()).collect()
+    }
+
+    /// Leases of what runs, or has ended since, though the state has forgotten it.
+    pub(crate) fn forgotten(&self) -> Vec<Lease> {
+        let held = self.lock();
+        let is_forgotten = |entry: &&Entry| match &entry.stage {
+            ClaimStage::Runs(running) => running.is_forgotten,
+            ClaimStage::Ended { .. } => true,
+            ClaimStage::Waits | ClaimStage::Reported(_) => false,
+        };
+        held.all().filter(is_forgotten).map(|entry| entry.lease.clone()).collect()
+    }
+
+    /// A lease lived when it was asked for at this moment.
+    pub(crate) fn lives(&self, lease: &Lease, asked: Instant) {
+        if let Some(entry) = self.lock().by_nonce.get_mut(&lease.nonce)
+            && let Some((_, begins)) = entry.reserve.take_if(|(until, _)| *until <= asked)
+        {
+            begins.cancel();
+        }
+    }
+
+    /// The state does not know a lease: forgets what was reported, and stops what has not begun. What runs may be adopted.
+    pub(crate) fn misses(&self, lease: &Lease) {
+        let mut held = self.lock();
+        let Some(entry) = held.by_nonce.get_mut(&lease.nonce) else { return };
+        match &mut entry.stage {
+            ClaimStage::Runs(running) if entry.reserve.is_none() => running.is_forgotten = true,
+            ClaimStage::Waits | ClaimStage::Runs(_) => entry.cancel.cancel(),
+            ClaimStage::Ended { .. } => {}
+            ClaimStage::Reported(_) => held.remove(lease.nonce),
+        }
+    }
+
+    /// What a claim rests on whose attempt has begun.
+    pub(crate) fn grant(&self, nonce: Nonce) -> Option<Arc<Grant>> {
+        match &self.lock().by_nonce.get(&nonce)?.stage {
+            ClaimStage::Runs(RunningClaim { grant, .. }) | ClaimStage::Ended { grant, .. } => Some(Arc::clone(grant)),
+            ClaimStage::Waits | ClaimStage::Reported(_) => None,
+        }
+    }
+
+    /// The state knows a claim again, as this attempt of this epoch. What is to be reported now, where it has ended.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        nonce: Nonce,
+        epoch: Epoch,
+        attempt: Attempt,
+    ) -> Option<(HeldClaim, EndedAttempt)> {
+        let mut held = self.lock();
+        let entry = held.by_nonce.get_mut(&nonce)?;
+        (entry.epoch, entry.lease.attempt) = (epoch, attempt);
+        let grant = match &mut entry.stage {
+            ClaimStage::Runs(running) => {
+                running.is_forgotten = false;
+                return None;
+            }
+            ClaimStage::Ended { grant, .. } => Arc::clone(grant),
+            ClaimStage::Waits | ClaimStage::Reported(_) => return None,
+        };
+        let runs = ClaimStage::Runs(RunningClaim { subject: None, grant, is_forgotten: false });
+        let ClaimStage::Ended { mut ended, .. } = std::mem::replace(&mut entry.stage, runs) else { return None };
+        (ended.completion.epoch, ended.completion.attempt) = (epoch, attempt);
+        Some((HeldClaim { ledger: Arc::clone(self), nonce }, *ended))
     }
 
     /// Completions that have not settled their tasks for so long that they may be lost.
@@ -114,7 +216,7 @@ impl Ledger {
                 claim.patience = claim.patience * 2 + AGAIN;
                 claim.completion.clone()
             }
-            ClaimStage::Reported(_) | ClaimStage::Waits | ClaimStage::Runs(_) => None,
+            ClaimStage::Reported(_) | ClaimStage::Waits | ClaimStage::Runs(_) | ClaimStage::Ended { .. } => None,
         });
         due.collect()
     }
@@ -133,7 +235,8 @@ impl Ledger {
     pub(crate) fn attempts(&self) -> Vec<(ClassName, RunningAttempt)> {
         let held = self.lock();
         let known = held.all().filter_map(|Entry { lease, stage, .. }| {
-            let ClaimStage::Runs(Some(Subject { star, module, class, since, progress })) = stage else { return None };
+            let ClaimStage::Runs(RunningClaim { subject: Some(subject), .. }) = stage else { return None };
+            let Subject { star, module, class, since, progress } = subject;
             let attempt = RunningAttempt {
                 run: lease.run,
                 star: *star,
@@ -150,19 +253,13 @@ impl Ledger {
         attempts
     }
 
-    /// Stops an attempt whose claim is lost, and forgets one that was reported. True when an attempt is stopped.
-    pub(crate) fn lose(&self, lease: &Lease) -> bool {
+    /// A claim is lost: stops its attempt, and forgets one that has ended.
+    pub(crate) fn lose(&self, lease: &Lease) {
         let mut held = self.lock();
-        let Some(entry) = held.by_nonce.get(&lease.nonce) else { return false };
+        let Some(entry) = held.by_nonce.get(&lease.nonce) else { return };
         match entry.stage {
-            ClaimStage::Waits | ClaimStage::Runs(_) => {
-                entry.cancel.cancel();
-                true
-            }
-            ClaimStage::Reported(_) => {
-                held.remove(lease.nonce);
-                false
-            }
+            ClaimStage::Waits | ClaimStage::Runs(_) => entry.cancel.cancel(),
+            ClaimStage::Ended { .. } | ClaimStage::Reported(_) => held.remove(lease.nonce),
         }
     }
 
@@ -188,11 +285,28 @@ impl ClaimsByNonce {
 }
 
 impl HeldClaim {
-    /// A slot takes it: what it is about, where that is known.
-    pub(crate) fn begins(&self, subject: Option<Subject>) {
+    /// A slot takes it: what it is about, where that is known, and what it rests on.
+    pub(crate) fn begins(&self, subject: Option<Subject>, grant: &Arc<Grant>) {
         if let Some(entry) = self.ledger.lock().by_nonce.get_mut(&self.nonce) {
-            entry.stage = ClaimStage::Runs(subject);
+            let grant = Arc::clone(grant);
+            entry.stage = ClaimStage::Runs(RunningClaim { subject, grant, is_forgotten: false });
         }
+    }
+
+    /// Its attempt ended. Returns what is to be reported now, as the attempt that the state knows; what the state has forgotten is
+    /// kept until it is adopted.
+    pub(crate) fn ended(self, mut ended: EndedAttempt) -> Option<(Self, EndedAttempt)> {
+        let mut held = self.ledger.lock();
+        if let Some(entry) = held.by_nonce.get_mut(&self.nonce) {
+            (ended.completion.epoch, ended.completion.attempt) = (entry.epoch, entry.lease.attempt);
+            if let ClaimStage::Runs(RunningClaim { grant, is_forgotten: true, .. }) = &entry.stage {
+                let grant = Arc::clone(grant);
+                entry.stage = ClaimStage::Ended { grant, ended: Box::new(ended) };
+                return None;
+            }
+        }
+        drop(held);
+        Some((self, ended))
     }
 
     /// The completion is with the broker; the claim is renewed until it has settled the task.
@@ -211,83 +325,12 @@ impl HeldClaim {
 impl Drop for HeldClaim {
     fn drop(&mut self) {
         let mut held = self.ledger.lock();
-        if held.by_nonce.get(&self.nonce).is_some_and(|entry| !matches!(entry.stage, ClaimStage::Reported(_))) {
+        let is_kept = |entry: &Entry| matches!(entry.stage, ClaimStage::Reported(_) | ClaimStage::Ended { .. });
+        if held.by_nonce.get(&self.nonce).is_some_and(|entry| !is_kept(entry)) {
             held.remove(self.nonce);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::id::{Attempt, EventId, ModuleIndex, RunId, StarIndex, Task};
-    use services::queue::QueueName;
-
-    use super::*;
-
-    fn lease() -> Lease {
-        let task = Task { star: StarIndex(0), module: ModuleIndex(0) };
-        Lease { run: RunId::of(EventId::of("test", "1"), "P", "1"), task, attempt: Attempt(1), nonce: Nonce::random() }
-    }
-
-    fn completion() -> Outgoing {
-        Outgoing { queue: QueueName::Completions, body: b"{}".to_vec(), trace: None }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_completion_that_does_not_settle_its_task_is_published_again_less_and_less_often() {
-        let ledger = Arc::new(Ledger::default());
-        let lease = lease();
-        ledger.hold(lease.clone(), CancellationToken::new()).reported(completion());
-        let mut times = Vec::new();
-        for second in 1..=100 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            times.extend(ledger.unsettled().iter().map(|_| second));
-        }
-        assert_eq!(times, [10, 30, 70]);
-        ledger.lose(&lease);
-        tokio::time::advance(REPORTED).await;
-        assert!(ledger.unsettled().is_empty());
-    }
-
-    #[test]
-    fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
-        let ledger = Arc::new(Ledger::default());
-        let (lease, cancel) = (lease(), CancellationToken::new());
-        ledger.hold(lease.clone(), cancel.clone()).reported(completion());
-        assert_eq!((ledger.len(), ledger.leases()), (0, vec![lease.clone()]));
-        assert!(!ledger.lose(&lease) && !cancel.is_cancelled());
-        assert!(ledger.leases().is_empty());
-    }
-
-    #[test]
-    fn a_claim_that_is_dropped_or_lost_is_not_renewed() {
-        let ledger = Arc::new(Ledger::default());
-        let (lease, cancel) = (lease(), CancellationToken::new());
-        let held = ledger.hold(lease.clone(), cancel.clone());
-        assert!(ledger.lose(&lease) && cancel.is_cancelled());
-        drop(held);
-        assert!(ledger.leases().is_empty());
-    }
-
-    #[test]
-    fn no_more_than_so_many_reported_claims_are_renewed() {
-        let ledger = Arc::new(Ledger::default());
-        for _ in 0..=MOST_REPORTED {
-            ledger.hold(lease(), CancellationToken::new()).reported(completion());
-        }
-        assert_eq!(ledger.leases().len(), MOST_REPORTED);
-        let settled = ledger.leases().remove(0);
-        ledger.lose(&settled);
-        ledger.hold(lease(), CancellationToken::new()).reported(completion());
-        assert_eq!(ledger.leases().len(), MOST_REPORTED, "one that was settled makes room");
-    }
-
-    #[test]
-    fn a_claim_that_waits_for_a_slot_is_renewed_and_does_not_count_as_running() {
-        let ledger = Arc::new(Ledger::default());
-        let held = ledger.hold(lease(), CancellationToken::new());
-        assert_eq!((ledger.leases().len(), ledger.len()), (1, 0));
-        held.begins(None);
-        assert_eq!((ledger.leases().len(), ledger.len()), (1, 1));
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ mod clock;
 pub mod config;
 mod feed;
 mod gate;
+mod heartbeat;
 mod ledger;
 mod pace;
 mod progress;

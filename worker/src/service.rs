@@ -28,15 +28,12 @@ use crate::config::WorkerConfig;
 use crate::feed;
 use crate::gate::Gate;
 use crate::removal;
-use crate::report::{publish_again, publish_all};
+use crate::report::publish_all;
 use crate::run::RunsHere;
 use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::tally::Tally;
 use crate::warm::Warm;
-
-/// How soon the state is asked again that did not answer.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long containers of attempts that are given back have to end, after the grace.
 const STOPPING: Duration = Duration::from_secs(20);
@@ -176,45 +173,6 @@ impl Worker {
         tracing::info!(running = self.ledger.len(), "giving back what still runs");
         self.give_back.cancel();
         tokio::time::sleep(STOPPING).await;
-    }
-
-    /// Renews all leases in one call, and stops attempts whose lease is lost. Where the state did not answer it is asked again
-    /// soon: until then what runs is nobody's for all who look. Never returns.
-    async fn heartbeat(&self) {
-        let every = self.config.lease / 3;
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match tokio::time::timeout(every, self.renew()).await {
-                // What it has settled is no longer among them.
-                Ok(Ok(())) => _ = tokio::time::timeout(every, publish_again(&self.queue, &self.ledger)).await,
-                // What runs goes on: the lease lives again unless somebody acted upon its end.
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "leases could not be renewed");
-                    ticks.reset_after(AGAIN.min(every));
-                }
-                Err(_) => {
-                    tracing::warn!("leases could not be renewed: the state does not answer");
-                    ticks.reset_after(AGAIN.min(every));
-                }
-            }
-        }
-    }
-
-    async fn renew(&self) -> Result<(), services::state::StateError> {
-        let leases = self.ledger.leases();
-        if leases.is_empty() {
-            return Ok(());
-        }
-        let alive = self.state.renew(&leases, self.config.lease).await?;
-        for (lease, alive) in leases.iter().zip(alive) {
-            // One that was settled meanwhile is lost, too, and nothing is left to stop.
-            if !alive && self.ledger.lose(lease) {
-                tracing::debug!(run = %lease.run, task = ?lease.task, attempt = lease.attempt.0, "a lease is lost");
-            }
-        }
-        Ok(())
     }
 
     /// Removes what dead workers left on this host (W2). Never returns.

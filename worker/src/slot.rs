@@ -10,12 +10,13 @@ use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use services::state::Lease;
 use store::failures::FailureRecord;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attempt::{Desk, End, Finish, Order, SealedResult, commit, perform};
 use crate::claim::Granted;
-use crate::ledger::{HeldClaim, Subject};
+use crate::ledger::{EndedAttempt, HeldClaim, Subject};
 use crate::progress::AttemptProgress;
 use crate::report::PendingReport;
 use crate::shared::Worker;
@@ -26,21 +27,24 @@ pub(crate) struct HeldAttempt {
     granted: Granted,
     held: HeldClaim,
     cancel: CancellationToken,
+    begins: Option<CancellationToken>,
 }
 
 impl HeldAttempt {
     /// Holds what was granted.
     pub(crate) fn of(worker: &Worker, granted: Granted) -> Self {
-        let Granted { message, nonce, .. } = &granted;
+        let Granted { message, nonce, grant, .. } = &granted;
         let lease = Lease { run: message.run, task: message.task, attempt: message.attempt, nonce: *nonce };
         let cancel = worker.give_back.child_token();
-        let held = worker.ledger.hold(lease, cancel.clone());
-        Self { granted, held, cancel }
+        let begins = (!grant.reserve.is_zero()).then(CancellationToken::new);
+        let reserve = begins.clone().map(|begins| (Instant::now() + grant.reserve, begins));
+        let held = worker.ledger.hold((lease, message.epoch), cancel.clone(), reserve);
+        Self { granted, held, cancel, begins }
     }
 
     /// Gives it back before it began, unless the claim is lost: nobody's fault, costs no try.
     pub(crate) async fn give_back(self, worker: &Worker) {
-        let Self { granted: Granted { message, nonce, times, .. }, held, cancel } = self;
+        let Self { granted: Granted { message, nonce, times, .. }, held, cancel, .. } = self;
         if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
             return worker.tally.lost();
         }
@@ -74,7 +78,7 @@ pub(crate) struct SealedAttempt {
 
 /// Runs a granted attempt, and reports it, unless its result is to be committed first.
 pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) -> Option<SealedAttempt> {
-    let HeldAttempt { granted: Granted { message, nonce, grant, times, trace, work }, held, cancel } = attempt;
+    let HeldAttempt { granted: Granted { message, nonce, grant, times, trace, work }, held, cancel, begins } = attempt;
     if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
         // It waited for this slot for so long that somebody else has it.
         worker.tally.lost();
@@ -87,7 +91,8 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         let (name, class, progress) = (module.name.clone(), module.class.clone(), progress.clone());
         Subject { star: *star, module: name, class, since: started, progress }
     });
-    held.begins(subject);
+    let grant = Arc::new(grant);
+    held.begins(subject, &grant);
     let (run, star) = match work {
         Ok(found) => found,
         Err(reason) => {
@@ -102,7 +107,7 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         worker.prefetch(&run);
     }
     let (task, attempt) = (message.task, message.attempt);
-    let order = Order { run, star, task, attempt, nonce, grant, started, trace, progress };
+    let order = Order { run, star, task, attempt, nonce, grant, begins, started, trace, progress };
     let span = tracing::info_span!(
         "attempt",
         run = %message.run,
@@ -158,7 +163,9 @@ impl BegunAttempt {
         let Self { message, nonce, times, held, order, .. } = self;
         let completion = completion(worker, &message, nonce, times, order.started, result);
         let trace = Some(order.span()).filter(|span| span.is_sampled);
-        worker.report(PendingReport { completion, trace, held }).await;
+        if let Some((held, EndedAttempt { completion, trace })) = held.ended(EndedAttempt { completion, trace }) {
+            worker.report(PendingReport { completion, trace, held }).await;
+        }
     }
 
     /// Writes a failure down, and says in one line how it ended.

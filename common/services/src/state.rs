@@ -14,11 +14,13 @@
 //!            on_hold
 //! ```
 //!
-//! A task may be claimed, or end, before its message is noted as confirmed: then it never was *published*.
+//! A task may be claimed, or end, before its message is noted as confirmed: then it never was *published*. What a worker runs that
+//! the state has forgotten is *announced* beside that ([`State::announce`]), until the worker has claimed it anew.
 //!
 //! One whose cell says *waiting* is in `waits`; a star whose cells are all settled is in `closing` until its file is whole.
 
 mod claim;
+mod error;
 mod flow;
 pub mod memory;
 pub mod redis;
@@ -30,7 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use claim::{Claim, ClaimRefusal, ClaimRequest, ClaimWish, Grant, Lease};
+pub use claim::{AnnouncedTask, Claim, ClaimRefusal, ClaimRequest, ClaimWish, Grant, Lease, RESERVE};
+pub use error::StateError;
 pub use flow::{Moves, PERIOD, PERIODS, Period, RunFlow, TaskPlaces};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -246,42 +249,6 @@ pub struct Due {
     pub closing: Vec<StarIndex>,
 }
 
-/// What an adapter could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The service is out of reach: wait and try again.
-    #[error("state out of reach: {0}")]
-    Unreachable(String),
-    /// The state is another life than the caller believes: read the epoch again.
-    #[error("the state is in epoch {now}, not {expected}")]
-    Epoch {
-        /// The epoch that the caller named.
-        expected: Epoch,
-        /// The epoch of the state.
-        now: Epoch,
-    },
-    /// The run is not in the state.
-    #[error("run {0} is not in the state: it is over, or was never accepted")]
-    NoRun(RunId),
-    /// The service is not set up as it must be; the message says which line to change.
-    #[error("{0}")]
-    Misconfigured(String),
-    /// Of this run the state holds something that no version of this program writes, or a script of the run fails for no
-    /// reason that is known. Others' runs are not concerned.
-    #[error(
-        "run {run} is damaged in the state: {reason}; when its keys are removed it is taken up again from the store"
-    )]
-    Damaged {
-        /// The run.
-        run: RunId,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The service answers what nobody expects, and it is about no run: wait and try again.
-    #[error("state answers strangely: {0}")]
-    Unexpected(String),
-}
-
 /// The state of runs in progress.
 ///
 /// Methods that name a run fail with [`StateError::NoRun`] when it is not in the state, where nothing else is said. A star
@@ -298,13 +265,15 @@ pub trait State: Send + Sync {
     }
     /// The epoch of this life of the state; 0 before any was set.
     async fn epoch(&self) -> Result<Epoch, StateError>;
-    /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force.
+    /// Begins `epoch` where the state, or a run in it, holds an older one; returns the one in force. In runs that get another
+    /// claims are granted under reserve for [`RESERVE`].
     async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError>;
     /// Brings every run to the epoch in force, which it returns. Begins none: a state that was emptied a moment ago still has 0.
     async fn spread_epoch(&self) -> Result<Epoch, StateError>;
 
-    /// Enters a run with all its stars blocked. Harmless when it is there.
-    async fn open_run(&self, info: &RunInfo) -> Result<(), StateError>;
+    /// Enters a run with all its stars blocked. Harmless when it is there. For as long as `reserve` claims are granted under
+    /// reserve: zero for a run of which nobody can run anything, [`RESERVE`] for one that the state may have lost.
+    async fn open_run(&self, info: &RunInfo, reserve: Duration) -> Result<(), StateError>;
     /// Forgets a run. Harmless when it is not there.
     async fn close_run(&self, run: RunId) -> Result<(), StateError>;
     /// Ids of the runs in the state, oldest first: also of those that cannot be read.
@@ -363,6 +332,10 @@ pub trait State: Send + Sync {
     /// Renews leases; `false` where the lease is lost and the attempt must be stopped. A lease that ran out and that nobody
     /// acted upon yet lives again. In a run that is damaged none is lost: nobody can tell.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError>;
+    /// Somebody runs what the state does not know any more: the claims were lost with an earlier life of the run. Unless the task
+    /// has moved on, or another has begun it, nobody else may claim it for as long as a lease lives; under reserve it is taken from
+    /// who claimed it.
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError>;
 
     /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a
     /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].

@@ -1,7 +1,10 @@
 //! Opening a run: it enters the state, for the first time or again, as the store says that it stands.
 
+use std::time::Duration;
+
 use domain::id::{ModuleIndex, RunId};
-use services::state::RunInfo;
+use services::state::{RESERVE, RunInfo};
+use store::Store;
 use store::course::Course;
 
 use crate::advance::dispatch::declare;
@@ -22,18 +25,21 @@ pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Troubl
     let Some(course) = running.course(run).await? else { return Ok(()) };
     declare(queue, &course.classes()).await?;
     let mut info = info(&course, &orders, holds::held(store, &course).await?);
-    let has_settled = store.ask(move |store| store.has_settled(run)).await?;
+    let look = move |store: &Store| Ok((store.has_settled(run)?, store.has_image_identities(run)?));
+    let (has_settled, has_begun) = store.ask(look).await?;
+    // Workers may run something of it that this life of the state does not know.
+    let reserve = if has_begun || orders.amended > 0 { RESERVE } else { Duration::ZERO };
     if has_settled && state.run(run).await?.is_none() {
         // Nothing is admitted until the settled stars are back. Whoever dies meanwhile leaves a run that stands still, which
         // the comparison sees.
         info.cursor = info.stars;
-        state.open_run(&info).await?;
+        state.open_run(&info, reserve).await?;
         restore(running, &course, &orders.since_end).await?;
         // Before anything is admitted: tasks that end later are not part of them.
         follow::follow_tasks(running, &course, &orders).await?;
         rewind(running, run).await?;
     } else {
-        state.open_run(&info).await?;
+        state.open_run(&info, reserve).await?;
     }
     // Whoever ended it meanwhile closed it before it was opened here.
     if follow::orders(running, run).await?.is_over {

@@ -1,5 +1,7 @@
 //! What Redis keeps of a star when all are settled: 300,000 stars of 34 modules.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use domain::id::{Attempt, Epoch, EventId, ModuleIndex, RunId, Sequence, StarIndex};
 use domain::run::{Cell, Row, Star, TaskState, Tries};
@@ -20,7 +22,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     state.begin_epoch(Epoch(1)).await?;
     let run = RunId::of(EventId::of("bench", "1"), "BENCH", "1");
     let before = info(&redis, "memory", "used_memory")?;
-    state.open_run(&opened(run)?).await?;
+    state.open_run(&opened(run)?, Duration::ZERO).await?;
     for from in (0..STARS).step_by(AT_ONCE as usize) {
         let to = (from + AT_ONCE).min(STARS);
         let changes: Vec<Change> = (from..to).map(settled).collect();

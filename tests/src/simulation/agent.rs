@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::expression::Scalar;
+use domain::id::Key;
 use domain::message::to_json;
 use store::agent::{AgentError, At, Checked, FileKind, Manifest, Refusal, RefusalKind, Seal, Stage};
 use worker::agent::StoreAgent;
@@ -22,13 +23,16 @@ pub(super) struct SimulatedAgent {
     life: Life,
     /// It was asked before; a fresh one answers.
     is_worn: bool,
-    /// What it packed last.
-    packed: Option<Manifest>,
+    /// What its worker packed.
+    packed: PackedResults,
 }
 
+/// What the agents of a worker packed, by key.
+pub(super) type PackedResults = Arc<Mutex<BTreeMap<Key, Manifest>>>;
+
 impl SimulatedAgent {
-    pub(super) fn new(faults: Arc<Faults>, life: Life) -> Self {
-        Self { faults, life, is_worn: false, packed: None }
+    pub(super) fn new(faults: Arc<Faults>, life: Life, packed: PackedResults) -> Self {
+        Self { faults, life, is_worn: false, packed }
     }
 
     /// Takes the time of an answer. Sometimes the agent dies over it, and sometimes its worker.
@@ -49,12 +53,12 @@ impl StoreAgent for SimulatedAgent {
     async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError> {
         self.work("manifest").await?;
         let Committed { manifest, .. } = read(file)?;
-        let key = |manifest: &Manifest| manifest.provenance.as_ref().map(|provenance| provenance.key);
-        let own = self.packed.as_ref().filter(|own| own.star == manifest.star && key(own) == key(&manifest));
-        match own.filter(|_| self.faults.breaks(Mutant::DigestsOfTheMessage)) {
-            Some(own) => Ok(own.clone()),
-            None => Ok(manifest),
+        if !self.faults.breaks(Mutant::DigestsOfTheMessage) {
+            return Ok(manifest);
         }
+        let key = manifest.provenance.as_ref().map(|provenance| provenance.key);
+        let own = key.and_then(|key| self.packed.lock().unwrap().get(&key).cloned());
+        Ok(own.filter(|own| own.star == manifest.star).unwrap_or(manifest))
     }
 
     async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
@@ -91,9 +95,10 @@ impl StoreAgent for SimulatedAgent {
         let mut file = Committed::new(FileKind::Result, provenance.star);
         file.scalars = products.keys().map(|name| (format!("/PRODUCTS/{name}"), BTreeMap::new())).collect();
         file.manifest.products.clone_from(&products);
+        let key = provenance.key;
         file.manifest.provenance = Some(Box::new(provenance));
         write_new(&dest, &to_json(&file))?;
-        self.packed = Some(file.manifest);
+        self.packed.lock().unwrap().insert(key, file.manifest);
         Ok(Checked { products, ..Checked::default() })
     }
 

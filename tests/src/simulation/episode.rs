@@ -11,6 +11,7 @@ use services::queue::QueueName;
 use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
 
+use super::forgetful::forgetful_state;
 use super::{Fault, Faults, Mutant, Script, World, stale, watch_counts};
 
 /// Stars of an event.
@@ -22,8 +23,16 @@ const STRIKES: Duration = Duration::from_secs(60);
 /// How long everything may take after that: an attempt that was lost with its completion is missed after ten minutes.
 const PATIENCE: Duration = Duration::from_secs(2400);
 
-/// Of so many seeds, one plays another scene: this one.
-const OTHER: [u64; 2] = [16, 3];
+/// Of so many seeds each scene besides the usual one is played by one.
+const SCENES: u64 = 16;
+
+/// What is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EpisodeScene {
+    FaultsOfEveryKind,
+    StaleRow,
+    ForgetfulState,
+}
 
 /// A seed to be played.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,9 +67,10 @@ impl Episode {
         runtime.block_on(async {
             let faults = Faults::given(self.seed, self.only.clone(), self.mutant);
             let (world, state) = self.world(faults).await?;
-            let done = match self.is_other() {
-                true => stale::stale_row(&world).await.map(|()| 1),
-                false => faults_of_every_kind(&world, &state).await,
+            let done = match self.scene() {
+                EpisodeScene::StaleRow => stale::stale_row(&world).await.map(|()| 1),
+                EpisodeScene::ForgetfulState => forgetful_state(&world).await,
+                EpisodeScene::FaultsOfEveryKind => faults_of_every_kind(&world, &state).await,
             };
             let mut wrong = world.violations();
             wrong.extend(done.as_ref().err().map(|error| format!("{error:#}")));
@@ -74,20 +84,26 @@ impl Episode {
         })
     }
 
-    /// Whether it is the scene of the stale row.
-    const fn is_other(&self) -> bool {
-        self.seed % OTHER[0] == OTHER[1]
+    const fn scene(&self) -> EpisodeScene {
+        match self.seed % SCENES {
+            3 => EpisodeScene::StaleRow,
+            5 => EpisodeScene::ForgetfulState,
+            _ => EpisodeScene::FaultsOfEveryKind,
+        }
     }
 
     async fn world(&self, faults: Faults) -> Result<(World, MemoryState)> {
         let state = MemoryState::new();
         let (broker, seed) = (Arc::new(MemoryQueue::new()), self.seed);
-        let scripts = match self.is_other() {
-            true => vec![Script::random(seed, "ONE", 1)],
-            false => vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)],
+        let scripts = match self.scene() {
+            EpisodeScene::StaleRow => vec![Script::random(seed, "ONE", 1)],
+            EpisodeScene::ForgetfulState => vec![Script::random(seed, "ONE", 5)],
+            EpisodeScene::FaultsOfEveryKind => {
+                vec![Script::random(seed, "ONE", 7), Script::random(seed + 100, "TWO", 4)]
+            }
         };
         let world = World::on(broker, Arc::new(state.clone()), faults, scripts).await?;
-        if !self.is_other() {
+        if self.scene() != EpisodeScene::StaleRow {
             world.work(2);
         }
         world.keep(tokio::spawn(watch_counts(world.around.clone())));

@@ -182,6 +182,14 @@ impl Faults {
         happens
     }
 
+    /// The same where nothing else goes wrong.
+    pub(super) fn strikes(&self, kind: FaultKind, probability: f64) -> bool {
+        let before = std::mem::replace(&mut self.draws.lock().unwrap().level, 1.0);
+        let happens = self.happens(kind, probability);
+        self.set_level(before);
+        happens
+    }
+
     /// What went wrong so far.
     pub fn happened(&self) -> Vec<Fault> {
         self.draws.lock().unwrap().happened.clone()

@@ -13,7 +13,7 @@ use worker::config::WorkerConfig;
 use worker::{WorkerParts, run_with};
 
 use super::FaultKind;
-use super::agent::SimulatedAgent;
+use super::agent::{PackedResults, SimulatedAgent};
 use super::faulty::Surroundings;
 use super::life::{LEASE, Life};
 use super::runner::SimulatedRunner;
@@ -93,7 +93,7 @@ impl WorkerHost {
     }
 
     fn make_agent(&self, life: &Life) -> MakeAgent {
-        let (faults, life) = (self.around.faults.clone(), life.clone());
-        Arc::new(move |_| Box::new(SimulatedAgent::new(faults.clone(), life.clone())))
+        let (faults, life, packed) = (self.around.faults.clone(), life.clone(), PackedResults::default());
+        Arc::new(move |_| Box::new(SimulatedAgent::new(faults.clone(), life.clone(), packed.clone())))
     }
 }

@@ -42,4 +42,8 @@ pub enum Mutant {
     TriesNotCompared,
     /// An acknowledgement is one of all deliveries before it.
     AcknowledgementPasses,
+    /// What runs is stopped where the state has forgotten it.
+    NoAdoption,
+    /// What is claimed after the state was lost begins at once, before others could say that they run it.
+    NoReserve,
 }

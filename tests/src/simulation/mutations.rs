@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex};
 use domain::message::{Completion, Report};
@@ -24,12 +25,17 @@ pub(super) struct Mutations {
 
 impl Mutations {
     /// Opens a run.
-    pub(super) async fn open_run(&self, faults: &Faults, state: SharedState, info: &RunInfo) -> Result<(), StateError> {
+    pub(super) async fn open_run(
+        &self,
+        faults: &Faults,
+        state: SharedState,
+        (info, reserve): (&RunInfo, Duration),
+    ) -> Result<(), StateError> {
         let is_first = self.opened.lock().unwrap().insert(info.run);
         if faults.breaks(Mutant::NoComparison) && !is_first {
             return Ok(());
         }
-        state.open_run(info).await
+        state.open_run(info, reserve).await
     }
 
     /// Writes changes.

@@ -33,7 +33,8 @@ impl SimulatedRunner {
             // A bug: the slot is lost with its claim, the worker goes on.
             std::panic::resume_unwind(Box::new("simulated"));
         }
-        tokio::time::sleep(self.faults.between(Duration::from_millis(5), Duration::from_millis(400))).await;
+        let most = self.witness.slow().unwrap_or(Duration::from_millis(400));
+        tokio::time::sleep(self.faults.between(Duration::from_millis(5), most)).await;
         if self.faults.happens(FaultKind::AttemptHangs, 0.06) {
             // It hangs longer than its lease lives, and reports all the same.
             self.witness.hang(nonce);
@@ -50,7 +51,7 @@ impl SimulatedRunner {
     }
 
     fn end(&self, spec: &Spec, star: StarId, claimed: &Claimed) -> Result<Ended, RunnerError> {
-        let Claimed { script, task, tries } = claimed;
+        let Claimed { script, task, tries, .. } = claimed;
         let log = "simulated".to_owned();
         let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true };
         match script.end(star, task.module, *tries) {
@@ -95,9 +96,11 @@ impl Runner for SimulatedRunner {
             self.witness.note(format!("{labels:?} runs without a claim"));
             return Err(trouble("know what this is"));
         };
+        let _running = self.witness.begins(&claimed, &labels.nonce);
         tokio::select! {
             biased;
             () = cancel.cancelled() => {
+                self.witness.stopped(&claimed);
                 Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true })
             }
             () = self.take_time(&labels.nonce) => {

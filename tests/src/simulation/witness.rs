@@ -38,6 +38,10 @@ pub(super) struct Witness {
     decided: Mutex<BTreeSet<(RunId, Task, Attempt)>>,
     /// How often a program ran to its end.
     executions: AtomicU64,
+    /// What runs now, with its claims.
+    running: Mutex<BTreeMap<(RunId, Task), BTreeSet<Nonce>>>,
+    /// Where nothing but the state gets lost: how long programs take at most.
+    slow: Mutex<Option<Duration>>,
     violations: Mutex<Vec<String>>,
 }
 
@@ -45,9 +49,25 @@ pub(super) struct Witness {
 #[derive(Clone)]
 pub(super) struct Claimed {
     pub(super) script: Arc<Script>,
+    pub(super) run: RunId,
     pub(super) task: Task,
     /// What was spent on the task before.
     pub(super) tries: Tries,
+}
+
+/// A program that runs until this is dropped.
+pub(super) struct RunningProgram {
+    witness: Arc<Witness>,
+    task: (RunId, Task),
+    nonce: Option<Nonce>,
+}
+
+impl Drop for RunningProgram {
+    fn drop(&mut self) {
+        if let (Some(all), Some(nonce)) = (self.witness.running.lock().unwrap().get_mut(&self.task), self.nonce) {
+            all.remove(&nonce);
+        }
+    }
 }
 
 impl Witness {
@@ -62,6 +82,8 @@ impl Witness {
             lives: Mutex::default(),
             decided: Mutex::default(),
             executions: AtomicU64::new(0),
+            running: Mutex::default(),
+            slow: Mutex::default(),
             violations: Mutex::default(),
         }
     }
@@ -86,6 +108,35 @@ impl Witness {
         let lives = self.lives.lock().unwrap();
         let living: Vec<&Life> = lives.values().filter(|life| life.is_alive()).collect();
         (!living.is_empty()).then(|| living[self.faults.below(living.len())].clone())
+    }
+
+    /// From now on nothing but the state gets lost: programs, which take up to so long, are begun once, and end (W4).
+    pub(super) fn expect_all_to_end(&self, most: Duration) {
+        *self.slow.lock().unwrap() = Some(most);
+    }
+
+    /// How long programs take at most, where nothing but the state gets lost.
+    pub(super) fn slow(&self) -> Option<Duration> {
+        *self.slow.lock().unwrap()
+    }
+
+    /// A program begins; it runs until what is returned is dropped.
+    pub(super) fn begins(self: &Arc<Self>, claimed: &Claimed, nonce: &str) -> RunningProgram {
+        let (task, nonce) = ((claimed.run, claimed.task), nonce.parse().ok());
+        let mut running = self.running.lock().unwrap();
+        let all = running.entry(task).or_default();
+        if self.slow().is_some() && !all.is_empty() {
+            self.note(format!("W4: {:?} is begun, and runs already", claimed.task));
+        }
+        all.extend(nonce);
+        RunningProgram { witness: self.clone(), task, nonce }
+    }
+
+    /// A program is stopped before its end.
+    pub(super) fn stopped(&self, claimed: &Claimed) {
+        if self.slow().is_some() {
+            self.note(format!("W4: {:?} is stopped, and only the state was lost", claimed.task));
+        }
     }
 
     /// A program ran to its end.
@@ -168,7 +219,7 @@ impl Witness {
                 other => self.note(format!("{task:?}: nothing is known of {up:?}, but {other:?}")),
             }
         }
-        let claimed = Claimed { script, task, tries: grant.tries };
+        let claimed = Claimed { script, run, task, tries: grant.tries };
         self.claimed.lock().unwrap().insert(wish.nonce, claimed);
     }
 

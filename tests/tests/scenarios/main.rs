@@ -17,6 +17,7 @@ mod metrics;
 mod pages;
 mod pipeline_light;
 mod queue;
+mod recovery;
 mod registry;
 mod replaced;
 mod replay;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use domain::id::{RunId, StarId, StarIndex};
 use domain::message::StarSelection;
 use domain::run::Tries;
-use harness::simulation::{Script, World};
+use harness::simulation::{Episode, Mutant, Script, World};
 use services::queue::QueueName;
 use store::runs::{Decided, Decision, StarEnd};
 
@@ -128,6 +128,21 @@ async fn a_flushed_state_is_rebuilt_from_the_store() -> Result<()> {
         assert!(again * 2 < before.len(), "{again} of {} settled stars were done again", before.len());
         none(world.violations());
         first.abort();
+    }
+    Ok(())
+}
+
+#[test]
+fn what_runs_is_neither_stopped_nor_begun_again_where_the_state_is_lost() -> Result<()> {
+    let seeds = || (0..6).map(|number| number * 16 + 5);
+    for seed in seeds() {
+        let played = Episode { seed, only: None, mutant: None }.play()?;
+        ensure!(played.wrong.is_none(), "seed {seed}: {played:?}");
+    }
+    for mutant in [Mutant::NoAdoption, Mutant::NoReserve] {
+        let is_caught = |seed| anyhow::Ok(Episode { seed, only: None, mutant: Some(mutant) }.play()?.wrong.is_some());
+        let caught = seeds().map(is_caught).collect::<Result<Vec<_>>>()?;
+        ensure!(caught.contains(&true), "nobody notices {mutant}");
     }
     Ok(())
 }

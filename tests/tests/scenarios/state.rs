@@ -1,6 +1,7 @@
 //! What the state port promises, asserted on both adapters; and what only Redis can do wrong.
 
 mod alike;
+mod announced;
 mod fixture;
 mod leases;
 mod looking;
@@ -9,6 +10,7 @@ mod timers;
 
 use std::time::Duration;
 
+use announced::*;
 use anyhow::{Result, ensure};
 use domain::id::{Attempt, ModuleIndex, Nonce, StarIndex, Task};
 use domain::run::{Cell, Star, TaskState, Tries};
@@ -62,6 +64,13 @@ on_both_adapters!(
     a_change_of_the_cell_takes_its_lease,
     claims_that_come_together_are_decided_each_for_itself,
     leases_of_many_runs_renew_together,
+    what_is_announced_is_kept_for_who_runs_it,
+    what_has_moved_on_is_kept_for_nobody,
+    of_two_who_run_a_task_the_newer_attempt_goes_first,
+    what_is_announced_no_more_is_anybodys,
+    who_runs_a_task_goes_before_who_claimed_it_under_reserve,
+    what_follows_into_an_epoch_is_claimed_under_reserve,
+    what_runs_is_claimed_anew_in_a_paused_run_and_of_a_held_module,
     the_outbox_gives_what_is_old_enough,
     published_leaves_alone_what_moved_on,
     what_nobody_claims_is_published_again,
@@ -95,7 +104,7 @@ async fn a_run_opens_with_all_tasks_blocked_and_opens_once(f: StateFixture) -> R
     assert_eq!(view.ready, [(class(DEFAULT), 0), (class(HEAVY), 0)].into());
 
     f.admit(0).await?;
-    f.state.open_run(&f.info).await?;
+    f.state.open_run(&f.info, Duration::ZERO).await?;
     assert_eq!(f.row(0).await?.cell(ModuleIndex(0)), Cell::queued(Attempt(1)), "opened again, it keeps what it has");
     Ok(())
 }
@@ -224,7 +233,7 @@ async fn an_older_or_newer_epoch_is_an_error(f: StateFixture) -> Result<()> {
     assert_eq!(wrote, [Written::Done]);
 
     let other = RunInfo { run: fixture::other_run(), ..f.info.clone() };
-    f.state.open_run(&other).await?;
+    f.state.open_run(&other, Duration::ZERO).await?;
     let wrote = f.state.write(other.run, EPOCH.next(), None, &[f.admission_of(1)]).await?;
     assert_eq!(wrote, [Written::Done], "a run that is opened later is in the epoch in force");
     Ok(())
@@ -294,13 +303,13 @@ async fn attempts_are_told_apart_beyond_the_tag(f: StateFixture) -> Result<()> {
 
 async fn runs_are_listed_with_what_changed(f: StateFixture) -> Result<()> {
     let older = RunInfo { run: fixture::other_run(), accepted: "2026-01-01T00:00:00Z".parse()?, ..run_info() };
-    f.state.open_run(&older).await?;
+    f.state.open_run(&older, Duration::ZERO).await?;
     f.state.set_phase(f.run, Phase::Cancelling, 3).await?;
     let now = RunInfo { phase: Phase::Cancelling, weight: 3, ..f.info.clone() };
     assert_eq!(f.state.runs().await?, [older.clone(), now], "oldest first");
     f.state.close_run(f.run).await?;
     assert_eq!(f.state.runs().await?, [older]);
-    f.state.open_run(&f.info).await?;
+    f.state.open_run(&f.info, Duration::ZERO).await?;
     assert_eq!(f.row(0).await?, f.fresh());
     Ok(())
 }

@@ -96,7 +96,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                 ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),
-            ("one worker", &["shared", "slot", "feed", "show", "service"]),
+            ("one worker", &["shared", "slot", "feed", "show", "heartbeat", "service"]),
         ],
     ),
     (

@@ -8,6 +8,7 @@ use domain::id::{Attempt, Nonce, StarId, Task, TraceContext, WorkerName};
 use domain::pipeline::Module;
 use services::state::Grant;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use super::kept::KeptFolders;
 use super::manifests::Manifests;
@@ -57,7 +58,9 @@ pub(crate) struct Order {
     pub(crate) task: Task,
     pub(crate) attempt: Attempt,
     pub(crate) nonce: Nonce,
-    pub(crate) grant: Grant,
+    pub(crate) grant: Arc<Grant>,
+    /// Cancelled when a module may begin; none where it may at once.
+    pub(crate) begins: Option<CancellationToken>,
     /// When it was claimed.
     pub(crate) started: jiff::Timestamp,
     /// The span of its star.

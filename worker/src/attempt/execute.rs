@@ -59,6 +59,10 @@ async fn run(
     spec: &Spec,
     cancel: &CancellationToken,
 ) -> Result<(Ended, bool), Ending> {
+    if let Some(begins) = &order.begins {
+        // It may run elsewhere, though the state does not know it yet.
+        cancel.run_until_cancelled(begins.cancelled()).await;
+    }
     if cancel.is_cancelled() {
         return Err(Ending::Cancelled);
     }

@@ -14,8 +14,8 @@ use run::{BothClocks, Run};
 use tokio::time::Instant;
 
 use super::{
-    Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, REMEMBERED, Ready,
-    RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
+    AnnouncedTask, Change, Claim, ClaimRefusal, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
+    REMEMBERED, RESERVE, Ready, RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
@@ -78,7 +78,10 @@ impl State for MemoryState {
 
     async fn begin_epoch(&self, epoch: Epoch) -> Result<Epoch, StateError> {
         let mut core = self.lock();
-        core.epoch = core.epoch.max(epoch);
+        if core.epoch < epoch {
+            core.epoch = epoch;
+            core.runs.values_mut().for_each(|run| run.begin_reserve(RESERVE, Instant::now()));
+        }
         Ok(core.epoch)
     }
 
@@ -87,8 +90,8 @@ impl State for MemoryState {
         self.epoch().await
     }
 
-    async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
-        self.lock().runs.entry(info.run).or_insert_with(|| Run::open(info));
+    async fn open_run(&self, info: &RunInfo, reserve: Duration) -> Result<(), StateError> {
+        self.lock().runs.entry(info.run).or_insert_with(|| Run::open(info, reserve));
         Ok(())
     }
 
@@ -198,6 +201,15 @@ impl State for MemoryState {
         let until = Instant::now() + lease;
         let renew = |lease: &Lease| core.runs.get_mut(&lease.run).is_some_and(|run| run.renew(lease, until));
         Ok(leases.iter().map(renew).collect())
+    }
+
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
+        let (mut core, now) = (self.lock(), Instant::now());
+        let announce = |lease_of: &Lease| match core.runs.get_mut(&lease_of.run) {
+            Some(run) => run.announce(lease_of, now + lease, now),
+            None => Ok(AnnouncedTask::NoRun),
+        };
+        leases.iter().map(announce).collect()
     }
 
     async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {

@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named |
+//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named, until when claims are under reserve |
 //! | `rows:<block>` | string | rows of 4,096 stars, one byte a module |
 //! | `counts` | hash | `module:state` → tasks |
 //! | `tries` | hash | star → tries, where a task has more than one |
@@ -14,6 +14,7 @@
 //! | `on_hold` | sorted set | `star:module` of held modules by time, in place of `outbox` and `published` |
 //! | `waits`, `leases`, `closing` | sorted set | `star:module`, or star, by the time when they are due |
 //! | `lease` | hash | `star:module` → attempt, nonce, when it was claimed, worker |
+//! | `announced` | hash | `star:module` → until when, attempt and nonce of whoever runs it, though its claim is forgotten; for a lease |
 //! | `moves:<time>` | hash | `module:entered`, `module:left` → attempts that became ready and that ended in the period that began then; for some minutes |
 //! | `spent` | hash | `module:tasks`, `module:millis`, `module:found`, `module:warned`, `module:unmade` → results that were made, how long that took, results that were found, those with warnings, those without a product that must be answered |
 //!
@@ -35,15 +36,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use link::RedisLink;
 use redis::{Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use wire::Odd;
 
 use super::{
-    CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
-    RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
+    AnnouncedTask, CLOSING_PATIENCE, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase,
+    Ready, RunFlow, RunInfo, RunView, StarView, State, StateError, WorkerInfo, Written,
 };
 use crate::address::Address;
 use domain::id::{Attempt, ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
@@ -124,7 +125,7 @@ impl State for RedisState {
         let now = self.epoch().await?;
         // Runs follow after the state: one that is opened meanwhile looks again at the end (`open_run`).
         for run in self.run_ids().await? {
-            match self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now.0)).await {
+            match self.begin_run(run, now).await {
                 // Whoever uses the run is told.
                 Ok(_) | Err(StateError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
@@ -133,7 +134,7 @@ impl State for RedisState {
         Ok(now)
     }
 
-    async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
+    async fn open_run(&self, info: &RunInfo, reserve: Duration) -> Result<(), StateError> {
         let run = info.run;
         let accepted = info.accepted.as_millisecond();
         self.command::<u32>(redis::cmd("ZADD").arg(RUNS).arg(accepted).arg(run.to_string())).await?;
@@ -141,14 +142,14 @@ impl State for RedisState {
         let mut call = on(run, &scripts::OPEN);
         call.arg(epoch.0).arg(wire::json(info)).arg(info.stars);
         call.arg(info.phase.to_string()).arg(info.weight).arg(info.cursor).arg(wire::held_text(&info.held));
-        call.arg(info.amended);
+        call.arg(info.amended).arg(wire::millis(reserve));
         for (_, class) in &info.modules {
             call.arg(class.as_str());
         }
         self.run_script::<u32>(run, epoch, &call).await?;
         let now = self.epoch().await?;
         if now != epoch {
-            self.run_script::<u32>(run, now, on(run, &scripts::BEGIN).arg(now.0)).await?;
+            self.begin_run(run, now).await?;
         }
         Ok(())
     }
@@ -338,19 +339,11 @@ impl State for RedisState {
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
-        let mut of_run: BTreeMap<RunId, Vec<usize>> = BTreeMap::new();
-        for (at, lease) in leases.iter().enumerate() {
-            of_run.entry(lease.run).or_default().push(at);
-        }
-        let renew = of_run.into_iter().map(async |(run, places)| {
-            let these: Vec<&Lease> = places.iter().map(|&at| &leases[at]).collect();
-            self.renew_of(run, &these, lease).await.map(|renewed| places.into_iter().zip(renewed))
-        });
-        let mut answers = vec![false; leases.len()];
-        for (at, renewed) in try_join_all(renew).await?.into_iter().flatten() {
-            answers[at] = renewed;
-        }
-        Ok(answers)
+        self.renew_all(leases, lease).await
+    }
+
+    async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
+        self.announce_all(leases, lease).await
     }
 
     async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {

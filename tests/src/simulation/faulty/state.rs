@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
 use services::state::{
-    Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow, RunInfo, RunView,
-    SharedState, StarView, State, StateError, WorkerInfo, Written,
+    AnnouncedTask, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
+    RunInfo, RunView, SharedState, StarView, State, StateError, WorkerInfo, Written,
 };
 
 use super::Surroundings;
@@ -61,8 +61,11 @@ macro_rules! delegate {
                 let witness = &self.around.witness;
                 let claim = async {
                     self.before().await?;
-                    let answer = self.inner().claim(request).await;
-                    if let Ok(claims) = &answer {
+                    let mut answer = self.inner().claim(request).await;
+                    if let Ok(claims) = &mut answer {
+                        if self.around.faults.breaks(Mutant::NoReserve) {
+                            claims.iter_mut().for_each(without_reserve);
+                        }
                         witness.decided(request, claims);
                     }
                     self.after(answer).await
@@ -84,9 +87,19 @@ macro_rules! delegate {
                 .await
             }
 
-            async fn open_run(&self, info: &RunInfo) -> Result<(), StateError> {
+            async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError> {
                 self.before().await?;
-                let answer = self.around.state.mutations.open_run(&self.around.faults, self.inner(), info).await;
+                let answer = match self.around.faults.breaks(Mutant::NoAdoption) {
+                    true => Ok(vec![AnnouncedTask::Lost; leases.len()]),
+                    false => self.inner().announce(leases, lease).await,
+                };
+                self.after(answer).await
+            }
+
+            async fn open_run(&self, info: &RunInfo, reserve: Duration) -> Result<(), StateError> {
+                self.before().await?;
+                let mutations = &self.around.state.mutations;
+                let answer = mutations.open_run(&self.around.faults, self.inner(), (info, reserve)).await;
                 self.after(answer).await
             }
 
@@ -118,6 +131,13 @@ macro_rules! delegate {
             }
         }
     };
+}
+
+/// Lets what is claimed begin at once.
+fn without_reserve(claim: &mut Claim) {
+    if let Claim::Granted(grant) = claim {
+        grant.reserve = Duration::ZERO;
+    }
 }
 
 impl FaultyState {

@@ -71,10 +71,11 @@ impl BothStates {
         match self.rng.random_range(0..100) {
             0..45 => self.write().await?,
             45..70 => self.claim().await?,
-            70..76 => {
+            70..74 => {
                 let leases = self.leases();
                 both!(self, &leases, |state| state.renew(&leases, LONG)).ok();
             }
+            74..76 => self.announce().await?,
             76..80 => {
                 let ready = told(self.memory.state.outbox(run, Duration::ZERO, 100).await).unwrap_or_default();
                 let some: Vec<Ready> = ready.into_iter().filter(|_| self.rng.random_bool(0.7)).collect();
@@ -107,16 +108,28 @@ impl BothStates {
                 let number = self.rng.random_range(0..9);
                 both!(self, number, |state| state.amend(run, number)).ok();
             }
-            97..99 => {
+            97 => {
                 let info = self.memory.info.clone();
-                both!(self, "open", |state| state.open_run(&info)).ok();
+                both!(self, "open", |state| state.open_run(&info, LONG)).ok();
             }
             _ => {
                 both!(self, "close", |state| state.close_run(run)).ok();
                 let info = self.memory.info.clone();
-                both!(self, "open", |state| state.open_run(&info)).ok();
+                let reserve = if self.rng.random_bool(0.5) { Duration::ZERO } else { LONG };
+                both!(self, "open", |state| state.open_run(&info, reserve)).ok();
             }
         }
+        Ok(())
+    }
+
+    /// Claims that may be forgotten, of this attempt or of a newer one than any.
+    async fn announce(&mut self) -> Result<()> {
+        let mut leases = self.leases();
+        for lease in &mut leases {
+            lease.attempt.0 += self.rng.random_range(0..3);
+        }
+        let lease = if self.rng.random_bool(0.2) { Duration::ZERO } else { LONG };
+        both!(self, &leases, |state| state.announce(&leases, lease)).ok();
         Ok(())
     }
 
@@ -280,6 +293,7 @@ fn without_time(claim: Claim) -> Claim {
     match claim {
         Claim::Granted(mut grant) => {
             grant.waited = None;
+            grant.reserve = if grant.reserve.is_zero() { Duration::ZERO } else { LONG };
             Claim::Granted(grant)
         }
         refused @ Claim::Refused(_) => refused,

@@ -93,7 +93,7 @@ impl StateFixture {
         assert_eq!((state.spread_epoch().await?, state.epoch().await?), (Epoch(0), Epoch(0)), "none begins by itself");
         assert_eq!(state.begin_epoch(EPOCH).await?, EPOCH);
         let info = run_info();
-        state.open_run(&info).await?;
+        state.open_run(&info, Duration::ZERO).await?;
         Ok(Self { state, run: info.run, info })
     }
 
@@ -210,9 +210,15 @@ impl StateFixture {
     /// A claim that is granted; returns its nonce.
     pub(crate) async fn granted(&self, task: Task, attempt: u32) -> Result<Nonce> {
         let nonce = Nonce::random();
+        self.granted_as(task, attempt, nonce).await?;
+        Ok(nonce)
+    }
+
+    /// A claim with this nonce that is granted.
+    pub(crate) async fn granted_as(&self, task: Task, attempt: u32, nonce: Nonce) -> Result<()> {
         let claim = self.claim(task, attempt, nonce).await?;
         ensure!(matches!(claim, Claim::Granted(_)), "{claim:?}");
-        Ok(nonce)
+        Ok(())
     }
 
     /// A claim that is granted with a lease of no length to speak of.

@@ -169,7 +169,7 @@ pub(crate) async fn a_change_of_the_cell_takes_its_lease(f: StateFixture) -> Res
 
 pub(crate) async fn leases_of_many_runs_renew_together(f: StateFixture) -> Result<()> {
     let other = RunInfo { run: fixture::other_run(), ..f.info.clone() };
-    f.state.open_run(&other).await?;
+    f.state.open_run(&other, Duration::ZERO).await?;
     f.admit(0).await?;
     f.admit(1).await?;
     f.state.write(other.run, EPOCH, None, &[f.admission_of(0)]).await?;

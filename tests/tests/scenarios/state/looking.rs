@@ -82,7 +82,7 @@ pub(crate) async fn what_modules_took_is_added_up(f: StateFixture) -> Result<()>
     assert_eq!(f.write(&[late]).await?, [Written::Lost]);
     assert_eq!(f.view().await?.spent[&ModuleIndex(0)], twice, "a change that is lost took nothing");
     f.state.close_run(f.run).await?;
-    f.state.open_run(&f.info).await?;
+    f.state.open_run(&f.info, Duration::ZERO).await?;
     assert!(f.view().await?.spent.is_empty());
     Ok(())
 }
@@ -100,7 +100,7 @@ pub(crate) async fn drained_hosts_are_told_whole(f: StateFixture) -> Result<()> 
 pub(crate) async fn rows_of_many_stars_are_those_of_each(f: StateFixture) -> Result<()> {
     let run = fixture::other_run();
     let stars = ROWS_BLOCK + 3;
-    f.state.open_run(&RunInfo { run, stars, ..f.info.clone() }).await?;
+    f.state.open_run(&RunInfo { run, stars, ..f.info.clone() }, Duration::ZERO).await?;
     assert_eq!(f.state.rows(run, 0).await?, vec![0; ROWS_BLOCK as usize * MODULES], "never written");
     let written = [1, ROWS_BLOCK - 1, ROWS_BLOCK + 1].map(StarIndex);
     let changes: Vec<Change> = written.iter().map(|star| f.admission_of(star.0)).collect();

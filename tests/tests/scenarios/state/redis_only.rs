@@ -138,7 +138,7 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
     let modules = (0..RUN_MODULES).map(|m| (format!("MSAP_{m}").parse().expect("a valid module"), class(DEFAULT)));
     let info = RunInfo { stars: RUN_STARS, modules: modules.collect(), ..run_info() };
     let before = used()?;
-    state.open_run(&info).await?;
+    state.open_run(&info, Duration::ZERO).await?;
 
     let fresh = Star { row: Row::fresh(RUN_MODULES.into()), ..Star::default() };
     let mut after = fresh.clone();

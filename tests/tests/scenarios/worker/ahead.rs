@@ -98,7 +98,7 @@ impl Ahead {
         queue.declare(&["default".parse().unwrap()]).await.unwrap();
         let state = Arc::new(MemoryState::new());
         state.begin_epoch(Epoch(1)).await.unwrap();
-        state.open_run(&info(&record, &pipeline)).await.unwrap();
+        state.open_run(&info(&record, &pipeline), Duration::ZERO).await.unwrap();
         let completions = queue.consume(QueueName::Completions, 0).await.unwrap();
         let (may_end, watched) = watch::channel(false);
         let stop = CancellationToken::new();

@@ -158,7 +158,7 @@ impl Field {
             held: Vec::new(),
             amended: 0,
         };
-        self.state.open_run(&info).await.unwrap();
+        self.state.open_run(&info, Duration::ZERO).await.unwrap();
         let externals = self.store.externals(self.star, quarter, info.horizon).unwrap();
         assert_eq!(externals.len(), 1, "the delivered external is in the store");
         let admission = Some(Admission { externals, ..Admission::default() });

@@ -2,12 +2,14 @@
 //!
 //! No lock and no clock; the adapter above has both.
 
+mod announced;
 mod flow;
 mod look;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use announced::Announcement;
 pub(super) use look::BothClocks;
 use tokio::time::Instant;
 
@@ -34,6 +36,7 @@ pub(super) struct Run {
     on_hold: BTreeMap<Task, Instant>,
     waits: BTreeMap<Task, Instant>,
     leases: BTreeMap<Task, LeaseHolder>,
+    announced: BTreeMap<Task, Announcement>,
     closing: BTreeMap<StarIndex, Instant>,
     spent: BTreeMap<ModuleIndex, Spent>,
     /// By the period in which they were, counted from `opened`.
@@ -47,6 +50,8 @@ pub(super) struct Run {
     swept: Option<Instant>,
     /// Until when no lease is named.
     mercy: Option<Instant>,
+    /// Until when claims are granted under reserve.
+    reserve: Instant,
 }
 
 #[derive(Clone, Default)]
@@ -65,8 +70,8 @@ struct LeaseHolder {
 }
 
 impl Run {
-    pub(super) fn open(info: &RunInfo) -> Self {
-        let modules = (0..=u8::MAX).map(ModuleIndex).take(info.modules.len());
+    pub(super) fn open(info: &RunInfo, reserve: Duration) -> Self {
+        let (modules, now) = ((0..=u8::MAX).map(ModuleIndex).take(info.modules.len()), Instant::now());
         Self {
             all_rows: vec![0; info.stars as usize * info.modules.len()],
             counts: modules.map(|module| ((module, TaskState::Blocked), info.stars.into())).collect(),
@@ -78,14 +83,16 @@ impl Run {
             on_hold: BTreeMap::new(),
             waits: BTreeMap::new(),
             leases: BTreeMap::new(),
+            announced: BTreeMap::new(),
             closing: BTreeMap::new(),
             spent: BTreeMap::new(),
             moves: BTreeMap::new(),
-            opened: Instant::now(),
+            opened: now,
             moved: None,
             lease: Duration::ZERO,
             swept: None,
             mercy: None,
+            reserve: now + reserve,
         }
     }
 
@@ -272,15 +279,26 @@ impl Run {
         if !is_current {
             return Ok(Claim::Refused(ClaimRefusal::Stale));
         }
+        let kept_for = self.kept_for(task, now);
+        let is_announced = kept_for == Some(wish.nonce);
+        if kept_for.is_some() && !is_announced {
+            return Ok(Claim::Refused(ClaimRefusal::Held));
+        }
         match self.leases.get(&task).filter(|held| held.until > now) {
             Some(held) if held.nonce == wish.nonce => {}
             Some(_) => return Ok(Claim::Refused(ClaimRefusal::Held)),
+            // It runs already.
+            None if is_announced => {}
             None if self.info.phase != Phase::Active => return Ok(Claim::Refused(ClaimRefusal::NotActive)),
             None if self.info.held.contains(&task.module) => return Ok(Claim::Refused(ClaimRefusal::OnHold)),
             None => {}
         }
         let queued = self.outbox.remove(&task).flatten();
         let since = self.published.remove(&task).or(queued);
+        if is_announced {
+            self.announced.remove(&task);
+            self.on_hold.remove(&task);
+        }
         let held = LeaseHolder {
             attempt: wish.attempt,
             nonce: wish.nonce,
@@ -303,6 +321,7 @@ impl Run {
             row: star.row,
             amended: self.info.amended,
             waited: since.map(|since| now - since),
+            reserve: if is_announced { Duration::ZERO } else { self.reserve_left(now) },
         })))
     }
 

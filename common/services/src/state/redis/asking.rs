@@ -1,14 +1,16 @@
 //! Asking Redis: commands and scripts, those of a run apart, and what is known of a run. What an error means is [`super::link`]'s.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
 use super::link::RedisRequest;
 use super::{RedisState, classes, key, on, scripts, wire};
-use crate::state::{Lease, OpenPlace, OpenTask, RunInfo, StateError};
+use crate::state::{AnnouncedTask, Lease, OpenPlace, OpenTask, RESERVE, RunInfo, StateError};
 use domain::id::{Epoch, RunId, StarIndex};
 
 impl RedisState {
@@ -114,12 +116,35 @@ impl RedisState {
         }
     }
 
-    pub(super) async fn renew_of(
+    /// A run follows into an epoch.
+    pub(super) async fn begin_run(&self, run: RunId, epoch: Epoch) -> Result<u32, StateError> {
+        let mut call = on(run, &scripts::BEGIN);
+        self.run_script(run, epoch, call.arg(epoch.0).arg(wire::millis(RESERVE))).await
+    }
+
+    /// Renews leases of any runs.
+    pub(super) async fn renew_all(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
+        let renewed = by_run(leases).into_iter().map(async |(run, places)| {
+            let these: Vec<&Lease> = places.iter().map(|&at| &leases[at]).collect();
+            self.renew_of(run, &these, lease).await.map(|renewed| (places, renewed))
+        });
+        Ok(in_order(leases.len(), false, try_join_all(renewed).await?))
+    }
+
+    /// Keeps tasks of any runs for who runs them.
+    pub(super) async fn announce_all(
         &self,
-        run: RunId,
-        leases: &[&Lease],
+        leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, StateError> {
+    ) -> Result<Vec<AnnouncedTask>, StateError> {
+        let answers = by_run(leases).into_iter().map(async |(run, places)| {
+            let these: Vec<&Lease> = places.iter().map(|&at| &leases[at]).collect();
+            self.announce_of(run, &these, lease).await.map(|answers| (places, answers))
+        });
+        Ok(in_order(leases.len(), AnnouncedTask::NoRun, try_join_all(answers).await?))
+    }
+
+    async fn renew_of(&self, run: RunId, leases: &[&Lease], lease: Duration) -> Result<Vec<bool>, StateError> {
         let mut call = on(run, &scripts::RENEW);
         call.arg(wire::millis(lease));
         for lease in leases {
@@ -129,6 +154,27 @@ impl RedisState {
             Ok(renewed) => Ok(renewed.into_iter().map(|renewed| renewed == 1).collect()),
             // Nobody can tell, and what works is not stopped for that.
             Err(StateError::Damaged { .. }) => Ok(vec![true; leases.len()]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps tasks of one run for who runs them.
+    async fn announce_of(
+        &self,
+        run: RunId,
+        leases: &[&Lease],
+        lease: Duration,
+    ) -> Result<Vec<AnnouncedTask>, StateError> {
+        let mut call = on(run, &scripts::ANNOUNCE);
+        call.arg(wire::millis(lease));
+        for Lease { task, attempt, nonce, .. } in leases {
+            call.arg(task.star.0).arg(task.module.0).arg(attempt.0).arg(nonce.to_string());
+        }
+        match self.run_script::<Vec<i64>>(run, Epoch::default(), &call).await {
+            Ok(answers) => Ok(answers.into_iter().map(wire::announced).collect()),
+            Err(StateError::NoRun(_)) => Ok(vec![AnnouncedTask::NoRun; leases.len()]),
+            // As when they are renewed.
+            Err(StateError::Damaged { .. }) => Ok(vec![AnnouncedTask::Kept; leases.len()]),
             Err(error) => Err(error),
         }
     }
@@ -158,4 +204,20 @@ impl RedisState {
         }
         Err(StateError::Misconfigured(format!("Redis at {} cannot be used: {}", self.link.address(), wrong.join("; "))))
     }
+}
+
+/// Where the leases of each run are among these.
+fn by_run(leases: &[Lease]) -> BTreeMap<RunId, Vec<usize>> {
+    let mut by_run: BTreeMap<RunId, Vec<usize>> = BTreeMap::new();
+    leases.iter().enumerate().for_each(|(at, lease)| by_run.entry(lease.run).or_default().push(at));
+    by_run
+}
+
+/// Answers in the order of the places that they are for.
+fn in_order<T: Clone>(count: usize, otherwise: T, answers: Vec<(Vec<usize>, Vec<T>)>) -> Vec<T> {
+    let mut all = vec![otherwise; count];
+    for (at, answer) in answers.into_iter().flat_map(|(places, answers)| places.into_iter().zip(answers)) {
+        all[at] = answer;
+    }
+    all
 }

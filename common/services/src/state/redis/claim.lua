@@ -1,11 +1,11 @@
 -- Asks for attempts. ARGV: epoch, worker, lease in milliseconds, `active`, then of each wish star, module, attempt, nonce and the
 -- modules that it reads, each with a space behind. Answers for each with a refusal's word, or `granted`, row, tries, newest
--- amendment, milliseconds that it was ready ('' where that is not known), admission and the detail of each module that it
--- reads ('' where nothing is known). What all wishes need is one call for all.
+-- amendment, milliseconds that it was ready ('' where that is not known), milliseconds that it is under reserve, admission and
+-- the detail of each module that it reads ('' where nothing is known). What all wishes need is one call for all.
 
 local WISH = 5
 local wishes = (#ARGV - 4) / WISH
-local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease')
+local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease', 'reserve')
 local answers = {}
 
 local function refuse_all(word)
@@ -31,6 +31,7 @@ local since, until_then = string.format('%.0f', now), string.format('%.0f', now 
 local has_tries = redis.call('EXISTS', key('tries')) == 1
 local is_active, amended = info[4] == ARGV[4], info[6] or '0'
 local classes = all_classes(modules)
+local reserve = string.format('%.0f', math.max(tonumber(info[8] or 0) - now, 0))
 
 local tasks = {}
 for i = 1, wishes do
@@ -38,6 +39,7 @@ for i = 1, wishes do
   tasks[i] = ARGV[at + 1] .. ':' .. ARGV[at + 2]
 end
 local expires = redis.call('ZMSCORE', key('leases'), unpack(tasks))
+local announced = redis.call('EXISTS', key('announced')) == 1 and redis.call('HMGET', key('announced'), unpack(tasks)) or {}
 
 -- Row and tries of a star; a star of many wishes is read once.
 local rows, all_tries = {}, {}
@@ -58,16 +60,19 @@ local function refusal(i, star, module, attempt, nonce)
   if string.byte(row, module + 1) ~= QUEUED * 16 + attempt % 16 or attempt_in(tries, module) ~= attempt then
     return 'stale'
   end
-  if granted[tasks[i]] then
+  local _, kept_for = announced_in(announced[i], now)
+  if kept_for and kept_for ~= nonce then
+    return 'held'
+  elseif granted[tasks[i]] then
     return granted[tasks[i]] ~= nonce and 'held' or nil, row, tries
   elseif expires[i] and tonumber(expires[i]) > now then
     local held = redis.call('HGET', key('lease'), tasks[i]) or ''
     if string.match(held, '^%d+ (%S+) ') ~= nonce then
       return 'held'
     end
-  elseif not is_active then
+  elseif not kept_for and not is_active then
     return 'not_active'
-  elseif is_held(info[5], module) then
+  elseif not kept_for and is_held(info[5], module) then
     return 'on_hold'
   end
   return nil, row, tries
@@ -99,9 +104,14 @@ for i = 1, wishes do
   if word then
     answers[i] = { word }
   else
-    local answer = { 'granted', row, tries, amended, '' }
+    local _, kept_for = announced_in(announced[i], now)
+    local answer = { 'granted', row, tries, amended, '', kept_for and '0' or reserve }
     for i, value in ipairs(known_of(star, ARGV[at + 5])) do
-      answer[5 + i] = value
+      answer[6 + i] = value
+    end
+    if kept_for then
+      redis.call('HDEL', key('announced'), tasks[i])
+      redis.call('ZREM', key('on_hold'), tasks[i])
     end
     answers[i] = answer
     granted[tasks[i]] = nonce

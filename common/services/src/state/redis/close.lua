@@ -11,5 +11,5 @@ for _, class in ipairs(ARGV) do
   redis.call('UNLINK', key('outbox:' .. class), key('published:' .. class))
 end
 redis.call('UNLINK', INFO, key('counts'), key('tries'), key('in_flight'), key('waits'), key('leases'), key('lease'),
-  key('closing'), key('on_hold'), key('spent'))
+  key('closing'), key('on_hold'), key('spent'), key('announced'))
 return 1

@@ -32,6 +32,11 @@ if back > STEP then
     ends[#ends + 1] = task
   end
   with_many('ZADD', key('leases'), ends)
+  -- Who runs what is announced says so again within a second.
+  redis.call('UNLINK', key('announced'))
+  if tonumber(redis.call('HGET', INFO, 'reserve') or 0) > now then
+    redis.call('HSET', INFO, 'reserve', now)
+  end
   for _, set in ipairs({ 'waits', 'closing', 'on_hold' }) do
     earlier(set, back)
   end

@@ -66,6 +66,14 @@ local function attempt_in(tries, module)
   return tonumber(string.match(' ' .. tries, ' ' .. module .. ':(%d+):') or 1)
 end
 
+-- Attempt and nonce of whoever says that it runs a task, from `until attempt nonce`; nil where nobody does any more.
+local function announced_in(entry, now)
+  local till, attempt, nonce = string.match(entry or '', '^(%d+) (%d+) (%S+)$')
+  if till and tonumber(till) > now then
+    return tonumber(attempt), nonce
+  end
+end
+
 -- Whether operators hold a module; `held` in `info` has each of them with a space behind.
 local function is_held(held, module)
   return string.find(' ' .. (held or ''), ' ' .. module .. ' ', 1, true) ~= nil

@@ -34,6 +34,7 @@ script!(PUBLISHED, "published.lua", "#!lua");
 script!(REPUBLISH, "republish.lua", "#!lua");
 script!(CLAIM, "claim.lua", "#!lua");
 script!(RENEW, "renew.lua", "#!lua");
+script!(ANNOUNCE, "announce.lua", "#!lua");
 script!(DUE, "due.lua", "#!lua");
 
 /// The one script that is about no run.

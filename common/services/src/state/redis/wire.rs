@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Admission, Change, Claim, ClaimRefusal, ClaimWish, ClaimedTask, CursorMove, Detail, Due, Grant, PERIOD, PERIODS,
-    RunInfo, Spent, StateError, Written,
+    Admission, AnnouncedTask, Change, Claim, ClaimRefusal, ClaimWish, ClaimedTask, CursorMove, Detail, Due, Grant,
+    PERIOD, PERIODS, RunInfo, Spent, StateError, Written,
 };
 use domain::id::{Attempt, Epoch, ModuleIndex, RunId, StarIndex, Task};
 use domain::outcome::Remarks;
@@ -179,6 +179,15 @@ pub(super) fn due(leases: &[(String, String)], waits: &[String], closing: &[u32]
     })
 }
 
+/// What `announce.lua` answers for a task.
+pub(super) fn announced(answer: i64) -> AnnouncedTask {
+    match u32::try_from(answer) {
+        Ok(0) => AnnouncedTask::Kept,
+        Ok(attempt) => AnnouncedTask::Queued(Attempt(attempt)),
+        Err(_) => AnnouncedTask::Lost,
+    }
+}
+
 /// The answer of `claim.lua` to a wish.
 pub(super) fn claim(wish: &ClaimWish, answer: Vec<Vec<u8>>) -> Result<Claim, Odd> {
     let mut parts = answer.into_iter();
@@ -193,6 +202,7 @@ pub(super) fn claim(wish: &ClaimWish, answer: Vec<Vec<u8>>) -> Result<Claim, Odd
     let amended = amended.ok_or_else(|| Odd("number of an amendment".to_owned()))?;
     // Empty where it is not known.
     let waited = String::from_utf8(part()).ok().and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
+    let reserve = String::from_utf8(part()).ok().and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
     let admission = match part() {
         none if none.is_empty() => Admission::default(),
         json => from_json("admission", &json)?,
@@ -205,6 +215,7 @@ pub(super) fn claim(wish: &ClaimWish, answer: Vec<Vec<u8>>) -> Result<Claim, Odd
         row: star.row,
         amended,
         waited,
+        reserve: reserve.ok_or_else(|| Odd("time of a reserve".to_owned()))?,
     };
     for (&module, json) in wish.reads.iter().zip(parts).filter(|(_, json)| !json.is_empty()) {
         grant.upstream.insert(module, from_json("detail", &json)?);
