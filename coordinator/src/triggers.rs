@@ -100,8 +100,8 @@ impl Triggers {
 
     /// Does what there is to do; returns when to look again.
     async fn look(&mut self) -> Result<Duration, Trouble> {
-        self.publisher.publish(&self.running, &self.pipelines, &mut self.agent).await?;
-        let mut next = LOOK;
+        let has_more = self.publisher.publish(&self.running, &self.pipelines, &mut self.agent).await?;
+        let mut next = if has_more { Duration::ZERO } else { LOOK };
         for pipeline in self.pipelines.clone().iter().filter(|pipeline| pipeline.trigger.plain().is_none()) {
             let again = loop {
                 if let Some(again) = self.weigh(pipeline).await? {

@@ -21,6 +21,9 @@ use crate::events::accept::{Accepted, accept};
 use crate::running::Coordinator;
 use crate::trouble::Trouble;
 
+/// Batches of settled stars that are published before others get their turn.
+const AT_ONCE: u64 = 4;
+
 /// How many batches of each run are published.
 #[derive(Default)]
 pub(super) struct ResultPublisher {
@@ -28,19 +31,20 @@ pub(super) struct ResultPublisher {
 }
 
 impl ResultPublisher {
-    /// Publishes what there is to publish.
+    /// Publishes some of what there is to publish; whether there is more.
     pub(super) async fn publish(
         &mut self,
         running: &Coordinator,
         pipelines: &[Pipeline],
         agent: &mut Agent,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
+        let mut has_more = false;
         for run in running.services.store.ask(|store| store.unpublished_runs()).await? {
             let Some(course) = running.course(run).await? else { continue };
             let published = self.run(running, pipelines, agent, &course).await;
-            running.of_run(run, published).await?;
+            has_more |= running.of_run(run, published).await?.unwrap_or(false);
         }
-        Ok(())
+        Ok(has_more)
     }
 
     async fn run(
@@ -49,16 +53,18 @@ impl ResultPublisher {
         pipelines: &[Pipeline],
         agent: &mut Agent,
         course: &Arc<Course>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
         let (run, store) = (course.record.run, &running.services.store);
         let Some(publishes) = &course.pipeline.publishes else {
-            return Ok(store.ask(move |store| store.forget_unpublished(run)).await?);
+            store.ask(move |store| store.forget_unpublished(run)).await?;
+            return Ok(false);
         };
         // Whether it ended is asked first: of a run that is over, the batches that are there then are all.
         let is_over = store.ask(move |store| store.is_over(run)).await?;
         let known = self.done.get(&run).copied().unwrap_or(0);
         let last = store.ask(move |store| Ok(store.settled_batches(run, known))).await?;
-        for number in known + 1..=last {
+        let now = last.min(known + AT_ONCE);
+        for number in known + 1..=now {
             let event_id = format!("batch/{number}");
             let is_announced = publishes.when == PublishTime::Star && is_accepted(store, run, &event_id).await?;
             if !is_announced {
@@ -74,6 +80,9 @@ impl ResultPublisher {
             }
             self.done.insert(run, number);
         }
+        if now < last {
+            return Ok(true);
+        }
         if is_over {
             if publishes.when == PublishTime::Run {
                 self.all(running, pipelines, course, publishes).await?;
@@ -84,7 +93,7 @@ impl ResultPublisher {
             let again = move |store: &Store| if store.is_over(run)? { Ok(()) } else { store.mark_unpublished(run) };
             store.ask(again).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Announces the stars of a run that has ended.

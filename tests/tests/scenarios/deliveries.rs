@@ -132,3 +132,78 @@ fn what_an_event_would_come_to_is_said_before_anything_is_taken() -> Result<()> 
     assert_eq!(scene.stars()?, 0);
     Ok(())
 }
+
+/// What stands between the shipped pipelines here: a number from the light curve.
+const BETWEEN: &str = r#"name = "BETWEEN"
+version = "1"
+trigger = "l1/lightcurve"
+externals.star = ["DP1_LC_MERGED"]
+publishes = { dataset = "sas/products", products = ["DP3_SAS_NU_MAX"] }
+[modules.M]
+image = "i"
+command = ["/usr/bin/python3", "-c", """
+import h5py, os
+with h5py.File(os.environ['SAS_INPUT'], 'r') as file:
+    flux = file['EXTERNALS/DP1_LC_MERGED/flux'][()]
+with h5py.File(os.environ['SAS_OUTPUT'], 'w') as file:
+    file.create_group('PRODUCTS/DP3_SAS_NU_MAX').create_dataset('value', data=flux.mean())
+"""]
+inputs.mandatory = ["DP1_LC_MERGED"]
+outputs.mandatory = ["DP3_SAS_NU_MAX"]
+"#;
+
+/// Says what is in an archive, after a look at its digest.
+const UNPACK: &str = r#"
+import glob, hashlib, h5py, io, sys, tarfile
+[path] = glob.glob(sys.argv[1] + "/stars/*/*/Q003/products/POST_01-*.h5")
+with h5py.File(path, "r") as file:
+    delivery = file["PRODUCTS/IDP_POST_DELIVERY"]
+    archive = bytes(delivery["archive"][()])
+    assert hashlib.sha256(archive).hexdigest() == delivery["sha256"].asstr()[()]
+print(" ".join(tarfile.open(fileobj=io.BytesIO(archive)).getnames()))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_pipelines_fetch_what_a_manifest_lists_and_pack_what_is_made_of_it() -> Result<()> {
+    let mut campaign = Campaign::new()?;
+    campaign.deliver(3, "quiet=1", 1)?;
+    let [directory, delivered, manifests] = ["cluster", "delivery", "manifests"].map(|name| campaign.path(name));
+    fs::create_dir_all(&directory)?;
+    fs::create_dir_all(&delivered)?;
+    for file in campaign.star_files()? {
+        fs::copy(&file, delivered.join(name(&file)))?;
+    }
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pipelines");
+    fs::copy(shipped.join("products.toml"), directory.join("products.toml"))?;
+    let path = format!("environment = {{ PYTHONPATH = {:?} }}\ncommand = [\"/usr/bin/python3\"", modules());
+    for file in ["sas-pdx.toml", "sas-post.toml"] {
+        let text = fs::read_to_string(shipped.join(file))?.replace("command = [\"python3\"", &path);
+        fs::write(directory.join(file), text.replace("/var/sas/delivery", &delivered.display().to_string()))?;
+    }
+    fs::write(directory.join("between.toml"), BETWEEN)?;
+    let pipelines = ["sas-pdx.toml", "between.toml", "sas-post.toml"].map(|file| directory.join(file));
+    let cluster = Cluster::start(&directory, &pipelines.each_ref().map(PathBuf::as_path))?;
+    let coordinator = cluster.coordinator("coordinator")?;
+    let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "1"), ("SAS_SLOTS_FETCH", "1")];
+    let worker = cluster.worker("worker", &settings)?;
+
+    let mut program = Command::new("/usr/bin/python3");
+    program.args(["-m", "sas_modules.manifest"]).arg(&delivered).arg("--stars").arg(&manifests);
+    program.env("PYTHONPATH", modules()).env("PYTHONDONTWRITEBYTECODE", "1");
+    ensure!(program.status()?.success(), "no manifest");
+    cluster.ask(&["ingest", "--publish", "--dataset", "pdx/manifest", &manifests.display().to_string()])?;
+    let ended = harness::wait_until(std::time::Duration::from_secs(120), "all three have ended", async || {
+        let runs = cluster.ask(&["run", "list"]).unwrap_or_default();
+        let runs = runs.as_array().cloned().unwrap_or_default();
+        runs.len() == 3 && runs.iter().all(|run| run["phase"] == "ended" && run["ends"]["complete"] == 1)
+    })
+    .await;
+    ended.with_context(|| {
+        let failures = cluster.sas(&["run", "failures", "newest"]).map(|done| done.stdout).unwrap_or_default();
+        format!("{}\n{}\n{}", String::from_utf8_lossy(&failures), coordinator.log(), worker.log())
+    })?;
+    let unpacked = Command::new("/usr/bin/python3").args(["-c", UNPACK]).arg(&cluster.store).output()?;
+    let said = String::from_utf8_lossy(&unpacked.stdout).into_owned();
+    assert_eq!(said.trim(), "DP3_SAS_NU_MAX/value.npy index.json", "{}", String::from_utf8_lossy(&unpacked.stderr));
+    Ok(())
+}

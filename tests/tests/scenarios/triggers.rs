@@ -86,9 +86,18 @@ async fn stars_enter_when_what_their_trigger_asks_for_is_there() -> Result<()> {
     Ok(())
 }
 
+/// Waits until nothing comes any more.
+const QUIET: &str = "name = 'QUIET'\nversion = '1'\nexternals.star = ['RAW']\n\
+    [trigger]\non = 'raw/quiet'\ndebounce = '25s'\n\
+    [modules.M]\nimage = 'i'\ncommand = ['/usr/bin/python3', 'ADD', 'RAW', 'Z']\ninputs.mandatory = ['RAW']\n\
+    outputs.mandatory = ['Z']\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_passes_also_for_a_coordinator_that_was_not_there_when_it_began() -> Result<()> {
-    let mut scene = TriggerScene::start(&[WAITS])?;
+    let mut scene = TriggerScene::start(&[WAITS, QUIET])?;
+    // What comes one after the other is one run, when no more comes.
+    let first = scene.deliver("raw/quiet", "RAW", "value", &[(1, 1)])?;
+    let second = scene.deliver("raw/quiet", "RAW", "value", &[(1, 2), (2, 2)])?;
     let curves = scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 10), (2, 20)])?;
     scene.wait_for(&curves, &["WAITS: 2 waiting_for"]).await?;
     let shown = scene.cluster.ask(&["event", "show", &curves])?;
@@ -97,6 +106,9 @@ async fn a_deadline_passes_also_for_a_coordinator_that_was_not_there_when_it_beg
     scene.lose_everything(|_| Ok(()))?;
     scene.wait_for(&curves, &["WAITS: 2 expanded"]).await?;
     assert_eq!(scene.ended("WAITS", 1).await?[0].1, 2);
+    scene.wait_for(&second, &["QUIET: 2 expanded"]).await?;
+    scene.wait_for(&first, &["QUIET: 1 joined"]).await?;
+    assert_eq!(scene.ended("QUIET", 1).await?[0].1, 2);
     Ok(())
 }
 
