@@ -179,7 +179,7 @@ async fn lay(
     }
 }
 
-/// Accepts the event that announces these stars, for the first time or again.
+/// Accepts the event that announces these stars, for the first time or again. Where no pipeline names the dataset there is none.
 async fn announce(
     running: &Coordinator,
     pipelines: &[Pipeline],
@@ -189,7 +189,9 @@ async fn announce(
     stars: Vec<StarId>,
 ) -> Result<(), Trouble> {
     let (run, quarter, count) = (course.record.run, course.record.quarter, stars.len());
-    if stars.is_empty() {
+    let is_heard = pipelines.iter().any(|pipeline| pipeline.trigger.on.datasets().any(|named| named == dataset));
+    if stars.is_empty() || !is_heard {
+        tracing::debug!(%run, %dataset, stars = count, "nobody is told of results");
         return Ok(());
     }
     let (dataset, event_id) = (dataset.clone(), id.to_owned());
