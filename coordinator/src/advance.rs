@@ -15,9 +15,9 @@ use domain::id::{Attempt, ModuleIndex, StarIndex, Task};
 use domain::run::{Event, Star};
 use jiff::Timestamp;
 use services::state::{Admission, Change, ClaimedTask, StateError, Written};
-use store::Store;
 use store::course::Course;
 use store::runs::SettledStar;
+use store::{Store, paths};
 
 use crate::running::Coordinator;
 use crate::trouble::Trouble;
@@ -233,7 +233,12 @@ pub(crate) async fn admissions(
                 Some(quarter) => store.open_generation(star, quarter)?,
                 None => None,
             };
-            Ok(Admission { externals: store.externals(star, record.quarter, record.horizon)?, previous, at })
+            let mut externals = store.externals(star, record.quarter, record.horizon)?;
+            // What the pipeline made before is nothing that it was given.
+            if let Some(publishes) = &course.pipeline.publishes {
+                externals.retain(|name| !paths::is_version_of(name, &publishes.dataset));
+            }
+            Ok(Admission { externals, previous, at })
         };
         course.names(&stars)?.into_iter().map(admission).collect()
     });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use domain::pipeline::Pipeline;
+use domain::pipeline::{self, Pipeline};
 use serde::{Deserialize, Deserializer};
 use services::config::{LogConfig, StoreConfig, local_queue, local_state};
 use services::definition::load_file;
@@ -66,6 +66,8 @@ pub struct CoordinatorConfig {
     /// How long a message may be on its way before it is published again.
     #[serde(with = "humantime_serde")]
     pub publish_again: Duration,
+    /// Most tasks that an event may start by itself: a larger run waits, paused, for an operator who resumes it. 0: any.
+    pub hold_above: u64,
     /// Commands and webhooks that are told what happens.
     pub hooks: Vec<Hook>,
 }
@@ -80,6 +82,7 @@ impl Default for CoordinatorConfig {
             sweep: Duration::from_secs(1),
             compare: Duration::from_secs(30),
             publish_again: Duration::from_secs(5),
+            hold_above: 0,
             hooks: Vec::new(),
         }
     }
@@ -150,10 +153,12 @@ pub fn load_pipelines(patterns: &[String]) -> Result<Vec<Pipeline>> {
             }
         }
     }
+    let pipelines: Vec<Pipeline> = pipelines.into_values().map(|(_, pipeline)| pipeline).collect();
+    mistakes.extend(pipeline::circles(&pipelines));
     if !mistakes.is_empty() {
         bail!("{}", mistakes.join("\n"));
     }
-    Ok(pipelines.into_values().map(|(_, pipeline)| pipeline).collect())
+    Ok(pipelines)
 }
 
 /// The files that a path or pattern names; one that names none is a mistake.

@@ -5,6 +5,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod expand;
+mod hold;
 mod span;
 
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::deliveries::{acknowledge, bury, consume};
 use crate::running::Coordinator;
 use crate::trouble::Outage;
+
+/// Who publishes the events by which triggers let stars in.
+pub(crate) const TRIGGER: &str = "sas trigger";
 
 /// Unanswered events; one is accepted after the other.
 const EVENTS_AHEAD: u16 = 4;

@@ -29,6 +29,7 @@ mod settle;
 mod standing;
 mod timers;
 pub mod tokens;
+mod triggers;
 mod trouble;
 
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ use store::scratch::Scratch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use triggers::Triggers;
 use trouble::{Outage, Trouble};
 
 /// How long whoever is at work may take to finish at shutdown; nothing is lost when it does not.
@@ -116,11 +118,14 @@ async fn work(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let CoordinatorParts { store, queue, state, pipelines, config, http, traces, agent } = parts;
+    let Some(reader) = shutdown.run_until_cancelled(reader(&store, &agent)).await else { return Ok(()) };
+    let reader = reader?;
     let door = http::open(&http).await?;
     let counters = Counters::default();
     let (hooks, telling) = Hooks::new(config.hooks.clone(), store.clone(), counters.clone());
     let (closings, jobs) = Closings::channel();
-    let running = Coordinator::new(Services::new(store, queue, state), hooks, traces, counters, closings);
+    let mut running = Coordinator::new(Services::new(store, queue, state), hooks, traces, counters, closings);
+    running.hold_above = config.hold_above;
     match shutdown.run_until_cancelled(start(&running)).await {
         Some(started) => started?,
         None => return Ok(()),
@@ -144,6 +149,7 @@ async fn work(
     tasks.spawn(settle::write_lines(running.clone(), lines));
     tasks.spawn(comparison::recover(running.clone(), pipelines.clone(), config.clone(), shutdown.clone()));
     tasks.spawn(timers::Sweeper::new(running.clone(), config.clone()).sweep(shutdown.clone()));
+    tasks.spawn(Triggers::new(running.clone(), pipelines.clone(), reader).work(shutdown.clone()));
     tasks.spawn(events::events(running.clone(), pipelines, shutdown.clone()));
     tasks.spawn(completions::completions(running.clone(), shutdown.clone()));
     tasks.spawn(admission::admit(running, config, shutdown.clone()));
@@ -195,6 +201,14 @@ async fn ready(running: &Coordinator) -> Result<(), Trouble> {
     running.services.state.check().await?;
     running.mend_epoch().await?;
     advance::dispatch::declare(&running.services.queue, &std::collections::BTreeSet::new()).await
+}
+
+/// An agent that nobody else asks, with its directory.
+async fn reader(store: &Store, program: &Option<PathBuf>) -> Result<(Scratch, Agent)> {
+    let scratch = scratch(store).await?;
+    let mut options = AgentOptions::new(store.root(), scratch.path());
+    options.program.clone_from(program);
+    Ok((scratch, Agent::new(options)))
 }
 
 /// A directory for star files in the making that no other part of this or another process has.

@@ -10,6 +10,7 @@ pub mod called;
 mod context;
 mod error;
 pub mod event;
+pub mod expansion;
 pub mod export;
 pub mod failures;
 pub mod flow;

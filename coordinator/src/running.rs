@@ -52,6 +52,8 @@ pub(crate) struct Coordinator {
     pub(crate) rows: Arc<Rows>,
     pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rates: Arc<Rates>,
+    /// Most tasks that an event may start by itself; 0: any.
+    pub(crate) hold_above: u64,
     epoch: Arc<AtomicU64>,
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct Wakes {
     pub(crate) closing: Notify,
     /// Store and state are to be compared: operators decided something, or an epoch began.
     pub(crate) comparison: Notify,
+    /// Triggers are to be weighed, or results to be published.
+    pub(crate) triggers: Notify,
 }
 
 impl Coordinator {
@@ -86,6 +90,7 @@ impl Coordinator {
             rows: Arc::default(),
             confirmed: Arc::default(),
             rates: Arc::default(),
+            hold_above: 0,
             epoch: Arc::default(),
         }
     }

@@ -132,7 +132,7 @@ impl Settler {
                 return Ok(None);
             }
             // The star file stays as the last whole run left it: a group alone would hide the products of others.
-            (_, Some(_)) if course.record.only_group.is_some() => None,
+            (_, Some(_)) if course.record.only_group.is_some() || !course.pipeline.star_file => None,
             (_, Some(admission)) => match self.build(&course, star, &view, admission).await {
                 Ok(Some(generation)) => Some(generation),
                 Ok(None) if end == StarEnd::Cancelled => None,

@@ -234,7 +234,7 @@ impl World {
             .into_iter()
             .filter_map(|disposition| match disposition {
                 Disposition::Run { run } => Some(run),
-                Disposition::NoPipeline | Disposition::Rejected { .. } => None,
+                Disposition::Waits { .. } | Disposition::NoPipeline | Disposition::Rejected { .. } => None,
             })
             .collect())
     }

@@ -3,21 +3,32 @@
 use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
-use coordinator::operate::event::{self, DisposedStar, EventLedger, LedgerLine, PublishEvent, SOURCE};
+use coordinator::operate::event::{
+    self, DisposedStar, EventLedger, EventSummary, LedgerLine, PublishEvent, SOURCE, StarDisposition,
+};
 use coordinator::operate::{ErrorKind, OperateError};
 use domain::id::{DatasetName, EventId, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
+use serde::Serialize;
 
 use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, Table, table};
+
+/// Stars that wait, as many as are shown of an event.
+const SHOWN: usize = 20;
 
 /// Dataset events.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventCommand {
     /// Publish that stars have new data in a dataset.
     Publish(Publish),
-    /// What became of the stars of an event, in sums that balance: each star is in exactly one of expanded, no_change,
+    /// One event: what became of it, and which of its stars wait for what.
+    Show {
+        /// The event, by its computed id.
+        event: EventId,
+    },
+    /// What became of the stars of an event, in sums that balance: each star is in exactly one of expanded, joined, no_change,
     /// superseded_by, waiting_for and rejected.
     Ledger {
         /// The event, by its computed id; the newest ones unless given.
@@ -57,6 +68,7 @@ impl EventCommand {
     pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Publish { dataset, quarter, stars, stars_file, source, id } = match self {
             Self::Publish(asked) => asked,
+            Self::Show { event } => return show(site, format, event).await,
             Self::Ledger { event, last, stars } => return ledger(site, format, event, last.get(), stars).await,
         };
         let stars = stars_file.map_or(StarSelection::Inline(stars), StarSelection::File);
@@ -65,6 +77,36 @@ impl EventCommand {
         format.print(&event, published);
         Ok(())
     }
+}
+
+/// An event, with what became of its stars.
+#[derive(Debug, Serialize)]
+struct ShownEvent {
+    #[serde(flatten)]
+    summary: EventSummary,
+    lines: Vec<LedgerLine>,
+    /// Stars that wait; the first of them where there are many.
+    waiting: Vec<DisposedStar>,
+}
+
+async fn show(site: &SiteArgs, format: Format, event: EventId) -> anyhow::Result<()> {
+    let context = Configured::load(site)?.context()?;
+    let summary = event::show(&context, event).await?;
+    let ledger = event::ledger(&context, event).await?;
+    let mut waiting = event::receipt(&context, event, 0, usize::MAX).await?.stars;
+    waiting.retain(|star| star.disposition == StarDisposition::WaitingFor);
+    waiting.truncate(SHOWN);
+    format.print(&ShownEvent { summary, lines: ledger.lines.clone(), waiting }, |shown| {
+        let EventSummary { event, accepted, source, id, dataset, quarter, .. } = &shown.summary;
+        let head = format!("event {event} of {dataset}, {quarter}: {id:?} of {source:?}, accepted {accepted}");
+        let became = lines(std::slice::from_ref(&ledger)).to_string();
+        let mut said = vec![head, became];
+        if !shown.waiting.is_empty() {
+            said.push(receipt(&shown.waiting).to_string());
+        }
+        said.join("\n")
+    });
+    Ok(())
 }
 
 async fn ledger(

@@ -1,16 +1,20 @@
 //! `sas ingest`: delivered files into the store, and the event that says so.
 
 mod delivery;
+mod manifest;
 mod progress;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use coordinator::operate::Installation;
 use coordinator::operate::announce::announce;
-use delivery::{DeliveredFiles, listed};
+use coordinator::operate::expansion::{self, Expansion};
+use coordinator::operate::{self, Installation};
+use delivery::{DeliveredFiles, PassedOver, listed};
 use domain::id::{DatasetName, Quarter};
 use domain::message::DatasetEvent;
 use domain::text::shown;
@@ -19,11 +23,14 @@ use serde::Serialize;
 use services::definition::load_file;
 use store::Store;
 use store::agent::{Agent, AgentOptions};
-use store::ingest::{IngestOptions, IngestResult, IngestScope, IngestStep, Ingested, Unnamed, ingest};
+use store::ingest::{IngestOptions, IngestResult, IngestScope, IngestStep, Ingested, Unnamed, ingest, rehearse};
+use store::scratch::Scratch;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use watch::Watch;
 
 use crate::command::event;
+use crate::command::run::start::would_be;
 use crate::connect::{Config, SiteArgs, make_store};
 use crate::exit::Incomplete;
 use crate::installation::Configured;
@@ -37,7 +44,7 @@ use crate::output::{Format, note, table};
 pub(crate) struct Ingest {
     /// Files in the layout of the prototype (`/EXTERNALS/…`), several per star if need be; directories mean the HDF5 files
     /// below them.
-    #[arg(required_unless_present = "files_from", value_name = "FILE|DIR")]
+    #[arg(required_unless_present_any = ["files_from", "watch"], conflicts_with = "watch", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
     /// A text file with more of them, one a line; `-` is standard input.
     #[arg(long, value_name = "LIST")]
@@ -65,12 +72,33 @@ pub(crate) struct Ingest {
     /// published.
     #[arg(long)]
     publish: bool,
+    /// Take nothing and publish nothing: say what is wrong with the files, how many stars have new data, and what an event over
+    /// them would come to.
+    #[arg(long, conflicts_with_all = ["watch", "init"])]
+    dry_run: bool,
+    /// Take deliveries from this directory as they come, and publish them: each directory in it with a `manifest.json`,
+    /// `{"files": [{"path": "PLATO_….h5", "bytes": 12345, "sha256": "…"}, …]}`, is taken as a whole and moved to `done/`, or, where
+    /// anything of it is not as its manifest says or cannot be ingested, refused as a whole and moved to `refused/`; a report
+    /// beside it lists stars, events, and what is bad.
+    #[arg(long, value_name = "DIR", conflicts_with = "files_from")]
+    watch: Option<PathBuf>,
+    /// How often the directory is looked at.
+    #[arg(long, requires = "watch", default_value = "5s", value_parser = humantime::parse_duration)]
+    every: Duration,
+    /// How long nothing of a delivery must have changed before it is looked at.
+    #[arg(long, requires = "watch", default_value = "10s", value_parser = humantime::parse_duration)]
+    settle: Duration,
+    /// Take the deliveries that are there, and end; with code 8 where some were refused.
+    #[arg(long, requires = "watch")]
+    once: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct IngestAnswer {
     stars: Vec<Ingested>,
     events: Vec<DatasetEvent>,
+    /// What directories have besides, and why it is not taken.
+    passed_over: Vec<PassedOver>,
 }
 
 impl Ingest {
@@ -81,15 +109,24 @@ impl Ingest {
         }
         let options = self.options()?;
         let installation = Configured::of(config);
-        if self.publish {
+        let publish = self.publish || self.watch.is_some() && !self.per_star && !self.shared;
+        if publish && !self.dry_run {
             // A broker that cannot be reached is found out before anything is copied.
             installation.queue().await?;
         }
         let root = installation.config.root()?.to_owned();
         let open = move || if self.init { make_store(&root) } else { open_store(&root) };
         let store = spawn_blocking(open).await??;
-        let TakenIn { stars, stopped } = take_in(&store, self.files, options).await?;
-        let mut answer = IngestAnswer { stars, events: Vec::new() };
+        if let Some(folder) = self.watch {
+            let every = Some(self.every).filter(|_| !self.once);
+            let watch = Watch { folder, every, settle: self.settle, options, publish };
+            return watch.run(&installation.context_with(store), format).await;
+        }
+        if self.dry_run {
+            return dry_run(&installation.context_with(store), self.files, options, format).await;
+        }
+        let TakenIn { stars, stopped, passed_over } = take_in(&store, self.files, options, Whole::Files).await?;
+        let mut answer = IngestAnswer { stars, events: Vec::new(), passed_over };
         if format != Format::Json {
             format.print(&answer, |answer| describe(&answer.stars));
         }
@@ -123,31 +160,107 @@ impl Ingest {
     }
 }
 
+/// What a delivery would come to.
+#[derive(Debug, Serialize)]
+struct DryAnswer {
+    /// Stars with new data, by quarter.
+    new: BTreeMap<Quarter, u64>,
+    /// What is wrong.
+    wrong: Vec<Ingested>,
+    /// What pipelines would have to do.
+    expansions: Vec<Expansion>,
+}
+
+async fn dry_run(
+    context: &operate::Context,
+    named: Vec<PathBuf>,
+    options: IngestOptions,
+    format: Format,
+) -> anyhow::Result<()> {
+    let runtime = Handle::current();
+    let dataset = options.dataset.clone();
+    let look = move |store: &Store| {
+        let rehearsal = async {
+            let DeliveredFiles { files, wrong, passed_over } = DeliveredFiles::of(&named);
+            passed_over.iter().for_each(|file| note(&format!("passed over {file}")));
+            let (mut agent, _scratch) = reader(store, &files)?;
+            let mut found = rehearse(store, &mut agent, &files, &options).await?;
+            found.wrong.extend(wrong);
+            anyhow::Ok(found)
+        };
+        Ok(runtime.block_on(rehearsal))
+    };
+    let found = context.store.ask(look).await??;
+    let mut new: BTreeMap<Quarter, u64> = BTreeMap::new();
+    for quarter in found.new.iter().filter_map(|(_, quarter)| *quarter) {
+        *new.entry(quarter).or_default() += 1;
+    }
+    let expansions = expansion::of_event(context, &dataset, &new).await?;
+    let wrong = found.wrong;
+    let answer = DryAnswer { new, wrong, expansions };
+    format.print(&answer, |answer| {
+        let new = answer.new.iter().map(|(quarter, stars)| format!("{stars} stars of {quarter} have new data"));
+        let mut lines: Vec<String> = new.collect();
+        if lines.is_empty() {
+            lines.push("no star has new data of a quarter".to_owned());
+        }
+        lines.extend(answer.expansions.iter().map(would_be));
+        if !answer.wrong.is_empty() {
+            lines.push(describe(&answer.wrong));
+        }
+        lines.join("\n")
+    });
+    refuse_wrong(&answer.wrong)
+}
+
 /// What became of a delivery.
 pub(crate) struct TakenIn {
     /// Of each star and quarter, or file that has no place.
     pub(crate) stars: Vec<Ingested>,
     /// Why it stopped before its end, if it did.
     pub(crate) stopped: anyhow::Result<()>,
+    /// What it has besides, and why that is not taken.
+    pub(crate) passed_over: Vec<PassedOver>,
+}
+
+/// What is taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// What is wrong with one star's files is no matter of the others.
+    Files,
+    /// Nothing of a delivery with anything wrong in it.
+    Delivery,
 }
 
 /// Ingests files, and those below directories, with an agent of its own; on a thread of its own, for it waits for the disk
 /// at every step.
-pub(crate) async fn take_in(store: &Store, named: Vec<PathBuf>, options: IngestOptions) -> anyhow::Result<TakenIn> {
+pub(crate) async fn take_in(
+    store: &Store,
+    named: Vec<PathBuf>,
+    options: IngestOptions,
+    whole: Whole,
+) -> anyhow::Result<TakenIn> {
     let runtime = Handle::current();
-    store.ask(move |store| Ok(runtime.block_on(take_in_here(store, &named, &options)))).await?
+    store.ask(move |store| Ok(runtime.block_on(take_in_here(store, &named, &options, whole)))).await?
 }
 
-async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions) -> anyhow::Result<TakenIn> {
+async fn take_in_here(
+    store: &Store,
+    named: &[PathBuf],
+    options: &IngestOptions,
+    whole: Whole,
+) -> anyhow::Result<TakenIn> {
     let DeliveredFiles { files, wrong: mut stars, passed_over } = DeliveredFiles::of(named);
-    passed_over.iter().for_each(|file| {
-        note(&format!("passed over, for it is no HDF5 file, or a link to a directory: {}", file.display()));
-    });
-    let scratch = store.own_scratch("ingest")?;
-    // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
-    let readable = files.iter().filter_map(|file| file.canonicalize().ok().filter(|file| file.to_str().is_some()));
-    let readable = readable.collect();
-    let mut agent = Agent::new(AgentOptions { readable, ..AgentOptions::new(store.root(), scratch.path()) });
+    if whole == Whole::Files {
+        passed_over.iter().for_each(|file| note(&format!("passed over {file}")));
+    }
+    let (mut agent, _scratch) = reader(store, &files)?;
+    if whole == Whole::Delivery {
+        stars.extend(rehearse(store, &mut agent, &files, options).await?.wrong);
+        if !stars.is_empty() {
+            return Ok(TakenIn { stars, stopped: Ok(()), passed_over });
+        }
+    }
     let mut progress = Progress::new(files.len());
     let mut tell = |step| match step {
         IngestStep::Inspected => progress.inspected(),
@@ -160,7 +273,16 @@ async fn take_in_here(store: &Store, named: &[PathBuf], options: &IngestOptions)
         .await
         .map_err(|error| anyhow::Error::new(error).context("ingestion stopped; the same command goes on where it was"));
     progress.close();
-    Ok(TakenIn { stars, stopped })
+    Ok(TakenIn { stars, stopped, passed_over })
+}
+
+/// An agent that may read these files, with its directory.
+fn reader(store: &Store, files: &[PathBuf]) -> anyhow::Result<(Agent, Scratch)> {
+    let scratch = store.own_scratch("ingest")?;
+    // What the agent cannot be told of, it need not read: ingestion says what is wrong with it.
+    let readable = files.iter().filter_map(|file| file.canonicalize().ok().filter(|file| file.to_str().is_some()));
+    let readable = readable.collect();
+    Ok((Agent::new(AgentOptions { readable, ..AgentOptions::new(store.root(), scratch.path()) }), scratch))
 }
 
 fn open_store(root: &Path) -> anyhow::Result<Store> {

@@ -11,7 +11,7 @@ use clap::Args;
 use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::{OperateError, event};
 use domain::id::{Quarter, RunId, StarId};
-use domain::message::{DatasetUpdate, StarSelection};
+use domain::message::{DatasetUpdate, StarSelection, Start};
 use domain::pipeline::Pipeline;
 use services::config::{LogConfig, LogFormat};
 use services::definition::load_file;
@@ -141,8 +141,10 @@ impl LocalCommand {
             return Ok(Vec::new());
         }
         let scope = IngestScope::AsWritten { unnamed: self.quarter.map_or(Unnamed::First, Unnamed::Of) };
-        let options = IngestOptions { dataset: pipeline.trigger.clone(), scope, aliases: pipeline.aliases.clone() };
-        let ingest::TakenIn { stars, stopped } = ingest::take_in(store, self.files.clone(), options).await?;
+        let options =
+            IngestOptions { dataset: pipeline.trigger.on.first().clone(), scope, aliases: pipeline.aliases.clone() };
+        let taken = ingest::take_in(store, self.files.clone(), options, ingest::Whole::Files).await?;
+        let ingest::TakenIn { stars, stopped, .. } = taken;
         note(&ingest::describe(&stars));
         stopped.map(|()| stars)
     }
@@ -169,7 +171,15 @@ impl LocalCommand {
         for (quarter, stars) in work {
             note(&format!("{quarter}: {} stars through {} {}", stars.len(), pipeline.name, pipeline.version));
             let stars = StarSelection::Inline(stars);
-            let event = event::new(DatasetUpdate { dataset: pipeline.trigger.clone(), quarter, stars, start: None });
+            // Whoever runs it here wants it to run, whatever its trigger waits for.
+            let start = pipeline.trigger.plain().is_none().then(|| Start {
+                pipeline: pipeline.name.clone(),
+                version: None,
+                only_group: None,
+                replay: None,
+            });
+            let dataset = pipeline.trigger.on.first().clone();
+            let event = event::new(DatasetUpdate { dataset, quarter, stars, start });
             let run = RunId::of(event.event_id(), pipeline.name.as_str(), &pipeline.version);
             event::send(&cluster.queue, &event).await?;
             ends.push(tokio::select! {

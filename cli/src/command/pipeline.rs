@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use coordinator::operate::OperateError;
-use domain::pipeline::{Mistake, draw};
+use domain::pipeline::{Mistake, Pipeline, circles, draw};
 use domain::text::shown;
 use serde::Serialize;
 use services::definition::{LoadError, load_file};
@@ -46,6 +46,10 @@ struct CheckedFile {
     file: PathBuf,
     pipeline: Option<String>,
     version: Option<String>,
+    /// What starts it.
+    trigger: Option<String>,
+    /// The dataset that its results are, if they start others.
+    publishes: Option<String>,
     modules: usize,
     mistakes: Vec<Mistake>,
     /// What is odd but allowed.
@@ -72,13 +76,20 @@ impl PipelineCommand {
 }
 
 fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
-    let answers: Vec<CheckedFile> = files.iter().map(|file| check_one(file)).collect();
+    let mut loaded = Vec::new();
+    let mut answers: Vec<CheckedFile> = files.iter().map(|file| check_one(file, &mut loaded)).collect();
+    // What is wrong with several of them together, or with one that starts itself.
+    let together = circles(&loaded).into_iter().map(|message| Mistake { place: None, message });
+    if let Some(last) = answers.last_mut() {
+        last.mistakes.extend(together);
+    }
     output.print_list(&answers, |answers| {
-        let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES"]);
+        let mut table = table(["FILE", "PIPELINE", "MODULES", "MISTAKES", "STARTED BY"]);
         for checked in answers {
             let name = [checked.pipeline.as_deref().unwrap_or("-"), checked.version.as_deref().unwrap_or("")].join(" ");
             let counts = [checked.modules.to_string(), checked.mistakes.len().to_string()];
-            table.add_row([checked.file.display().to_string(), name].into_iter().chain(counts));
+            let trigger = checked.trigger.clone().unwrap_or_default();
+            table.add_row([checked.file.display().to_string(), name].into_iter().chain(counts).chain([trigger]));
         }
         table
     });
@@ -99,25 +110,42 @@ fn check(files: &[PathBuf], output: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_one(file: &Path) -> CheckedFile {
+/// Checks a file; a pipeline without mistakes joins `loaded`.
+fn check_one(file: &Path, loaded: &mut Vec<Pipeline>) -> CheckedFile {
     let file = file.to_owned();
     match load_file(&file) {
-        Ok(pipeline) => CheckedFile {
-            file,
-            pipeline: Some(pipeline.name.to_string()),
-            modules: pipeline.modules.len(),
-            mistakes: Vec::new(),
-            warnings: pipeline.odd_units(),
-            version: Some(pipeline.version),
-            is_missing: false,
-        },
+        Ok(pipeline) => {
+            let checked = CheckedFile {
+                file,
+                pipeline: Some(pipeline.name.to_string()),
+                trigger: Some(pipeline.trigger.to_string()),
+                publishes: pipeline.publishes.as_ref().map(|publishes| publishes.dataset.to_string()),
+                modules: pipeline.modules.len(),
+                mistakes: Vec::new(),
+                warnings: pipeline.odd_units(),
+                version: Some(pipeline.version.clone()),
+                is_missing: false,
+            };
+            loaded.push(pipeline);
+            checked
+        }
         Err(error) => {
             let is_missing = error.is_missing();
             let mistakes = match error {
                 LoadError::Mistakes(found) => found.mistakes,
                 LoadError::Read { .. } => vec![Mistake { place: None, message: error.to_string() }],
             };
-            CheckedFile { file, pipeline: None, version: None, modules: 0, mistakes, warnings: Vec::new(), is_missing }
+            CheckedFile {
+                file,
+                pipeline: None,
+                version: None,
+                trigger: None,
+                publishes: None,
+                modules: 0,
+                mistakes,
+                warnings: Vec::new(),
+                is_missing,
+            }
         }
     }
 }

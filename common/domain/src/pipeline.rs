@@ -10,19 +10,21 @@ mod module;
 mod names;
 mod order;
 mod place;
+mod publishes;
+mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use load::{Mistakes, data_model_name, load};
 pub use place::{Mistake, Place};
+pub use publishes::{Publishes, circles};
+pub use trigger::{Arrival, InvalidTrigger, MOST_DATASETS, Trigger, TriggerExpression, Weighed};
 
 use serde_json::Value;
 
 use crate::expression::Expression;
-use crate::id::{
-    Attempt, ClassName, DatasetName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName,
-};
+use crate::id::{Attempt, ClassName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::outcome::{Failure, FailureKind};
 use crate::product::{Column, DataModel, Source};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
@@ -35,10 +37,14 @@ pub struct Pipeline {
     pub name: PipelineName,
     /// Its version; with the name it names the definition.
     pub version: String,
-    /// The dataset whose events start it.
-    pub trigger: DatasetName,
+    /// What starts it.
+    pub trigger: Trigger,
     /// Whether another unit than the data model's is a violation, and not only a warning.
     pub strict_units: bool,
+    /// Whether its runs make generations of the star file; false for what prepares or delivers, which would hide what others made.
+    pub star_file: bool,
+    /// The dataset that its results are, if they start others.
+    pub publishes: Option<Publishes>,
     /// Parameters that expressions see as `params.x`.
     pub params: BTreeMap<String, Value>,
     /// Externals that ingestion delivers per star.
@@ -123,6 +129,18 @@ pub enum Mode {
     Oneshot,
     /// A container per slot that takes one request per line.
     Serve,
+}
+
+/// When the stars of a run are announced to other pipelines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum PublishTime {
+    /// All at once, when the run ends.
+    #[default]
+    Run,
+    /// As they end.
+    Star,
 }
 
 /// What a module reads.

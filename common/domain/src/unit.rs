@@ -124,6 +124,8 @@ mod tests {
         for file in [
             include_str!("../../../deploy/pipelines/sas-pip.toml"),
             include_str!("../../../deploy/pipelines/seismic.toml"),
+            include_str!("../../../deploy/pipelines/sas-pdx.toml"),
+            include_str!("../../../deploy/pipelines/sas-post.toml"),
         ] {
             let pipeline = crate::pipeline::load("shipped", file, Some(model)).unwrap();
             assert_eq!(pipeline.odd_units(), Vec::<String>::new());

@@ -58,6 +58,18 @@ mod tests {
         let whole = load_file(&directory.join("sas-pip.toml")).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(whole.modules.len(), 34);
         assert_eq!(whole.modules.iter().filter(|module| !module.enabled).count(), 4);
+        // What comes before it starts it, and it starts what comes after it.
+        let [before, after] = ["sas-pdx.toml", "sas-post.toml"]
+            .map(|file| load_file(&directory.join(file)).unwrap_or_else(|error| panic!("{error}")));
+        let published = |pipeline: &Pipeline| pipeline.publishes.as_ref().map(|publishes| publishes.dataset.clone());
+        assert_eq!(published(&before).as_ref(), whole.trigger.plain());
+        assert_eq!(published(&whole).as_ref(), after.trigger.plain());
+        assert!(!before.star_file && !after.star_file && published(&after).is_none());
+        let given = whole.publishes.as_ref().map(|publishes| publishes.products.clone());
+        assert_eq!(given.as_ref(), Some(&after.star_externals));
+        let frozen = before.publishes.as_ref().map(|publishes| publishes.products.clone());
+        assert_eq!(frozen.as_ref(), Some(&whole.star_externals));
+        assert!(domain::pipeline::circles(&[before, whole, after, seismic]).is_empty());
     }
 
     #[test]

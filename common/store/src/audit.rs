@@ -23,6 +23,8 @@ pub enum Door {
     Http,
     /// A page.
     Page,
+    /// None: a coordinator did what a setting of its own says.
+    Setting,
 }
 
 /// What was done.

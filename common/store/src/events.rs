@@ -5,7 +5,7 @@
 //! `control/pending/<event>` is there from before the first file until after the second. `control/events/<n / 1000>/<n>` names
 //! the event with number n, so that a list of the newest reads no others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
-use domain::id::{EventId, RunId, Sequence};
+use domain::id::{DatasetName, EventId, PipelineName, RunId, Sequence};
 use domain::message::DatasetEvent;
+use domain::pipeline::TriggerExpression;
 
 /// An event that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,19 @@ pub enum Disposition {
     Run {
         /// The run.
         run: RunId,
+    },
+    /// The trigger of a pipeline names its dataset: its stars enter a run as soon as what the trigger asks for is there.
+    Waits {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// What its trigger asks for.
+        on: TriggerExpression,
+        /// Datasets that it asks for only where a condition holds.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        only_if: BTreeMap<DatasetName, String>,
+        /// When they enter anyway.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// No pipeline is triggered by its dataset.
     NoPipeline,
@@ -111,7 +125,21 @@ impl Store {
         Ok(found)
     }
 
-    fn event_with_number(&self, number: Sequence) -> Result<Option<DisposedEvent>, StoreError> {
+    /// The numbers of all events after this one, oldest first. Reads names alone, and of numbers before it none but those of its
+    /// thousand.
+    pub fn event_numbers(&self, after: Sequence) -> Result<Vec<Sequence>, StoreError> {
+        self.index_old_events()?;
+        let mut found = Vec::new();
+        let is_asked = |shard: &u64| *shard >= after.0 / paths::SEQUENCE_SHARD;
+        for shard in numbers_in(&self.at(paths::event_index()))?.into_iter().filter(is_asked) {
+            let numbers = numbers_in(&self.at(paths::event_shard(shard)))?;
+            found.extend(numbers.into_iter().filter(|number| *number > after.0).map(Sequence));
+        }
+        Ok(found)
+    }
+
+    /// The event with this number, if it is on record.
+    pub fn event_with_number(&self, number: Sequence) -> Result<Option<DisposedEvent>, StoreError> {
         let Some(id) = read_json(&self.at(paths::event_by_number(number)))? else { return Ok(None) };
         let Some(record) = self.event(id)? else { return Ok(None) };
         Ok(Some(DisposedEvent { record, dispositions: self.dispositions(id)? }))

@@ -2,6 +2,9 @@
 //!
 //! What is wrong with a file is said, and the others go on.
 
+mod rehearsal;
+mod results;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +13,8 @@ use super::durable::{self, Unfinished};
 use super::externals::versions;
 use super::{Store, StoreError, paths};
 use domain::id::{DatasetName, ProductName, Quarter, Sequence, StarId};
+pub use rehearsal::{Rehearsed, rehearse};
+pub use results::{PublishedResults, take_results};
 
 /// What delivered files become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,16 +278,8 @@ async fn add(
     let mut added = None;
     loop {
         let built = Unfinished(agent.options().writable.join(format!("{}.h5", uuid::Uuid::new_v4())));
-        let import = Import {
-            sources: files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect(),
-            bases: bases.iter().map(|base| folder.join(&base.name)).collect(),
-            dest: built.0.clone(),
-            dataset: options.dataset.clone(),
-            star: place.star,
-            quarter: place.quarter,
-            aliases: options.aliases.clone(),
-        };
-        let manifest = match agent.import(import).await {
+        let based = bases.iter().map(|base| folder.join(&base.name)).collect();
+        let manifest = match agent.import(import_of(place, files, based, built.0.clone(), options)).await {
             Ok(manifest) => manifest,
             Err(error) => return blame(error).map(|reason| IngestResult::Wrong { reason }),
         };
@@ -304,6 +301,26 @@ async fn add(
             return Ok(result);
         }
         (bases, added) = (found, Some(result));
+    }
+}
+
+/// What an agent is asked to make of delivered files of one place.
+fn import_of(
+    place: StarPlace,
+    files: &[PathBuf],
+    bases: Vec<PathBuf>,
+    dest: PathBuf,
+    options: &IngestOptions,
+) -> Import {
+    Import {
+        sources: files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect(),
+        bases,
+        dest,
+        dataset: options.dataset.clone(),
+        star: place.star,
+        quarter: place.quarter,
+        aliases: options.aliases.clone(),
+        results: BTreeSet::new(),
     }
 }
 

@@ -15,6 +15,7 @@ mod epochs;
 pub mod events;
 pub mod externals;
 pub mod failures;
+mod firings;
 pub mod generations;
 mod h5;
 pub mod holds;

@@ -66,6 +66,12 @@ pub fn parse_external_name(name: &str) -> Option<(&str, Sequence)> {
     Some((dataset, sequence.parse().ok()?))
 }
 
+/// Whether a file of externals, as admissions name it, is a version of this dataset.
+pub fn is_version_of(name: &str, dataset: &DatasetName) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    parse_external_name(file).is_some_and(|(of, _)| of == dataset.in_file_name())
+}
+
 /// Where a star's committed results are.
 pub fn products(star: StarId, quarter: Quarter) -> PathBuf {
     self::quarter(star, quarter).join("products")
@@ -167,6 +173,21 @@ pub fn pending_events() -> PathBuf {
 /// The mark of an event whose acceptance is under way.
 pub fn pending_event(event: EventId) -> PathBuf {
     pending_events().join(event.to_string())
+}
+
+/// Where the events are by which a pipeline's trigger let stars of a quarter in.
+pub fn firings(pipeline: &PipelineName, quarter: Quarter) -> PathBuf {
+    PathBuf::from("control/triggers").join(pipeline.as_str()).join(quarter.to_string())
+}
+
+/// Where a mark is of every run whose results are to be announced to other pipelines.
+pub fn unpublished_runs() -> PathBuf {
+    PathBuf::from("control/unpublished")
+}
+
+/// The mark of a run whose results are to be announced to other pipelines.
+pub fn unpublished_run(run: RunId) -> PathBuf {
+    unpublished_runs().join(run.to_string())
 }
 
 /// Where epochs are that were begun.

@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use std::{fmt, str};
 
 use domain::id::{InvalidName, StarId};
+use domain::message::StarSelection;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::{Store, StoreError, durable, io_error, is_for_good, paths};
@@ -35,7 +36,31 @@ pub struct BadList {
     more: usize,
 }
 
+/// Stars that travel in the event itself; of more a list is laid into the store.
+pub const INLINE: usize = 1000;
+
 impl Store {
+    /// How an event names its stars; many are laid into the store beside it, under this name.
+    pub fn name_stars(&self, name: &str, stars: Vec<StarId>) -> Result<StarSelection, StoreError> {
+        if stars.len() <= INLINE {
+            return Ok(StarSelection::Inline(stars));
+        }
+        Ok(StarSelection::File(self.keep_star_list(name, &stars)?))
+    }
+
+    /// The stars that an event names, sorted, each once; or why they cannot be read.
+    pub fn stars_of(&self, named: &StarSelection) -> Result<Result<Vec<StarId>, String>, StoreError> {
+        match named {
+            StarSelection::Inline(stars) => {
+                let mut stars = stars.clone();
+                stars.sort_unstable();
+                stars.dedup();
+                Ok(Ok(stars))
+            }
+            StarSelection::File(list) => self.read_star_list(list),
+        }
+    }
+
     /// Lays a list of stars into the store for an event of many; returns its path below the root. `name` is a word without
     /// slashes that nobody else uses.
     pub fn keep_star_list(&self, name: &str, stars: &[StarId]) -> Result<String, StoreError> {

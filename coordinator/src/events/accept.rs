@@ -1,7 +1,7 @@
 //! Accepting dataset events: into the store first, then into the state. Every step may be repeated by anyone.
 
 use domain::id::{EventId, ReplayId, RunId, StarId};
-use domain::message::{DatasetEvent, StarSelection};
+use domain::message::DatasetEvent;
 use domain::pipeline::{self, Pipeline};
 use jiff::Timestamp;
 use services::traces::Span;
@@ -9,7 +9,8 @@ use store::events::{Disposition, EventRecord};
 use store::runs::{ReplayOrder, RunRecord};
 use store::{Commit, Store, StoreError};
 
-use crate::events::expand::{dispositions, runs, unique};
+use crate::events::expand::{dispositions, runs};
+use crate::events::hold::hold;
 use crate::events::span::event_span;
 use crate::hooks::Moment;
 use crate::running::Coordinator;
@@ -31,8 +32,8 @@ pub(crate) async fn accept(
     pipelines: &[Pipeline],
     event: DatasetEvent,
 ) -> Result<Accepted, Trouble> {
-    let (id, pipelines) = (event.event_id(), pipelines.to_vec());
-    let begun = running.services.store.ask(move |store| begin(store, &pipelines, &event)).await;
+    let (id, terms) = (event.event_id(), Terms { pipelines: pipelines.to_vec(), hold_above: running.hold_above });
+    let begun = running.services.store.ask(move |store| begin(store, &terms, &event)).await;
     let started = match begun {
         Ok(Ok(started)) => started,
         Ok(Err(reason)) => return Ok(Accepted::Refused(reason)),
@@ -48,11 +49,11 @@ pub(crate) async fn accept(
 /// Finishes an event whose acceptance was cut short. By now it is on record, so that stars which cannot be read any more
 /// are its disposition.
 pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: EventId) -> Result<(), Trouble> {
-    let pipelines = pipelines.to_vec();
+    let terms = Terms { pipelines: pipelines.to_vec(), hold_above: running.hold_above };
     let started = running.services.store.ask(move |store| {
         let Some(record) = store.event(id)? else { return Ok(Started::default()) };
-        match read_stars(store, &record.event)? {
-            Ok(stars) => dispose(store, &record, &stars, &pipelines),
+        match store.stars_of(&record.event.data.stars)? {
+            Ok(stars) => dispose(store, &record, &stars, &terms),
             Err(reason) => {
                 let (disposed, _) = store.dispose_event(id, &[Disposition::Rejected { reason }])?;
                 Ok(Started::of(&disposed, Vec::new(), false))
@@ -63,12 +64,21 @@ pub(crate) async fn finish(running: &Coordinator, pipelines: &[Pipeline], id: Ev
     Started { disposition: None, ..started.await? }.open(running).await
 }
 
+/// By what events are accepted.
+struct Terms {
+    pipelines: Vec<Pipeline>,
+    /// Most tasks that an event may start by itself; 0: any.
+    hold_above: u64,
+}
+
 /// The runs of an event.
 #[derive(Default)]
 struct Started {
     runs: Vec<RunId>,
     /// Those that were not on record before.
     new: Vec<RunId>,
+    /// Whether a trigger weighs its stars.
+    is_weighed: bool,
     /// What became of the event now; `None` where there is none.
     disposition: Option<&'static str>,
     /// What is told of the event, unless somebody else does.
@@ -79,17 +89,19 @@ impl Started {
     fn of(dispositions: &[Disposition], new: Vec<RunId>, is_repeated: bool) -> Self {
         let run = |disposition: &Disposition| match disposition {
             Disposition::Run { run } => Some(*run),
-            Disposition::NoPipeline | Disposition::Rejected { .. } => None,
+            Disposition::Waits { .. } | Disposition::NoPipeline | Disposition::Rejected { .. } => None,
         };
         let runs: Vec<RunId> = dispositions.iter().filter_map(run).collect();
         let is_rejected = dispositions.iter().any(|disposition| matches!(disposition, Disposition::Rejected { .. }));
+        let is_weighed = dispositions.iter().any(|disposition| matches!(disposition, Disposition::Waits { .. }));
         let disposition = match (is_repeated, is_rejected, runs.is_empty()) {
             (true, ..) => "repeated",
             (false, true, _) => "rejected",
+            (false, false, true) if is_weighed => "waits",
             (false, false, true) => "no_pipeline",
             (false, false, false) => "run",
         };
-        Self { runs, new, disposition: Some(disposition), span: None }
+        Self { runs, new, is_weighed, disposition: Some(disposition), span: None }
     }
 
     /// Enters the runs into the state.
@@ -103,6 +115,9 @@ impl Started {
             let opened = open(running, run).await;
             running.of_run(run, opened).await?;
         }
+        if self.is_weighed {
+            running.wakes.triggers.notify_one();
+        }
         if let Some(disposition) = self.disposition {
             running.counters.disposed(disposition);
         }
@@ -114,26 +129,21 @@ impl Started {
 }
 
 /// Event and runs into the store; the runs, or why its stars cannot be read.
-fn begin(store: &Store, pipelines: &[Pipeline], event: &DatasetEvent) -> Result<Result<Started, String>, StoreError> {
+fn begin(store: &Store, terms: &Terms, event: &DatasetEvent) -> Result<Result<Started, String>, StoreError> {
     let id = event.event_id();
     if let Some(dispositions) = store.dispositions(id)? {
         return Ok(Ok(Started::of(&dispositions, Vec::new(), true)));
     }
-    let stars = match read_stars(store, event)? {
+    let stars = match store.stars_of(&event.data.stars)? {
         Ok(stars) => stars,
         Err(reason) => return Ok(Err(reason)),
     };
     let record = store.accept_event(event)?;
-    dispose(store, &record, &stars, pipelines).map(Ok)
+    dispose(store, &record, &stars, terms).map(Ok)
 }
 
 /// The runs of an accepted event, then what became of it; returns the runs on record.
-fn dispose(
-    store: &Store,
-    record: &EventRecord,
-    stars: &[StarId],
-    pipelines: &[Pipeline],
-) -> Result<Started, StoreError> {
+fn dispose(store: &Store, record: &EventRecord, stars: &[StarId], terms: &Terms) -> Result<Started, StoreError> {
     let mut new = Vec::new();
     let replay = match record.event.data.start.as_ref().and_then(|start| start.replay) {
         Some(id) => match ordered(store, id)? {
@@ -145,24 +155,29 @@ fn dispose(
         },
         None => None,
     };
-    let pipelines = replay.as_ref().map_or(pipelines, |(pipeline, _)| std::slice::from_ref(pipeline));
+    let pipelines = replay.as_ref().map_or(&terms.pipelines[..], |(pipeline, _)| std::slice::from_ref(pipeline));
     let mut records: Vec<RunRecord> = runs(record, stars, pipelines);
-    for record in &mut records {
+    for run in &mut records {
         if let Some((_, order)) = &replay {
-            record.replay = Some(order.replayed.clone());
-            store.fix_identities(record.run, &order.identities)?;
+            run.replay = Some(order.replayed.clone());
+            store.fix_identities(run.run, &order.identities)?;
         }
-        if store.create_run(&*record, stars)? == Commit::Created {
-            new.push(record.run);
+        // Before the run is there: nobody admits anything of it.
+        if let Some(pipeline) = pipelines.iter().find(|pipeline| pipeline.name == run.pipeline) {
+            hold(store, terms.hold_above, record, run, pipeline)?;
         }
-        tracing::info!(run = %record.run, pipeline = %record.pipeline, stars = record.stars, "run accepted");
+        if store.create_run(&*run, stars)? == Commit::Created {
+            new.push(run.run);
+        }
+        tracing::info!(run = %run.run, pipeline = %run.pipeline, stars = run.stars, "run accepted");
     }
-    if records.is_empty() && record.event.data.start.is_none() {
-        let known: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.trigger.as_str()).collect();
+    let became = dispositions(record, &records, pipelines);
+    if became == [Disposition::NoPipeline] {
+        let known: Vec<String> = pipelines.iter().map(|pipeline| pipeline.trigger.on.to_string()).collect();
         let (event, dataset) = (record.id, &record.event.data.dataset);
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
-    let (disposed, commit) = store.dispose_event(record.id, &dispositions(&record.event.data, &records, pipelines))?;
+    let (disposed, commit) = store.dispose_event(record.id, &became)?;
     let started = Started::of(&disposed, new, false);
     // Others may have finished it at the same time: the first of them tells it.
     let span = (commit == Commit::Created).then(|| event_span(record, &started.runs, stars.len()));
@@ -179,12 +194,4 @@ fn ordered(store: &Store, id: ReplayId) -> Result<Result<(Pipeline, ReplayOrder)
         Ok(pipeline) => Ok((pipeline, order)),
         Err(mistakes) => Err(mistakes.to_string()),
     })
-}
-
-/// The stars that an event names, sorted, each once; or why they cannot be read.
-fn read_stars(store: &Store, event: &DatasetEvent) -> Result<Result<Vec<StarId>, String>, StoreError> {
-    match &event.data.stars {
-        StarSelection::Inline(stars) => Ok(Ok(unique(stars.clone()))),
-        StarSelection::File(list) => store.read_star_list(list),
-    }
 }

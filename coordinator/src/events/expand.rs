@@ -3,7 +3,7 @@
 //! Pure. Ids are computed, so that an event that comes twice, or to two coordinators, means the same runs.
 
 use domain::id::{GroupName, RunId, StarId};
-use domain::message::{DatasetUpdate, Start};
+use domain::message::Start;
 use domain::pipeline::Pipeline;
 use store::events::{Disposition, EventRecord};
 use store::runs::RunRecord;
@@ -31,7 +31,7 @@ pub(crate) fn refusal(start: &Start, pipelines: &[Pipeline]) -> Option<String> {
 pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline]) -> Vec<RunRecord> {
     let update = &record.event.data;
     let is_meant = |pipeline: &Pipeline| match &update.start {
-        None => pipeline.trigger == update.dataset,
+        None => pipeline.trigger.plain() == Some(&update.dataset),
         Some(start) => pipeline.name == start.pipeline && refusal(start, pipelines).is_none(),
     };
     let meant = pipelines.iter().filter(|pipeline| is_meant(pipeline));
@@ -54,22 +54,25 @@ pub(crate) fn runs(record: &EventRecord, stars: &[StarId], pipelines: &[Pipeline
         .collect()
 }
 
-/// What is recorded of an event that started these runs.
-pub(crate) fn dispositions(update: &DatasetUpdate, runs: &[RunRecord], pipelines: &[Pipeline]) -> Vec<Disposition> {
+/// What is recorded of an event that started these runs, and of which triggers weigh the stars.
+pub(crate) fn dispositions(record: &EventRecord, runs: &[RunRecord], pipelines: &[Pipeline]) -> Vec<Disposition> {
+    let update = &record.event.data;
     if let Some(reason) = update.start.as_ref().and_then(|start| refusal(start, pipelines)) {
         return vec![Disposition::Rejected { reason }];
     }
-    if runs.is_empty() {
-        return vec![Disposition::NoPipeline];
-    }
-    runs.iter().map(|record| Disposition::Run { run: record.run }).collect()
-}
-
-/// Sorts stars and leaves each once.
-pub(crate) fn unique(mut stars: Vec<StarId>) -> Vec<StarId> {
-    stars.sort_unstable();
-    stars.dedup();
-    stars
+    let of_run = runs.iter().map(|record| Disposition::Run { run: record.run });
+    let weighs = |pipeline: &&Pipeline| {
+        let trigger = &pipeline.trigger;
+        update.start.is_none() && trigger.plain().is_none() && trigger.on.datasets().any(|name| *name == update.dataset)
+    };
+    let waits = |pipeline: &Pipeline| Disposition::Waits {
+        pipeline: pipeline.name.clone(),
+        on: pipeline.trigger.on.clone(),
+        only_if: pipeline.trigger.conditions(),
+        until: pipeline.trigger.until(record.accepted),
+    };
+    let all: Vec<Disposition> = of_run.chain(pipelines.iter().filter(weighs).map(waits)).collect();
+    if all.is_empty() { vec![Disposition::NoPipeline] } else { all }
 }
 
 #[cfg(test)]
@@ -111,7 +114,22 @@ mod tests {
         assert_eq!(started, runs(&event("l1/lightcurve"), &stars, &pipelines), "a repeated event means the same runs");
         let none = event("l1/none");
         let started = runs(&none, &stars, &pipelines);
-        assert_eq!(dispositions(&none.event.data, &started, &pipelines), [Disposition::NoPipeline]);
+        assert_eq!(dispositions(&none, &started, &pipelines), [Disposition::NoPipeline]);
+    }
+
+    #[test]
+    fn a_trigger_of_several_datasets_weighs_the_stars_of_an_event() {
+        let pipelines = [definition("A", "l1/lightcurve & exo/flag"), definition("B", "exo/flag")];
+        let record = event("exo/flag");
+        let started = runs(&record, &[StarId::of_simulator(1)], &pipelines);
+        let found = dispositions(&record, &started, &pipelines);
+        let [Disposition::Run { .. }, Disposition::Waits { pipeline, on, until: None, .. }] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((pipeline.as_str(), on.to_string().as_str()), ("A", "l1/lightcurve & exo/flag"));
+        let other = event("l1/lightcurve");
+        assert!(runs(&other, &[], &pipelines).is_empty());
+        assert!(matches!(dispositions(&other, &[], &pipelines)[..], [Disposition::Waits { .. }]));
     }
 
     #[test]
@@ -127,7 +145,7 @@ mod tests {
                 replay: None,
             });
             let started = runs(&record, &stars, &pipelines);
-            let dispositions = dispositions(&record.event.data, &started, &pipelines);
+            let dispositions = dispositions(&record, &started, &pipelines);
             (started, dispositions)
         };
         let (started, dispositions) = wish("B", Some("1"), Some("G"));

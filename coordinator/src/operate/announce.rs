@@ -41,7 +41,7 @@ async fn publish(
         let compose = move |store: &Store| {
             let nobody = StarSelection::Inline(Vec::new());
             let mut event = event::new(DatasetUpdate { dataset, quarter, stars: nobody, start: None });
-            event.data.stars = event::select(store, &event.id, stars)?;
+            event.data.stars = store.name_stars(&event.id, stars)?;
             Ok::<_, StoreError>(event)
         };
         let event = context.ask(compose).await?;

@@ -3,7 +3,7 @@
 mod ledger;
 
 use domain::error::chain;
-use domain::id::{DatasetName, EventId, PipelineName, Quarter, Sequence, StarId};
+use domain::id::{DatasetName, EventId, PipelineName, Quarter, Sequence};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use jiff::Timestamp;
 pub use ledger::{DisposedStar, DisposedStars, EventLedger, LedgerLine, StarDisposition, ledger, ledgers, receipt};
@@ -20,9 +20,6 @@ use super::{Context, ErrorKind, OperateError};
 
 /// What publishers without a name of their own are called.
 pub const SOURCE: &str = "sas";
-
-/// Stars that travel in the event itself; of more a list is laid into the store.
-const INLINE: usize = 1000;
 
 /// Stars that have new data.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -175,14 +172,6 @@ async fn send_all(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), Op
     Ok(())
 }
 
-/// How an event names its stars; many are laid into the store beside it, by the event's id. Blocks on the disk.
-pub(super) fn select(store: &Store, id: &str, stars: Vec<StarId>) -> Result<StarSelection, StoreError> {
-    if stars.len() <= INLINE {
-        return Ok(StarSelection::Inline(stars));
-    }
-    Ok(StarSelection::File(store.keep_star_list(id, &stars)?))
-}
-
 /// The event that somebody asks for, as whoever receives it reads it.
 fn compose(asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
     let PublishEvent { dataset, quarter, stars, source, id } = asked;
@@ -194,6 +183,8 @@ fn compose(asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::StarId;
+
     use super::*;
 
     fn check(request: serde_json::Value) -> Result<DatasetEvent, OperateError> {

@@ -18,8 +18,10 @@ pub struct PipelineSummary {
     pub pipeline: PipelineName,
     /// Its version.
     pub version: String,
-    /// The dataset whose events start it.
-    pub trigger: DatasetName,
+    /// What starts it: a dataset, or an expression over datasets with what else is said of it.
+    pub trigger: String,
+    /// The dataset that its results are, if they start others.
+    pub publishes: Option<DatasetName>,
     /// How many modules it has.
     pub modules: usize,
 }
@@ -81,7 +83,8 @@ impl PipelineSummary {
         Self {
             pipeline: pipeline.name.clone(),
             version: pipeline.version.clone(),
-            trigger: pipeline.trigger.clone(),
+            trigger: pipeline.trigger.to_string(),
+            publishes: pipeline.publishes.as_ref().map(|publishes| publishes.dataset.clone()),
             modules: pipeline.modules.len(),
         }
     }

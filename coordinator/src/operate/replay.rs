@@ -220,7 +220,10 @@ async fn planned(context: &Context, mut request: ReplayRequest) -> Result<Planne
 }
 
 /// What modules took in the newest runs of a pipeline that ended. Blocks on the disk.
-fn measured(store: &Store, pipeline: &domain::id::PipelineName) -> Result<BTreeMap<ModuleName, Took>, StoreError> {
+pub(super) fn measured(
+    store: &Store,
+    pipeline: &domain::id::PipelineName,
+) -> Result<BTreeMap<ModuleName, Took>, StoreError> {
     let mut took: BTreeMap<ModuleName, Took> = BTreeMap::new();
     let mut asked = 0;
     store.find_run(|record| {

@@ -21,7 +21,7 @@ pub use amend::{AmendImages, amend};
 pub use lever::{Lever, PullLever, pull};
 pub(super) use retry::count_at_end;
 pub use retry::{RetryTasks, open_words, retry, words};
-pub(super) use start::{StarsToStart, start_stars};
+pub(super) use start::{StarsToStart, stars_to_start, start_stars};
 pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 
 use super::OperateError;

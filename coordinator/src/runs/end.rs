@@ -46,6 +46,9 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
     running.services.courses.forget(run);
     // It puts the run away.
     running.wakes.comparison.notify_one();
+    if course.pipeline.publishes.is_some() {
+        running.wakes.triggers.notify_one();
+    }
     tracing::info!(%run, pipeline = %course.record.pipeline, ?stars, "run ended");
     Ok(())
 }

@@ -23,6 +23,9 @@ pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Troubl
         return Ok(());
     }
     let Some(course) = running.course(run).await? else { return Ok(()) };
+    if course.pipeline.publishes.is_some() && course.record.only_group.is_none() {
+        store.ask(move |store| store.mark_unpublished(run)).await?;
+    }
     declare(queue, &course.classes()).await?;
     let mut info = info(&course, &orders, holds::held(store, &course).await?);
     let look = move |store: &Store| Ok((store.has_settled(run)?, store.has_image_identities(run)?));

@@ -97,6 +97,9 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
             Err(error) => return Err(error.into()),
         }
     }
+    if first.course.pipeline.publishes.is_some() {
+        running.wakes.triggers.notify_one();
+    }
     end_if_done(running, &first.course).await
 }
 

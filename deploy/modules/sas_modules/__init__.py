@@ -1,4 +1,4 @@
-"""Reference science modules of the seismic pipeline.
+"""Reference modules: science of the seismic pipeline, and what comes before and after it (sas-pdx, sas-post).
 
 `python3 -m sas_modules NAME` runs one module once, or, with SAS_SERVE=1, for one request after another. `kit.py` is the
 whole interface to the platform; a module is a function from its inputs to its outputs and knows no path.
@@ -17,4 +17,6 @@ MODULES = {
     "rotation": ("MSAP4_02", "msap4_02_rotation"),
     "period": ("MSAP4_07", "msap4_07_period"),
     "scaling": ("MSAP5_12", "msap5_12_scaling"),
+    "fetch": ("PDX_01", "pdx_01_fetch"),
+    "pack": ("POST_01", "post_01_pack"),
 }

@@ -54,6 +54,15 @@ class Inputs:
             return data.astype(data.dtype.newbyteorder("="))
         return data
 
+    def products(self):
+        """The names of all products that were staged for this quarter, sorted."""
+        return sorted({name for root in ("PRODUCTS", "EXTERNALS") for name in self._file.get(root, {})})
+
+    def columns(self, product):
+        """The names of a product's columns, nested ones with slashes, sorted; `value` of a product that is a dataset itself."""
+        node = self._node(product, False)
+        return sorted(_columns(node)) if isinstance(node, h5py.Group) else ["value"]
+
     def unit(self, product, column):
         """The attribute `unit` of a column as text, empty when there is none."""
         node = self._node(product, False)
@@ -109,18 +118,42 @@ class Outputs:
         """Adds a column to a product; a slash in the name makes a nested group. Text becomes variable-length UTF-8."""
         self._columns[(product, column)] = (data, unit)
 
+    def take(self, product, node):
+        """Takes a product over as it is, from an open HDF5 file: all columns of a group, or a dataset."""
+        columns = _columns(node) if isinstance(node, h5py.Group) else {"value": node}
+        for column, dataset in columns.items():
+            unit = dataset.attrs.get("unit")
+            self.put(product, column, dataset[()], unit.decode() if isinstance(unit, bytes) else unit)
+
     def write(self, path):
         """Writes all products to a new file."""
         with h5py.File(path, "w") as file:
             products = file.create_group("PRODUCTS")
             for (product, column), (data, unit) in self._columns.items():
                 group = products.require_group(product)
-                if isinstance(data, str):
+                if is_text(data):
                     dataset = group.create_dataset(column, data=data, dtype=h5py.string_dtype())
                 else:
                     dataset = group.create_dataset(column, data=np.asarray(data))
                 if unit is not None:
                     dataset.attrs["unit"] = unit
+
+
+def is_text(data):
+    """Whether these values, of a column or alone, are text."""
+    array = np.asarray(data)
+    return array.dtype.kind in "SU" or array.dtype.kind == "O" and array.size > 0
+
+
+def _columns(group, prefix=""):
+    """{name: dataset} of all columns of a product; links are followed, which h5py's `visititems` does not."""
+    found = {}
+    for name, node in group.items():
+        if isinstance(node, h5py.Group):
+            found.update(_columns(node, f"{prefix}{name}/"))
+        elif node.shape is not None:
+            found[prefix + name] = node
+    return found
 
 
 def main(identifier, run):

@@ -1,10 +1,13 @@
 //! Which files a delivery has: those that were named, in named directories, or on a list.
 
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use domain::text::shown;
+use serde::Serialize;
 use store::Store;
 use store::ingest::{Ingested, wrong};
 use walkdir::WalkDir;
@@ -23,8 +26,29 @@ const FARTHEST: u64 = 4096;
 pub(crate) struct DeliveredFiles {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) wrong: Vec<Ingested>,
-    /// Files in directories that are no HDF5.
-    pub(crate) passed_over: Vec<PathBuf>,
+    /// What is in directories besides, and why it is passed over.
+    pub(crate) passed_over: Vec<PassedOver>,
+}
+
+/// A file of a delivery that is not taken, without being wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PassedOver {
+    /// The file.
+    pub(crate) file: String,
+    /// Why.
+    pub(crate) reason: &'static str,
+}
+
+impl PassedOver {
+    fn of(file: &Path, reason: &'static str) -> Self {
+        Self { file: file.display().to_string(), reason }
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", shown(&self.file), self.reason)
+    }
 }
 
 impl DeliveredFiles {
@@ -57,7 +81,9 @@ impl DeliveredFiles {
             };
             if path.is_dir() {
                 // Links to directories are not followed: they may lead in a circle.
-                self.passed_over.extend(Some(path).filter(|path| path.is_symlink()));
+                if path.is_symlink() {
+                    self.passed_over.push(PassedOver::of(&path, "a link to a directory, which is not followed"));
+                }
                 continue;
             }
             match fs::metadata(&path) {
@@ -68,7 +94,10 @@ impl DeliveredFiles {
                 Ok(facts) if facts.is_file() && (ends_like_hdf5(&path) || begins_like_hdf5(&path)) => {
                     self.files.push(path);
                 }
-                Ok(_) => self.passed_over.push(path),
+                Ok(facts) if facts.is_file() => {
+                    self.passed_over.push(PassedOver::of(&path, "no HDF5 file, by name or by content"));
+                }
+                Ok(_) => self.passed_over.push(PassedOver::of(&path, "no regular file")),
             }
         }
         if (self.files.len(), self.wrong.len()) == before {
@@ -129,7 +158,9 @@ mod tests {
             delivery.files,
             ["in/1.H5", "in/b/2.hdf5", "in/b/behind", "in/star.nc", "alone.dat", "missing.h5"].map(path)
         );
-        assert_eq!(delivery.passed_over, [path("in/notes.txt")]);
+        let passed_over: Vec<String> = delivery.passed_over.iter().map(ToString::to_string).collect();
+        let notes = path("in/notes.txt").display().to_string();
+        assert_eq!(passed_over, [notes + ": no HDF5 file, by name or by content"]);
         let wrong: Vec<_> = delivery.wrong.iter().map(|wrong| wrong.files[0].clone()).collect();
         assert_eq!(wrong, ["in/link.h5", "empty", "store"].map(path));
     }

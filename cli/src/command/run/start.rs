@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use coordinator::operate::expansion::{self, Expansion};
 use coordinator::operate::run::{self, StartRun, StartedRun};
 use coordinator::operate::{Context, OperateError};
 use domain::id::{GroupName, PipelineName, Quarter, StarId};
@@ -34,21 +35,66 @@ pub(crate) struct StartArguments {
     /// Take stars over from runs of this pipeline and quarter that still go on.
     #[arg(long)]
     take_over: bool,
+    /// Start nothing: say how many stars and tasks it would be, and for how many hours of CPUs.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn start(context: &Context, asked: StartArguments, format: Format) -> anyhow::Result<()> {
-    let StartArguments { pipeline: named, stars, quarter, only_group, take_over } = asked;
+    let StartArguments { pipeline: named, stars, quarter, only_group, take_over, dry_run } = asked;
     let stars = read_stars(&stars)?;
     let of = |pipeline, version| StartRun { pipeline, version, stars, quarter, only_group, take_over };
     let started = if Path::new(&named).is_file() {
         let pipeline = load_file(Path::new(&named))?;
         let asked = of(pipeline.name.clone(), Some(pipeline.version.clone()));
+        if dry_run {
+            print_expansions(&expansion::of_start_defined(context, asked, &pipeline).await?, format);
+            return Ok(());
+        }
         run::start_defined(context, asked, &pipeline).await?
     } else {
-        run::start(context, of(name(&named)?, None)).await?
+        let asked = of(name(&named)?, None);
+        if dry_run {
+            print_expansions(&expansion::of_start(context, asked).await?, format);
+            return Ok(());
+        }
+        run::start(context, asked).await?
     };
     print(&started, format);
     Ok(())
+}
+
+/// Says what would be started.
+pub(crate) fn print_expansions(expansions: &[Expansion], format: Format) {
+    format.print(&expansions, |expansions| expansions.iter().map(would_be).collect::<Vec<_>>().join("\n"));
+}
+
+/// What an event would come to in one pipeline, as a line.
+pub(crate) fn would_be(expansion: &Expansion) -> String {
+    let Expansion { pipeline, version, quarter, stars, tasks, cpu_hours, unmeasured, trigger } = expansion;
+    let hours = match cpu_hours {
+        Some(hours) if unmeasured.is_empty() => format!("about {} CPU-hours as earlier runs took", count(*hours)),
+        Some(hours) => {
+            format!("about {} CPU-hours and {} modules that never ran", count(*hours), unmeasured.len())
+        }
+        None => "for how long nobody knows: no run of it made anything yet".to_owned(),
+    };
+    let entry = trigger.as_ref().map(|trigger| format!("; stars enter when there is {trigger}")).unwrap_or_default();
+    let (stars, tasks) = (count(*stars as f64), count(*tasks as f64));
+    format!("{pipeline} {version} over {quarter}: {stars} stars, {tasks} tasks at most, {hours}{entry}")
+}
+
+/// A number as people say it: 290,000, 9.9 million.
+fn count(number: f64) -> String {
+    if number >= 1e6 {
+        return format!("{:.1} million", number / 1e6);
+    }
+    if number < 10.0 && number.fract() > 0.0 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 /// Says what was started.
@@ -86,4 +132,15 @@ pub(crate) fn read_stars(named: &[String]) -> Result<Vec<StarId>, OperateError> 
         }
     }
     Ok(stars)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_people_say_them() {
+        let told = [0.0, 0.25, 7.0, 999.0, 1_000.0, 290_000.0, 9_860_000.0].map(count);
+        assert_eq!(told, ["0", "0.2", "7", "999", "1,000", "290,000", "9.9 million"]);
+    }
 }

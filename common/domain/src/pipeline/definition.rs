@@ -4,17 +4,18 @@
 //! it may be missing is asked where the rest is checked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::Mode;
 use super::place::{Mistake, Place, Places};
+use super::{Mode, PublishTime};
 
 /// The whole file but for its modules.
 #[derive(Debug, Default, Deserialize)]
@@ -23,8 +24,10 @@ pub(super) struct Definition {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) data_model: Option<String>,
-    pub(super) trigger: Option<String>,
+    pub(super) trigger: Option<RawTrigger>,
     pub(super) strict_units: bool,
+    pub(super) star_file: Option<bool>,
+    pub(super) publishes: Option<RawPublishes>,
     pub(super) params: BTreeMap<String, Value>,
     pub(super) externals: Externals,
     pub(super) aliases: BTreeMap<String, String>,
@@ -32,6 +35,64 @@ pub(super) struct Definition {
     /// By name.
     #[serde(skip)]
     pub(super) modules: BTreeMap<String, RawModule>,
+}
+
+/// `trigger`: an expression alone, or a table with more to say.
+#[derive(Debug, Default)]
+pub(super) struct RawTrigger {
+    pub(super) on: String,
+    pub(super) only_if: BTreeMap<String, String>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) debounce: Option<Duration>,
+    pub(super) is_table: bool,
+}
+
+impl<'de> Deserialize<'de> for RawTrigger {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TriggerShape)
+    }
+}
+
+/// Takes either shape of a trigger.
+struct TriggerShape;
+
+impl<'de> Visitor<'de> for TriggerShape {
+    type Value = RawTrigger;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a dataset, an expression over datasets or a table with `on`")
+    }
+
+    fn visit_str<E>(self, on: &str) -> Result<RawTrigger, E> {
+        Ok(RawTrigger { on: on.to_owned(), ..RawTrigger::default() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawTrigger, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct TriggerTable {
+            on: String,
+            #[serde(default)]
+            only_if: BTreeMap<String, String>,
+            #[serde(default, with = "humantime_serde")]
+            deadline: Option<Duration>,
+            #[serde(default, with = "humantime_serde")]
+            debounce: Option<Duration>,
+        }
+        let TriggerTable { on, only_if, deadline, debounce } =
+            Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawTrigger { on, only_if, deadline, debounce, is_table: true })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPublishes {
+    pub(super) dataset: String,
+    #[serde(default)]
+    pub(super) when: PublishTime,
+    #[serde(default)]
+    pub(super) products: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

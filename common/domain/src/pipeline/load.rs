@@ -7,9 +7,9 @@ use super::definition::{self, Definition};
 use super::names::{LEAST_MEMORY, Names, parse, parse_all};
 use super::order::{Upstream, order};
 use super::place::Mistake;
-use super::{Class, Module, Pipeline, module};
+use super::{Class, Module, Pipeline, module, publishes, trigger};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
-use crate::product::DataModel;
+use crate::product::{DataModel, Origin};
 
 /// CPUs that a container may have: Docker takes no fewer.
 const CPUS: std::ops::RangeInclusive<f64> = 0.01..=1024.0;
@@ -63,21 +63,36 @@ pub fn load(file: &str, text: &str, data_model: Option<&str>) -> Result<Pipeline
 
 fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes: &mut Vec<String>) -> Option<Pipeline> {
     let name = definition.name.as_deref().and_then(|name| parse(name, "name", mistakes));
-    let trigger = definition.trigger.as_deref().and_then(|trigger| parse(trigger, "trigger", mistakes));
+    let expression = definition.trigger.as_ref().and_then(|raw| trigger::read(raw, mistakes));
     let version = definition.version.as_deref().and_then(|version| check_version(version, mistakes));
-    for (field, value) in
-        [("name", &definition.name), ("version", &definition.version), ("trigger", &definition.trigger)]
-    {
-        if value.is_none() && !mistakes.iter().any(|mistake| mistake.starts_with(&format!("{field}:"))) {
+    for (field, is_there) in [
+        ("name", definition.name.is_some()),
+        ("version", definition.version.is_some()),
+        ("trigger", definition.trigger.is_some()),
+    ] {
+        if !is_there && !mistakes.iter().any(|mistake| mistake.starts_with(&format!("{field}:"))) {
             mistakes.push(format!("{field}: is missing"));
         }
     }
     let modules = named_modules(&definition, mistakes);
     let model = read_model(&definition, data_model, mistakes);
     let mut names = names(&definition, &modules, model, mistakes);
+    let trigger = trigger::complete(expression, definition.trigger.as_ref(), &names, mistakes);
+    let publishes = definition.publishes.as_ref().and_then(|raw| publishes::check(raw, &names, mistakes));
+    // It makes no generation, so that there is none of the quarter before.
+    let star_file = definition.star_file.unwrap_or(true);
     // Positions follow from the edges, and edges from conditions that name positions: once by name, once in order.
     let drafts = module::check_all(&modules, &names, mistakes);
     let order = in_order(&drafts, &names.order, mistakes);
+    if !star_file {
+        let previous = drafts.iter().filter(|module| module.sources().any(|source| source.origin == Origin::Previous));
+        mistakes.extend(previous.map(|module| {
+            format!(
+                "module {}: reads what a quarter before made, of which there is no star file with `star_file = false`",
+                module.name
+            )
+        }));
+    }
     if !mistakes.is_empty() {
         return None;
     }
@@ -89,6 +104,8 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
         version: version?,
         trigger: trigger?,
         strict_units: definition.strict_units,
+        star_file,
+        publishes,
         params: names.params,
         star_externals: names.star,
         shared_externals: names.shared,

@@ -15,7 +15,7 @@ const MODEL: &str = include_str!("tests/full-products.toml");
 fn a_definition_says_what_it_says() {
     let pipeline = full();
     assert_eq!((pipeline.name.as_str(), pipeline.version.as_str()), ("FULL", "1.4.0-rc.1"));
-    assert_eq!(pipeline.trigger.as_str(), "l1/lightcurve");
+    assert_eq!(pipeline.trigger.plain().unwrap().as_str(), "l1/lightcurve");
     assert_eq!(pipeline.classes[&"heavy".parse().unwrap()], Class { cpus: 0.5, memory: 8_000_000_000 });
     let bag = module(&pipeline, "MSAP3_04");
     assert_eq!(

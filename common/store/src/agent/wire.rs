@@ -4,7 +4,7 @@
 
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -301,6 +301,8 @@ pub struct Import {
     pub quarter: Option<Quarter>,
     /// Other spellings of products, each with the one to write.
     pub aliases: BTreeMap<ProductName, ProductName>,
+    /// Sources are results of ours, of which these products are taken; none: deliveries, of which the externals are.
+    pub results: BTreeSet<ProductName>,
 }
 
 /// What a file is.

@@ -112,6 +112,8 @@ impl Store {
         if matches!(decision.what, Decided::Retry { .. }) {
             self.mark_open(run)?;
         }
+        // One may be decided before the run is there.
+        durable::make_dir(&self.at(paths::decisions(run)))?;
         self.append(&self.at(paths::decisions(run)), "json", &to_json(decision))
     }
 

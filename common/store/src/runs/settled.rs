@@ -200,6 +200,17 @@ impl Store {
         Ok(())
     }
 
+    /// How many batches of settled stars a run has; `known` of them were there before.
+    pub fn settled_batches(&self, run: RunId, known: u64) -> u64 {
+        numbered::last(&self.at(paths::settled(run)), STARS, known)
+    }
+
+    /// The stars of a batch, by its number counted from 1.
+    pub fn settled_batch(&self, run: RunId, number: u64) -> Result<Vec<SettledStar>, StoreError> {
+        let batch = open(&numbered::path(&self.at(paths::settled(run)), STARS, number))?;
+        batch.lines(batch.records(0, batch.header.stars)?)
+    }
+
     /// The files that count.
     fn settled_files(&self, run: RunId) -> Result<SettledFiles, StoreError> {
         let folder = self.at(paths::settled(run));

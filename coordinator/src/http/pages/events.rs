@@ -61,10 +61,11 @@ fn no_run(dispositions: Option<&[Disposition]>) -> Markup {
         @match dispositions {
             None => span.tag.attention { "▲ no coordinator finished accepting it yet" },
             Some(dispositions) => {
-                span.tag.attention { "▲ no run" } " "
+                @if !dispositions.iter().any(|disposition| matches!(disposition, Disposition::Waits { .. })) { span.tag.attention { "▲ no run" } " " }
                 @for disposition in dispositions {
                     @match disposition {
                         Disposition::Rejected { reason } => { (text(reason)) },
+                        Disposition::Waits { pipeline, on, .. } => { "its stars enter a run of " (pipeline) " when " (text(&on.to_string())) " is there " },
                         Disposition::NoPipeline => "no pipeline is triggered by its dataset",
                         Disposition::Run { run } => (run_link(*run)),
                     }

@@ -1,17 +1,19 @@
 //! The ledger: what became of every star that an event named, in every pipeline that the event started (E1). The sums must
 //! balance: each star that was named is in exactly one line of a run.
 
+mod weighed;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId, Sequence, StarId};
-use domain::message::StarSelection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::events::{DisposedEvent, Disposition};
 use store::runs::{RunRecord, SettledRow, StarEnd};
 use store::{Store, StoreError};
 
-use crate::events::expand::unique;
+use weighed::{TriggerAsked, weighed};
+
 use crate::operate::look_up::record;
 use crate::operate::{Context, OperateError};
 
@@ -27,11 +29,13 @@ const ASKED: usize = 16;
 pub enum StarDisposition {
     /// It is a star of the run: its tasks ran, or will.
     Expanded,
+    /// It waited, and entered a run together with what came for it later.
+    Joined,
     /// It is a star of the run, and everything that determines its results was what it had been before.
     NoChange,
     /// A newer run took it over.
     SupersededBy,
-    /// No coordinator has finished accepting the event.
+    /// What the pipeline's trigger asks for is not there yet, or no coordinator has finished accepting the event.
     WaitingFor,
     /// No run came of it.
     Rejected,
@@ -63,13 +67,14 @@ pub struct EventLedger {
 /// What became of an event's stars in one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LedgerLine {
-    /// The run; none came of it where it was rejected, or nobody finished accepting it.
+    /// The run; none came of it where it was rejected, waits, or nobody finished accepting it. Stars that entered several runs have
+    /// each their own.
     pub run: Option<RunId>,
     /// Its pipeline.
     pub pipeline: Option<PipelineName>,
     /// Stars by what became of them.
     pub stars: BTreeMap<StarDisposition, u64>,
-    /// Why there is no run.
+    /// Why there is no run, or what stars wait for.
     pub reason: Option<String>,
 }
 
@@ -164,10 +169,7 @@ type FoundLine = (LedgerLine, Vec<DisposedStar>);
 
 /// The stars that an event names, where its list can be read, and what became of each in every pipeline.
 fn lines(store: &Store, event: &DisposedEvent) -> Result<(Option<Vec<StarId>>, Vec<FoundLine>), OperateError> {
-    let named = match &event.record.event.data.stars {
-        StarSelection::Inline(stars) => Ok(unique(stars.clone())),
-        StarSelection::File(list) => store.read_star_list(list)?,
-    };
+    let named = store.stars_of(&event.record.event.data.stars)?;
     let mut found = Vec::new();
     let mut without = |disposition, reason: String| {
         let star = |star: &StarId| DisposedStar {
@@ -185,10 +187,11 @@ fn lines(store: &Store, event: &DisposedEvent) -> Result<(Option<Vec<StarId>>, V
         without(StarDisposition::WaitingFor, "a coordinator that finishes accepting the event".to_owned());
         return Ok((named.ok(), found));
     };
-    let mut runs = Vec::new();
+    let (mut runs, mut triggers) = (Vec::new(), Vec::new());
     for disposition in dispositions {
         match disposition {
             Disposition::Run { run } => runs.push(*run),
+            Disposition::Waits { pipeline, on, only_if, .. } => triggers.push(TriggerAsked { pipeline, on, only_if }),
             Disposition::NoPipeline => {
                 let dataset = &event.record.event.data.dataset;
                 without(StarDisposition::Rejected, format!("no pipeline is started by {dataset}"));
@@ -199,7 +202,11 @@ fn lines(store: &Store, event: &DisposedEvent) -> Result<(Option<Vec<StarId>>, V
     for run in runs {
         found.push(of_run(store, &record(store, run)?)?);
     }
-    Ok((named.ok(), found))
+    let named = named.ok();
+    for asked in &triggers {
+        found.push(weighed(store, &event.record, named.as_deref().unwrap_or_default(), asked)?);
+    }
+    Ok((named, found))
 }
 
 /// What became of the stars of a run.

@@ -48,7 +48,7 @@ pub async fn apply(context: &Context, asked: ApplyReplay) -> Result<Vec<StartedR
     let start = Start { pipeline: pipeline.name.clone(), version: None, only_group: None, replay: Some(id) };
     let to_start = StarsToStart {
         start,
-        dataset: pipeline.trigger.clone(),
+        dataset: pipeline.trigger.on.first().clone(),
         quarters: stars,
         take_over,
         what: format!("a replay of {} to {} tasks", tasks.at_least, tasks.at_most),

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use domain::contract::{Definitions, Programs, StarInputs, ran};
 use domain::id::{Fingerprint, ImageIdentity, ModuleIndex, PipelineName, Quarter, Sequence, StarId};
-use domain::pipeline::Pipeline;
+use domain::pipeline::{Pipeline, Publishes};
 use domain::product::Origin;
 use domain::run::{Row, TaskState};
 use store::externals::{Deliveries, NewerVersion};
 use store::runs::{RunRecord, SettledRow, StarEnd};
-use store::{Store, StoreError};
+use store::{Store, StoreError, paths};
 
 use super::programs::KnownRun;
 use super::request::ReplayRequest;
@@ -287,7 +287,12 @@ impl StarLook<'_> {
         if !self.names && previous.is_none() {
             return Ok(CameSince::default());
         }
-        let Deliveries { mut before, newer } = self.store.deliveries(star, record.quarter, record.horizon)?;
+        let Deliveries { mut before, mut newer } = self.store.deliveries(star, record.quarter, record.horizon)?;
+        // What the pipeline made itself is nothing that it is given.
+        if let Some(Publishes { dataset, .. }) = &self.known.pipeline.publishes {
+            before.retain(|name| !paths::is_version_of(name, dataset));
+            newer.retain(|version| !paths::is_version_of(&version.now, dataset));
+        }
         // Where there is none there never was one: generations do not go away.
         let is_other = previous.is_some() && {
             before.extend_from_slice(self.shared_before);

@@ -76,16 +76,25 @@ pub async fn start_defined(
     asked: StartRun,
     pipeline: &Pipeline,
 ) -> Result<Vec<StartedRun>, OperateError> {
-    if let Some(group) = &asked.only_group {
-        require_group(pipeline, group)?;
-    }
-    let StartRun { pipeline: name, version, stars, quarter, only_group, take_over } = asked;
-    let quarters = context.ask(move |store| quarters(store, stars, quarter)).await?;
+    let StartRun { pipeline: name, version, only_group, take_over, .. } = asked.clone();
+    let quarters = stars_to_start(context, asked, pipeline).await?;
     // A run that is limited to a group is in nobody's way.
     let take_over = take_over || only_group.is_some();
     let start = Start { pipeline: name, version, only_group, replay: None };
-    let (dataset, what) = (pipeline.trigger.clone(), "a run".to_owned());
+    let (dataset, what) = (pipeline.trigger.on.first().clone(), "a run".to_owned());
     start_stars(context, StarsToStart { start, dataset, quarters, take_over, what }).await
+}
+
+/// The stars that a run would have, by quarter; the store must have them, and the pipeline the group.
+pub(in crate::operate) async fn stars_to_start(
+    context: &Context,
+    asked: StartRun,
+    pipeline: &Pipeline,
+) -> Result<BTreeMap<Quarter, Vec<StarId>>, OperateError> {
+    if let Some(group) = &asked.only_group {
+        require_group(pipeline, group)?;
+    }
+    context.ask(move |store| quarters(store, asked.stars, asked.quarter)).await
 }
 
 /// Stars that are to be started, a run for each quarter.
@@ -122,7 +131,7 @@ pub(in crate::operate) async fn start_stars(
     for (quarter, stars) in quarters {
         let id = Uuid::new_v4().to_string();
         let (count, for_store) = (stars.len(), id.clone());
-        let selection = context.ask(move |store| event::select(store, &for_store, stars)).await?;
+        let selection = context.ask(move |store| store.name_stars(&for_store, stars)).await?;
         let update = DatasetUpdate { dataset: dataset.clone(), quarter, stars: selection, start: Some(start.clone()) };
         let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
         event::send(&queue, &event).await?;
@@ -223,6 +232,11 @@ async fn accepted(context: &Context, event: EventId) -> Result<Option<RunId>, Op
             Some(Disposition::Run { run }) => return Ok(Some(*run)),
             Some(Disposition::Rejected { reason }) => {
                 return Err(OperateError::refused(format!("the coordinator refused event {event}: {reason}")));
+            }
+            Some(Disposition::Waits { pipeline, on, .. }) => {
+                return Err(OperateError::refused(format!(
+                    "stars of event {event} enter a run of {pipeline} when {on} is there; `sas event show {event}` says which wait"
+                )));
             }
             Some(Disposition::NoPipeline) => {
                 return Err(OperateError::refused(format!(

@@ -1,6 +1,7 @@
-//! Importing: externals of one star, or of all stars, copied from delivered files into a fresh file of ours.
+//! Importing: externals of one star, or of all stars, copied from delivered files, or from results of ours that others are
+//! given, into a fresh file.
 //!
-//! Only what lies below `/EXTERNALS` is taken: the truth that simulators write beside it stays out.
+//! Of a delivery only what lies below `/EXTERNALS` is taken: the truth that simulators write beside it stays out.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -34,7 +35,10 @@ pub(super) fn import(import: &Import) -> AgentResult<Manifest> {
         let from = open(source)?.into_root(source)?;
         expect(import, &from, source)?;
         times = times.or(observed(&from.group).map_err(damaged(source))?);
-        take(import, &from, source, &to, &mut taken)?;
+        match import.results.is_empty() {
+            true => take(import, &from, source, &to, &mut taken)?,
+            false => take_results(import, &from, source, &to, &mut taken)?,
+        }
     }
     for base in &import.bases {
         let from = open(base)?.into_root(base)?;
@@ -113,6 +117,28 @@ fn take(
                 to.copy_values_from(&externals, &written, name.as_str()).map_err(uncopied(import, source))?;
                 taken.insert(name, ImportedProduct { entry, source: source.to_owned() });
             }
+        }
+    }
+    Ok(())
+}
+
+/// Copies what is wanted of a result of ours; an answer that there is none is no product.
+fn take_results(
+    import: &Import,
+    from: &Rooted,
+    source: &Path,
+    to: &Group,
+    taken: &mut BTreeMap<ProductName, ImportedProduct>,
+) -> AgentResult<()> {
+    let Some(products) = from.group.subgroup("PRODUCTS").map_err(damaged(source))? else { return Ok(()) };
+    for (name, entry) in manifest(source)?.products {
+        if !import.results.contains(&name) || entry.not_produced.is_some() {
+            continue;
+        }
+        if let Entry::Vacant(free) = taken.entry(name) {
+            let name = free.key().as_str();
+            to.copy_values_from(&products, name, name).map_err(uncopied(import, source))?;
+            free.insert(ImportedProduct { entry, source: source.to_owned() });
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Ledgers of a small store.
 
 use domain::id::StarIndex;
-use domain::message::{DatasetEvent, DatasetUpdate};
+use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, Start};
 use store::events::EventRecord;
 use store::runs::SettledStar;
 
@@ -20,7 +20,8 @@ impl LedgerCase {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::init(folder.path()).unwrap();
-        let stars = unique((0..4).map(StarId::of_simulator).collect());
+        let mut stars: Vec<StarId> = (0..4).map(StarId::of_simulator).collect();
+        stars.sort_unstable();
         Self { _folder: folder, store, stars }
     }
 
@@ -97,4 +98,45 @@ fn every_star_of_an_event_is_in_one_line_and_the_sums_balance() {
     let fourth = case.accept("4");
     case.run(&fourth, &case.stars[1..], &[]);
     assert_eq!(case.counts(fourth.id), ("3 expanded".to_owned(), false, None), "a star is missing");
+}
+
+#[test]
+fn stars_that_wait_are_in_the_line_of_their_trigger_until_they_join_a_later_event() {
+    let case = LedgerCase::new();
+    let event = |id: &str, dataset: &str, stars: &[StarId]| {
+        let stars = StarSelection::Inline(stars.to_vec());
+        let update = DatasetUpdate { dataset: dataset.parse().unwrap(), quarter: Quarter::FIRST, stars, start: None };
+        let event = DatasetEvent::new("t", id, "2030-01-01T00:00:00Z".to_owned(), update);
+        let record = case.store.accept_event(&event).unwrap();
+        let waits = Disposition::Waits {
+            pipeline: "P".parse().unwrap(),
+            on: "l1/lc & exo/flag".parse().unwrap(),
+            only_if: BTreeMap::new(),
+            until: record.accepted.checked_add(jiff::SignedDuration::from_secs(60)).ok(),
+        };
+        case.store.dispose_event(record.id, &[waits]).unwrap();
+        record
+    };
+    let curves = event("1", "l1/lc", &case.stars);
+    let (said, balances, reason) = case.counts(curves.id);
+    assert_eq!((said.as_str(), balances, reason.as_deref()), ("4 waiting_for", true, Some("4 wait for exo/flag")));
+    let flags = event("2", "exo/flag", &case.stars[..1]);
+    // The trigger lets the first star in.
+    let stars = StarSelection::Inline(case.stars[..1].to_vec());
+    let start = Start { pipeline: "P".parse().unwrap(), version: None, only_group: None, replay: None };
+    let dataset = "l1/lc".parse().unwrap();
+    let update = DatasetUpdate { dataset, quarter: Quarter::FIRST, stars, start: Some(start) };
+    let fired = DatasetEvent::new("sas trigger", "P/Q000/1", "2030-01-01T00:00:00Z".to_owned(), update);
+    let fired = case.store.accept_event(&fired).unwrap();
+    let run = case.run(&fired, &case.stars[..1], &[]);
+    assert_eq!(
+        case.counts(curves.id),
+        ("1 joined, 3 waiting_for".to_owned(), true, Some("3 wait for exo/flag".to_owned()))
+    );
+    let found = lines(&case.store, &disposed(&case.store, curves.id).unwrap()).unwrap().1;
+    let waiting = &found[0].1[1];
+    assert!(waiting.reason.as_ref().unwrap().starts_with("exo/flag; enters anyway at 20"), "{waiting:?}");
+    assert_eq!(found[0].1[0].run, Some(run));
+    let ledger = of(&case.store, &disposed(&case.store, flags.id).unwrap()).unwrap();
+    assert_eq!((ledger.lines[0].stars.clone(), ledger.balances), ([(StarDisposition::Expanded, 1)].into(), true));
 }

@@ -1,0 +1,167 @@
+//! A cluster with small pipelines that start each other, and deliveries of one number for each star.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::cluster::{Cluster, Running};
+use harness::wait_until;
+use serde_json::Value;
+
+/// How long anything may take.
+const LONG: Duration = Duration::from_secs(120);
+
+/// Writes a star file for each star: `EXTERNALS/<product>/<column>` is the number.
+const DELIVER: &str = r#"
+import h5py, sys
+folder, product, column, *stars = sys.argv[1:]
+for pair in stars:
+    star, number = pair.split("=")
+    with h5py.File(f"{folder}/{star}.{product}.h5", "w") as file:
+        file.attrs["PLATO_ID"] = star
+        file.attrs["QUARTER_NUMBER"] = 3
+        group = file.create_group(f"EXTERNALS/{product}")
+        if column == "flag":
+            group.create_dataset(column, data=number == "1", dtype=bool)
+        else:
+            group.create_dataset(column, data=float(number))
+"#;
+
+/// Adds one to the number that it reads; a negative one makes it fail.
+pub(super) const ADD: &str = r#"
+import h5py, os, sys
+read, write = sys.argv[1:]
+with h5py.File(os.environ["SAS_INPUT"], "r") as file:
+    products = {**file.get("EXTERNALS", {}), **file.get("PRODUCTS", {})}
+    number = products[read]["value"][()]
+if number < 0:
+    sys.exit("a negative number")
+with h5py.File(os.environ["SAS_OUTPUT"], "w") as file:
+    file.create_group(f"PRODUCTS/{write}").create_dataset("value", data=number + 1)
+"#;
+
+/// Stars of this scene, by number from 1.
+pub(super) fn star(number: u8) -> String {
+    format!("PLATO_00000000-0000-5000-8000-0000000000{number:02x}")
+}
+
+/// The cluster.
+pub(super) struct TriggerScene {
+    directory: tempfile::TempDir,
+    pub(super) cluster: Cluster,
+    coordinator: Option<Running>,
+    _worker: Running,
+}
+
+impl TriggerScene {
+    /// Starts it with these pipelines, whose modules call `ADD`.
+    pub(super) fn start(pipelines: &[&str]) -> Result<Self> {
+        Self::start_with(pipelines, &[])
+    }
+
+    /// The same with more settings of its coordinator.
+    pub(super) fn start_with(pipelines: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let program = directory.path().join("add.py");
+        fs::write(&program, ADD)?;
+        let mut files: Vec<PathBuf> = Vec::new();
+        for (number, text) in pipelines.iter().enumerate() {
+            let file = directory.path().join(format!("{number}.toml"));
+            let text = text.replace("ADD", &program.display().to_string());
+            fs::write(&file, format!("{text}[classes.default]\ncpus = 1\nmemory = '256MB'\n"))?;
+            files.push(file);
+        }
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let cluster = Cluster::start(directory.path(), &files)?;
+        let coordinator = Some(cluster.coordinator_with("coordinator", settings)?);
+        let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2")];
+        let worker = cluster.worker("worker", &settings)?;
+        Ok(Self { directory, cluster, coordinator, _worker: worker })
+    }
+
+    /// Ingests a number for each of these stars, and publishes the event; its id.
+    pub(super) fn deliver(&self, dataset: &str, product: &str, column: &str, stars: &[(u8, i32)]) -> Result<String> {
+        let folder = self.directory.path().join(format!("delivered-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&folder)?;
+        let pairs = stars.iter().map(|(number, value)| format!("{}={value}", star(*number)));
+        let mut python = Command::new("/usr/bin/python3");
+        python.args(["-c", DELIVER]).arg(&folder).args([product, column]).args(pairs);
+        ensure!(python.status()?.success(), "no files");
+        let folder = folder.display().to_string();
+        let answer = self.cluster.ask(&["ingest", "--publish", "--dataset", dataset, &folder])?;
+        let event = answer["events"][0].clone();
+        let id = |name: &str| event[name].as_str().context("it names itself").map(str::to_owned);
+        Ok(domain::id::EventId::of(&id("source")?, &id("id")?).to_string())
+    }
+
+    /// The ledger of an event: what became of how many stars in each pipeline, as `P: 2 joined, 1 waiting_for`. It must balance.
+    pub(super) fn ledger(&self, event: &str) -> Result<Vec<String>> {
+        let ledger = self.cluster.ask(&["event", "ledger", event])?;
+        let lines = ledger[0]["lines"].as_array().context("it has lines")?.clone();
+        let line = |line: &Value| {
+            let counts = line["stars"].as_object().cloned().unwrap_or_default();
+            let counts: Vec<String> = counts.iter().map(|(became, count)| format!("{count} {became}")).collect();
+            format!("{}: {}", line["pipeline"].as_str().unwrap_or("-"), counts.join(", "))
+        };
+        Ok(lines.iter().map(line).collect())
+    }
+
+    /// Waits until the ledger of an event has exactly these lines.
+    pub(super) async fn wait_for(&self, event: &str, lines: &[&str]) -> Result<()> {
+        let mut seen = None;
+        let waited = wait_until(LONG, "the ledger says so", async || {
+            seen = Some(self.ledger(event));
+            matches!(&seen, Some(Ok(found)) if *found == lines)
+        })
+        .await;
+        waited.with_context(|| format!("{seen:?}, expected {lines:?}\n{}", self.log()))
+    }
+
+    /// The runs of a pipeline, oldest first, each with its number of stars; all of them have ended.
+    pub(super) async fn ended(&self, pipeline: &str, count: usize) -> Result<Vec<(String, u64)>> {
+        let mut found = Vec::new();
+        let waited = wait_until(LONG, "the runs have ended", async || {
+            let Ok(runs) = self.cluster.ask(&["run", "list", "--all"]) else { return false };
+            let runs = runs.as_array().cloned().unwrap_or_default();
+            let runs: Vec<&Value> = runs.iter().rev().filter(|run| run["pipeline"] == pipeline).collect();
+            found = runs
+                .iter()
+                .map(|run| (run["run"].as_str().unwrap_or_default().to_owned(), run["stars"].as_u64().unwrap_or(0)))
+                .collect();
+            runs.len() == count && runs.iter().all(|run| run["phase"] == "ended")
+        })
+        .await;
+        waited.with_context(|| format!("{found:?}, expected {count} of {pipeline}\n{}", self.log()))?;
+        Ok(found)
+    }
+
+    /// How many runs there are.
+    pub(super) fn runs(&self) -> Result<usize> {
+        Ok(self.cluster.ask(&["run", "list", "--all"])?.as_array().map_or(0, Vec::len))
+    }
+
+    /// Redis forgets everything, and the coordinator is killed; `between` is done before another one starts.
+    pub(super) fn lose_everything(&mut self, between: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.kill()?;
+        }
+        let flushed = Command::new("redis-cli").args(["-u", self.cluster.state_url(), "FLUSHDB"]).output()?;
+        ensure!(flushed.status.success(), "{flushed:?}");
+        between(self)?;
+        self.coordinator = Some(self.cluster.coordinator("coordinator-again")?);
+        Ok(())
+    }
+
+    /// What a product of a star is in the newest run of a pipeline.
+    pub(super) fn made(&self, run: &str, module: &str) -> Result<u64> {
+        let end = store::Store::open(&self.cluster.store)?.run_end(run.parse()?)?.context("it ended")?;
+        Ok(end.took.get(&module.parse()?).map_or(0, |took| took.tasks))
+    }
+
+    /// What the coordinator logged.
+    pub(super) fn log(&self) -> String {
+        self.coordinator.as_ref().map(Running::log).unwrap_or_default()
+    }
+}
