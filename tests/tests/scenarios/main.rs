@@ -22,6 +22,7 @@ mod registry;
 mod replaced;
 mod replay;
 mod runner;
+mod scrub;
 mod serving;
 mod simulation;
 mod state;
