@@ -13,6 +13,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod star;
 pub(crate) mod status;
+pub(crate) mod store;
 pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod worker;

@@ -1,6 +1,7 @@
 //! From configuration to the parts that a command talks to, each only where it is needed.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +91,8 @@ impl Config {
         _ = section::<HttpConfig>(&file, "http", &mut odd);
         _ = section::<LogConfig>(&file, "log", &mut odd);
         _ = section::<BTreeMap<ClassName, u32>>(&file, "slots", &mut odd);
-        let store = site.store.clone().map(|root| StoreConfig { root }).or(needed.store);
+        let keep_generations = needed.store.as_ref().and_then(|store| store.keep_generations);
+        let store = site.store.clone().map(|root| StoreConfig { root, keep_generations }).or(needed.store);
         Ok(Self { store, queue: needed.queue, state: needed.state, coordinator, worker, docker, odd })
     }
 
@@ -107,6 +109,11 @@ impl Config {
     /// The store, which must be there.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(self.root()?)?)
+    }
+
+    /// How many of the newest generations `sas store gc` leaves.
+    pub(crate) fn keep_generations(&self) -> Option<NonZeroU32> {
+        self.store.as_ref().and_then(|store| store.keep_generations)
     }
 
     /// Whether there is a store in its place.

@@ -77,6 +77,9 @@ enum Command {
     #[command(subcommand)]
     Worker(command::worker::WorkerCommand),
     Export(command::export::ExportTable),
+    /// The store: look at every file of it, and make again what is damaged; remove what nobody refers to.
+    #[command(subcommand)]
+    Store(command::store::StoreCommand),
     /// Queues of the message broker.
     #[command(subcommand)]
     Queue(command::queue::QueueCommand),
@@ -157,6 +160,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Star(command) => command.run(site, format).await,
         Command::Worker(command) => command.run(site, format).await,
         Command::Export(command) => command.run(site, format).await,
+        Command::Store(command) => command.run(site, format).await,
         Command::Queue(command) => command.run(site, format).await,
         Command::Audit(command) => command.run(site, format).await,
         Command::Token(command) => command.run(format),

@@ -62,6 +62,27 @@ pub(crate) struct Consent {
     dry_run: bool,
 }
 
+impl Consent {
+    /// Whether it is to be done without a question.
+    pub(crate) fn is_given(self) -> bool {
+        self.yes && !self.dry_run
+    }
+
+    /// Whether nothing is to be done.
+    pub(crate) fn is_dry_run(self) -> bool {
+        self.dry_run
+    }
+
+    /// Asks at the terminal whether to go on; an error where that is a no, or where there is nobody to ask.
+    pub(crate) fn ask(self, question: &str, what: &str) -> anyhow::Result<()> {
+        if !std::io::stdin().is_terminal() {
+            return Err(usage(format!("{what}: say --yes to do it, or --dry-run to see more")).into());
+        }
+        anyhow::ensure!(agreed(question)?, "nothing was decided");
+        Ok(())
+    }
+}
+
 impl SelectionArguments {
     /// As it is asked for.
     pub(crate) fn of(self, run: Option<RunId>) -> Result<TaskSelection, OperateError> {

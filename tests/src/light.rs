@@ -135,7 +135,7 @@ pub fn star_files(store: &Path, quarter: u16, stars: &[&String]) -> Result<BTree
 }
 
 /// Where a star's file is.
-fn star_file(store: &Path, quarter: u16, star: &str) -> Result<PathBuf> {
+pub fn star_file(store: &Path, quarter: u16, star: &str) -> Result<PathBuf> {
     let shard = star.strip_prefix("PLATO_").and_then(|uuid| uuid.get(..2)).context("a star has a UUID")?;
     Ok(store.join("stars").join(shard).join(star).join(format!("Q{quarter:03}")).join(format!("{star}.h5")))
 }

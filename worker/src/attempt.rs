@@ -32,7 +32,7 @@ pub(crate) use commit::commit;
 use committed::is_damaged;
 pub(crate) use desk::{Bounds, Desk, Order};
 use domain::id::{ImageName, Key};
-use domain::outcome::{Outcome, Success};
+use domain::outcome::{Outcome, Success, UsedResources};
 use ending::Ending;
 use execute::execute;
 pub(crate) use kept::KeptFolders;
@@ -55,6 +55,8 @@ pub(crate) struct Finish {
     pub(crate) image: Option<ImageName>,
     /// The program's log; empty where nothing ran.
     pub(crate) log: String,
+    /// What the program used, as far as that was measured.
+    pub(crate) used: UsedResources,
     /// Whether the store has it on record already that it failed.
     pub(crate) is_on_record: bool,
 }
@@ -77,7 +79,14 @@ impl From<Ending> for End {
 
 /// Performs an attempt as far as it needs the desk. `cancel` stops it; nothing of it is left then.
 pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Finish {
-    let mut finish = Finish { end: End::Cancelled, key: None, image: None, log: String::new(), is_on_record: false };
+    let mut finish = Finish {
+        end: End::Cancelled,
+        key: None,
+        image: None,
+        log: String::new(),
+        used: UsedResources::default(),
+        is_on_record: false,
+    };
     if desk.runner.effect() == Effect::Nothing {
         finish.end = nothing::end(desk, order).await.map_or_else(End::from, End::Outcome);
         return finish;
@@ -124,7 +133,7 @@ async fn verbs(desk: &mut Desk, order: &Order, finish: &mut Finish, cancel: &Can
             }
             Prepared::Made(made) => {
                 finish.meant(&plan);
-                return execute(desk, order, &plan, made, &mut finish.log, cancel).await.map(End::Sealed);
+                return execute(desk, order, &plan, made, finish, cancel).await.map(End::Sealed);
             }
         }
     }

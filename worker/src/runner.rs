@@ -14,6 +14,7 @@ pub mod process;
 pub mod session;
 
 use domain::id::{Attempt, ImageIdentity, ImageName, InvalidName};
+use domain::outcome::UsedResources;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -120,6 +121,8 @@ pub struct Ended {
     pub certain: bool,
     /// Whether it is proven that nothing of the program is left that could write to its directories.
     pub gone: bool,
+    /// What it used, as far as that was measured.
+    pub used: UsedResources,
 }
 
 /// In which way a program ended.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::error::chain;
 use domain::id::{ImageName, Key, Nonce};
 use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION};
-use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
+use domain::outcome::{Outcome, PlatformError, PlatformErrorKind, UsedResources};
 use services::state::Lease;
 use store::failures::FailureRecord;
 use tokio::sync::Mutex;
@@ -66,6 +66,7 @@ struct BegunAttempt {
     key: Option<Key>,
     image: Option<ImageName>,
     log: String,
+    used: UsedResources,
     is_on_record: bool,
     span: tracing::Span,
 }
@@ -119,8 +120,8 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
         tracing::info!("begins");
         perform(desk, &order, &cancel).await
     };
-    let Finish { end, key, image, log, is_on_record } = performing.instrument(span.clone()).await;
-    let begun = BegunAttempt { message, nonce, times, held, cancel, order, key, image, log, is_on_record, span };
+    let Finish { end, key, image, log, used, is_on_record } = performing.instrument(span.clone()).await;
+    let begun = BegunAttempt { message, nonce, times, held, cancel, order, key, image, log, used, is_on_record, span };
     match end {
         End::Sealed(result) => return Some(SealedAttempt { attempt: begun, result }),
         End::Outcome(outcome) => begun.end(worker, Some(outcome)).await,
@@ -191,6 +192,7 @@ impl BegunAttempt {
                 started: order.started,
                 millis,
                 log: self.log.clone(),
+                used: self.used,
             };
             let (star, quarter) = (order.star, order.run.course.record.quarter);
             let recorded = worker.store.ask(move |store| store.record_failure(star, quarter, &record)).await;

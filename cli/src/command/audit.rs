@@ -59,6 +59,7 @@ fn words(target: &Target) -> String {
         Target::Run { run } => format!("run {run}"),
         Target::Module { pipeline, module } => format!("module {module} of {pipeline}"),
         Target::Host { host } => format!("host {host}"),
+        Target::Store => "the store".to_owned(),
         Target::Star { star, quarter } => format!("{star} {quarter}"),
     }
 }

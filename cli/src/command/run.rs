@@ -1,6 +1,7 @@
 //! `sas run`: what runs there are, how one stands, watching it until it ends, and its levers.
 
 pub(crate) mod failures;
+mod flips;
 mod lever;
 pub(crate) mod start;
 
@@ -62,6 +63,12 @@ pub(crate) enum RunCommand {
     /// Failures whose words are the same but for numbers, ids and paths are one group with one fingerprint. With --retry
     /// exactly the tasks that are selected run again.
     Failures(failures::FailuresArguments),
+    /// Stars that took another branch than when the pipeline ran for them before: modules that ran then and were skipped now, or the
+    /// other way, with what they made, and why they were skipped.
+    Flips {
+        /// The run: its id, the first digits of it, or `newest`; the newest unless given.
+        run: Option<CalledRun>,
+    },
     Start(start::StartArguments),
     /// Let no star enter and no task be claimed until `resume`; what runs goes on to its end.
     Pause {
@@ -126,6 +133,10 @@ impl RunCommand {
                 return progress::require_complete(&end, None);
             }
             Self::Failures(asked) => return failures::run(&context, asked, format).await,
+            Self::Flips { run } => {
+                let run = named_or_newest(&context, run).await?;
+                format.print_page(&run::flips(&context, run).await?, flips::page);
+            }
             Self::Start(asked) => return start::start(&context, asked, format).await,
             Self::Pause { run } => lever::pull(&context, &run, Lever::Pause, format).await?,
             Self::Resume { run } => lever::pull(&context, &run, Lever::Resume, format).await?,

@@ -4,6 +4,8 @@ mod difference;
 mod generations;
 mod lineage;
 mod products;
+mod provenance;
+mod verify;
 
 pub(crate) use difference::by;
 pub(crate) use products::value;
@@ -68,16 +70,25 @@ pub(crate) enum StarCommand {
         #[arg(long, value_name = "M")]
         to: Option<Generation>,
     },
-    /// What a product was made from, down to what ingestion delivered.
+    /// What a product was made from, down to what ingestion delivered: by which module, image and command, when, where and with
+    /// what. With `-o json` all of it for each product on the way.
     Lineage {
         #[command(flatten)]
         which: WhichGeneration,
         /// The product.
         product: ProductName,
-        /// As a graph for Graphviz.
+        /// The other way: what was made from it, in later quarters, too.
         #[arg(long)]
+        down: bool,
+        /// As a graph for Graphviz.
+        #[arg(long, conflicts_with = "down")]
         dot: bool,
     },
+    /// What is on record of stars, for other systems: W3C PROV-JSON, or events of OpenLineage.
+    Provenance(provenance::ProvenanceArguments),
+    /// Digest products again, and compare them with what is on record. Ends with 1 where something differs, with 8 where products
+    /// lie in files that are not here.
+    Verify(verify::VerifyArguments),
     /// Write a generation into one file that needs no store: large products are in it, not linked.
     Export {
         #[command(flatten)]
@@ -135,8 +146,15 @@ impl StarArg {
 
 impl StarCommand {
     pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
+        // A plain file needs no store.
+        if let Self::Verify(arguments) = self {
+            return arguments.run(site, format).await;
+        }
         let context = Configured::load(site)?.context()?;
         match self {
+            // Done above.
+            Self::Verify(_) => {}
+            Self::Provenance(arguments) => return arguments.run(&context, format).await,
             Self::Cancel { which, consent } => {
                 let plan = task::plan_star_cancel(&context, which.find(&context).await?).await?;
                 return carry_out(&context, plan, consent, format).await;
@@ -165,7 +183,11 @@ impl StarCommand {
                 let asked = CompareGenerations { star, quarter, from, to };
                 difference::print(format, &operate::star::difference(&context, asked).await?);
             }
-            Self::Lineage { which, product, dot } => {
+            Self::Lineage { which, product, down: true, .. } => {
+                let found = operate::star::descent(&context, AskLineage { which: which.into(), product }).await?;
+                format.print(&found, lineage::down);
+            }
+            Self::Lineage { which, product, dot, .. } => {
                 let found = operate::star::lineage(&context, AskLineage { which: which.into(), product }).await?;
                 format.print(&found, if dot { lineage::graph } else { lineage::tree });
             }

@@ -8,6 +8,7 @@ mod change;
 mod compare;
 mod fingerprint;
 mod key;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,7 @@ pub use compare::{ChangedProduct, ConcernedModule, PipelineDifference, ProductCh
 pub use fingerprint::{Definitions, Programs, StarInputs, ran};
 pub use key::{key, seed};
 use serde::{Deserialize, Serialize};
+pub use version::contract_version;
 
 use crate::expression::{EvaluationError, Expression, Known, Read, Scalar};
 use crate::id::{Digest, ProductName};

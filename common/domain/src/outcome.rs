@@ -4,6 +4,7 @@
 //! the wrong one.
 
 mod alike;
+mod used;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::fmt;
 pub use alike::{FailureFingerprint, FailurePattern, FailureReason, FailureWords, NoReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use used::UsedResources;
 
 use crate::id::{Digest, GroupName, Key, ProductName};
 use crate::run::TaskState;

@@ -5,6 +5,7 @@
 //! sets `url` of `[queue]`; variables of other programs' sections are left alone. Durations are written `"90s"`, sizes `"8GB"`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Value};
@@ -58,6 +59,9 @@ pub enum ConfigError {
 pub struct StoreConfig {
     /// Its root directory; the same path on every host and in every container.
     pub root: PathBuf,
+    /// How many of the newest generations of a star and quarter `sas store gc` leaves, besides those that something refers to.
+    #[serde(default)]
+    pub keep_generations: Option<NonZeroU32>,
 }
 
 /// How the program logs (`[log]`).

@@ -201,6 +201,11 @@ impl Agent {
         self.ask(Request::Compare { pairs }).await
     }
 
+    /// What the modules of a generation read, by what the groups of the file say.
+    pub async fn recorded(&mut self, file: &Path) -> Result<Vec<RecordedReads>, AgentError> {
+        self.ask(Request::Recorded { file: file.to_owned() }).await
+    }
+
     /// Copies a generation with everything that it links to.
     pub async fn export(&mut self, export: Export) -> Result<(), AgentError> {
         self.ask(Request::Export(export)).await

@@ -56,6 +56,8 @@ pub enum Verb {
     Drain,
     /// A star file shows another generation.
     Rollback,
+    /// Files that nobody refers to were removed.
+    Collect,
 }
 
 /// What it was done to.
@@ -84,6 +86,8 @@ pub enum Target {
         /// The host.
         host: HostName,
     },
+    /// The store as a whole.
+    Store,
     /// A star file.
     Star {
         /// The star.

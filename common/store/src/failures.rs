@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::{self, Commit};
 use super::{Store, StoreError, names_in, paths, read_json, to_json};
 use domain::id::{Attempt, Key, ModuleName, Quarter, RunId, StarId, WorkerName};
-use domain::outcome::Outcome;
+use domain::outcome::{Outcome, UsedResources};
 
 /// A task that failed for good.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,9 @@ pub struct FailureRecord {
     /// The attempt's log, bounded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// What its program used, as far as that was measured.
+    #[serde(default, skip_serializing_if = "UsedResources::is_unknown")]
+    pub used: UsedResources,
 }
 
 impl Store {

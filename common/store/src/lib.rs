@@ -28,6 +28,7 @@ pub mod paths;
 pub mod presence;
 pub mod runs;
 pub mod scratch;
+pub mod scrub;
 mod sequence;
 pub mod space;
 pub mod star_lists;

@@ -303,6 +303,16 @@ pub fn nudge(run: RunId) -> PathBuf {
     nudges().join(run.to_string())
 }
 
+/// Where it is on record how far those are who look at every committed file.
+pub fn scrubs() -> PathBuf {
+    PathBuf::from("control/scrubs")
+}
+
+/// What was looked at in one pass.
+pub fn scrub(pass: u64) -> PathBuf {
+    scrubs().join(pass.to_string())
+}
+
 /// Where a mark is of every run that goes on.
 pub fn open_runs() -> PathBuf {
     PathBuf::from("control/open")

@@ -13,7 +13,7 @@ use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, 
 use super::*;
 use domain::id::{Attempt, EventId, Generation, Key, Quarter, RunId, Sequence, StarId, StarIndex};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
-use domain::outcome::{Failure, FailureKind, Outcome};
+use domain::outcome::{Failure, FailureKind, Outcome, UsedResources};
 
 fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -308,6 +308,7 @@ fn failures_of_a_star_are_listed_in_time() {
         started: Timestamp::from_second(100 - i64::from(attempt.0)).unwrap(),
         millis: 5,
         log: String::new(),
+        used: UsedResources::default(),
     };
     let (late, early) = (failure(Attempt(1), None), failure(Attempt(2), Some(Key::from_bytes([1; 32]))));
     assert_eq!(store.failures(star(1), quarter()).unwrap(), []);

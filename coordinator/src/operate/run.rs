@@ -4,6 +4,7 @@
 //! The state need not answer: what is decided is on record before anything follows it, and outlives whatever is down now.
 
 mod amend;
+mod flips;
 mod lever;
 mod retry;
 mod start;
@@ -18,6 +19,7 @@ use store::audit::{Target, Verb};
 use store::runs::{Amendment, Decided, Decision};
 
 pub use amend::{AmendImages, amend};
+pub use flips::{Flip, FlipCount, FlipDirection, RunFlips, flips};
 pub use lever::{Lever, PullLever, pull};
 pub(super) use retry::count_at_end;
 pub use retry::{RetryTasks, open_words, retry, words};

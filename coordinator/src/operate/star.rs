@@ -3,11 +3,13 @@
 //! One star at a time. Whatever is read of HDF5 is read by a store agent that is lent for the question.
 
 mod curves;
+mod descent;
 mod difference;
 mod export;
 mod failed;
 mod generations;
 mod lineage;
+mod made;
 mod products;
 mod rollback;
 
@@ -18,6 +20,7 @@ use store::agent::{Agent, Manifest};
 use store::paths;
 
 pub use curves::{DrawnCurve, Measured, StarCurves, curves};
+pub use descent::{Descendant, Descent, descent};
 pub use difference::{
     ColumnDifference, CompareGenerations, ProductDifference, StarDifference, column_difference, difference,
 };
@@ -25,6 +28,7 @@ pub use export::{ExportStar, Exported, export};
 pub use failed::failed_attempts;
 pub use generations::{GenerationSummary, StarGenerations, generations, list_generations};
 pub use lineage::{AskLineage, Lineage, LineageNode, LineageOrigin, lineage};
+pub use made::HowMade;
 pub use products::{NoProduct, ProductSummary, StarProducts, products};
 pub use rollback::{RollBack, RolledBack, roll_back};
 
@@ -57,25 +61,25 @@ pub struct OneGeneration {
 }
 
 impl OneGeneration {
-    fn place(self) -> OneQuarter {
+    pub(super) fn place(self) -> OneQuarter {
         OneQuarter { star: self.star, quarter: self.quarter }
     }
 }
 
 /// A star's quarter that has generations.
-struct FoundQuarter {
-    star: StarId,
-    quarter: Quarter,
+pub(super) struct FoundQuarter {
+    pub(super) star: StarId,
+    pub(super) quarter: Quarter,
     /// Oldest first; at least one.
-    numbers: Vec<Generation>,
+    pub(super) numbers: Vec<Generation>,
 }
 
 impl FoundQuarter {
-    async fn find(context: &Context, asked: OneQuarter) -> Result<Self, OperateError> {
+    pub(super) async fn find(context: &Context, asked: OneQuarter) -> Result<Self, OperateError> {
         context.ask(move |store| find(store, asked)).await
     }
 
-    fn place<'a>(&self, context: &'a Context) -> StarQuarter<'a> {
+    pub(super) fn place<'a>(&self, context: &'a Context) -> StarQuarter<'a> {
         StarQuarter { store: &context.store, star: self.star, quarter: self.quarter }
     }
 
@@ -92,7 +96,7 @@ impl FoundQuarter {
     }
 
     /// The generation that was asked for, or the one that the star file shows, with what it holds.
-    async fn read(
+    pub(super) async fn read(
         &self,
         context: &Context,
         agent: &mut Agent,
@@ -107,7 +111,7 @@ impl FoundQuarter {
     }
 
     /// The generation that the star file is to show.
-    async fn open(&self, context: &Context, agent: &mut Agent) -> Result<Generation, OperateError> {
+    pub(super) async fn open(&self, context: &Context, agent: &mut Agent) -> Result<Generation, OperateError> {
         let view = self.place(context).look(agent).await?;
         Ok(view.map(|view| view.choice.open).unwrap_or_default())
     }

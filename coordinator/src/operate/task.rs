@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use domain::id::{Attempt, ModuleName, RunId, StarId};
 use jiff::Timestamp;
 use open::{OpenTasks, find_open};
+pub(super) use plan::make_again;
 pub use plan::{PlannedVerb, TaskPlan, carry_out, plan_cancel, plan_retry, plan_star_cancel, require_count};
 use schemars::JsonSchema;
 use serde::Serialize;

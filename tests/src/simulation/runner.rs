@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::id::{ImageIdentity, StarId};
+use domain::outcome::UsedResources;
 use tokio_util::sync::CancellationToken;
 use worker::runner::{Ended, Exit, IsKnown, OUTPUT, Program, Runner, RunnerError, Spec};
 
@@ -53,7 +54,8 @@ impl SimulatedRunner {
     fn end(&self, spec: &Spec, star: StarId, claimed: &Claimed) -> Result<Ended, RunnerError> {
         let Claimed { script, task, tries, .. } = claimed;
         let log = "simulated".to_owned();
-        let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true };
+        let used = UsedResources::default();
+        let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true, used };
         match script.end(star, task.module, *tries) {
             ScriptedEnd::Well => {
                 let mut seed = spec.environment["SAS_SEED"].clone();
@@ -101,7 +103,8 @@ impl Runner for SimulatedRunner {
             biased;
             () = cancel.cancelled() => {
                 self.witness.stopped(&claimed);
-                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true })
+                let used = UsedResources::default();
+                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true, used })
             }
             () = self.take_time(&labels.nonce) => {
                 self.witness.executed();

@@ -43,6 +43,8 @@ print(json.dumps({
     "chosen": "CHOSEN_BY" in a, "products": list(f["PRODUCTS"]), "nu": float(f["PRODUCTS/DP3_NU/value"][()]),
     "curve": float(f["PRODUCTS/CURVE/power"][-1]), "link": type(f["PRODUCTS"].get("CURVE", getlink=True)).__name__,
     "groups": all(name in f for name in inputs),
+    "superseded": [list(a["SUPERSEDED"]), *[[str(f[group].attrs[name]) for name in ("superseded_by", "superseded_because")]
+        for group in f if "superseded" in f[group].attrs]],
 }))
 "#;
 
@@ -88,6 +90,13 @@ impl Reruns {
         serde_json::from_slice(&done.stdout).unwrap()
     }
 
+    fn sas(&self, line: &[&str]) -> Value {
+        let mut command = sas();
+        let done = command.args(["-o", "json"]).args(line).arg("--store").arg(self.store()).output().unwrap();
+        assert!(done.status.success(), "{line:?}: {}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
     fn look(&self, file: &std::path::Path) -> Value {
         let done = Command::new("/usr/bin/python3").args(["-c", LOOK]).arg(file).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -120,6 +129,16 @@ fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
     let seen = place.check(1, 200.0, (3, "smaller"));
     assert_eq!((&seen["lost"], &seen["products"]), (&json!([[], ["DP5_AGE"]]), &json!(["CURVE", "DP3_NU", "DP5_AGE"])));
 
+    let skipped = "skipped (condition): P.DP3_NU.value > 100.0, where DP3_NU.value = 50.0";
+    assert_eq!(seen["superseded"], json!([["DP5_AGE"], ["3", skipped]]), "left behind, and marked so");
+    let flips = place.sas(&["run", "flips"]);
+    let flip = &flips["flips"][0];
+    assert_eq!(
+        flips["modules"],
+        json!({ "B": { "left": 1, "taken": 0 } }),
+        "beside the run before the one that failed"
+    );
+    assert_eq!(json!([flip["generations"], flip["products"], flip["reason"]]), json!([[1, 3], ["DP5_AGE"], skipped]));
     let diff = place.ask("diff");
     assert_eq!((&diff["from"], &diff["to"]), (&json!([1, "complete"]), &json!([3, "smaller"])));
     assert_eq!(diff["lost"], json!(["DP5_AGE"]));
@@ -153,11 +172,34 @@ fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
     place.check(3, 50.0, (4, "failed"));
     place.run("5", "60", 0);
     let seen = place.check(5, 60.0, (5, "complete"));
+    assert_eq!(seen["superseded"], json!([[]]));
     assert_eq!((&seen["chosen"], &seen["last"]), (&json!(false), &json!(5)));
 
-    place.ask("export --generation 1 --to alone.h5");
+    // Of five generations the newest stays; two that are older stay where more are to be kept.
+    let going =
+        |keep: &str, more: &[&str]| place.sas(&[&["store", "gc", "--keep", keep, "--grace", "0s"], more].concat());
+    let plan = going("2", &["--dry-run"]);
+    assert_eq!((&plan["generations"]["files"], &plan["kept"]), (&json!(3), &json!({ "newest": 2 })), "{plan}");
+    assert_eq!(place.ask("generations")["generations"].as_array().unwrap().len(), 5, "nothing went");
+    let done = going("2", &["--yes"]);
+    assert_eq!((&done["going"], &done["results"]["files"]), (&plan["going"], &plan["results"]["files"]));
+    let left: Vec<Value> = place.ask("generations")["generations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["generation"].clone())
+        .collect();
+    assert_eq!(left, [json!(5), json!(4)]);
+    place.check(5, 60.0, (5, "complete"));
+    assert_eq!(place.ask("verify")["files"][0]["differences"], json!([]));
+    assert_eq!(going("2", &["--yes"])["generations"]["files"], json!(0));
+    // What went is made again where it is needed.
+    place.run("6", "200", 0);
+    place.check(6, 200.0, (6, "complete"));
+
+    place.ask("export --generation 6 --to alone.h5");
     std::fs::rename(place.store(), place.campaign.path("elsewhere")).unwrap();
     let seen = place.look(&place.campaign.path("alone.h5"));
     assert_eq!((&seen["nu"], &seen["curve"], &seen["link"]), (&json!(200.0), &json!(200.0), &json!("HardLink")));
-    assert_eq!((&seen["generation"], &seen["newest"]), (&json!(1), &json!([5, "complete"])));
+    assert_eq!((&seen["generation"], &seen["newest"]), (&json!(6), &json!([6, "complete"])));
 }

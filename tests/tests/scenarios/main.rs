@@ -23,6 +23,7 @@ mod registry;
 mod replaced;
 mod replay;
 mod runner;
+mod scrub;
 mod serving;
 mod simulation;
 mod state;

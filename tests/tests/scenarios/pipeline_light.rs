@@ -2,6 +2,7 @@
 //! inputs, and what a failure takes with it.
 
 mod promised;
+mod provenance;
 
 use domain::id::Attempt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::process::Output;
 use domain::pipeline::Pipeline;
 use harness::light::{Campaign, StarFile, in_state, sas, star_files};
 use promised::broken_promises;
+use provenance::check_provenance;
 use serde_json::json;
 use services::definition::load_file;
 
@@ -121,6 +123,9 @@ fn each_kind_of_star_runs_its_modules_on_what_the_contract_promises_in_three_qua
         check_reasons(&files, &campaign);
         before = files;
     }
+    let mut stars: Vec<&String> = campaign.kinds.keys().collect();
+    stars.sort_by_key(|star| campaign.kinds[*star] != "rotating");
+    check_provenance(&store, &campaign.path(""), &stars);
 }
 
 /// All 34 modules, also those that are drawn but switched off.

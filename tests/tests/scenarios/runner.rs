@@ -342,3 +342,14 @@ async fn a_sweep_removes_what_dead_workers_left_and_nothing_else() {
         assert!(!matches!(end, Ok(Ended { exit: Exit::Code(0), .. })), "{end:?}");
     }
 }
+
+/// What containers used is seen while they run, what processes used is known.
+#[tokio::test]
+async fn what_a_program_used_is_told() {
+    let busy = "head -c 30000000 /dev/zero > /tmp/x; n=0; while [ $n -lt 500000 ]; do n=$((n+1)); done; exit 3";
+    let ended = check(busy, Exit::Code(3)).await;
+    assert!(ended.used.cpu_ms > Some(20) && ended.used.peak_memory > Some(1 << 20), "{:?}", ended.used);
+    assert!(ended.used.at_least);
+    let ended = RunnerBench::as_processes(&busy.replace("/tmp/x", "/dev/null")).await.run().await;
+    assert!(ended.used.cpu_ms > Some(20) && ended.used.written.is_some() && !ended.used.at_least, "{:?}", ended.used);
+}

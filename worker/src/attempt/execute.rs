@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::Finish;
 use super::blame::blame;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
@@ -14,13 +15,13 @@ use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Exit, Spec};
 
-/// Makes a result as its plan says, and leaves it sealed; what the program said goes into `log`, however it ends.
+/// Makes a result as its plan says, and leaves it sealed; what the program said and used goes into `finish`, however it ends.
 pub(super) async fn execute(
     desk: &mut Desk,
     order: &Order,
     plan: &Plan,
     mut made: Made,
-    log: &mut String,
+    finish: &mut Finish,
     cancel: &CancellationToken,
 ) -> Result<SealedResult, Ending> {
     order.progress.begins(AttemptStep::Stage);
@@ -28,7 +29,8 @@ pub(super) async fn execute(
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
     let (ended, lives_on) = run(desk, order, plan, &spec, cancel).await?;
-    log.clone_from(&ended.log);
+    finish.log.clone_from(&ended.log);
+    finish.used = ended.used;
     // Of a process that ended by itself its group is gone, too; what left that could write anywhere.
     if ended.gone || (!lives_on && matches!(ended.exit, Exit::Code(_))) {
         made.is_over(desk);
@@ -48,7 +50,7 @@ async fn judge(
 ) -> Result<SealedResult, Ending> {
     judge::end(order, spec, ended)?;
     order.progress.begins(AttemptStep::Check);
-    seal(desk, order, made, provenance(desk, order, plan), ended).await
+    seal(desk, order, made, provenance(desk, order, plan, ended), ended).await
 }
 
 /// Runs the program, or has it serve; says whether it lives on.

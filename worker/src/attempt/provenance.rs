@@ -1,6 +1,6 @@
 //! Provenance: everything that determined a result and everything that its module could read (S3).
 
-use domain::contract::seed;
+use domain::contract::{contract_version, seed};
 use domain::expression::Scalar;
 use domain::product::{Origin, Source};
 use serde_json::Value;
@@ -8,9 +8,10 @@ use store::agent::{InputRecord, InputSource, Provenance};
 
 use super::desk::{Desk, Order};
 use super::resolve::Plan;
+use crate::runner::Ended;
 
 /// What is on record of a result whose program has just ended; what is odd about it the check finds.
-pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance {
+pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan, ended: &Ended) -> Provenance {
     let (module, record) = (order.module(), &order.run.course.record);
     Provenance {
         module: module.name.clone(),
@@ -25,6 +26,7 @@ pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance 
         image: plan.program.image.clone(),
         image_identity: plan.identity.clone(),
         command: plan.program.command.clone(),
+        contract: contract_version(&order.run.course.pipeline, module),
         environment: module.environment.clone(),
         parameters: module.parameters.clone(),
         seed: seed(&plan.key),
@@ -35,6 +37,8 @@ pub(super) fn provenance(desk: &Desk, order: &Order, plan: &Plan) -> Provenance 
         started: order.started,
         ended: jiff::Timestamp::now(),
         clock_ahead: desk.clock.ahead(),
+        exit_code: Some(0),
+        used: ended.used,
         warnings: Vec::new(),
     }
 }

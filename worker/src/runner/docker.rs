@@ -11,8 +11,10 @@ mod login;
 mod lookup;
 mod session;
 mod shared;
+mod used;
 
 use domain::id::{ImageIdentity, ImageName, WorkerName};
+use domain::outcome::UsedResources;
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ use store::presence;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use used::Looks;
 
 pub use lookup::FoundImage;
 
@@ -132,7 +135,7 @@ impl DockerRunner {
         Ok(Self { docker, config, owner, user: User::of_this_process(), cpus, processor, seen, removals, removing })
     }
 
-    /// Makes a container of an image; brings that here first where it is missing. An image is looked at once: one that went
+    /// Makes a container of an image, and tells its id; brings the image here first where it is missing. An image is looked at once: one that went
     /// since is missed by the engine.
     async fn create(
         &self,
@@ -140,7 +143,7 @@ impl DockerRunner {
         program: &Program,
         identity: &ImageIdentity,
         body: ContainerCreateBody,
-    ) -> Result<(), RunnerError> {
+    ) -> Result<String, RunnerError> {
         let is_seen = self.lock_seen().contains(identity);
         if !is_seen {
             self.see(program, identity).await?;
@@ -156,7 +159,7 @@ impl DockerRunner {
             }
             created => created,
         };
-        created.map(drop).map_err(|error| not_created(&program.image, &error))
+        created.map(|created| created.id).map_err(|error| not_created(&program.image, &error))
     }
 
     /// Brings an image here, and remembers that it is.
@@ -172,7 +175,7 @@ impl DockerRunner {
     }
 
     /// Makes the container of an attempt.
-    async fn create_oneshot(&self, name: &str, spec: &Spec) -> Result<(), RunnerError> {
+    async fn create_oneshot(&self, name: &str, spec: &Spec) -> Result<String, RunnerError> {
         if self.user.foreign {
             chown(&spec.output, Some(self.user.uid), Some(self.user.gid)).map_err(|source| RunnerError::Directory {
                 doing: "give away",
@@ -197,7 +200,12 @@ impl DockerRunner {
     }
 
     /// Starts a container and stays with it to its end.
-    async fn follow(&self, name: &str, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
+    async fn follow(
+        &self,
+        (name, id): (&str, &str),
+        spec: &Spec,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, RunnerError> {
         let attach = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let mut output = attached.map_err(|error| engine("attach to a container", &error))?.output.fuse();
@@ -207,17 +215,27 @@ impl DockerRunner {
             Ok(()) => {}
             // The command is not in the image, or cannot be executed: what a shell calls 127.
             Err(Error::DockerResponseServerError { status_code: 400, message }) => {
-                return Ok(Ended { exit: Exit::Code(127), log: message, millis: 0, certain: true, gone: true });
+                let (exit, used) = (Exit::Code(127), UsedResources::default());
+                return Ok(Ended { exit, log: message, millis: 0, certain: true, gone: true, used });
             }
             Err(error) => return Err(engine("start a container", &error)),
         }
+        let (mut looks, mut is_silent) = (Looks::at(id), false);
         let (stop, end) = {
             let end = end::end_or_stop(&self.docker, name, spec, cancel);
             tokio::pin!(end);
             loop {
                 tokio::select! {
                     end = &mut end => break end?,
-                    Some(chunk) = output.next() => end::keep(&mut log, chunk),
+                    chunk = output.next(), if !is_silent => match chunk {
+                        Some(chunk) => end::keep(&mut log, chunk),
+                        // It is about to end.
+                        None => {
+                            looks.look();
+                            is_silent = true;
+                        }
+                    },
+                    () = looks.next() => {}
                 }
             }
         };
@@ -230,7 +248,8 @@ impl DockerRunner {
             Some(stop) => stop,
             None => end::exit(&self.docker, name, spec, &end).await?,
         };
-        Ok(Ended { exit, log: log.text(), millis, certain: end.certain, gone: end.certain })
+        let used = looks.used();
+        Ok(Ended { exit, log: log.text(), millis, certain: end.certain, gone: end.certain, used })
     }
 }
 
@@ -255,7 +274,7 @@ impl Runner for DockerRunner {
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
         let name = container::name(&spec.labels);
         let ended = match self.create_oneshot(&name, spec).await {
-            Ok(()) => self.follow(&name, spec, cancel).await,
+            Ok(id) => self.follow((&name, &id), spec, cancel).await,
             Err(error) => Err(error),
         };
         match &ended {

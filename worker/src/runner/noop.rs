@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use domain::id::ImageIdentity;
+use domain::outcome::UsedResources;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Exit, IsKnown, Program, Runner, RunnerError, Spec, identity_of};
@@ -25,7 +26,14 @@ impl Runner for NoopRunner {
     }
 
     async fn run(&self, _spec: &Spec, _cancel: &CancellationToken) -> Result<Ended, RunnerError> {
-        Ok(Ended { exit: Exit::Code(0), log: String::new(), millis: 0, certain: true, gone: true })
+        Ok(Ended {
+            exit: Exit::Code(0),
+            log: String::new(),
+            millis: 0,
+            certain: true,
+            gone: true,
+            used: UsedResources::default(),
+        })
     }
 
     async fn sweep(&self, _is_known: IsKnown<'_>) -> Result<u32, RunnerError> {

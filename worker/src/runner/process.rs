@@ -4,6 +4,7 @@
 //! the network within reach, the worker's own user. What a killed worker leaves running nobody finds. It says so loudly.
 
 mod session;
+mod used;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::id::ImageIdentity;
+use domain::outcome::UsedResources;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+use used::used_at_end;
 
 use super::session::{Opened, SessionSpec};
 use super::{
@@ -82,16 +85,17 @@ impl Runner for ProcessRunner {
         let started = Instant::now();
         let (child, log) = spawn(spec).map_err(|error| engine("start the program", &error))?;
         let mut log = Log { pipe: log, kept: BoundedLog::shown_by(spec.last_line.clone()) };
-        let exit = {
+        let ended = {
             let ended = end(child, spec, cancel);
             tokio::pin!(ended);
             tokio::select! {
-                exit = &mut ended => exit,
+                ended = &mut ended => ended,
                 () = log.follow() => ended.await,
             }
         };
         let _ = tokio::time::timeout(LOG_PATIENCE, log.follow()).await;
-        let exit = match exit.map_err(|error| engine("wait for the program", &error))? {
+        let (exit, used) = ended.map_err(|error| engine("wait for the program", &error))?;
+        let exit = match exit {
             Exit::Signal(SIGXFSZ) => Exit::OutputTooLarge,
             exit @ (Exit::Code(_) | Exit::Signal(_)) => {
                 folder::final_breach(&spec.output, spec.limits.output).await?.unwrap_or(exit)
@@ -108,7 +112,7 @@ impl Runner for ProcessRunner {
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // What left the process group is not seen.
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false })
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false, used })
     }
 
     async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {
@@ -182,21 +186,31 @@ fn nonblocking(fd: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Waits for the end of the program, or brings it about; afterwards its whole process group is gone.
-async fn end(mut child: Child, spec: &Spec, cancel: &CancellationToken) -> io::Result<Exit> {
+async fn end(mut child: Child, spec: &Spec, cancel: &CancellationToken) -> io::Result<(Exit, UsedResources)> {
     let group = process(&child);
     let stop = tokio::select! {
         biased;
-        status = child.wait() => {
+        waited = wait(&mut child) => {
             signal(group, Signal::KILL);
-            return Ok(exit_of(status?));
+            let (status, used) = waited?;
+            return Ok((exit_of(status), used));
         }
         stop = must_stop(&spec.limits, &spec.output, cancel) => stop,
     };
     signal(group, Signal::TERM);
-    let _ = tokio::time::timeout(TERM_PATIENCE, child.wait()).await;
+    let waited = tokio::time::timeout(TERM_PATIENCE, wait(&mut child)).await;
     signal(group, Signal::KILL);
-    child.wait().await?;
-    Ok(stop)
+    let (_, used) = match waited {
+        Ok(waited) => waited?,
+        Err(_) => wait(&mut child).await?,
+    };
+    Ok((stop, used))
+}
+
+/// Waits for the end of a program; how it ended, and what it used.
+async fn wait(child: &mut Child) -> io::Result<(ExitStatus, UsedResources)> {
+    let used = used_at_end(process(child)).await;
+    Ok((child.wait().await?, used))
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::id::{Attempt, ImageIdentity, Quarter, StarId};
+use domain::outcome::UsedResources;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -237,7 +238,9 @@ impl Session {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The session goes on, but what is judged is a copy in a place that it never saw, and its input it could only read.
         let gone = self.opened.is_isolated;
-        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone };
+        // What one request of many used, nobody can tell.
+        let used = UsedResources::default();
+        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone, used };
         Ok(ServedStar { ended, goes_on })
     }
 

@@ -13,6 +13,7 @@ use domain::id::{
     Attempt, Digest, ImageIdentity, ImageName, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence,
     StarId, WorkerName,
 };
+use domain::outcome::UsedResources;
 pub use generation::*;
 
 /// A product as manifests list it.
@@ -115,6 +116,10 @@ pub struct Provenance {
     pub image_identity: ImageIdentity,
     /// The command.
     pub command: Vec<String>,
+    /// The version of the module's contract, as [`contract_version`](domain::contract::contract_version) tells it; empty in files
+    /// of older versions of this program.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub contract: String,
     /// Environment besides what the contract sets.
     pub environment: BTreeMap<String, String>,
     /// Parameters as the module saw them.
@@ -136,6 +141,12 @@ pub struct Provenance {
     /// Seconds by which the clock was ahead that showed these times, negative where it was behind; `None` where it was right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead: Option<i64>,
+    /// The program's exit code; `None` in files of older versions of this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// What the program used, as far as that was measured.
+    #[serde(default, skip_serializing_if = "UsedResources::is_unknown")]
+    pub used: UsedResources,
     /// What is odd about its output but allowed.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -4,6 +4,7 @@ mod assemble;
 mod check;
 mod compare;
 mod curve;
+mod describe;
 mod export;
 mod import;
 mod output;
@@ -45,6 +46,7 @@ pub(super) fn perform(request: Request) -> AgentResult<Value> {
         Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<AgentResult<Vec<_>>>()),
         Request::Curve(ask) => reply(curve::curve(&ask)),
         Request::Export(order) => reply(export::export(&order)),
+        Request::Recorded { file } => reply(describe::recorded(&file)),
     }
 }
 

@@ -65,6 +65,11 @@ pub(super) enum Request {
     Curve(AskCurve),
     /// → `()`
     Export(Export),
+    /// → `Vec<RecordedReads>`
+    Recorded {
+        /// A generation, or a copy of one.
+        file: PathBuf,
+    },
 }
 
 impl Request {
@@ -80,7 +85,8 @@ impl Request {
             | Self::Columns { .. }
             | Self::Compare { .. }
             | Self::Curve(_)
-            | Self::Export(_) => false,
+            | Self::Export(_)
+            | Self::Recorded { .. } => false,
         }
     }
 
@@ -100,6 +106,7 @@ impl Request {
             | Self::Assemble(_)
             | Self::Show(_)
             | Self::Columns { .. }
+            | Self::Recorded { .. }
             | Self::Inspect { .. } => Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ mod digests;
 mod hostile;
 mod ingesting;
 mod outputs;
+mod seen;
 mod star_files;
 
 use std::path::{Path, PathBuf};

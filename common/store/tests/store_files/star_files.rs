@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use domain::id::{Attempt, EventId, Generation, Key, RunId, Sequence};
-use domain::outcome::{Outcome, Skip, Success};
+use domain::outcome::{Outcome, Skip, Success, UsedResources};
 use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
@@ -17,12 +17,13 @@ use store::{Commit, durable, paths};
 use crate::Workbench;
 use crate::ingesting::{AS_WRITTEN, DELIVERED, STAR, deliver, quarter, star};
 use crate::outputs::name;
+use crate::seen::{READ, expected};
 
 fn run() -> RunId {
     RunId::of(EventId::of("test", "1"), "SAS-PIP", "1.4.0")
 }
 
-fn key() -> Key {
+pub(crate) fn key() -> Key {
     Key::from_bytes([7; 32])
 }
 
@@ -48,16 +49,19 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
         image: "sas/msap3_04:2.1".parse().unwrap(),
         image_identity: "sha256:abc".parse().unwrap(),
         command: vec!["peakbag".to_owned()],
+        contract: "00112233aabbccdd".to_owned(),
         environment: BTreeMap::new(),
         parameters: BTreeMap::from([("steps".to_owned(), serde_json::json!(5000))]),
         seed: u64::MAX,
         inputs,
-        expressions: BTreeMap::new(),
+        expressions: BTreeMap::from([("X.flag".to_owned(), serde_json::json!(true))]),
         worker: "host-1".parse().unwrap(),
         host: "host".to_owned(),
         started: Timestamp::UNIX_EPOCH,
         ended: Timestamp::UNIX_EPOCH,
         clock_ahead: None,
+        exit_code: Some(0),
+        used: UsedResources { cpu_ms: Some(1500), peak_memory: Some(1 << 20), ..UsedResources::default() },
         warnings: vec!["odd".to_owned()],
     }
 }
@@ -118,6 +122,7 @@ fn star_file(bench: &Workbench, dest: &Path, generation: Generation, success: Su
         attempt: Attempt(0),
         worker: None,
         started: None,
+        declares: vec![name("DP5_SAS_AGE")],
         ..module(TaskState::Skipped, Some(Outcome::Skipped(skip)))
     };
     Assemble {
@@ -269,45 +274,6 @@ print(json.dumps([a["STATUS"], int(a["GENERATION"]), int(a["LAST_COMPLETE"]), in
     expected["links"] = serde_json::json!(["HardLink", "HardLink"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), expected);
     std::fs::rename(&elsewhere, bench.store.root()).unwrap();
-}
-
-/// Reads a star file from another working directory, as scientists do.
-const READ: &str = r#"
-import os; os.chdir("/")
-f = h5py.File("{file}")
-run = [name for name in f if name.startswith("SAS-PIP-MSAP3_04")][0]
-skipped = [name for name in f if name.startswith("SAS-PIP-MSAP5_12")][0]
-inputs = f[run]["inputs"].attrs
-print(json.dumps({
-    "root": [f.attrs["PLATO_ID"], int(f.attrs["QUARTER_NUMBER"]), list(f.attrs["OBS_START_DATE"]), list(f.attrs["OBS_END_DATE"])],
-    "externals": sorted(f["EXTERNALS"]), "products": sorted(f["PRODUCTS"]),
-    "small": float(f["PRODUCTS/IDP_SAS_[X] /col umn "][()]),
-    "large": float(f["PRODUCTS/LARGE/value"][-1]),
-    "links": [f["PRODUCTS"].get("LARGE", getlink=True).__class__.__name__, f["EXTERNALS"].get("DP1_LC_MERGED", getlink=True).__class__.__name__],
-    "flux": float(f["EXTERNALS/DP1_LC_MERGED/flux"][-1]), "shared": float(f["EXTERNALS/IDP_PFU_TEFF_SAPP/value"][()]),
-    "far": [float(f["EXTERNALS/GRID/value"][-1]), float(f["EXTERNALS/HISTORY/value"][-1])],
-    "null": f["PRODUCTS/N"].attrs["NOT_PRODUCED"],
-    "run": run, "outputs": list(f[run].attrs["outputs"]), "state": f[run].attrs["state"], "key": f[run].attrs["key"],
-    "inputs": {name: list(inputs[name]) for name in inputs},
-    "digests": {name: len(f[run]["digests"].attrs[name]) for name in f[run]["digests"].attrs},
-    "skipped": [skipped, f[skipped].attrs["state"], f[skipped].attrs["reason"], len(f[skipped].attrs["outputs"]), len(f[skipped]["inputs"].attrs)],
-}))
-"#;
-
-fn expected() -> serde_json::Value {
-    serde_json::json!({
-        "root": [STAR, 3, [10.5], [99.5]],
-        "externals": ["DP1_LC_MERGED", "GRID", "HISTORY", "IDP_PFU_TEFF_SAPP", "IDP_SAS_FE_H_SAPP", "flag", "trailing product "],
-        "products": ["IDP_SAS_[X] ", "LARGE", "N"],
-        "small": 1.5, "large": 299_999.0, "links": ["ExternalLink", "ExternalLink"], "flux": 2.0, "shared": 5777.0,
-        "far": [199_999.0, 149_999.0],
-        "null": "no peaks",
-        "run": "SAS-PIP-MSAP3_04_1", "outputs": ["IDP_SAS_[X] ", "LARGE", "N"], "state": "succeeded",
-        "key": key().to_string(),
-        "inputs": {"/EXTERNALS": ["flag"], "/PRODUCTS": ["trailing product "]},
-        "digests": {"flag": 64, "trailing product ": 64, "IDP_SAS_TEFF_SAPP@previous": 6},
-        "skipped": ["SAS-PIP-MSAP5_12_1", "skipped", "skipped (condition): P.X.flag = false", 0, 0],
-    })
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{RunReport, report};
-use crate::operate::run::{self, AmendImages, Lever, PullLever, RetryTasks, RunDecided, StartRun, StartedRun};
+use crate::operate::run::{
+    self, AmendImages, Lever, PullLever, RetryTasks, RunDecided, RunFlips, StartRun, StartedRun,
+};
 use crate::operate::view::{self, RunModules, RunSummary};
 use crate::operate::{Context, OperateError};
 
@@ -35,6 +37,13 @@ pub(super) fn routes() -> ApiRouter<Site> {
         .api_route(
             "/runs/{run}/modules",
             get_with(modules, saying("countTasks", "Tasks of a run by module and state, and what waits for what")),
+        )
+        .api_route(
+            "/runs/{run}/flips",
+            get_with(
+                flips,
+                saying("listFlips", "Modules of stars that ran before and were skipped now, or the other way"),
+            ),
         )
         .api_route(
             "/runs/{run}/pause",
@@ -149,6 +158,11 @@ async fn list(State(site): State<Site>, caller: Caller, AskedBy(page): AskedBy<P
 async fn show(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> ApiResult<RunReport> {
     let context = site.context(&caller);
     Ok(Json(report(&context, one.find(&context).await?).await?))
+}
+
+async fn flips(State(site): State<Site>, caller: Caller, About(which): About<OneRun>) -> ApiResult<RunFlips> {
+    let context = site.context(&caller);
+    Ok(Json(run::flips(&context, which.find(&context).await?).await?))
 }
 
 async fn modules(State(site): State<Site>, caller: Caller, About(one): About<OneRun>) -> ApiResult<RunModules> {

@@ -16,8 +16,8 @@ use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, CalledStar, find_star};
 use crate::operate::run::RunDecided;
 use crate::operate::star::{
-    self, AskLineage, CompareGenerations, Lineage, OneGeneration, OneQuarter, RollBack, RolledBack, StarCurves,
-    StarDifference, StarGenerations, StarProducts,
+    self, AskLineage, CompareGenerations, Descent, Lineage, OneGeneration, OneQuarter, RollBack, RolledBack,
+    StarCurves, StarDifference, StarGenerations, StarProducts,
 };
 use crate::operate::view::{self, OneStar, StarSummary};
 use crate::operate::{Context, OperateError, task};
@@ -50,7 +50,11 @@ pub(super) fn routes() -> ApiRouter<Site> {
         )
         .api_route(
             "/stars/{star}/lineage/{product}",
-            get_with(lineage, saying("showLineage", "What a product was made from")),
+            get_with(lineage, saying("showLineage", "What a product was made from, by whom and how")),
+        )
+        .api_route(
+            "/stars/{star}/descent/{product}",
+            get_with(descent, saying("showDescent", "What was made from a product")),
         )
         .api_route(
             "/stars/{star}/rollback",
@@ -233,6 +237,17 @@ async fn lineage(
     let context = site.context(&caller);
     let star = WhichStar { star }.star(&context).await?;
     Ok(Json(star::lineage(&context, AskLineage { which: asked.of(star), product }).await?))
+}
+
+async fn descent(
+    State(site): State<Site>,
+    caller: Caller,
+    About(WhichProduct { star, product }): About<WhichProduct>,
+    AskedBy(asked): AskedBy<InGeneration>,
+) -> ApiResult<Descent> {
+    let context = site.context(&caller);
+    let star = WhichStar { star }.star(&context).await?;
+    Ok(Json(star::descent(&context, AskLineage { which: asked.of(star), product }).await?))
 }
 
 async fn roll_back(

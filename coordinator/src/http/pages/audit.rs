@@ -91,6 +91,7 @@ fn target(target: &Target) -> Markup {
             Target::Run { run } => { "run " (run_link(*run)) },
             Target::Module { pipeline, module } => { "module " (module) " of " (pipeline) },
             Target::Host { host } => { "host " a href=(host_href(host.as_str())) { (host) } },
+            Target::Store => { "the store" },
             Target::Star { star, quarter } => { "star " a.id href=(format!("/stars/{star}?quarter={}", u32::from(*quarter))) { (star) } " " (quarter) },
         }
     }

@@ -119,6 +119,7 @@ pub(super) fn audit_href(target: &Target) -> String {
         Target::Run { run } => format!("/audit?run={run}"),
         Target::Module { pipeline, module } => format!("/audit?pipeline={pipeline}&module={module}"),
         Target::Host { host } => format!("/audit?host={host}"),
+        Target::Store => "/audit?".to_owned(),
         Target::Star { star, quarter } => format!("/audit?star={star}&quarter={}", u32::from(*quarter)),
     }
 }

@@ -7,14 +7,16 @@ use domain::id::{Digest, Generation, ImageIdentity, ImageName, Key, ModuleName, 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::agent::{InputRecord, Provenance};
+use store::agent::{InputRecord, Manifest, ProductEntry, Provenance};
 use store::paths;
 
+use super::made::HowMade;
+use super::products::missing;
 use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, OperateError};
 
 /// How many results are looked at.
-const MOST: usize = 300;
+pub(super) const MOST: usize = 300;
 
 /// A product to trace.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,6 +50,9 @@ pub struct LineageNode {
     pub product: ProductName,
     /// The digest of its value; none where it was absent.
     pub digest: Option<Digest>,
+    /// Why it has no values, where its module says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_produced: Option<String>,
     /// The file that it lies in, relative to the star's folder, or `shared/…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -74,6 +79,8 @@ pub enum LineageOrigin {
         run: RunId,
         /// When the module ended.
         made: Timestamp,
+        /// How else it was made.
+        how: Box<HowMade>,
         /// What the module read, and what was absent of it.
         inputs: Vec<LineageNode>,
     },
@@ -109,12 +116,7 @@ pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, Op
     let found = FoundQuarter::find(context, which.place()).await?;
     let mut agent = context.readers.lend().await?;
     let (generation, manifest) = found.read(context, &mut agent, which.generation).await?;
-    let Some(entry) = manifest.products.get(&product).or_else(|| manifest.externals.get(&product)) else {
-        return Err(OperateError::not_found(format!(
-            "generation {generation} of {} has no {product}; `sas star products` lists what it has, and why it has no more",
-            found.star
-        )));
-    };
+    let entry = find_product(&found, generation, &manifest, &product)?;
     let mut results = ResultsOnRecord::default();
     let mut files: VecDeque<String> = entry.file.clone().into_iter().collect();
     while let Some(name) = files.pop_front() {
@@ -139,16 +141,36 @@ pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, Op
     }
     let mut shown = BTreeSet::new();
     let input = (product, Some(entry.digest), entry.file.clone());
+    let product = results.node(input, &mut shown);
     Ok(Lineage {
         star: found.star,
         quarter: found.quarter,
         generation,
-        product: results.node(input, &mut shown),
+        product: LineageNode { not_produced: entry.not_produced.clone(), ..product },
         left_out: results.left_out,
     })
 }
 
-fn is_result(file: &str) -> bool {
+/// A product or external of a generation; where there is none, the reason.
+pub(super) fn find_product<'a>(
+    found: &FoundQuarter,
+    generation: Generation,
+    manifest: &'a Manifest,
+    product: &ProductName,
+) -> Result<&'a ProductEntry, OperateError> {
+    manifest.products.get(product).or_else(|| manifest.externals.get(product)).ok_or_else(|| {
+        let why = missing(manifest).into_iter().find(|none| none.product.as_ref() == Some(product));
+        let why = why.map_or_else(
+            || "no module of its pipeline makes it, and nobody delivered it".to_owned(),
+            |none| format!("{} {}", none.module, none.reason),
+        );
+        let has = "`sas star products` lists what it has";
+        OperateError::not_found(format!("generation {generation} of {} has no {product}: {why}; {has}", found.star))
+    })
+}
+
+/// Whether a file of a star is a module's result.
+pub(super) fn is_result(file: &str) -> bool {
     file.contains("/products/")
 }
 
@@ -172,7 +194,7 @@ impl ResultsOnRecord {
             Some(name) if is_result(name) => self.result(name, shown),
             Some(name) => delivered(name),
         };
-        LineageNode { product, digest, file, origin }
+        LineageNode { product, digest, not_produced: None, file, origin }
     }
 
     fn result(&self, name: &str, shown: &mut BTreeSet<String>) -> LineageOrigin {
@@ -192,6 +214,7 @@ impl ResultsOnRecord {
             image_identity: provenance.image_identity.clone(),
             run: provenance.run,
             made: provenance.ended,
+            how: Box::new(HowMade::of(provenance, name)),
             inputs: provenance.inputs.iter().map(|input| self.input(input, shown)).collect(),
         }
     }
@@ -201,7 +224,7 @@ impl ResultsOnRecord {
         match &input.absent {
             Some(why) => {
                 let origin = LineageOrigin::Absent { why: why.clone() };
-                LineageNode { product, digest: None, file: None, origin }
+                LineageNode { product, digest: None, not_produced: None, file: None, origin }
             }
             None => self.node((product, input.digest, input.file.clone()), shown),
         }

@@ -96,7 +96,8 @@ pub async fn products(context: &Context, asked: OneGeneration) -> Result<StarPro
     })
 }
 
-fn missing(manifest: &Manifest) -> Vec<NoProduct> {
+/// Products that modules of the pipeline could have made and did not, and why.
+pub(super) fn missing(manifest: &Manifest) -> Vec<NoProduct> {
     let mut missing = Vec::new();
     for entry in &manifest.modules {
         let none =

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{ModuleName, RunId, StarId};
+use domain::run::TaskState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::state::StateError;
@@ -212,6 +213,13 @@ fn exactly(run: RunId, verb: PlannedVerb, named: impl Iterator<Item = (StarId, M
     let selection = Selection { tasks: Some(tasks), ..Selection::default() };
     let tasks = words(&selection);
     TaskPlan { count, modules, first_stars, ..TaskPlan::new(run, verb, tasks, selection) }
+}
+
+/// To do exactly these tasks of a run again that succeeded, because their results are gone.
+pub(in crate::operate) fn make_again(run: RunId, named: impl Iterator<Item = (StarId, ModuleName)>) -> TaskPlan {
+    let mut plan = exactly(run, PlannedVerb::Retry, named);
+    plan.selection.states = [TaskState::Succeeded].into();
+    plan
 }
 
 /// To try exactly these again that failed. Blocks on the disk.

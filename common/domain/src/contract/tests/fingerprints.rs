@@ -170,3 +170,22 @@ fn a_run_that_is_limited_to_a_group_is_another_matter() {
     let other = pipeline(&format!("{MODULE}\ngroup = 'g'")).limited_to(&"none".parse().unwrap());
     assert_ne!(print(&FingerprintCase { pipeline: other, ..FingerprintCase::default() }), print(&whole));
 }
+
+#[test]
+fn a_contract_has_another_version_where_it_promises_something_else_and_not_where_others_keep_it() {
+    let of = |module: &str| {
+        let pipeline = pipeline(module);
+        let module = pipeline.modules.iter().find(|module| module.name.as_str() == "T").unwrap();
+        contract_version(&pipeline, module)
+    };
+    let this = of(MODULE);
+    assert_eq!(this.len(), 16);
+    for (old, new) in [("['run']", "['walk']"), ("W = '1'", "W = '2'"), ("steps = 5", "steps = 6")] {
+        assert_eq!(of(&MODULE.replace(old, new)), this, "{new}");
+    }
+    let changed =
+        [("n >= ", "n > "), ("'S', ", ""), ("[['B', 'X']]", "[['X', 'B']]"), ("outputs.mandatory", "outputs.optional")];
+    for (old, new) in changed {
+        assert_ne!(of(&MODULE.replacen(old, new, 1)), this, "{new}");
+    }
+}

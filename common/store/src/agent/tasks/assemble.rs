@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::describe::{Described, describe};
 use super::pack::json;
 use super::read::{Rooted, whole};
 use super::show::say_standing;
 use super::{AgentResult, damaged, set_root, unwritable};
 use crate::agent::record::*;
 use crate::agent::wire::*;
-use crate::h5::{Attributed, File, Group, H5Error};
+use crate::h5::{File, Group, H5Error};
 use crate::paths;
-use domain::id::{ModuleName, ProductName};
+use domain::id::{Key, ModuleName, ProductName};
 use domain::outcome::Outcome;
 
 /// Writes the file; returns its manifest.
@@ -72,7 +73,7 @@ impl Built<'_> {
         for module in &self.star.modules {
             let group = root.create_group(&self.group_of(&module.module)).map_err(&failed)?;
             let result = self.add_result(module, &to)?;
-            describe(&group, module, result.as_ref()).map_err(&failed)?;
+            describe(&group, &self.described(module, result.as_ref())).map_err(&failed)?;
             if let Some(provenance) = result.as_ref().and_then(|result| result.provenance.as_deref()) {
                 self.describe_inputs(&group, provenance).map_err(&failed)?;
             }
@@ -148,6 +149,28 @@ impl Built<'_> {
         }
     }
 
+    /// What is to be said of a module, and where the log of its last words is.
+    fn described<'a>(&self, module: &'a ModuleEntry, result: Option<&'a Manifest>) -> Described<'a> {
+        let log = match &module.outcome {
+            Some(Outcome::Succeeded(success)) => Some(format!("products/{}-{}.h5:/LOG", module.module, success.key)),
+            Some(Outcome::Failed(_)) => self.failure_of(module).map(|name| format!("failures/{name}")),
+            Some(Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_)) | None => None,
+        };
+        Described { module, result, log }
+    }
+
+    /// The file with what a module failed with: of this attempt, or of an earlier one that is on record.
+    fn failure_of(&self, module: &ModuleEntry) -> Option<String> {
+        let folder = self.star.store.join(paths::failures(self.star.star, self.star.quarter));
+        let this = format!("-{}-{}.json", self.star.generation.run, module.attempt);
+        let files = std::fs::read_dir(folder).ok()?.flatten().filter_map(|file| {
+            let (name, made) = (file.file_name().into_string().ok()?, file.metadata().ok()?.modified().ok()?);
+            let key = name.strip_prefix(&format!("{}-", module.module))?.split('-').next()?;
+            (key == "nokey" || key.parse::<Key>().is_ok()).then_some((name.ends_with(&this), made, name))
+        });
+        files.max().map(|(_, _, name)| name)
+    }
+
     /// Where a file of the star is now.
     fn path(&self, name: &str) -> AgentResult<PathBuf> {
         let relative = paths::of_star(self.star.star, name);
@@ -164,53 +187,4 @@ impl Built<'_> {
         }
         format!("externals/../../../{}/{name}", self.star.star)
     }
-}
-
-/// Writes what is on record of a module: how it ended, what it read and what it made.
-fn describe(group: &Group, module: &ModuleEntry, result: Option<&Manifest>) -> Result<(), H5Error> {
-    let empty = BTreeMap::new();
-    let outputs: Vec<&str> = result.map_or(&empty, |result| &result.products).keys().map(ProductName::as_str).collect();
-    group.set_texts("outputs", &outputs)?;
-    group.set_text("state", &module.state.to_string())?;
-    group.set_text("group", &module.group)?;
-    let provenance = result.and_then(|result| result.provenance.as_deref());
-    // Operators may have amended the image after the pipeline named it.
-    let image = provenance.map_or(&module.image, |provenance| &provenance.image);
-    group.set_text("image", image.as_str())?;
-    if let Some(outcome) = &module.outcome {
-        group.set_text("outcome", &outcome.state().to_string())?;
-        group.set_text("reason", &outcome.to_string())?;
-    }
-    group.set_int("attempt", module.attempt.0.into())?;
-    if let Some(worker) = &module.worker {
-        group.set_text("worker", worker.as_str())?;
-    }
-    if let Some(started) = module.started {
-        group.set_text("started", &started.to_string())?;
-        group.set_int("milliseconds", i64::try_from(module.millis).unwrap_or(i64::MAX))?;
-    }
-    group.create_group("inputs")?;
-    let Some(provenance) = provenance else { return Ok(()) };
-    group.set_text("key", &provenance.key.to_string())?;
-    group.set_text("image_identity", provenance.image_identity.as_str())?;
-    group.set_text("host", &provenance.host)?;
-    group.set_text("made_in_run", &provenance.run.to_string())?;
-    group.set_text("made_from", &provenance.started.to_string())?;
-    group.set_text("made_until", &provenance.ended.to_string())?;
-    if let Some(seconds) = provenance.clock_ahead {
-        group.set_int("clock_ahead", seconds)?;
-    }
-    group.set_texts("warnings", &provenance.warnings)?;
-    let digests = group.create_group("digests")?;
-    for input in &provenance.inputs {
-        let name = match input.source {
-            InputSource::Previous => format!("{}@previous", input.product),
-            InputSource::External | InputSource::Shared | InputSource::Module { .. } => input.product.to_string(),
-        };
-        let value = input.digest.map_or("absent".to_owned(), |digest| digest.to_string());
-        if digests.attribute(&name)?.is_none() {
-            digests.set_text(&name, &value)?;
-        }
-    }
-    Ok(())
 }

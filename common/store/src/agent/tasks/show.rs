@@ -1,5 +1,6 @@
 //! What star files say of themselves in root attributes: which generation they show, how whole it is, and what is newer.
 
+use std::collections::BTreeMap;
 use std::fs::File as PlainFile;
 
 use super::read::manifest;
@@ -8,7 +9,8 @@ use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::generations::Rollback;
 use crate::h5::{File, Group, H5Error};
-use domain::id::{Generation, ProductName};
+use domain::id::{Generation, ModuleName, ProductName};
+use domain::outcome::Outcome;
 
 /// Writes the copy.
 pub(super) fn show(show: &Show) -> AgentResult<()> {
@@ -59,11 +61,43 @@ pub(super) fn say_standing(
         set_texts(root, "NEWEST_LOST_MODULES", &lost_modules(newest))?;
         set_texts(root, "NEWEST_LOST_PRODUCTS", &lost_products(info))?;
     }
+    say_superseded(root, shown, newest)?;
     if let Some(Rollback { at, by, .. }) = rollback {
         set_text(root, "CHOSEN_BY", by)?;
         set_text(root, "CHOSEN_AT", &at.to_string())?;
     }
     Ok(())
+}
+
+/// Marks what a branch left behind that the newest generation of the same pipeline did not take: without failure, and without
+/// these products. So it is not taken for valid, though it is all that there is.
+fn say_superseded(root: &Group, shown: &Manifest, newest: &Manifest) -> Result<(), H5Error> {
+    let (Some(info), Some(newer)) = (&shown.generation, &newest.generation) else { return Ok(()) };
+    let mut superseded: BTreeMap<&ModuleName, (Vec<&str>, String)> = BTreeMap::new();
+    for product in newer.lost.iter().filter(|_| info.number < newer.number && info.pipeline == newer.pipeline) {
+        let maker = shown.products.get(product).and_then(|entry| entry.module.as_ref());
+        let (Some(maker), Some(reason)) = (maker, reason_without_failure(newest, product)) else { continue };
+        superseded.entry(maker).or_insert_with(|| (Vec::new(), reason)).0.push(product.as_str());
+    }
+    let all: Vec<&str> = superseded.values().flat_map(|(products, _)| products.iter().copied()).collect();
+    set_texts(root, "SUPERSEDED", &all)?;
+    for (module, (products, reason)) in &superseded {
+        let Some(group) = root.subgroup(&format!("{}-{module}_{}", info.pipeline, info.number))? else { continue };
+        set_texts(&group, "superseded", products)?;
+        set_int(&group, "superseded_by", newer.number)?;
+        set_text(&group, "superseded_because", reason)?;
+    }
+    Ok(())
+}
+
+/// Why a generation has no such product, where nothing failed: its module was skipped, or made none.
+fn reason_without_failure(newest: &Manifest, product: &ProductName) -> Option<String> {
+    let entry = newest.modules.iter().find(|entry| entry.declares.contains(product))?;
+    match &entry.outcome {
+        Some(outcome @ Outcome::Skipped(_)) => Some(outcome.to_string()),
+        Some(Outcome::Succeeded(_)) => Some(format!("{} made none", entry.module)),
+        Some(Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_)) | None => None,
+    }
 }
 
 fn said(manifest: &Manifest) -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::expression::Scalar;
-use domain::id::{Generation, StarId};
+use domain::id::{Digest, Generation, ModuleName, ProductName, StarId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -137,4 +137,13 @@ pub struct CurvePart {
     pub mean: f64,
     /// The largest value.
     pub most: f64,
+}
+
+/// What a module of a generation read of this star and quarter, by what the file itself says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedReads {
+    /// The module.
+    pub module: ModuleName,
+    /// Digests of the products that it read.
+    pub digests: BTreeMap<ProductName, Digest>,
 }

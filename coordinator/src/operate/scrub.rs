@@ -1,0 +1,219 @@
+//! Looks at every committed file of the store, slowly; what is damaged is moved aside and made again by the run that last used it.
+//!
+//! Nobody's place in a run is taken: a decision to do these tasks again is written down, and coordinators follow it. A crash in
+//! between leaves a name that is gone, which is found when the generation that refers to it is looked at.
+
+mod mend;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::id::{ModuleName, RunId, StarId};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use store::agent::{Agent, Manifest};
+use store::scrub::{CommittedFile, CommittedKind, PartLookedAt, SHARED};
+use store::{durable, paths};
+use tokio::time::{Instant, sleep_until};
+
+use self::mend::{Damage, mend};
+use super::task::{carry_out, make_again};
+use super::verify::{DifferenceFound, Linked, verify_file_of_store};
+use super::{Context, OperateError};
+
+/// How the store is looked through.
+#[derive(Debug, Clone, Copy)]
+pub struct ScrubRequest {
+    /// Bytes of files that are read in a second at most; `None` is as fast as it goes.
+    pub rate: Option<u64>,
+    /// Only looks: nothing is moved, decided or written down.
+    pub dry_run: bool,
+    /// From the beginning, also where a pass is under way.
+    pub again: bool,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubProgress {
+    /// Parts that are done, of all.
+    pub parts: (usize, usize),
+    /// Files that were looked at.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How many of them are damaged.
+    pub damaged: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ScrubReport {
+    /// The number of the pass, counted from 1.
+    pub pass: u64,
+    /// Parts that were looked at now.
+    pub parts: usize,
+    /// Parts that had been looked at in this pass before.
+    pub before: usize,
+    /// Files that were looked at.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What is damaged or gone.
+    pub damaged: Vec<DamagedFile>,
+    /// What was decided about it, by run.
+    pub decided: BTreeMap<RunId, String>,
+}
+
+/// A file that is damaged or gone.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DamagedFile {
+    /// The file, from the store's root.
+    pub file: PathBuf,
+    /// In which way.
+    pub differences: Vec<DifferenceFound>,
+    /// Where it was moved.
+    pub aside: Option<PathBuf>,
+    /// What comes of it.
+    pub comes: String,
+}
+
+/// Tasks whose results are to be made again, by run.
+type TasksToRepeat = BTreeMap<RunId, Vec<(StarId, ModuleName)>>;
+
+/// Looks at every committed file, part by part; `progress` is told after each.
+pub async fn scrub(
+    context: &Context,
+    request: ScrubRequest,
+    progress: &mut (dyn FnMut(ScrubProgress) + Send),
+) -> Result<ScrubReport, OperateError> {
+    let again = request.again || request.dry_run;
+    let pass = context.ask(move |store| store.scrub_pass(again)).await?;
+    let mut agent = context.readers.lend().await?;
+    let before = pass.parts - pass.to_come.len();
+    let mut scrubber = Scrubber {
+        context,
+        request,
+        began: Instant::now(),
+        progress: ScrubProgress { parts: (before, pass.parts), ..ScrubProgress::default() },
+        tell: progress,
+        damaged: Vec::new(),
+        again: TasksToRepeat::new(),
+    };
+    let mut decided = BTreeMap::new();
+    for part in &pass.to_come {
+        let (files, bytes, damaged) = (scrubber.progress.files, scrubber.progress.bytes, scrubber.damaged.len());
+        scrubber.part(&mut agent, part).await?;
+        for (run, tasks) in std::mem::take(&mut scrubber.again) {
+            let told = carry_out(context, make_again(run, tasks.into_iter())).await;
+            decided.insert(run, told.map_or_else(|error| format!("not decided: {error}"), |done| done.effect));
+        }
+        scrubber.progress.parts.0 += 1;
+        if !request.dry_run {
+            let looked = PartLookedAt {
+                at: Timestamp::now(),
+                files: scrubber.progress.files - files,
+                bytes: scrubber.progress.bytes - bytes,
+                damaged: (scrubber.damaged.len() - damaged) as u64,
+            };
+            let (number, part) = (pass.number, part.clone());
+            context.ask(move |store| store.mark_scrubbed(number, &part, &looked)).await?;
+        }
+    }
+    let ScrubProgress { files, bytes, .. } = scrubber.progress;
+    let parts = pass.to_come.len();
+    Ok(ScrubReport { pass: pass.number, parts, before, files, bytes, damaged: scrubber.damaged, decided })
+}
+
+/// Somebody who looks through the store.
+struct Scrubber<'a> {
+    context: &'a Context,
+    request: ScrubRequest,
+    began: Instant,
+    progress: ScrubProgress,
+    tell: &'a mut (dyn FnMut(ScrubProgress) + Send),
+    damaged: Vec<DamagedFile>,
+    again: TasksToRepeat,
+}
+
+impl Scrubber<'_> {
+    async fn part(&mut self, agent: &mut Agent, part: &str) -> Result<(), OperateError> {
+        if part == SHARED {
+            let files = self.context.ask(|store| store.shared_files()).await?;
+            return self.files(agent, files).await;
+        }
+        let named = part.to_owned();
+        for star in self.context.ask(move |store| store.stars_of_part(&named)).await? {
+            let files = self.context.ask(move |store| store.files_of_star(star)).await?;
+            self.files(agent, files).await?;
+        }
+        Ok(())
+    }
+
+    async fn files(&mut self, agent: &mut Agent, files: Vec<CommittedFile>) -> Result<(), OperateError> {
+        for file in files {
+            let path = self.context.store.at(&file.path);
+            // What went since it was listed is nobody's damage.
+            let Some(inode) = self.context.ask(move |_| durable::inode(&path)).await? else { continue };
+            let (verified, manifest) = verify_file_of_store(self.context, agent, &file.path, Linked::Skipped).await?;
+            if !verified.differences.is_empty() {
+                let damage = Damage { file: &file, inode, differences: verified.differences };
+                let found = mend(self.context, agent, damage, self.request.dry_run, &mut self.again).await?;
+                self.damaged.push(found);
+            } else if let (CommittedKind::Generation { star, .. }, Some(manifest)) = (&file.what, &manifest) {
+                self.gone(*star, &file.path, manifest).await?;
+            }
+            self.progress.files += 1;
+            self.progress.bytes +=
+                tokio::fs::metadata(self.context.store.at(&file.path)).await.map_or(0, |facts| facts.len());
+            self.progress.damaged = self.damaged.len();
+            (self.tell)(self.progress);
+            self.wait().await;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the results are there that a generation refers to.
+    async fn gone(&mut self, star: StarId, generation: &Path, manifest: &Manifest) -> Result<(), OperateError> {
+        let Some(info) = &manifest.generation else { return Ok(()) };
+        let mut gone: BTreeMap<PathBuf, ModuleName> = BTreeMap::new();
+        for entry in manifest.products.values() {
+            let place = entry.file.as_deref().and_then(|file| paths::of_star(star, file)).zip(entry.module.clone());
+            gone.extend(place);
+        }
+        let places: Vec<PathBuf> = gone.keys().cloned().collect();
+        let missing = self.context.ask(move |store| {
+            let is_gone = |place: &PathBuf| durable::inode(&store.at(place)).map(|inode| inode.is_none());
+            places
+                .into_iter()
+                .filter_map(|place| is_gone(&place).map(|gone| gone.then_some(place)).transpose())
+                .collect::<Result<Vec<_>, _>>()
+        });
+        for file in missing.await? {
+            if self.damaged.iter().any(|known| known.file == file) {
+                continue;
+            }
+            let Some(module) = gone.remove(&file) else { continue };
+            let comes = match self.request.dry_run {
+                true => format!("run {} would make it again", info.run),
+                false => {
+                    self.again.entry(info.run).or_default().push((star, module));
+                    format!("run {} makes it again", info.run)
+                }
+            };
+            let what = format!("it is not there, and `{}` refers to it", generation.display());
+            let differences = vec![DifferenceFound { product: None, what }];
+            self.damaged.push(DamagedFile { file, differences, aside: None, comes });
+        }
+        Ok(())
+    }
+
+    /// Waits until no more was read than may be in this time.
+    async fn wait(&self) {
+        if let Some(rate) = self.request.rate {
+            let due = Duration::from_secs_f64(self.progress.bytes as f64 / rate.max(1) as f64);
+            sleep_until(self.began + due).await;
+        }
+    }
+}

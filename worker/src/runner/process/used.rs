@@ -1,0 +1,84 @@
+//! What a process used: looked at after it has ended, and before it is waited for, when the kernel forgets it.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use domain::outcome::UsedResources;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Waits until a child has ended, and tells what it used; it is still to be waited for. Where the kernel has no handles of
+/// processes (before Linux 5.3) nothing is known, and nobody has waited.
+pub(super) async fn used_at_end(child: Option<Pid>) -> UsedResources {
+    let Some(child) = child else { return UsedResources::default() };
+    let Ok(handle) = pidfd_open(child, PidfdFlags::empty()) else { return UsedResources::default() };
+    // SAFETY: an owned handle, which stays what it is, and open, for as long as it is registered.
+    let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
+    let Ok(handle) = handle else { return UsedResources::default() };
+    match handle.readable().await {
+        Ok(_) => used_by(child),
+        Err(_) => UsedResources::default(),
+    }
+}
+
+/// What a child used that has ended and was not waited for.
+fn used_by(child: Pid) -> UsedResources {
+    let disk = std::fs::read_to_string(format!("/proc/{}/io", child.as_raw_nonzero())).unwrap_or_default();
+    let of_disk = |name: &str| disk.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let usage = usage_of(child);
+    UsedResources {
+        cpu_ms: usage.map(|usage| millis(usage.ru_utime) + millis(usage.ru_stime)),
+        peak_memory: usage.and_then(|usage| peak(&usage)),
+        read: of_disk("read_bytes:"),
+        written: of_disk("write_bytes:"),
+        at_least: false,
+    }
+}
+
+/// The kernel's account of a child that has ended and was not waited for, with what that waited for itself.
+fn usage_of(child: Pid) -> Option<libc::rusage> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let (id, flags) = (child.as_raw_nonzero().get(), libc::WEXITED | libc::WNOWAIT | libc::WNOHANG);
+    // SAFETY: the kernel writes one `rusage` where it is told to, and nothing of how the child ended, for which the place is null.
+    let status = unsafe {
+        libc::syscall(libc::SYS_waitid, libc::P_PID, id, ptr::null_mut::<libc::siginfo_t>(), flags, usage.as_mut_ptr())
+    };
+    // SAFETY: all its fields are numbers, for which zero is a value.
+    let usage = unsafe { usage.assume_init() };
+    // Every process that ran had memory: one without was not there.
+    (status == 0 && usage.ru_maxrss > 0).then_some(usage)
+}
+
+fn millis(time: libc::timeval) -> u64 {
+    let millis = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_usec / 1000);
+    u64::try_from(millis).unwrap_or(0)
+}
+
+/// Most memory at one time, in bytes. The account of a child begins with what this process had when it started it: less than that
+/// nobody can tell.
+fn peak(usage: &libc::rusage) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let ours = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    let (theirs, ours) = (u64::try_from(usage.ru_maxrss).ok()?, ours.parse::<u64>().ok()?);
+    (theirs > ours).then_some(theirs * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_process_used_is_known_before_it_is_waited_for() {
+        let program = "x = bytearray(200_000_000); s = sum(range(2_000_000))";
+        let mut child = Command::new("/usr/bin/python3").args(["-c", program]).spawn().unwrap();
+        let used = used_at_end(Pid::from_raw(i32::try_from(child.id()).unwrap())).await;
+        assert!(used.cpu_ms.unwrap() > 10, "{used:?}");
+        assert!((200_000_000..1 << 30).contains(&used.peak_memory.unwrap()), "{used:?}");
+        assert!(used.read.is_some() && used.written.is_some() && !used.at_least, "{used:?}");
+        assert!(child.wait().unwrap().success());
+        assert_eq!(used_at_end(Pid::from_raw(i32::MAX)).await, UsedResources::default());
+    }
+}
