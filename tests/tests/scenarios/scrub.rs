@@ -118,7 +118,7 @@ async fn what_is_damaged_or_gone_is_found_and_made_again_by_the_run_that_used_it
     ensure!(report["pass"] == 2 && damaged.len() == 2, "{report}");
     let aside: Vec<&str> = damaged.iter().filter_map(|file| file["aside"].as_str()).collect();
     ensure!(aside.len() == 1 && scene.cluster.store.join(aside[0]).is_file(), "{report}");
-    ensure!(report["decided"].as_object().is_some_and(|runs| runs.len() >= 1), "{report}");
+    ensure!(report["decided"].as_object().is_some_and(|runs| !runs.is_empty()), "{report}");
     scene.until("both are made again", |_| changed.is_file() && gone.is_file()).await?;
     scene
         .until("the run has ended again", |scene| {
