@@ -9,7 +9,7 @@ use store::runs::SettledStar;
 use store::scrub::{CommittedFile, CommittedKind};
 use store::{Store, durable, paths};
 
-use super::{TasksToRepeat, DamagedFile};
+use super::{DamagedFile, TasksToRepeat};
 use crate::operate::verify::DifferenceFound;
 use crate::operate::{Context, OperateError, look_up};
 
