@@ -11,9 +11,10 @@ use domain::id::{Epoch, RunId};
 use domain::message::{Completion, Report, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueName};
 use services::state::{AnnouncedTask, Claim, ClaimRequest, ClaimWish, Lease, StateError};
+use store::runs::is_called_off;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::ledger::EndedAttempt;
+use crate::ledger::{EndedAttempt, ForgottenClaim};
 use crate::report::{PendingReport, publish_again};
 use crate::shared::Worker;
 
@@ -56,7 +57,13 @@ impl Worker {
                 }
             }
         }
-        let forgotten = self.ledger.forgotten();
+        let mut forgotten = Vec::new();
+        for claim in self.ledger.forgotten() {
+            match self.is_called_off(&claim).await {
+                true => self.lose(&claim.lease),
+                false => forgotten.push(claim.lease),
+            }
+        }
         if forgotten.is_empty() {
             return Ok(());
         }
@@ -81,6 +88,18 @@ impl Worker {
     /// Whether a run that the state does not hold has ended; one that the store cannot tell of goes on.
     async fn is_over(&self, run: RunId) -> bool {
         self.store.ask(move |store| store.is_over(run)).await.unwrap_or(false)
+    }
+
+    /// Whether the store has it on record that nobody waits for an attempt any more: the state forgets that, too, when a run is
+    /// opened again. What the store cannot tell goes on.
+    async fn is_called_off(&self, claim: &ForgottenClaim) -> bool {
+        let Some((star, module, began)) = claim.begun.clone() else { return false };
+        let run = claim.lease.run;
+        let asked = self.store.ask(move |store| {
+            let (decisions, end) = (store.decisions(run)?, store.run_end(run)?);
+            Ok(is_called_off(&decisions, end.as_ref(), began, (star, &module)))
+        });
+        asked.await.unwrap_or(false)
     }
 
     /// Claims anew what runs here and is queued as this attempt. What would read something else by now is stopped, and given back.

@@ -77,6 +77,14 @@ struct RunningClaim {
     is_forgotten: bool,
 }
 
+/// A claim that the state has forgotten.
+#[derive(Debug, Clone)]
+pub(crate) struct ForgottenClaim {
+    pub(crate) lease: Lease,
+    /// Star and module of what still runs, and since when, where that is known.
+    pub(crate) begun: Option<(StarId, ModuleName, jiff::Timestamp)>,
+}
+
 /// How an attempt ended that is not reported yet.
 #[derive(Debug)]
 pub(crate) struct EndedAttempt {
@@ -143,15 +151,20 @@ impl Ledger {
         held.all().filter(is_wanted).map(|entry| entry.lease.clone()).collect()
     }
 
-    /// Leases of what runs, or has ended since, though the state has forgotten it.
-    pub(crate) fn forgotten(&self) -> Vec<Lease> {
+    /// What runs, or has ended since, though the state has forgotten it.
+    pub(crate) fn forgotten(&self) -> Vec<ForgottenClaim> {
         let held = self.lock();
-        let is_forgotten = |entry: &&Entry| match &entry.stage {
-            ClaimStage::Runs(running) => running.is_forgotten,
-            ClaimStage::Ended { .. } => true,
-            ClaimStage::Waits | ClaimStage::Reported(_) => false,
-        };
-        held.all().filter(is_forgotten).map(|entry| entry.lease.clone()).collect()
+        let forgotten = held.all().filter_map(|Entry { lease, stage, .. }| {
+            let begun = match stage {
+                ClaimStage::Runs(RunningClaim { is_forgotten: true, subject, .. }) => {
+                    subject.as_ref().map(|subject| (subject.star, subject.module.clone(), subject.since))
+                }
+                ClaimStage::Ended { .. } => None,
+                ClaimStage::Runs(_) | ClaimStage::Waits | ClaimStage::Reported(_) => return None,
+            };
+            Some(ForgottenClaim { lease: lease.clone(), begun })
+        });
+        forgotten.collect()
     }
 
     /// A lease lived when it was asked for at this moment.

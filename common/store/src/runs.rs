@@ -14,7 +14,7 @@ mod settled;
 mod stars;
 
 pub use amendments::Amendments;
-pub use decisions::{Amendment, Decided, Decision, RunEnd, Took, is_over};
+pub use decisions::{Amendment, Decided, Decision, RunEnd, Took, is_called_off, is_over};
 pub use index::{ListedRun, RunList, RunRank};
 pub use record::RunRecord;
 pub use replays::{ReplayOrder, Replayed};

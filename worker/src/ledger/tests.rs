@@ -50,6 +50,10 @@ fn completion() -> Outgoing {
     Outgoing { queue: QueueName::Completions, body: b"{}".to_vec(), trace: None }
 }
 
+fn forgotten(ledger: &Ledger) -> Vec<Lease> {
+    ledger.forgotten().into_iter().map(|claim| claim.lease).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_completion_that_does_not_settle_its_task_is_published_again_less_and_less_often() {
     let ledger = Arc::new(Ledger::default());
@@ -118,7 +122,7 @@ fn what_runs_goes_on_though_the_state_has_forgotten_it_and_is_reported_as_it_is_
     held.begins(None, &grant());
     ledger.misses(&lease);
     assert!(!cancel.is_cancelled());
-    assert_eq!((ledger.leases(true), ledger.forgotten()), (vec![], vec![lease.clone()]));
+    assert_eq!((ledger.leases(true), forgotten(&ledger)), (vec![], vec![lease.clone()]));
     assert!(ledger.adopt(lease.nonce, Epoch(2), Attempt(3)).is_none(), "it runs");
     assert_eq!(ledger.leases(false), [Lease { attempt: Attempt(3), ..lease }]);
     let (_held, reported) = held.ended(ended(&lease)).expect("the state knows it");
@@ -133,9 +137,9 @@ fn what_ends_while_the_state_has_forgotten_it_is_reported_when_it_is_adopted() {
     held.begins(None, &grant());
     ledger.misses(&lease);
     assert!(held.ended(ended(&lease)).is_none());
-    assert_eq!((ledger.len(), ledger.forgotten()), (0, vec![lease.clone()]));
+    assert_eq!((ledger.len(), forgotten(&ledger)), (0, vec![lease.clone()]));
     let (_held, reported) = ledger.adopt(lease.nonce, Epoch(2), Attempt(1)).expect("it has ended");
-    assert_eq!((reported.completion.epoch, ledger.forgotten()), (Epoch(2), vec![]));
+    assert_eq!((reported.completion.epoch, forgotten(&ledger)), (Epoch(2), vec![]));
 }
 
 #[test]

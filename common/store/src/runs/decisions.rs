@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Selection, StarEnd};
 use crate::durable::{self, Commit};
 use crate::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
-use domain::id::{ImageIdentity, ImageName, ModuleName, RunId};
+use domain::id::{ImageIdentity, ImageName, ModuleName, RunId, StarId};
 use domain::outcome::Remarks;
 use domain::run::TaskState;
 
@@ -106,6 +106,26 @@ pub fn is_over(decisions: &[(u64, Decision)], end: Option<&RunEnd>) -> bool {
     end.is_some_and(|end| !decisions.iter().any(|(number, decision)| *number > end.decisions && is_retry(decision)))
 }
 
+/// Whether an attempt that began then is wanted no more: since then its task, or the run, was cancelled, or the run ended, for
+/// which its task was settled. Pure.
+pub fn is_called_off(
+    decisions: &[(u64, Decision)],
+    end: Option<&RunEnd>,
+    began: Timestamp,
+    (star, module): (StarId, &ModuleName),
+) -> bool {
+    let is_later = |decision: &Decision| decision.at >= began;
+    let cancels = |decision: &Decision| match &decision.what {
+        Decided::Cancel => true,
+        Decided::CancelTasks { selection } => selection.may_mean(star, module),
+        Decided::Pause | Decided::Resume | Decided::Priority { .. } | Decided::Retry { .. } | Decided::Amend { .. } => {
+            false
+        }
+    };
+    end.is_some_and(|end| end.ended >= began)
+        || decisions.iter().any(|(_, decision)| is_later(decision) && cancels(decision))
+}
+
 impl Store {
     /// Writes an operator's decision down, before anything follows it; returns its number.
     pub fn decide(&self, run: RunId, decision: &Decision) -> Result<u64, StoreError> {
@@ -165,5 +185,37 @@ impl Store {
     pub fn is_over(&self, run: RunId) -> Result<bool, StoreError> {
         let end = self.run_end(run)?;
         Ok(end.is_some() && is_over(&self.decisions(run)?, end.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cancelled_or_left_behind_since_it_began_is_called_off_and_nothing_else() {
+        let (star, other) = (StarId::of_simulator(1), StarId::of_simulator(2));
+        let module: ModuleName = "A".parse().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let decided = |second, what| vec![(1, Decision { at: at(second), by: "ada".to_owned(), what })];
+        let is = |decisions: &[(u64, Decision)], began| is_called_off(decisions, None, at(began), (star, &module));
+        assert!(is(&decided(5, Decided::Cancel), 4) && !is(&decided(5, Decided::Cancel), 6));
+        assert!(!is(&decided(5, Decided::Pause), 4));
+        let tasks = |star| Selection { tasks: Some([(star, [module.clone()].into())].into()), ..Selection::default() };
+        assert!(is(&decided(5, Decided::CancelTasks { selection: tasks(star) }), 4));
+        assert!(!is(&decided(5, Decided::CancelTasks { selection: tasks(other) }), 4));
+        let whole = |star| Selection { stars: [star].into(), ..Selection::default() };
+        assert!(is(&decided(5, Decided::CancelTasks { selection: whole(star) }), 4));
+        assert!(!is(&decided(5, Decided::CancelTasks { selection: whole(other) }), 4));
+        let end = RunEnd {
+            ended: at(5),
+            decisions: 0,
+            counts: BTreeMap::new(),
+            stars: BTreeMap::new(),
+            remarks: BTreeMap::new(),
+            took: BTreeMap::new(),
+        };
+        let ended = |began| is_called_off(&[], Some(&end), at(began), (star, &module));
+        assert!(ended(4) && !ended(6));
     }
 }

@@ -35,6 +35,15 @@ impl Selection {
         }
     }
 
+    /// Whether a task may be meant, whatever its state.
+    pub fn may_mean(&self, star: StarId, module: &ModuleName) -> bool {
+        let is_of_star = self.stars.is_empty() || self.stars.contains(&star);
+        let is_named = |tasks: &BTreeMap<StarId, BTreeSet<ModuleName>>| {
+            tasks.get(&star).is_some_and(|modules| modules.contains(module))
+        };
+        is_of_star && self.is_of(module) && self.tasks.as_ref().is_none_or(is_named)
+    }
+
     /// Whether tasks of this module may be meant.
     pub fn is_of(&self, module: &ModuleName) -> bool {
         self.modules.is_empty() || self.modules.contains(module)
