@@ -53,32 +53,10 @@ async fn stars_enter_when_what_their_trigger_asks_for_is_there() -> Result<()> {
     let runs = scene.ended("ASKS", 3).await?;
     assert_eq!(runs[2].1, 1);
     // The same event again is the same event, and starts nothing.
-    let said = scene.cluster.ask(&[
-        "event",
-        "publish",
-        "--dataset",
-        "exo/flag",
-        "--quarter",
-        "3",
-        "--source",
-        "t",
-        "--id",
-        "1",
-        &star(4),
-    ])?;
-    scene.cluster.ask(&[
-        "event",
-        "publish",
-        "--dataset",
-        "exo/flag",
-        "--quarter",
-        "3",
-        "--source",
-        "t",
-        "--id",
-        "1",
-        &star(4),
-    ])?;
+    let star = star(4);
+    let same = ["event", "publish", "--dataset", "exo/flag", "--quarter", "3", "--source", "t", "--id", "1", &star];
+    let said = scene.cluster.ask(&same)?;
+    scene.cluster.ask(&same)?;
     let repeated = domain::id::EventId::of("t", said["id"].as_str().unwrap()).to_string();
     scene.wait_for(&repeated, &["ASKS: 1 expanded"]).await?;
     scene.wait_for(&curves, &["ASKS: 4 joined"]).await?;
