@@ -4,6 +4,7 @@
 //! so that nobody else may claim it, and claims it anew, with the nonce that it has, when the task is queued in the state's new
 //! life. An attempt that ends before that is reported then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::error::chain;
@@ -57,15 +58,17 @@ impl Worker {
                 }
             }
         }
-        let mut forgotten = Vec::new();
-        for claim in self.ledger.forgotten() {
-            match self.is_called_off(&claim).await {
-                true => self.lose(&claim.lease),
-                false => forgotten.push(claim.lease),
-            }
-        }
-        if forgotten.is_empty() {
+        let claims = self.ledger.forgotten();
+        if claims.is_empty() {
             return Ok(());
+        }
+        let called_off = self.called_off(claims.clone()).await;
+        let mut forgotten = Vec::new();
+        for (ForgottenClaim { lease, .. }, is_called_off) in claims.into_iter().zip(called_off) {
+            match is_called_off {
+                true => self.lose(&lease),
+                false => forgotten.push(lease),
+            }
         }
         let answers = self.state.announce(&forgotten, self.config.lease).await?;
         for (lease, answer) in forgotten.into_iter().zip(answers) {
@@ -90,16 +93,23 @@ impl Worker {
         self.store.ask(move |store| store.is_over(run)).await.unwrap_or(false)
     }
 
-    /// Whether the store has it on record that nobody waits for an attempt any more: the state forgets that, too, when a run is
-    /// opened again. What the store cannot tell goes on.
-    async fn is_called_off(&self, claim: &ForgottenClaim) -> bool {
-        let Some((star, module, began)) = claim.begun.clone() else { return false };
-        let run = claim.lease.run;
+    /// Of each whether the store has it on record that nobody waits for the attempt any more: the state forgets that, too, when a
+    /// run is opened again. What the store cannot tell goes on.
+    async fn called_off(&self, claims: Vec<ForgottenClaim>) -> Vec<bool> {
+        let count = claims.len();
         let asked = self.store.ask(move |store| {
-            let (decisions, end) = (store.decisions(run)?, store.run_end(run)?);
-            Ok(is_called_off(&decisions, end.as_ref(), began, (star, &module)))
+            let mut known = BTreeMap::new();
+            let is_off = |ForgottenClaim { lease: Lease { run, .. }, begun }: &ForgottenClaim| {
+                let Some((star, module, began)) = begun else { return Ok(false) };
+                if !known.contains_key(run) {
+                    known.insert(*run, (store.decisions(*run)?, store.run_end(*run)?));
+                }
+                let (decisions, end) = &known[run];
+                Ok(is_called_off(decisions, end.as_ref(), *began, (*star, module)))
+            };
+            claims.iter().map(is_off).collect()
         });
-        asked.await.unwrap_or(false)
+        asked.await.unwrap_or_else(|_| vec![false; count])
     }
 
     /// Claims anew what runs here and is queued as this attempt. What would read something else by now is stopped, and given back.
