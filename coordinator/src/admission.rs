@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::dispatch::publish;
 use crate::advance::fold::{Step, fold};
 use crate::advance::{News, Race, admissions};
-use crate::config::CoordinatorConfig;
+use crate::config::{CoordinatorConfig, Window};
 use crate::running::Coordinator;
 use crate::trouble::{Outage, Trouble};
 
@@ -95,7 +95,7 @@ async fn step(running: &Coordinator, config: &CoordinatorConfig, slots: &mut Slo
     }
     let slots = slots.look(&running.services.state).await?;
     let demand = demand(running, config, &views, slots);
-    let chosen = plan(&candidates(&infos, &views, &courses, &demand, config.in_flight), demand);
+    let chosen = plan(&candidates(&infos, &views, &courses, &demand, config), demand);
     for (run, count) in chosen {
         let entered = enter(running, &courses[&run], &views[&run].info, count, &infos).await;
         running.of_run(run, entered).await?;
@@ -109,17 +109,19 @@ fn candidates(
     views: &BTreeMap<RunId, RunView>,
     courses: &BTreeMap<RunId, Arc<Course>>,
     demand: &Demand,
-    most: u32,
+    config: &CoordinatorConfig,
 ) -> Vec<Candidate> {
+    let is_all = config.window == Window::All;
     let known = infos.iter().filter_map(|info| Some((views.get(&info.run)?, courses.get(&info.run)?)));
     known
         .filter(|(view, _)| view.info.phase == Phase::Active && view.info.cursor < view.info.stars)
         // Stars that are in nobody else's way are in that of their own run.
-        .filter(|(view, _)| view.in_flight < most)
+        .filter(|(view, _)| is_all || view.in_flight < config.in_flight)
         .filter(|(view, course)| course.roots().next().is_none() || free_roots(view, course).next().is_some())
         .map(|(view, course)| {
             let mut asks = BTreeMap::new();
-            for module in free_roots(view, course) {
+            // Who asks for nothing need not wait for slots.
+            for module in free_roots(view, course).filter(|_| !is_all) {
                 *asks.entry(course.class(module).clone()).or_default() += 1;
             }
             Candidate {
@@ -160,7 +162,11 @@ fn demand(
     // Stars of a paused run wait for operators, and must not keep those of others out.
     let active = views.values().filter(|view| view.info.phase != Phase::Paused);
     let in_flight = active.map(|view| plan::in_the_way(view, &wanted)).fold(0, u32::saturating_add);
-    Demand { wanted, ready, room: config.in_flight.saturating_sub(in_flight).min(BATCH) }
+    let room = match config.window {
+        Window::Slots => config.in_flight.saturating_sub(in_flight).min(BATCH),
+        Window::All => BATCH,
+    };
+    Demand { wanted, ready, room }
 }
 
 /// Lets the next `count` stars of a run in, or ends them when it is being cancelled.

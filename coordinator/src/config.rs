@@ -51,7 +51,9 @@ pub struct CoordinatorConfig {
     /// Pipeline files that events start: paths, or patterns with `*`; one alone, as in the environment, need be no list.
     #[serde(deserialize_with = "one_or_many")]
     pub pipelines: Vec<String>,
-    /// Most stars that are admitted and not closed, of all runs together.
+    /// When stars enter.
+    pub window: Window,
+    /// Most stars that are admitted and not closed, of all runs together, where they enter as slots ask for them.
     pub in_flight: u32,
     /// A class has enough when it has this many ready tasks per slot.
     pub ready_per_slot: u32,
@@ -72,10 +74,21 @@ pub struct CoordinatorConfig {
     pub hooks: Vec<Hook>,
 }
 
+/// When stars enter their run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// As slots ask for them: queues stay short, and runs share.
+    Slots,
+    /// All at once, whoever is there to work: queues show all that can run.
+    All,
+}
+
 impl Default for CoordinatorConfig {
     fn default() -> Self {
         Self {
             pipelines: Vec::new(),
+            window: Window::Slots,
             in_flight: 10_000,
             ready_per_slot: 2,
             agents: 1,

@@ -35,13 +35,15 @@ pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shu
     while let Some(delivery) = shutdown.run_until_cancelled(consumer.next()).await {
         running.counters.events.inc();
         let event = match DatasetEvent::from_json(&delivery.body) {
-            Ok(event) => event,
+            Ok(event) => Arc::new(event),
             Err(unreadable) => {
                 running.counters.disposed("unreadable");
                 bury(&running.counters, delivery.receipt, &unreadable.to_string()).await;
                 continue;
             }
         };
+        // A list of all stars makes ten megabytes.
+        drop(delivery.body);
         let accepted = loop {
             match accept(&running, &pipelines, event.clone()).await {
                 Ok(accepted) => break accepted,

@@ -128,7 +128,7 @@ impl Settler {
             // Closed by somebody else meanwhile, or restored by somebody who died over it: its line is on record, and nothing is
             // known of its tasks here any more.
             (_, None) => {
-                self.running.services.state.closed(run, star, &view.star.row).await?;
+                self.running.services.state.closed(run, &[(star, &view.star.row)]).await?;
                 return Ok(None);
             }
             // The star file stays as the last whole run left it: a group alone would hide the products of others.

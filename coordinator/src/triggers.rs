@@ -171,7 +171,7 @@ impl Triggers {
     /// Whether an event that lets stars in is accepted.
     async fn accept(&self, event: DatasetEvent) -> Result<bool, Trouble> {
         let id = event.id.clone();
-        match accept(&self.running, &self.pipelines, event).await? {
+        match accept(&self.running, &self.pipelines, Arc::new(event)).await? {
             Accepted::Taken => Ok(true),
             Accepted::Refused(reason) => {
                 tracing::error!(event = id, reason, "stars of a trigger cannot enter");

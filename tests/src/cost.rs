@@ -105,6 +105,13 @@ pub fn info(redis: &Redis, section: &str, field: &str) -> Result<f64> {
     Ok(number.split(',').next().unwrap_or_default().parse()?)
 }
 
+/// Bytes of memory that a process has now.
+pub fn resident(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells it")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+}
+
 /// Processor time of a process and all its threads, in microseconds.
 fn core(process: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).with_context(|| format!("no process {process}"))?;

@@ -11,8 +11,8 @@ use domain::run::TaskState;
 use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{Outgoing, Queue, QueueName};
-use services::state::State;
 use services::state::redis::{RedisConfig, RedisState};
+use services::state::{RunView, State};
 use store::Store;
 use tokio::time::MissedTickBehavior;
 
@@ -32,6 +32,8 @@ pub struct NoopCluster {
     pub coordinator: Option<Running>,
     /// Its store.
     pub store: Store,
+    /// What coordinators are told.
+    settings: Vec<(String, String)>,
     state: RedisState,
     queue: AmqpQueue,
 }
@@ -39,22 +41,35 @@ pub struct NoopCluster {
 impl NoopCluster {
     /// Starts it in `directory`, with a pipeline of these modules, each with those that come before it. All are of group `G`.
     pub async fn start(directory: &Path, modules: &[(String, Vec<String>)]) -> Result<Self> {
+        Self::start_with(directory, modules, &[]).await
+    }
+
+    /// The same, with settings of its coordinators.
+    pub async fn start_with(
+        directory: &Path,
+        modules: &[(String, Vec<String>)],
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let pipeline = directory.join("bench.toml");
         fs::write(&pipeline, definition(modules))?;
         let cluster = Cluster::start(directory, &[&pipeline])?;
         let queue = AmqpConfig { url: Address::new(cluster.queue_url()), management: None };
         let state = RedisConfig { url: Address::new(cluster.state_url()) };
         let (queue, state) = (AmqpQueue::connect(&queue, "bench").await?, RedisState::connect(&state).await?);
-        queue.declare(&[]).await?;
+        queue.declare(&["default".parse()?]).await?;
         let store = Store::open(&cluster.store)?;
-        let mut started = Self { cluster, coordinator: None, store, state, queue };
+        let of = |text: &str| text.to_owned();
+        let mut settings: Vec<_> = settings.iter().map(|(name, value)| (of(name), of(value))).collect();
+        settings.push((of("RUST_LOG"), of("warn")));
+        let mut started = Self { cluster, coordinator: None, store, settings, state, queue };
         started.start_coordinator("coordinator")?;
         Ok(started)
     }
 
     /// Starts a coordinator, in place of one that was ended.
     pub fn start_coordinator(&mut self, name: &str) -> Result<()> {
-        self.coordinator = Some(self.cluster.coordinator_with(name, &[("RUST_LOG", "warn")])?);
+        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.coordinator = Some(self.cluster.coordinator_with(name, &settings)?);
         Ok(())
     }
 
@@ -74,6 +89,17 @@ impl NoopCluster {
         let message = Outgoing { queue: QueueName::Events, body: to_json(&event), trace: None };
         self.queue.publish(vec![message]).await.into_iter().collect::<Result<(), _>>()?;
         Ok(RunId::of(EventId::of("bench", name), "BENCH", "1"))
+    }
+
+    /// How a run stands; `None` while the state does not have it.
+    pub async fn view(&self, run: RunId) -> Result<Option<RunView>> {
+        Ok(self.state.run(run).await?)
+    }
+
+    /// How many messages wait in the queue of tasks.
+    pub async fn waiting(&self) -> Result<u64> {
+        let depths = self.queue.depths(&[QueueName::Tasks("default".parse()?)]).await?;
+        Ok(depths.iter().map(|depth| depth.ready).sum())
     }
 
     /// How many tasks of a run succeeded; none while the state does not have it.
@@ -110,7 +136,7 @@ pub fn layers() -> Vec<(String, Vec<String>)> {
 }
 
 /// Waits for a condition that is looked at every two milliseconds.
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let holds = async {

@@ -133,6 +133,25 @@ impl DatasetEvent {
         }
     }
 
+    /// The same event, its stars named another way.
+    pub fn with_stars(&self, stars: StarSelection) -> Self {
+        Self {
+            specversion: self.specversion.clone(),
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            id: self.id.clone(),
+            time: self.time.clone(),
+            datacontenttype: self.datacontenttype.clone(),
+            traceparent: self.traceparent.clone(),
+            data: DatasetUpdate {
+                dataset: self.data.dataset.clone(),
+                quarter: self.data.quarter,
+                stars,
+                start: self.data.start.clone(),
+            },
+        }
+    }
+
     /// The computed id: the same for every delivery of the event.
     pub fn event_id(&self) -> EventId {
         EventId::of(&self.source, &self.id)

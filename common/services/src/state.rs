@@ -290,7 +290,7 @@ pub trait State: Send + Sync {
 
     /// Holds the tasks of these modules, and of no others: those that are queued and not claimed are put aside, also any
     /// that are queued later, and claims of them are refused. Those of modules that were held before go back to the outbox,
-    /// older than any age.
+    /// older than any age. Where there are many that takes many steps; until the last one the view says so.
     async fn hold(&self, run: RunId, modules: &[ModuleIndex]) -> Result<(), StateError>;
 
     /// Every claim that is granted from now on tells of the amendment with this number, or of a newer one.
@@ -313,8 +313,9 @@ pub trait State: Send + Sync {
         cursor: Option<CursorMove>,
         changes: &[Change],
     ) -> Result<Vec<Written>, StateError>;
-    /// The star file is built: forgets the star's details and timers, unless it was reopened since (`row` differs).
-    async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError>;
+    /// Star files are built: forgets each star's details and timers, unless it was reopened since (its row differs). At most
+    /// about a thousand at once.
+    async fn closed(&self, run: RunId, stars: &[(StarIndex, &Row)]) -> Result<Vec<Written>, StateError>;
 
     /// Outbox entries older than `age`, oldest first, at most `limit`.
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError>;

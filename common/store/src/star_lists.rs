@@ -4,7 +4,7 @@
 //! read has a bound, so that a list can be wrong, but cannot hold up or fill who reads it.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Component, Path};
 use std::{fmt, str};
 
@@ -23,8 +23,8 @@ const LONGEST_LINE: u64 = 4096;
 /// A line that names a star: `PLATO_`, a UUID, and its end.
 const SHORTEST_LINE: u64 = 43;
 
-/// Bytes of a list that are read at once.
-const READ_AT_ONCE: usize = 64 << 10;
+/// Bytes of a list that are read, and written, at once.
+const AT_ONCE: usize = 64 << 10;
 
 /// Mistakes of a list that are shown; the rest is counted.
 const SHOWN: usize = 5;
@@ -65,9 +65,12 @@ impl Store {
     /// slashes that nobody else uses.
     pub fn keep_star_list(&self, name: &str, stars: &[StarId]) -> Result<String, StoreError> {
         durable::make_dir(&self.at(paths::star_lists()))?;
-        let list: String = stars.iter().map(|star| format!("{star}\n")).collect();
         let path = paths::name_of_star_list(name);
-        durable::create(&self.at(&path), &self.beside(), list.as_bytes())?;
+        durable::create_with(&self.at(&path), &self.beside(), |file| {
+            let mut list = BufWriter::with_capacity(AT_ONCE, file);
+            stars.iter().try_for_each(|star| writeln!(list, "{star}"))?;
+            list.flush()
+        })?;
         Ok(path)
     }
 
@@ -89,7 +92,7 @@ impl Store {
         }
         // As many as there can be, at once: growing step by step takes three times the memory.
         let room = usize::try_from(metadata.len() / SHORTEST_LINE).unwrap_or_default() + 1;
-        match read_into(Vec::with_capacity(room), BufReader::with_capacity(READ_AT_ONCE, file.take(MOST_BYTES))) {
+        match read_into(Vec::with_capacity(room), BufReader::with_capacity(AT_ONCE, file.take(MOST_BYTES))) {
             Ok(Ok(stars)) => Ok(Ok(stars)),
             Ok(Err(bad)) => wrong(&bad),
             Err(error) => Err(io_error("read", &self.at(path), error)),

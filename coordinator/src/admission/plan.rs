@@ -175,6 +175,7 @@ mod tests {
             running: 0,
             ready: BTreeMap::new(),
             on_hold: 21,
+            is_moving: false,
             spent: BTreeMap::new(),
         };
         let wanted = BTreeMap::from([(class("default"), 8), (class("heavy"), 2)]);

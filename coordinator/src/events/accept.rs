@@ -1,12 +1,16 @@
 //! Accepting dataset events: into the store first, then into the state. Every step may be repeated by anyone.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use domain::id::{EventId, ReplayId, RunId, StarId};
-use domain::message::DatasetEvent;
+use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::{self, Pipeline};
 use jiff::Timestamp;
 use services::traces::Span;
 use store::events::{Disposition, EventRecord};
 use store::runs::{ReplayOrder, RunRecord};
+use store::star_lists::INLINE;
 use store::{Commit, Store, StoreError};
 
 use crate::events::expand::{dispositions, runs};
@@ -30,7 +34,7 @@ pub(crate) enum Accepted {
 pub(crate) async fn accept(
     running: &Coordinator,
     pipelines: &[Pipeline],
-    event: DatasetEvent,
+    event: Arc<DatasetEvent>,
 ) -> Result<Accepted, Trouble> {
     let (id, terms) = (event.event_id(), Terms { pipelines: pipelines.to_vec(), hold_above: running.hold_above });
     let begun = running.services.store.ask(move |store| begin(store, &terms, &event)).await;
@@ -138,8 +142,19 @@ fn begin(store: &Store, terms: &Terms, event: &DatasetEvent) -> Result<Result<St
         Ok(stars) => stars,
         Err(reason) => return Ok(Err(reason)),
     };
-    let record = store.accept_event(event)?;
+    let kept = lean(store, event, &stars)?;
+    let record = store.accept_event(&kept)?;
     dispose(store, &record, &stars, terms).map(Ok)
+}
+
+/// The event as it is kept: where it has a long list of stars with it, that is laid into the store first and only named, for
+/// events are read far more often than their stars.
+fn lean<'e>(store: &Store, event: &'e DatasetEvent, stars: &[StarId]) -> Result<Cow<'e, DatasetEvent>, StoreError> {
+    if !matches!(&event.data.stars, StarSelection::Inline(named) if named.len() > INLINE) {
+        return Ok(Cow::Borrowed(event));
+    }
+    let list = store.keep_star_list(&format!("event-{}", event.event_id()), stars)?;
+    Ok(Cow::Owned(event.with_stars(StarSelection::File(list))))
 }
 
 /// The runs of an accepted event, then what became of it; returns the runs on record.

@@ -20,6 +20,9 @@ use crate::trouble::Trouble;
 /// Stars that are looked at together.
 const BLOCK: usize = 4096;
 
+/// Most stars of a cancelled run that end in one step: others must be followed, too.
+const CANCELLED_AT_ONCE: usize = 4096;
+
 /// What the store says that operators want of a run.
 pub(crate) async fn orders(running: &Coordinator, run: RunId) -> Result<Arc<Standing>, Trouble> {
     let remembered = running.remembered.clone();
@@ -85,15 +88,18 @@ pub(crate) async fn follow_tasks(
     Ok(())
 }
 
-/// Cancels all stars in flight, also behind those that wait for their files.
+/// Cancels the next stars in flight, also behind those that wait for their files. The next step goes on where this one ends.
 async fn cancel(running: &Coordinator, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
-    let mut news = News::of(course);
-    for star in running.services.state.in_flight(course.record.run, in_flight).await? {
-        news.add(star, Event::Cancel);
+    let run = course.record.run;
+    let mut open = Vec::new();
+    for stars in running.services.state.in_flight(run, in_flight).await?.chunks(BLOCK) {
+        let current = running.services.state.load(run, stars).await?;
+        open.extend(stars.iter().zip(current).filter(|(_, current)| !current.is_settled()).map(|(star, _)| *star));
+        if open.len() >= CANCELLED_AT_ONCE {
+            break;
+        }
     }
-    news.bring_in(running, Race::Again).await?;
-    running.close_soon(news.closing);
-    Ok(())
+    bring_in(running, course, &open, |_, _| vec![Event::Cancel]).await
 }
 
 /// Opens the selected tasks again that are settled; what depends on them follows. Stars that are settled altogether are

@@ -22,7 +22,7 @@ pub(crate) async fn held(store: &Store, course: &Course) -> Result<Vec<ModuleInd
 /// Lets the state hold what operators hold.
 pub(crate) async fn follow(running: &Coordinator, course: &Arc<Course>, view: &RunView) -> Result<(), Trouble> {
     let held = held(&running.services.store, course).await?;
-    if held == view.info.held {
+    if held == view.info.held && !view.is_moving {
         return Ok(());
     }
     let run = course.record.run;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use domain::id::{RunId, StarIndex};
 use domain::run::Row;
-use futures::future::join_all;
 use services::state::{StateError, Written};
 use services::traces::Span;
 use store::course::Course;
@@ -78,24 +77,23 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
         running.services.store.ask(move |store| store.append_settled_with(run, &lines, &failed)).await?;
         *is_written = true;
     }
-    let closed = join_all(batch.iter().map(|done| running.services.state.closed(run, done.line.star, &done.row))).await;
-    for (done, closed) in batch.iter().zip(closed) {
-        match closed {
-            // Reopened since, or the run is over: neither is this star's matter any more.
-            Ok(Written::Done) => {
-                running.counters.closed.inc();
-                if let Some(end) = done.line.end {
-                    let (pipeline, end) = (done.course.record.pipeline.as_str(), end.to_string());
-                    let of = labels([("pipeline", pipeline), ("end", end.as_str())]);
-                    running.counters.ended.get_or_create_owned(&of).inc();
-                }
-                done.span.iter().for_each(|span| running.traces.tell(span.clone()));
-                running.hooks.star_ended(&done.course, done.line.star, done.line.end);
-            }
-            Ok(Written::Lost | Written::Unclaimed { .. }) => {}
-            Err(StateError::NoRun(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
+    let stars: Vec<_> = batch.iter().map(|done| (done.line.star, &done.row)).collect();
+    let closed = match running.services.state.closed(run, &stars).await {
+        Ok(closed) => closed,
+        // It is over.
+        Err(StateError::NoRun(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // What was reopened since is not this batch's matter any more.
+    for (done, _) in batch.iter().zip(closed).filter(|(_, closed)| *closed == Written::Done) {
+        running.counters.closed.inc();
+        if let Some(end) = done.line.end {
+            let (pipeline, end) = (done.course.record.pipeline.as_str(), end.to_string());
+            let of = labels([("pipeline", pipeline), ("end", end.as_str())]);
+            running.counters.ended.get_or_create_owned(&of).inc();
         }
+        done.span.iter().for_each(|span| running.traces.tell(span.clone()));
+        running.hooks.star_ended(&done.course, done.line.star, done.line.end);
     }
     if first.course.pipeline.publishes.is_some() {
         running.wakes.triggers.notify_one();

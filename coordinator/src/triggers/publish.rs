@@ -201,7 +201,7 @@ async fn announce(
         Ok(DatasetEvent::new(&source(run), &event_id, Timestamp::now().to_string(), update))
     };
     let event = running.services.store.ask(compose).await?;
-    match accept(running, pipelines, event).await? {
+    match accept(running, pipelines, Arc::new(event)).await? {
         Accepted::Taken => tracing::info!(%run, id, stars = count, "results are announced"),
         Accepted::Refused(reason) => tracing::error!(%run, id, reason, "results cannot be announced"),
     }

@@ -101,7 +101,7 @@ async fn restart(cluster: &mut NoopCluster, stars: u32) -> Result<f64> {
 }
 
 /// The list of so many stars, in a file below the store, as ingestion of many stars names them.
-fn list(cluster: &NoopCluster, stars: u32) -> Result<StarSelection> {
+pub(crate) fn list(cluster: &NoopCluster, stars: u32) -> Result<StarSelection> {
     let mut text = String::new();
     for star in 0..u64::from(stars) {
         writeln!(text, "{}", StarId::of_simulator(star))?;

@@ -1,8 +1,9 @@
-//! What must not grow with the number of stars: `cargo bench --workspace --bench scale [-- events | memory | workers | hop]`.
+//! What must not grow with the number of stars: `cargo bench --workspace --bench scale [-- events | memory | workers | hop | all]`.
 //!
 //! Real RabbitMQ, Redis, coordinator and workers as processes of their own; workers run nothing, so that a run of 300,000 stars
 //! ends within minutes. Times are of this machine at this time.
 
+mod all;
 mod events;
 mod hop;
 mod memory;
@@ -25,6 +26,9 @@ async fn main() -> Result<()> {
     }
     if wanted("workers") {
         workers::measure(&mut results).await?;
+    }
+    if wanted("all") {
+        all::measure(&mut results).await?;
     }
     if wanted("hop") {
         hop::measure(&mut results).await?;

@@ -12,13 +12,16 @@ use anyhow::{Context, Result};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use domain::id::StarId;
+use domain::id::{EventId, StarId};
+use domain::message::StarSelection;
+use harness::noop::{NoopCluster, until};
 use harness::simulation::{Script, World};
 use harness::{RabbitMq, Redis, ask};
 use serde_json::json;
 use services::queue::QueueName;
 use services::queue::amqp::AmqpQueue;
 use services::state::redis::RedisState;
+use store::runs::StarEnd;
 
 async fn world(seed: u64, scripts: Vec<Script>) -> Result<World> {
     let broker = AmqpQueue::connect(&RabbitMq::shared()?.vhost()?, "test").await?;
@@ -50,6 +53,32 @@ async fn an_event_becomes_tasks_and_a_repeated_one_the_same_run() -> Result<()> 
     assert_eq!(world.store.runs()?.len(), 1);
     none(world.violations());
     working.abort();
+    Ok(())
+}
+
+/// More stars than travel in an event that is kept, and more than end in one step.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_stars_enter_at_once_where_operators_want_it_and_wait_are_held_and_cancelled() -> Result<()> {
+    const MANY: u64 = 5_000;
+    let directory = tempfile::tempdir()?;
+    let modules = [("A", vec![]), ("B", vec![]), ("C", vec!["A".to_owned(), "B".to_owned()])];
+    let modules = modules.map(|(name, after)| (name.to_owned(), after));
+    let cluster = NoopCluster::start_with(directory.path(), &modules, &[("SAS_COORDINATOR_WINDOW", "all")]).await?;
+    let run = cluster.begin("all", StarSelection::Inline(stars(MANY))).await?;
+    until("everything is queued, though nobody works", async || Ok(cluster.waiting().await? == 2 * MANY)).await?;
+    let event = cluster.store.event(EventId::of("bench", "all"))?.context("it is on record")?;
+    let StarSelection::File(list) = &event.event.data.stars else { panic!("its stars are kept beside it: {event:?}") };
+    assert_eq!(cluster.store.read_star_list(list)?.map(|stars| stars.len()), Ok(MANY as usize));
+
+    let on_hold = async || anyhow::Ok(cluster.view(run).await?.context("the run is there")?.on_hold);
+    cluster.cluster.ask(&["module", "hold", "BENCH", "A"])?;
+    until("half is put aside", async || Ok(on_hold().await? == MANY)).await?;
+    cluster.cluster.ask(&["module", "release", "BENCH", "A"])?;
+    until("it is back", async || Ok(on_hold().await? == 0)).await?;
+    cluster.cluster.ask(&["run", "cancel", &run.to_string()])?;
+    until("the run is over", async || Ok(cluster.store.run_end(run)?.is_some())).await?;
+    let ends = cluster.store.run_end(run)?.context("it is over")?;
+    assert_eq!(ends.stars.get(&StarEnd::Cancelled), Some(&MANY), "{ends:?}");
     Ok(())
 }
 

@@ -120,7 +120,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Resu
     assert!(gone(s.rows(f.run, 0).await.map(drop)));
     assert!(gone(s.star(f.run, StarIndex(0)).await.map(drop)));
     assert!(gone(s.write(f.run, EPOCH, None, &[]).await.map(drop)));
-    assert!(gone(s.closed(f.run, StarIndex(0), &f.fresh()).await.map(drop)));
+    assert!(gone(s.closed(f.run, &[(StarIndex(0), &f.fresh())]).await.map(drop)));
     assert!(gone(s.outbox(f.run, Duration::ZERO, 10).await.map(drop)));
     assert!(gone(s.published(f.run, &[]).await));
     assert!(gone(s.republish(f.run, &class(DEFAULT), Duration::ZERO, 10).await.map(drop)));
@@ -246,7 +246,7 @@ async fn a_star_beyond_the_list_is_never_written(f: StateFixture) -> Result<()> 
         assert_eq!(f.row(star).await?, f.fresh());
         assert_eq!(f.claim(task(star, 0), 1, Nonce::random()).await?, Claim::Refused(ClaimRefusal::Stale));
         assert_eq!(f.state.star(f.run, StarIndex(star)).await?.star.row, f.fresh());
-        assert_eq!(f.state.closed(f.run, StarIndex(star), &f.fresh()).await?, Written::Lost);
+        assert_eq!(f.state.closed(f.run, &[(StarIndex(star), &f.fresh())]).await?, [Written::Lost]);
     }
     f.admit(0).await?;
     let claim = f.claim(task(0, 200), 1, Nonce::random()).await?;

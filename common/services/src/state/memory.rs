@@ -163,8 +163,10 @@ impl State for MemoryState {
         Ok(run.write(cursor, changes, Instant::now()))
     }
 
-    async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError> {
-        Ok(self.lock().run_mut(run)?.closed(star, row))
+    async fn closed(&self, run: RunId, stars: &[(StarIndex, &Row)]) -> Result<Vec<Written>, StateError> {
+        let mut core = self.lock();
+        let of = core.run_mut(run)?;
+        Ok(stars.iter().map(|(star, row)| of.closed(*star, row)).collect())
     }
 
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {

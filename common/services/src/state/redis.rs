@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named, until when claims are under reserve |
+//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named, until when claims are under reserve, whether entries are being moved since other modules are held |
 //! | `rows:<block>` | string | rows of 4,096 stars, one byte a module |
 //! | `counts` | hash | `module:state` → tasks |
 //! | `tries` | hash | star → tries, where a task has more than one |
@@ -192,7 +192,8 @@ impl State for RedisState {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunView>, StateError> {
-        type RunReply = (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>, f64);
+        type RunReply =
+            (wire::Changing, BTreeMap<String, u64>, u32, u32, Vec<u64>, u64, BTreeMap<String, u64>, f64, bool);
         let look = async {
             let known = self.known(run).await?;
             let classes = classes(&known);
@@ -200,7 +201,7 @@ impl State for RedisState {
             for class in &classes {
                 call.arg(class.as_str());
             }
-            let (changing, counts, in_flight, running, ready, on_hold, spent, moved): RunReply =
+            let (changing, counts, in_flight, running, ready, on_hold, spent, moved, is_moving): RunReply =
                 self.run_script(run, Epoch::default(), &call).await?;
             Ok(RunView {
                 moved: wire::look::time(moved),
@@ -210,6 +211,7 @@ impl State for RedisState {
                 running,
                 ready: classes.into_iter().cloned().zip(ready).collect(),
                 on_hold,
+                is_moving,
                 spent: wire::look::spent(&spent).map_err(|odd| odd.of(run))?,
             })
         };
@@ -236,13 +238,14 @@ impl State for RedisState {
     }
 
     async fn hold(&self, run: RunId, modules: &[ModuleIndex]) -> Result<(), StateError> {
-        let known = self.known(run).await?;
-        let mut call = on(run, &scripts::HOLD);
-        call.arg(wire::held_text(modules));
-        for class in classes(&known) {
-            call.arg(class.as_str());
+        let (known, held) = (self.known(run).await?, wire::held_text(modules));
+        self.run_script::<u32>(run, Epoch::default(), on(run, &scripts::HOLD).arg(&held).arg("begin")).await?;
+        for class in if modules.is_empty() { Vec::new() } else { classes(&known) } {
+            self.move_entries(run, &format!("outbox:{class}")).await?;
+            self.move_entries(run, &format!("published:{class}")).await?;
         }
-        self.run_script::<u32>(run, Epoch::default(), &call).await?;
+        self.move_entries(run, "on_hold").await?;
+        self.run_script::<u32>(run, Epoch::default(), on(run, &scripts::HOLD).arg(&held).arg("end")).await?;
         Ok(())
     }
 
@@ -287,10 +290,13 @@ impl State for RedisState {
         Ok(answers.into_iter().map(wire::written).collect())
     }
 
-    async fn closed(&self, run: RunId, star: StarIndex, row: &Row) -> Result<Written, StateError> {
+    async fn closed(&self, run: RunId, stars: &[(StarIndex, &Row)]) -> Result<Vec<Written>, StateError> {
         let mut call = on(run, &scripts::CLOSED);
-        call.arg(star.0).arg(row.as_bytes());
-        self.run_script(run, Epoch::default(), &call).await.map(wire::written)
+        for (star, row) in stars {
+            call.arg(star.0).arg(row.as_bytes());
+        }
+        let closed: Vec<u32> = self.run_script(run, Epoch::default(), &call).await?;
+        Ok(closed.into_iter().map(wire::written).collect())
     }
 
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError> {

@@ -55,6 +55,8 @@ pub struct RunView {
     pub ready: BTreeMap<ClassName, u64>,
     /// Tasks that are queued and not handed out, since their modules are held; they are not among the ready ones.
     pub on_hold: u64,
+    /// Whether tasks are still put aside, or back, since other modules are held: whoever did so may have died over it.
+    pub is_moving: bool,
     /// When a task of it was settled last; `None` where none was since the state began.
     pub moved: Option<Timestamp>,
     /// What each module took so far; modules that did not run are left out. A state that was lost begins at nothing again.

@@ -209,6 +209,7 @@ mod tests {
             running: 4,
             ready: BTreeMap::new(),
             on_hold: 0,
+            is_moving: false,
             spent: (0..).map(ModuleIndex).zip(spent).collect(),
         }
     }

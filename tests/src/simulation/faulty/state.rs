@@ -185,7 +185,7 @@ delegate! {
     load(run: RunId, stars: &[StarIndex]) -> Vec<Star>;
     rows(run: RunId, block: u32) -> Vec<u8>;
     star(run: RunId, star: StarIndex) -> StarView;
-    closed(run: RunId, star: StarIndex, row: &Row) -> Written;
+    closed(run: RunId, stars: &[(StarIndex, &Row)]) -> Vec<Written>;
     published(run: RunId, tasks: &[Ready]) -> ();
     due(run: RunId, limit: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();

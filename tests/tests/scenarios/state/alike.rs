@@ -102,7 +102,8 @@ impl BothStates {
                 if self.rng.random_bool(0.2) {
                     row = Row::fresh(MODULES);
                 }
-                both!(self, &row, |state| state.closed(run, star, &row)).ok();
+                let closed = [(star, &row)];
+                both!(self, &row, |state| state.closed(run, &closed)).ok();
             }
             95..97 => {
                 let number = self.rng.random_range(0..9);

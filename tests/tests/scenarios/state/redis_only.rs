@@ -119,6 +119,48 @@ async fn a_race_for_one_star_has_one_winner() -> Result<()> {
     f.counts_equal_rows().await
 }
 
+/// So many that no single step may move them: whoever moved them may die between two steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_was_cut_short_is_known_and_ends_all_the_same() -> Result<()> {
+    const MANY: u32 = 9_000;
+    let redis = Redis::start()?;
+    let state = RedisState::connect(&redis.database()?).await?;
+    state.begin_epoch(EPOCH).await?;
+    let info = RunInfo { stars: MANY, ..run_info() };
+    state.open_run(&info, Duration::ZERO).await?;
+    let fresh = Star { row: Row::fresh(MODULES), ..Star::default() };
+    for first in (0..MANY).step_by(500) {
+        let queued = |star: u32| Change {
+            star: StarIndex(star),
+            expected: fresh.clone(),
+            after: StateFixture::with_cell(&fresh, 0, Cell::queued(Attempt(1))),
+            queue: vec![(ModuleIndex(0), Attempt(1))],
+            ..Change::default()
+        };
+        let changes: Vec<Change> = (first..first + 500).map(queued).collect();
+        state.write(info.run, EPOCH, None, &changes).await?;
+    }
+    let ready = state.outbox(info.run, Duration::ZERO, MANY / 2).await?;
+    state.published(info.run, &ready).await?;
+    let look = async || -> Result<_> {
+        let view = state.run(info.run).await?.expect("the run is in the state");
+        Ok((view.ready[&class(DEFAULT)], view.on_hold, view.is_moving))
+    };
+    let first = [ModuleIndex(0)];
+    state.hold(info.run, &first).await?;
+    assert_eq!(look().await?, (0, MANY.into(), false));
+
+    // As if who released it had died before the first entry moved.
+    let key = format!("sas:{{{}}}:info", info.run);
+    redis.cli(&["hset", &key, "held", "", "moving", "1"])?;
+    assert_eq!(look().await?, (0, MANY.into(), true));
+    state.hold(info.run, &[]).await?;
+    assert_eq!(look().await?, (MANY.into(), 0, false));
+    let back = state.outbox(info.run, Duration::from_secs(3600), MANY).await?;
+    assert_eq!(back.len(), MANY as usize, "older than any age");
+    Ok(())
+}
+
 /// The real pipeline has 34 modules; a run of 300,000 stars takes as much a star (46 bytes, measured by hand).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
@@ -163,8 +205,8 @@ async fn a_settled_run_takes_less_than_64_bytes_a_star() -> Result<()> {
         };
         let changes: Vec<Change> = (first..first + 500).map(settled).collect();
         assert_eq!(state.write(info.run, EPOCH, None, &changes).await?, vec![Written::Done; 500]);
-        let closed = changes.iter().map(|change| state.closed(info.run, change.star, &change.after.row));
-        assert!(futures::future::try_join_all(closed).await?.iter().all(|closed| *closed == Written::Done));
+        let stars: Vec<_> = changes.iter().map(|change| (change.star, &change.after.row)).collect();
+        assert_eq!(state.closed(info.run, &stars).await?, vec![Written::Done; 500]);
     }
     let a_star = (used()? - before) as f64 / f64::from(RUN_STARS);
     assert!(a_star < 64.0, "{a_star:.1} bytes a star");

@@ -145,7 +145,7 @@ pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: StateFixture) -
     let row = f.row(0).await?;
     assert_eq!(f.view().await?.in_flight, 2);
     for _ in 0..2 {
-        assert_eq!(f.state.closed(f.run, StarIndex(0), &row).await?, Written::Done);
+        assert_eq!(f.state.closed(f.run, &[(StarIndex(0), &row)]).await?, [Written::Done]);
     }
     assert_eq!(f.view().await?.in_flight, 1);
     let view = f.state.star(f.run, StarIndex(0)).await?;
@@ -190,12 +190,12 @@ pub(crate) async fn a_reopened_star_is_not_closed(f: StateFixture) -> Result<()>
     f.settle(0).await?;
     let settled = f.row(0).await?;
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
-    assert_eq!(f.state.closed(f.run, StarIndex(0), &settled).await?, Written::Lost);
+    assert_eq!(f.state.closed(f.run, &[(StarIndex(0), &settled)]).await?, [Written::Lost]);
     assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty());
     assert!(f.state.star(f.run, StarIndex(0)).await?.admission.is_some());
 
     f.settle(0).await?;
-    assert_eq!(f.state.closed(f.run, StarIndex(0), &f.row(0).await?).await?, Written::Done);
+    assert_eq!(f.state.closed(f.run, &[(StarIndex(0), &f.row(0).await?)]).await?, [Written::Done]);
     assert_eq!(f.view().await?.in_flight, 0);
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
     assert_eq!(f.view().await?.in_flight, 1, "a closed star that is opened again is in flight");

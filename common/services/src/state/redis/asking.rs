@@ -13,6 +13,9 @@ use super::{RedisState, classes, key, on, scripts, wire};
 use crate::state::{AnnouncedTask, Lease, OpenPlace, OpenTask, RESERVE, RunInfo, StateError};
 use domain::id::{Epoch, RunId, StarIndex};
 
+/// Entries that are looked at in one step where many may have to move.
+const MOVED: u32 = 2000;
+
 impl RedisState {
     /// Tasks of a run in one place.
     pub(super) async fn find_open(
@@ -95,6 +98,17 @@ impl RedisState {
         let info = Arc::new(info);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(run, info.clone());
         Ok(info)
+    }
+
+    /// Puts entries of a set where they belong since other modules are held; nobody else waits for long.
+    pub(super) async fn move_entries(&self, run: RunId, set: &str) -> Result<(), StateError> {
+        let mut at = "0".to_owned();
+        loop {
+            at = self.run_script(run, Epoch::default(), on(run, &scripts::MOVE).arg(set).arg(at).arg(MOVED)).await?;
+            if at == "0" {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn forget(&self, run: RunId) {

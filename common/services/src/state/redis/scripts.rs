@@ -20,6 +20,7 @@ script!(CLOSE, "close.lua", "#!lua");
 script!(BEGIN, "begin.lua", "#!lua");
 script!(PHASE, "phase.lua", "#!lua");
 script!(HOLD, "hold.lua", "#!lua");
+script!(MOVE, "move.lua", "#!lua");
 script!(AMEND, "amend.lua", "#!lua");
 script!(VIEW, "view.lua", "#!lua flags=no-writes");
 script!(FLOW, "flow.lua", "#!lua flags=no-writes");

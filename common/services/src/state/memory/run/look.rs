@@ -54,6 +54,7 @@ impl Run {
             running: count(self.leases.values().filter(|held| held.until > now.instant).count()),
             ready,
             on_hold: self.on_hold.len() as u64,
+            is_moving: false,
             spent: self.spent.clone(),
             moved: self.moved.map(|moved| now.at(moved)),
         }
