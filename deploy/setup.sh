@@ -165,7 +165,7 @@ test_tools() {
     has docker-compose || timeout 10 docker compose version >/dev/null 2>&1 || packages services docker-compose
 }
 
-bench_peers() { packages services python3-celery python3-redis; }
+bench_peers() { packages services python3-celery python3-redis strace; }
 
 # ---- main -----------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 //! Everything that it starts ends with the process that started it, however that ends.
 
 pub mod browser;
+pub mod calls;
 pub mod cluster;
 pub mod compose;
 pub mod cost;

@@ -137,6 +137,13 @@ impl RabbitMq {
         self.service.id()
     }
 
+    /// How many messages it was given since it began.
+    pub fn messages(&self) -> Result<f64> {
+        let sum = "maps:fold(fun(_, Of, Sum) -> Sum + maps:get(messages_received_total, Of, 0) end, 0, \
+                   rabbit_global_counters:overview()).";
+        Ok(self.ctl(&["eval", sum])?.trim().parse()?)
+    }
+
     /// Runs `rabbitmqctl` and returns what it prints; takes about a second.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let debian = Path::new("/usr/lib/rabbitmq/bin/rabbitmqctl");

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use domain::id::StarId;
 use domain::message::StarSelection;
 use harness::RabbitMq;
+use harness::calls::{Calls, Trace};
 use harness::cluster::Running;
 use harness::cost::{Cost, Processes};
 use harness::noop::{NoopCluster, layers};
@@ -25,6 +26,9 @@ const TASKS: u32 = 31;
 /// Stars of a round, and rounds; `SAS_BENCH_STARS` and `SAS_BENCH_ROUNDS` say otherwise.
 const STARS: u32 = 2_000;
 const ROUNDS: u32 = 5;
+
+/// Stars of the round whose calls are counted, which is slow.
+const COUNTED: u32 = 200;
 
 /// Stars of a round of Celery, which is slower.
 const CELERY_STARS: u32 = 40;
@@ -62,7 +66,8 @@ async fn main() -> Result<()> {
         println!("{number:<8}{:>10.0}{limit:>12.0}{ratio:>8.2}{peer:>10.0}{times:>7.1}   {}", ours.rate, ours.cost);
         measured.push(Round { limit, peer, ..ours });
     }
-    report(&measured)
+    let counts = bench.counts().await?;
+    report(&measured, counts)
 }
 
 /// A cluster whose worker runs nothing.
@@ -70,6 +75,8 @@ struct Bench {
     _directory: tempfile::TempDir,
     cluster: NoopCluster,
     processes: Processes,
+    /// Coordinator and worker.
+    traced: [u32; 2],
     _worker: Running,
 }
 
@@ -92,7 +99,20 @@ impl Bench {
         let worker = cluster.worker("worker", 4)?;
         let coordinator = cluster.coordinator.as_ref().context("it runs")?.id();
         let processes = Processes::of(coordinator, vec![worker.id()])?;
-        Ok(Self { _directory: directory, cluster, processes, _worker: worker })
+        let traced = [coordinator, worker.id()];
+        Ok(Self { _directory: directory, cluster, processes, traced, _worker: worker })
+    }
+
+    /// What tasks are counted to ask for, each: calls, where there is `strace`, and messages.
+    async fn counts(&self) -> Result<(Option<Calls>, f64)> {
+        let broker = RabbitMq::shared()?;
+        let before = broker.messages()?;
+        let trace = Trace::attach(&self.traced)?;
+        self.round("counted", COUNTED).await?;
+        let calls = trace.map(Trace::end).transpose()?.map(|calls| calls.per(COUNTED * TASKS));
+        let messages = (broker.messages()? - before) / f64::from(COUNTED * TASKS);
+        println!("\ncounted over {COUNTED} stars, a task: {messages:.2} messages; {calls:.2?}");
+        Ok((calls, messages))
     }
 
     /// Runs the group over so many stars, and waits until nothing is left of it.
@@ -109,7 +129,7 @@ impl Bench {
 }
 
 /// The table and the file of results.
-fn report(measured: &[Round]) -> Result<()> {
+fn report(measured: &[Round], (calls, messages): (Option<Calls>, f64)) -> Result<()> {
     let of = |value: fn(&Round) -> f64| measured.iter().map(value).collect::<Vec<_>>();
     let mut results = Results::read()?;
     let mut add = |name, unit, value, limit| results.add(name, Figure::new(unit, of(value), limit));
@@ -123,6 +143,12 @@ fn report(measured: &[Round]) -> Result<()> {
     add("dispatch_core_us", "us of core a task", |round| round.cost.core(), Limit::Most(400.0));
     add("dispatch_scripts", "scripts a task", |round| round.cost.scripts, Limit::None);
     add("dispatch_commands", "commands a task", |round| round.cost.commands, Limit::None);
+    results.add("dispatch_messages", Figure::new("messages a task", vec![messages], Limit::None));
+    if let Some(Calls { all, syncs, trips, .. }) = calls {
+        results.add("dispatch_round_trips", Figure::new("sendings to Redis a task", vec![trips], Limit::None));
+        results.add("dispatch_system_calls", Figure::new("system calls a task", vec![all], Limit::None));
+        results.add("dispatch_fsyncs", Figure::new("fsyncs a task", vec![syncs], Limit::None));
+    }
     println!("\n{results}");
     results.write().context("failed to write the results")
 }

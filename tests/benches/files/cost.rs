@@ -23,15 +23,10 @@ impl FileCost {
     pub(crate) fn so_far(coordinator: u32, worker: u32) -> Result<Self> {
         let mut cost = Self { coordinator: core(coordinator)?, worker: core(worker)?, ..Self::default() };
         cost.calls = calls(coordinator) + calls(worker);
-        for entry in fs::read_dir("/proc")?.flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let is_agent =
-                fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.starts_with(b"sas-store-agent"));
-            if is_agent && parent(id).is_some_and(|parent| parent == coordinator || parent == worker) {
-                // One that ended meanwhile costs nothing more.
-                cost.agents += core(id).unwrap_or_default();
-                cost.calls += calls(id);
-            }
+        for id in agents_of(coordinator, worker) {
+            // One that ended meanwhile costs nothing more.
+            cost.agents += core(id).unwrap_or_default();
+            cost.calls += calls(id);
         }
         Ok(cost)
     }
@@ -53,6 +48,17 @@ impl FileCost {
             calls: of(self.calls, other.calls),
         }
     }
+}
+
+/// The store agents of both.
+pub(crate) fn agents_of(coordinator: u32, worker: u32) -> Vec<u32> {
+    let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_agent = |id: &u32| {
+        fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.starts_with(b"sas-store-agent"))
+            && parent(*id).is_some_and(|parent| parent == coordinator || parent == worker)
+    };
+    ids.filter(is_agent).collect()
 }
 
 /// What `/proc` says of a process after its name, which may hold anything.

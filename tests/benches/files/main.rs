@@ -18,6 +18,9 @@ const ROUNDS: usize = 5;
 /// Stars of a round; `SAS_BENCH_STARS` says otherwise.
 const STARS: usize = 60;
 
+/// Stars of the round whose calls are counted, which is slow.
+const COUNTED: usize = 10;
+
 /// Tasks at once.
 const SLOTS: usize = 4;
 
@@ -65,6 +68,12 @@ async fn commit(results: &mut Results, rounds: usize, stars: usize) -> Result<()
         bare.push(limit);
         cores.push(cost.coordinator + cost.worker + cost.agents);
         calls.push(cost.calls);
+    }
+    if let (_, Some(calls)) = ProcessScene::new(COUNTED)?.run_and_count(SLOTS, true).await? {
+        println!("\ncounted over {COUNTED} stars, a task: {calls:.2?}");
+        results.add("commit_system_calls", Figure::new("system calls a task", vec![calls.all], Limit::None));
+        results.add("commit_fsyncs", Figure::new("fsyncs a task", vec![calls.syncs], Limit::None));
+        results.add("commit_round_trips", Figure::new("sendings to Redis a task", vec![calls.trips], Limit::None));
     }
     let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
     results.add("commit_rate", Figure::new("tasks/s", ours, Limit::None));

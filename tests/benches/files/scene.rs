@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::calls::{Calls, Trace};
 use harness::cluster::Cluster;
 use harness::light::Campaign;
 use harness::noop::layers;
 use harness::wait_until;
 use jiff::Timestamp;
 
-use super::cost::FileCost;
+use super::cost::{FileCost, agents_of};
 
 /// Tasks of a star.
 pub(crate) const TASKS: usize = 31;
@@ -64,6 +65,11 @@ impl ProcessScene {
 
     /// Runs all tasks, so many at once.
     pub(crate) async fn run(&self, slots: usize) -> Result<ProcessRound> {
+        Ok(self.run_and_count(slots, false).await?.0)
+    }
+
+    /// The same; counts calls of each task if that is wanted, and can be.
+    pub(crate) async fn run_and_count(&self, slots: usize, is_counted: bool) -> Result<(ProcessRound, Option<Calls>)> {
         let directory = self.folder("cluster")?;
         let pipeline = directory.join("bench.toml");
         fs::write(&pipeline, self.definition())?;
@@ -73,15 +79,18 @@ impl ProcessScene {
         let worker = cluster.worker("worker", &settings)?;
         let coordinator = cluster.coordinator_with("coordinator", &[("RUST_LOG", "warn")])?;
         let before = FileCost::so_far(coordinator.id(), worker.id())?;
+        let traced = || [vec![coordinator.id(), worker.id()], agents_of(coordinator.id(), worker.id())].concat();
+        let trace = if is_counted { Trace::attach(&traced())? } else { None };
         cluster.ingest(&self.campaign.star_files()?)?;
         let tasks = self.stars * TASKS;
         let is_there = async || cluster.ask(&["run", "list"]).is_ok_and(|runs| runs[0].is_object());
         wait_until(PATIENCE, "there is a run", is_there).await.with_context(|| coordinator.log())?;
         let end = cluster.sas(&["run", "watch", "--timeout", "10m"])?;
         ensure!(end.status.success(), "{}{}", String::from_utf8_lossy(&end.stderr), coordinator.log());
+        let calls = trace.map(Trace::end).transpose()?.map(|calls| calls.per(u32::try_from(tasks).unwrap_or(u32::MAX)));
         let rate = tasks as f64 / seconds(&cluster)?;
         let cost = FileCost::so_far(coordinator.id(), worker.id())?.since(&before).per(tasks);
-        Ok(ProcessRound { rate, cost })
+        Ok((ProcessRound { rate, cost }, calls))
     }
 
     fn definition(&self) -> String {

@@ -11,6 +11,7 @@ mod scene;
 
 use anyhow::{Context, Result};
 use domain::pipeline::Mode;
+use harness::calls::Trace;
 use harness::results::{Figure, Limit, Results};
 use scene::{EMPTY, ServeScene};
 
@@ -54,6 +55,15 @@ async fn rates(results: &mut Results, rounds: usize) -> Result<()> {
         alone.push(oneshot.run(EMPTY, Mode::Oneshot, 3)?.rate().await?);
         let (served, alone) = (served[round - 1], alone[round - 1]);
         println!("{round:<24}{served:>14.1}{alone:>14.2}{:>8.1}", served / alone);
+    }
+    if Trace::is_possible() {
+        let requests = |mode| anyhow::Ok(ServeScene::new(CONTAINERS)?.count(EMPTY, mode, 1)?.per(CONTAINERS).requests);
+        let (served, alone) = (requests(Mode::Serve)?, requests(Mode::Oneshot)?);
+        println!(
+            "\nrequests to the engine a star: {served:.2} served, {alone:.2} alone, those of the start and end of `sas` among them"
+        );
+        results.add("serve_engine_requests", Figure::new("requests a task", vec![served], Limit::None));
+        results.add("oneshot_engine_requests", Figure::new("requests a task", vec![alone], Limit::None));
     }
     let ratios = served.iter().zip(&alone).map(|(served, alone)| served / alone).collect();
     results.add("serve_rate", Figure::new("tasks/s", served, Limit::None));

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use domain::expression::Scalar;
 use domain::id::{Generation, ProductName};
 use domain::pipeline::Mode;
+use harness::calls::{Calls, Trace};
 use harness::light::{Campaign, sas};
 use harness::{base_image, program};
 use jiff::Timestamp;
@@ -49,6 +51,17 @@ impl ServeScene {
 
     /// Runs a command for every star, so many at once.
     pub(crate) fn run(self, command: &[&str], mode: Mode, slots: u32) -> Result<Ran> {
+        self.run_by(&mut sas(), command, mode, slots)
+    }
+
+    /// The same, and what was counted of the calls of `sas` itself.
+    pub(crate) fn count(self, command: &[&str], mode: Mode, slots: u32) -> Result<Calls> {
+        let log = tempfile::NamedTempFile::new()?;
+        self.run_by(&mut Trace::command(&program("sas-cli", "sas"), log.path()), command, mode, slots)?;
+        Trace::of_command(log.path())
+    }
+
+    fn run_by(self, local: &mut Command, command: &[&str], mode: Mode, slots: u32) -> Result<Ran> {
         let (pipeline, store) = (self.0.path("bench.toml"), self.0.path("store"));
         let mode = match mode {
             Mode::Serve => "serve",
@@ -62,7 +75,6 @@ impl ServeScene {
             serde_json::json!(command),
         );
         fs::write(&pipeline, text)?;
-        let mut local = sas();
         local.args(["local", "--timeout", "20m", "--slots", &slots.to_string(), "--pipeline"]).arg(&pipeline);
         let done = local.arg("--store").arg(&store).args(self.0.star_files()?).output()?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
