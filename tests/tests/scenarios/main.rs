@@ -17,6 +17,7 @@ mod matrix;
 mod metrics;
 mod pages;
 mod pipeline_light;
+mod quarters;
 mod queue;
 mod recovery;
 mod registry;

@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::place::{Mistake, Place, Places};
-use super::{Mode, PublishTime};
+use super::{Mode, PreviousPolicy, PublishTime};
 
 /// The whole file but for its modules.
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +27,7 @@ pub(super) struct Definition {
     pub(super) trigger: Option<RawTrigger>,
     pub(super) strict_units: bool,
     pub(super) star_file: Option<bool>,
+    pub(super) previous: Option<PreviousPolicy>,
     pub(super) publishes: Option<RawPublishes>,
     pub(super) params: BTreeMap<String, Value>,
     pub(super) externals: Externals,

@@ -93,6 +93,10 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
             )
         }));
     }
+    let looks_back = drafts.iter().any(|module| module.sources().any(|source| source.origin == Origin::Previous));
+    if definition.previous.is_some() && !looks_back && mistakes.is_empty() {
+        mistakes.push("previous: no module reads what a quarter before made, as `X@previous`".to_owned());
+    }
     if !mistakes.is_empty() {
         return None;
     }
@@ -105,6 +109,7 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
         trigger: trigger?,
         strict_units: definition.strict_units,
         star_file,
+        previous: definition.previous,
         publishes,
         params: names.params,
         star_externals: names.star,

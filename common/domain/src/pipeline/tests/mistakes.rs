@@ -26,7 +26,7 @@ fn a_wrong_shape_hides_no_other_mistake() {
          [modules]\nB = 3\n",
         &[
             "classes.big: missing field `memory`",
-            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `strict_units`, `star_file`, \
+            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `strict_units`, `star_file`, `previous`, \
              `publishes`, `params`, `externals`, `aliases`, `classes`",
             "params.when: 2024-01-01 is a date, expected text",
             "params.width: nan is not allowed, expected a finite number",
