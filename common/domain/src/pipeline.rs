@@ -11,6 +11,7 @@ mod names;
 mod order;
 mod place;
 mod publishes;
+mod tolerance;
 mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::id::{Attempt, ClassName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::outcome::{Failure, FailureKind};
-use crate::product::{Column, DataModel, Source};
+use crate::product::{Column, DataModel, Source, Tolerance};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 use crate::unit;
 
@@ -47,6 +48,8 @@ pub struct Pipeline {
     pub previous: Option<PreviousPolicy>,
     /// The dataset that its results are, if they start others.
     pub publishes: Option<Publishes>,
+    /// Products that may differ a little from what they were and count as unchanged.
+    pub tolerances: BTreeMap<ProductName, Tolerance>,
     /// Parameters that expressions see as `params.x`.
     pub params: BTreeMap<String, Value>,
     /// Externals that ingestion delivers per star.

@@ -29,6 +29,7 @@ mod serving;
 mod simulation;
 mod state;
 mod tables;
+mod tolerances;
 mod traces;
 mod triggers;
 mod worker;

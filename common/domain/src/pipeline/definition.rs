@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::place::{Mistake, Place, Places};
 use super::{Mode, PreviousPolicy, PublishTime};
+use crate::product::Tolerance;
 
 /// The whole file but for its modules.
 #[derive(Debug, Default, Deserialize)]
@@ -33,6 +34,7 @@ pub(super) struct Definition {
     pub(super) externals: Externals,
     pub(super) aliases: BTreeMap<String, String>,
     pub(super) classes: BTreeMap<String, RawClass>,
+    pub(super) tolerances: BTreeMap<String, Tolerance>,
     /// By name.
     #[serde(skip)]
     pub(super) modules: BTreeMap<String, RawModule>,
@@ -220,7 +222,7 @@ impl Definition {
         let places = Places::of(text, &table);
         let modules = table.remove("modules");
         let mut reader = Reader { text, mistakes };
-        let sections = ["params", "externals", "aliases", "classes"];
+        let sections = ["params", "externals", "aliases", "classes", "tolerances"];
         let mut definition: Self = reader.fields(String::new(), table, &sections);
         definition.modules = modules.map(|modules| reader.modules(modules)).unwrap_or_default();
         Some((definition, places))

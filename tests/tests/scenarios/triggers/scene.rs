@@ -102,6 +102,12 @@ impl TriggerScene {
         Ok(Self { directory, cluster, coordinator, _worker: worker })
     }
 
+    /// Tells `sas` that modules run as processes, for those questions that ask what their programs are.
+    pub(crate) fn runs_processes(&self) -> Result<()> {
+        let config = self.directory.path().join("sas.toml");
+        Ok(fs::write(&config, fs::read_to_string(&config)? + "[worker]\nrunner = \"process\"\n")?)
+    }
+
     /// Opens the gate: who waits at it goes on.
     pub(crate) fn open_gate(&self) -> Result<()> {
         Ok(fs::write(self.directory.path().join("gate"), "")?)
