@@ -1,5 +1,6 @@
 //! Stars enter by need, not all at once: queues stay short, the first results come at once, and no run starves another.
 
+mod earlier;
 mod plan;
 mod slots;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use domain::id::{ClassName, ModuleIndex, RunId, StarIndex};
 use domain::run::{Event, Star};
+use earlier::{EarlierQuarters, EnteringStars};
 use plan::{Candidate, Demand, plan};
 use services::state::{Change, CursorMove, Phase, RunInfo, RunView, SharedState, StateError, Written};
 use slots::Slots;
@@ -43,9 +45,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Admits stars until `shutdown`.
 pub(crate) async fn admit(running: Coordinator, config: CoordinatorConfig, shutdown: CancellationToken) {
     let mut outage = Outage::of("admissions");
-    let mut slots = Slots::default();
+    let (mut slots, mut earlier) = (Slots::default(), EarlierQuarters::default());
     while !shutdown.is_cancelled() {
-        let look = match step(&running, &config, &mut slots).await {
+        let look = match step(&running, &config, &mut slots, &mut earlier).await {
             Ok(look) => {
                 outage.over();
                 look
@@ -66,7 +68,12 @@ pub(crate) async fn admit(running: Coordinator, config: CoordinatorConfig, shutd
 }
 
 /// Admits what there is need for; returns when to look again.
-async fn step(running: &Coordinator, config: &CoordinatorConfig, slots: &mut Slots) -> Result<Duration, Trouble> {
+async fn step(
+    running: &Coordinator,
+    config: &CoordinatorConfig,
+    slots: &mut Slots,
+    earlier: &mut EarlierQuarters,
+) -> Result<Duration, Trouble> {
     let infos = running.services.state.runs().await?;
     if infos.iter().all(|info| info.cursor >= info.stars) {
         return Ok(IDLE);
@@ -87,7 +94,7 @@ async fn step(running: &Coordinator, config: &CoordinatorConfig, slots: &mut Slo
             // Nobody asks for them any more: they end here, as fast as they can be written.
             Phase::Cancelling => {
                 let course = &courses[&view.info.run];
-                let entered = enter(running, course, &view.info, BATCH, &infos).await;
+                let entered = enter(running, course, &view.info, (BATCH, None), &infos).await;
                 running.of_run(view.info.run, entered).await?;
                 look = Duration::ZERO;
             }
@@ -95,9 +102,14 @@ async fn step(running: &Coordinator, config: &CoordinatorConfig, slots: &mut Slo
     }
     let slots = slots.look(&running.services.state).await?;
     let demand = demand(running, config, &views, slots);
-    let chosen = plan(&candidates(&infos, &views, &courses, &demand, config), demand);
+    let mut ready = earlier.weigh(running, &views, &courses).await?;
+    let mut chosen = plan(&candidates(&infos, &views, &courses, &demand, config, &ready), demand);
+    // Nobody is chosen where all that were looked at are in already.
+    let passed = ready.iter().filter(|(run, ready)| ready.len() == 0 && ready.to() > views[run].info.cursor);
+    chosen.extend(passed.map(|(run, _)| (*run, 0)));
     for (run, count) in chosen {
-        let entered = enter(running, &courses[&run], &views[&run].info, count, &infos).await;
+        let next = (count, ready.remove(&run));
+        let entered = enter(running, &courses[&run], &views[&run].info, next, &infos).await;
         running.of_run(run, entered).await?;
     }
     Ok(look)
@@ -110,6 +122,7 @@ fn candidates(
     courses: &BTreeMap<RunId, Arc<Course>>,
     demand: &Demand,
     config: &CoordinatorConfig,
+    ready: &BTreeMap<RunId, EnteringStars>,
 ) -> Vec<Candidate> {
     let is_all = config.window == Window::All;
     let known = infos.iter().filter_map(|info| Some((views.get(&info.run)?, courses.get(&info.run)?)));
@@ -128,7 +141,7 @@ fn candidates(
                 run: view.info.run,
                 weight: view.info.weight,
                 in_flight: plan::in_the_way(view, &demand.wanted),
-                to_come: view.info.stars - view.info.cursor,
+                to_come: ready.get(&view.info.run).map_or(view.info.stars - view.info.cursor, EnteringStars::len),
                 asks,
             }
         })
@@ -169,22 +182,35 @@ fn demand(
     Demand { wanted, ready, room }
 }
 
-/// Lets the next `count` stars of a run in, or ends them when it is being cancelled.
+/// Lets the next `count` stars of a run in, of those that may enter where that was looked at, or ends them when it is being
+/// cancelled.
 async fn enter(
     running: &Coordinator,
     course: &Arc<Course>,
     info: &RunInfo,
-    count: u32,
+    (count, ready): (u32, Option<EnteringStars>),
     infos: &[RunInfo],
 ) -> Result<(), Trouble> {
     if info.phase == Phase::Paused {
         return Ok(());
     }
-    let NextStars { stars, rows, to } = next(&running.services.state, info, count).await?;
+    let NextStars { stars, rows, without, to } = match ready {
+        Some(ready) => {
+            let ready = ready.first(count);
+            let to = ready.to();
+            let (stars, rows, without) = ready.enter(running, info.run).await?;
+            NextStars { stars, rows, without, to }
+        }
+        None => next(&running.services.state, info, count).await?,
+    };
     let (events, admissions) = match info.phase {
         Phase::Active | Phase::Paused => {
             let events = take_over(running, course, infos, &stars).await?;
-            (events, admissions(&running.services.store, course, &stars).await?.into_iter().map(Some).collect())
+            let mut admissions = admissions(&running.services.store, course, &stars).await?;
+            for (admission, _) in admissions.iter_mut().zip(&without).filter(|(_, without)| **without) {
+                admission.previous = None;
+            }
+            (events, admissions.into_iter().map(Some).collect())
         }
         Phase::Cancelling => (vec![Event::Cancel; stars.len()], vec![None; stars.len()]),
     };
@@ -209,6 +235,8 @@ async fn enter(
 struct NextStars {
     stars: Vec<StarIndex>,
     rows: Vec<Star>,
+    /// Of each whether it enters as if there were no quarter before; none where nobody asked.
+    without: Vec<bool>,
     /// Where the cursor is behind them.
     to: u32,
 }
@@ -216,7 +244,7 @@ struct NextStars {
 /// The next `count` stars from the cursor on. Passes over those that are in already, for they were restored, or taken over
 /// before the cursor came to them: many at once, since nobody waits for these.
 async fn next(state: &SharedState, info: &RunInfo, count: u32) -> Result<NextStars, Trouble> {
-    let mut next = NextStars { stars: Vec::new(), rows: Vec::new(), to: info.cursor };
+    let mut next = NextStars { stars: Vec::new(), rows: Vec::new(), without: Vec::new(), to: info.cursor };
     let most = info.cursor.saturating_add(SCAN).min(info.stars);
     let mut block = count;
     while next.to < most && next.stars.len() < count as usize {

@@ -25,6 +25,8 @@ pub(crate) struct Standing {
     pub(crate) since_end: Vec<Selection>,
     /// The newest decision.
     pub(crate) newest: u64,
+    /// The newest decision to resume; 0 when there is none.
+    pub(crate) resumed: u64,
     /// The newest decision that amends images; 0 when none does.
     pub(crate) amended: u64,
     /// Whether it ended and no retry was asked for since.
@@ -71,12 +73,16 @@ pub(crate) fn sum_up(decisions: &[(u64, Decision)], followed: &BTreeSet<u64>, en
         to_follow: Vec::new(),
         since_end: Vec::new(),
         newest: 0,
+        resumed: 0,
         amended: 0,
         is_over: is_over(decisions, end),
     };
     for (number, decision) in decisions {
         standing.newest = standing.newest.max(*number);
         let is_cancelled = standing.phase == Phase::Cancelling;
+        if decision.what == Decided::Resume {
+            standing.resumed = *number;
+        }
         match &decision.what {
             Decided::Pause if !is_cancelled => standing.phase = Phase::Paused,
             Decided::Resume if !is_cancelled => standing.phase = Phase::Active,

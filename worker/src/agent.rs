@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::expression::Scalar;
-use store::agent::{Agent, AgentError, AgentOptions, At, Checked, Manifest, Seal, Stage};
+use store::agent::{Agent, AgentError, AgentOptions, AskWithin, At, Checked, Manifest, MarkSealed, Seal, Stage};
 
 /// The requests that an attempt makes; `store::agent::Agent` says what each means.
 #[async_trait]
@@ -19,6 +19,14 @@ pub trait StoreAgent: Send + Sync {
     async fn stage(&mut self, stage: Stage) -> Result<(), AgentError>;
     /// Checks a module's output, and packs one that keeps its contract.
     async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError>;
+    /// Whether a product differs from another one by no more than is tolerated; who knows no values says no.
+    async fn within(&mut self, _: AskWithin) -> Result<bool, AgentError> {
+        Ok(false)
+    }
+    /// Writes into a sealed result what its products stand for.
+    async fn mark(&mut self, _: MarkSealed) -> Result<(), AgentError> {
+        Ok(())
+    }
     /// Makes the next request one to a fresh agent.
     fn end(&mut self);
 }
@@ -42,6 +50,14 @@ impl StoreAgent for Agent {
 
     async fn seal(&mut self, seal: Seal) -> Result<Checked, AgentError> {
         Self::seal(self, seal).await
+    }
+
+    async fn within(&mut self, ask: AskWithin) -> Result<bool, AgentError> {
+        Self::within(self, ask).await
+    }
+
+    async fn mark(&mut self, mark: MarkSealed) -> Result<(), AgentError> {
+        Self::mark(self, mark).await
     }
 
     fn end(&mut self) {

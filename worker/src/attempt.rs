@@ -26,6 +26,7 @@ mod seal;
 mod serve;
 mod spec;
 mod stage;
+mod tolerate;
 mod twice;
 
 pub(crate) use commit::commit;

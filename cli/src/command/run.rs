@@ -236,8 +236,9 @@ fn summary(run: &RunSummary) -> String {
         let unserved = unserved_words(&run.unserved).map(|words| format!(", {words}")).unwrap_or_default();
         format!("{} in flight, {} to come, {} tasks running{held}{unserved}", run.in_flight, run.to_come, run.running)
     };
+    let outside: String = run.outside.iter().map(|outside| format!("{}\n", outside.words())).collect();
     let decided: String = run.decisions.iter().map(decided).collect();
-    format!("{head}\n{} of {} stars done: {in_between}\n{decided}{}", done(run), run.stars, remarks(run))
+    format!("{head}\n{} of {} stars done: {in_between}\n{outside}{decided}{}", done(run), run.stars, remarks(run))
 }
 
 /// What is odd about results of a run, a line for each kind.

@@ -43,6 +43,9 @@ pub struct Success {
     pub key: Key,
     /// The products that it made, each with the digest of its value; declared ones that are missing were not made.
     pub products: BTreeMap<ProductName, Digest>,
+    /// Products that differ from what they were by no more than the pipeline tolerates: what is downstream reads that instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stands_for: BTreeMap<ProductName, StandsFor>,
     /// The module's reasons for products that it answered by `NOT_PRODUCED`; a declared product that is neither here nor among
     /// the products was not made without a word.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,6 +63,17 @@ pub struct Success {
     /// not deterministic. The first result counts, and is what this reports.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nondeterministic: bool,
+}
+
+/// What a product stands for that was made again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StandsFor {
+    /// The digest of the value before.
+    pub digest: Digest,
+    /// The committed file that holds it, relative to the star's folder.
+    pub file: String,
+    /// The tolerance within which both are alike, in words.
+    pub within: String,
 }
 
 /// How many results of a module gave cause for remarks.
@@ -221,6 +235,7 @@ impl Success {
         Self {
             key,
             products,
+            stands_for: BTreeMap::new(),
             not_made: BTreeMap::new(),
             warnings: Vec::new(),
             more_warnings: 0,

@@ -11,6 +11,7 @@ mod names;
 mod order;
 mod place;
 mod publishes;
+mod tolerance;
 mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::id::{Attempt, ClassName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::outcome::{Failure, FailureKind};
-use crate::product::{Column, DataModel, Source};
+use crate::product::{Column, DataModel, Source, Tolerance};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 use crate::unit;
 
@@ -43,8 +44,12 @@ pub struct Pipeline {
     pub strict_units: bool,
     /// Whether its runs make generations of the star file; false for what prepares or delivers, which would hide what others made.
     pub star_file: bool,
+    /// What becomes of a star whose quarter before has not ended well; none: it takes what the star file shows when it enters.
+    pub previous: Option<PreviousPolicy>,
     /// The dataset that its results are, if they start others.
     pub publishes: Option<Publishes>,
+    /// Products that may differ a little from what they were and count as unchanged.
+    pub tolerances: BTreeMap<ProductName, Tolerance>,
     /// Parameters that expressions see as `params.x`.
     pub params: BTreeMap<String, Value>,
     /// Externals that ingestion delivers per star.
@@ -129,6 +134,19 @@ pub enum Mode {
     Oneshot,
     /// A container per slot that takes one request per line.
     Serve,
+}
+
+/// What becomes of a star whose quarter before failed, was cancelled, or goes on in an open run of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum PreviousPolicy {
+    /// It enters when its quarter before has settled in every open run, in whatever way.
+    Wait,
+    /// It enters at once, as if there were no quarter before.
+    Without,
+    /// It waits as long as its quarter before goes on, and for an operator where that failed.
+    Hold,
 }
 
 /// When the stars of a run are announced to other pipelines.

@@ -83,6 +83,66 @@ pub enum ColumnKind {
     String,
 }
 
+/// By how much the numbers of a product may differ from what they were, and count as unchanged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tolerance {
+    /// Of floating numbers, in parts of what they were.
+    pub rtol: f64,
+    /// Of floating numbers, besides that.
+    pub atol: f64,
+    /// Of these columns instead; integers may differ only where their column is named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, ColumnTolerance>,
+}
+
+/// By how much the numbers of a column may differ from what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColumnTolerance {
+    /// In parts of what they were.
+    pub rtol: f64,
+    /// Besides that.
+    pub atol: f64,
+}
+
+impl Tolerance {
+    /// What a column of floating numbers may differ by.
+    pub fn of(&self, column: &str) -> ColumnTolerance {
+        self.columns.get(column).copied().unwrap_or(ColumnTolerance { rtol: self.rtol, atol: self.atol })
+    }
+
+    /// What a column of integers may differ by: nothing, unless it is named.
+    pub fn of_integers(&self, column: &str) -> ColumnTolerance {
+        let atol = self.columns.get(column).map_or(0.0, |named| named.atol);
+        ColumnTolerance { rtol: 0.0, atol }
+    }
+}
+
+impl ColumnTolerance {
+    /// Whether a number is as good as what it was. NaN is as good as NaN, and infinities only as themselves.
+    pub fn allows(self, was: f64, is: f64) -> bool {
+        was == is
+            || (was.is_nan() && is.is_nan())
+            || (is - was).abs() <= self.atol + self.rtol * was.abs() && was.is_finite()
+    }
+}
+
+/// In words that say all of it.
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = ColumnTolerance { rtol: self.rtol, atol: self.atol };
+        own.fmt(f)?;
+        self.columns.iter().try_for_each(|(column, numbers)| write!(f, "; {column}: {numbers}"))
+    }
+}
+
+impl fmt::Display for ColumnTolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rtol {:e}, atol {:e}", self.rtol, self.atol)
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
@@ -99,5 +159,38 @@ impl Source {
             Origin::Module(module) => Some(module),
             Origin::StarExternal | Origin::SharedExternal | Origin::Previous => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_number_may_differ_by_is_a_part_of_what_it_was_and_an_amount() {
+        let of = |rtol, atol| ColumnTolerance { rtol, atol };
+        for (was, is, within) in [
+            (100.0, 100.1, true),
+            (100.0, 99.8, false),
+            (0.0, 1e-12, false),
+            (f64::NAN, f64::NAN, true),
+            (1.0, f64::NAN, false),
+            (f64::NAN, 1.0, false),
+            (f64::INFINITY, f64::INFINITY, true),
+            (f64::INFINITY, 1.0, false),
+            (1.0, f64::INFINITY, false),
+        ] {
+            assert_eq!(of(1e-3, 0.0).allows(was, is), within, "{was} {is}");
+        }
+        assert!(of(0.0, 0.5).allows(0.0, 0.5) && !of(0.0, 0.5).allows(0.0, 0.6) && of(1e-3, 0.5).allows(100.0, 100.55));
+    }
+
+    #[test]
+    fn columns_have_their_own_tolerance_and_integers_only_where_they_are_named() {
+        let named = ColumnTolerance { rtol: 0.0, atol: 2.0 };
+        let tolerance = Tolerance { rtol: 1e-6, atol: 1.0, columns: BTreeMap::from([("n".to_owned(), named)]) };
+        assert_eq!((tolerance.of("x").atol, tolerance.of("n").atol), (1.0, 2.0));
+        assert_eq!((tolerance.of_integers("x").atol, tolerance.of_integers("n").atol), (0.0, 2.0));
+        assert_eq!(tolerance.to_string(), "rtol 1e-6, atol 1e0; n: rtol 0e0, atol 2e0");
     }
 }

@@ -201,6 +201,16 @@ impl Agent {
         self.ask(Request::Compare { pairs }).await
     }
 
+    /// Whether a product differs from another one by no more than is tolerated.
+    pub async fn within(&mut self, ask: AskWithin) -> Result<bool, AgentError> {
+        self.ask(Request::Within(ask)).await
+    }
+
+    /// Writes into a sealed result what its products stand for.
+    pub async fn mark(&mut self, mark: MarkSealed) -> Result<(), AgentError> {
+        self.ask(Request::Mark(mark)).await
+    }
+
     /// What the modules of a generation read, by what the groups of the file say.
     pub async fn recorded(&mut self, file: &Path) -> Result<Vec<RecordedReads>, AgentError> {
         self.ask(Request::Recorded { file: file.to_owned() }).await

@@ -48,7 +48,7 @@ pub enum Verb {
     Retry,
     /// Modules of a run got other images.
     Amend,
-    /// A module is held.
+    /// A module, or stars of a run, are held.
     Hold,
     /// A held module is released.
     Release,

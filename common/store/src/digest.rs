@@ -30,6 +30,7 @@ use super::budget::{OF_A_THING, spend};
 use super::h5::{Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value};
 use domain::expression::Scalar;
 use domain::id::Digest;
+use domain::product::Tolerance;
 
 /// Filters whose output is allowed: deflate, shuffle, checksum.
 const ALLOWED_FILTERS: [i32; 3] = [1, 2, 3];
@@ -105,6 +106,8 @@ pub(super) struct Walk {
     objects: u64,
     /// Bytes of what is told of columns: names, units, texts.
     said: usize,
+    /// Columns whose numbers may differ by this are left out of digests.
+    tolerance: Option<Tolerance>,
 }
 
 struct Product {
@@ -114,7 +117,12 @@ struct Product {
 
 impl Walk {
     pub(super) fn new(limits: OutputLimits) -> Self {
-        Self { limits, bytes: 0, undeclared: 0, objects: 0, said: 0 }
+        Self { limits, bytes: 0, undeclared: 0, objects: 0, said: 0, tolerance: None }
+    }
+
+    /// The same for digests of all but the numbers that may differ: such a one says that everything else is equal.
+    pub(super) fn but_for(self, tolerance: &Tolerance) -> Self {
+        Self { tolerance: Some(tolerance.clone()), ..self }
     }
 
     /// Walks the product that `name` of `parent` is; `at` is its path, for messages.
@@ -183,16 +191,18 @@ impl Walk {
         self.attributes(product, dataset, path)?;
         hash_type(&mut product.hash, &dtype);
         hash_shape(&mut product.hash, &shape);
-        dataset
-            .canonical(&mut |block| {
-                product.hash.update(block);
-                self.weigh_undeclared(&dtype, block)
-            })
-            .map_err(broken)?;
+        let column = if place.column.is_empty() { "value" } else { place.column };
+        if !self.tolerance.as_ref().is_some_and(|tolerance| tolerates(tolerance, column, &dtype)) {
+            dataset
+                .canonical(&mut |block| {
+                    product.hash.update(block);
+                    self.weigh_undeclared(&dtype, block)
+                })
+                .map_err(broken)?;
+        }
         let value = shape.is_one().then(|| dataset.value(1)).transpose().map_err(broken)?;
         let scalar = value.and_then(|value| value.first(1).into_iter().next()).map(bounded);
         let unit = dataset.text_attribute("unit").map_err(broken)?.map(|unit| beginning(&unit).to_owned());
-        let column = if place.column.is_empty() { "value" } else { place.column };
         self.said += column.len() + unit.as_ref().map_or(0, String::len);
         if let Some(Scalar::Text(text)) = &scalar {
             self.said += text.len();
@@ -265,6 +275,23 @@ impl Walk {
             format!("texts and lists make more than the {} bytes of values that are allowed", self.limits.bytes);
         Err(H5Error::too_large("read values", reason))
     }
+}
+
+/// Whether the numbers of a column of this type may differ by anything.
+pub(super) fn tolerates(tolerance: &Tolerance, column: &str, dtype: &Type) -> bool {
+    let allowed = match dtype {
+        Type::Float { .. } => tolerance.of(column),
+        Type::Int { .. } => tolerance.of_integers(column),
+        Type::Bool { .. }
+        | Type::Enum { .. }
+        | Type::Bitfield { .. }
+        | Type::FixedText { .. }
+        | Type::Text
+        | Type::Compound { .. }
+        | Type::Array { .. }
+        | Type::List(_) => return false,
+    };
+    allowed.rtol > 0.0 || allowed.atol > 0.0
 }
 
 /// Bytes that values of this type and extent have in memory, besides those of text and lists of variable length.

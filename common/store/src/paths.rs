@@ -288,6 +288,11 @@ pub fn settled(run: RunId) -> PathBuf {
     self::run(run).join("settled")
 }
 
+/// What was found of the quarter before of stars that could not simply enter.
+pub fn quarter_notes(run: RunId) -> PathBuf {
+    self::run(run).join("quarters")
+}
+
 /// Where the files of a folder are that hold what many numbered ones say.
 pub fn whole(folder: &Path) -> PathBuf {
     folder.join("whole")

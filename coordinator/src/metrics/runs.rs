@@ -63,9 +63,7 @@ pub(super) fn add(list: &mut List, seen: &RunsSeen) {
     type Number = fn(&RunView, &Expected) -> Option<f64>;
     let numbers: [(&str, &str, Number); 10] = [
         ("stars_in_flight", "Stars admitted and not closed", |view, _| Some(view.in_flight.into())),
-        ("stars_to_come", "Stars not admitted yet", |view, _| {
-            Some(view.info.stars.saturating_sub(view.info.cursor).into())
-        }),
+        ("stars_to_come", "Stars not admitted yet", |view, _| Some(view.to_come().into())),
         ("attempts_running", "Attempts with a live lease", |view, _| Some(view.running.into())),
         (
             "run_active",

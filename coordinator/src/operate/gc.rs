@@ -273,8 +273,11 @@ async fn with_all_that_led_there(
             Ok(manifest) => manifest,
             Err(error) => return Err(unreadable(&error)),
         };
-        for input in manifest.provenance.iter().flat_map(|provenance| &provenance.inputs) {
-            let named = input.file.as_deref().filter(|file| file.contains("/products/"));
+        let inputs = manifest.provenance.iter().flat_map(|provenance| &provenance.inputs);
+        // What comes next is compared with what they stand for.
+        let before = manifest.products.values().filter_map(|entry| Some(entry.stands_for.as_ref()?.file.as_str()));
+        for named in inputs.filter_map(|input| input.file.as_deref()).chain(before) {
+            let named = Some(named).filter(|file| file.contains("/products/"));
             if let Some(path) = named.and_then(|file| paths::of_star(star, file))
                 && needed.insert(path.clone())
             {

@@ -110,8 +110,8 @@ pub async fn list(context: &Context, asked: ListStars) -> Result<ListedStars, Op
 
 /// The stars that have not ended.
 enum OpenStars {
-    /// As the state has them.
-    Known { in_flight: BTreeSet<StarIndex>, to_come: Range<u32> },
+    /// As the state has them; in a run with a policy for the quarter before, stars enter also behind one that is to come.
+    Known { in_flight: BTreeSet<StarIndex>, to_come: Range<u32>, has_policy: bool },
     /// All that the store does not have as settled, for the state does not tell.
     Unknown(String),
 }
@@ -120,7 +120,7 @@ impl OpenStars {
     async fn find(context: &Context, course: &Course) -> Result<Self, OperateError> {
         let (run, stars) = (course.record.run, course.record.stars);
         if context.ask(move |store| end_of(store, run)).await?.is_some() {
-            return Ok(Self::Known { in_flight: BTreeSet::new(), to_come: stars..stars });
+            return Ok(Self::Known { in_flight: BTreeSet::new(), to_come: stars..stars, has_policy: false });
         }
         let asked = async {
             let state = context.installation.state().await?;
@@ -128,9 +128,11 @@ impl OpenStars {
             Ok::<_, OperateError>(Some((view.info.cursor, state.in_flight(run, stars).await?)))
         };
         Ok(match asked.await {
-            Ok(Some((cursor, in_flight))) => {
-                Self::Known { in_flight: in_flight.into_iter().collect(), to_come: cursor..stars }
-            }
+            Ok(Some((cursor, in_flight))) => Self::Known {
+                in_flight: in_flight.into_iter().collect(),
+                to_come: cursor..stars,
+                has_policy: course.pipeline.previous.is_some(),
+            },
             Ok(None) => Self::Unknown("the state does not have the run".to_owned()),
             Err(error) => Self::Unknown(error.message),
         })
@@ -140,6 +142,7 @@ impl OpenStars {
     fn stage(&self, star: u32, end: Option<StarEnd>) -> StarStage {
         match self {
             Self::Known { in_flight, .. } if in_flight.contains(&StarIndex(star)) => StarStage::InFlight,
+            Self::Known { has_policy: true, .. } if end.is_some() => StarStage::Settled,
             Self::Known { to_come, .. } if to_come.contains(&star) => StarStage::ToCome,
             Self::Unknown(_) if end.is_none() => StarStage::ToCome,
             Self::Known { .. } | Self::Unknown(_) => StarStage::Settled,
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_star_is_where_the_state_has_it_whatever_the_store_had_before() {
-        let known = OpenStars::Known { in_flight: BTreeSet::from([StarIndex(1)]), to_come: 3..5 };
+        let known = OpenStars::Known { in_flight: BTreeSet::from([StarIndex(1)]), to_come: 3..5, has_policy: false };
         let ended = Some(StarEnd::Failed);
         let stages =
             [(0, ended), (1, ended), (2, None), (3, None), (4, ended)].map(|(star, end)| known.stage(star, end));

@@ -118,7 +118,10 @@ pub async fn verify_file(file: &Path) -> Result<Verification, OperateError> {
             for of_module in recorded {
                 for (product, digest) in of_module.digests {
                     let entry = manifest.products.get(&product).or_else(|| manifest.externals.get(&product));
-                    compare_read(&of_module.module, &product, digest, entry.map(|entry| entry.digest), &mut verified);
+                    // What stands for something that was before, others may have read as that.
+                    let before = entry.and_then(|entry| entry.stands_for.as_ref()).map(|before| before.digest);
+                    let there = before.filter(|before| *before == digest).or(entry.map(|entry| entry.digest));
+                    compare_read(&of_module.module, &product, digest, there, &mut verified);
                 }
             }
         }

@@ -4,6 +4,7 @@
 
 mod expected;
 mod modules;
+mod outside;
 mod run;
 mod star;
 mod stored;
@@ -21,6 +22,8 @@ pub(crate) use expected::expected;
 pub(super) use expected::to_do;
 use jiff::Timestamp;
 pub use modules::{EdgeKind, ModuleInRun, RunModules, UpstreamModule, modules, shown_states};
+pub use outside::StarsOutside;
+pub(crate) use outside::waits_for;
 pub use run::{known_run, newest_run, newest_runs, run, runs, runs_after};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,6 +100,9 @@ pub struct RunSummary {
     pub held: Vec<ModuleName>,
     /// Tasks that are queued and not handed out for that.
     pub on_hold: u64,
+    /// Stars that have not entered for the sake of their quarter before, by why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<StarsOutside>,
     /// How far it is, and when it may be done; while it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,

@@ -79,7 +79,7 @@ pub(super) fn directory() -> Result<tempfile::TempDir> {
 }
 
 fn entry(digest: Digest) -> ProductEntry {
-    ProductEntry { digest, bytes: 1, not_produced: None, file: None, module: None }
+    ProductEntry { digest, bytes: 1, not_produced: None, stands_for: None, file: None, module: None }
 }
 
 /// Reads a file that is ours.

@@ -1,7 +1,7 @@
 //! Triggers and chains, on a real RabbitMQ and Redis: stars enter when what is asked for is there, wait in the ledger until then,
 //! and a pipeline's results start the next one.
 
-mod scene;
+pub(crate) mod scene;
 
 use anyhow::Result;
 use scene::{TriggerScene, star};

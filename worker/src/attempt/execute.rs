@@ -11,6 +11,7 @@ use super::provenance::provenance;
 use super::resolve::Plan;
 use super::seal::{SealedResult, seal};
 use super::spec::spec;
+use super::tolerate::tolerate;
 use super::{judge, serve, stage};
 use crate::progress::AttemptStep;
 use crate::runner::{Ended, Exit, Spec};
@@ -36,7 +37,7 @@ pub(super) async fn execute(
         made.is_over(desk);
     }
     match judge(desk, order, plan, (&spec, made), &ended).await {
-        Ok(sealed) => Ok(sealed),
+        Ok(sealed) => tolerate(desk, order, sealed, cancel).await,
         Err(ending) => Err(blame(desk, order, ending).await),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use domain::contract::{self, Presence, View};
 use domain::expression::Scalar;
-use domain::id::{ModuleIndex, ProductName};
-use domain::outcome::{Outcome, PlatformErrorKind};
+use domain::id::{Digest, ModuleIndex, ProductName};
+use domain::outcome::{Outcome, PlatformErrorKind, StandsFor};
 use domain::product::{Origin, Source};
 use domain::run::TaskState;
 use store::agent::{At, Manifest};
-use store::paths;
+use store::{durable, paths};
 use tokio_util::sync::CancellationToken;
 
 use super::committed::{await_file, unreadable};
@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) view: View,
     /// Where everything that is there lies.
     pub(super) places: BTreeMap<Source, InputPlace>,
+    /// Digests of what was made again and stands for what was before, which is read in its place.
+    pub(super) instead_of: BTreeMap<Source, Digest>,
     /// Start and end of the observations, where an external says so.
     pub(super) observed: Option<[f64; 2]>,
 }
@@ -32,7 +34,7 @@ pub(super) struct Seen {
 /// Looks at everything that the module's contract names.
 pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationToken) -> Result<Seen, Ending> {
     let needs = contract::needs(order.module());
-    let mut seen = Seen { view: View::default(), places: BTreeMap::new(), observed: None };
+    let mut seen = Seen { view: View::default(), places: BTreeMap::new(), instead_of: BTreeMap::new(), observed: None };
     let externals = externals(desk, order, cancel).await?;
     seen.observed = externals.iter().find_map(|(_, manifest)| manifest.observed);
     let previous = match needs.sources.iter().any(|source| source.origin == Origin::Previous) {
@@ -46,8 +48,13 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
             Origin::Previous => of_previous(previous.as_ref(), &spellings(order, &source.product)),
             Origin::Module(module) => of_module(order, module, &source.product)?,
         };
+        let found = match found {
+            Ok(made) => Ok(counting(desk, order, &source.product, made).await?),
+            absent => absent,
+        };
         let presence = match found {
-            Ok(InFile { file, path, digest }) => {
+            Ok(InFile { file, path, digest, instead_of, .. }) => {
+                seen.instead_of.extend(instead_of.map(|made| (source.clone(), made)));
                 seen.places.insert(source.clone(), place(desk, order, file, path)?);
                 Presence::Made(digest)
             }
@@ -64,7 +71,32 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
 struct InFile {
     file: String,
     path: String,
-    digest: domain::id::Digest,
+    digest: Digest,
+    /// What it stands for, by its own record.
+    stands_for: Option<StandsFor>,
+    /// The digest of what stands for it.
+    instead_of: Option<Digest>,
+}
+
+impl InFile {
+    fn new(file: String, path: String, digest: Digest) -> Self {
+        Self { file, path, digest, stands_for: None, instead_of: None }
+    }
+}
+
+/// What counts of a product: what it stands for, where that is there, and the pipeline tolerates exactly what was tolerated then;
+/// else the product itself.
+async fn counting(desk: &Desk, order: &Order, product: &ProductName, made: InFile) -> Result<InFile, Ending> {
+    let declared = order.run.course.pipeline.tolerances.get(product).map(ToString::to_string);
+    let Some(stands_for) = made.stands_for.clone().filter(|known| Some(&known.within) == declared.as_ref()) else {
+        return Ok(made);
+    };
+    let file = place(desk, order, stands_for.file.clone(), "/".to_owned())?.file;
+    if desk.store.ask(move |_| durable::inode(&file)).await?.is_none() {
+        return Ok(made);
+    }
+    let before = InFile::new(stands_for.file, made.path, stands_for.digest);
+    Ok(InFile { instead_of: Some(made.digest), ..before })
 }
 
 /// The names under which a product may be in a file that no module of ours wrote, or one of another version of the
@@ -86,7 +118,7 @@ fn external(externals: &[(String, Arc<Manifest>)], of: Of, spellings: &[&Product
     let held = |product: &&ProductName| {
         externals.iter().filter(|(name, _)| is_meant(name)).find_map(|(name, manifest)| {
             let entry = manifest.externals.get(*product)?;
-            Some(InFile { file: name.clone(), path: format!("/EXTERNALS/{product}"), digest: entry.digest })
+            Some(InFile::new(name.clone(), format!("/EXTERNALS/{product}"), entry.digest))
         })
     };
     spellings.iter().find_map(held).ok_or(Presence::NotDelivered)
@@ -97,7 +129,8 @@ fn of_previous(generation: Option<&(String, Arc<Manifest>)>, spellings: &[&Produ
     let made = |product: &&ProductName| {
         let entry = manifest.products.get(*product).filter(|entry| entry.not_produced.is_none())?;
         let file = entry.file.clone().unwrap_or_else(|| name.clone());
-        Some(InFile { file, path: format!("/PRODUCTS/{product}"), digest: entry.digest })
+        let made = InFile::new(file, format!("/PRODUCTS/{product}"), entry.digest);
+        Some(InFile { stands_for: entry.stands_for.clone(), ..made })
     };
     spellings.iter().find_map(made).ok_or(Presence::NotMade)
 }
@@ -113,11 +146,11 @@ fn of_module(order: &Order, module: ModuleIndex, product: &ProductName) -> Resul
         return Err(Ending::errored(PlatformErrorKind::InputLost, message));
     };
     Ok(match success.products.get(product) {
-        Some(digest) => Ok(InFile {
-            file: format!("{}/products/{name}-{}.h5", order.run.course.record.quarter, success.key),
-            path: format!("/PRODUCTS/{product}"),
-            digest: *digest,
-        }),
+        Some(digest) => {
+            let file = format!("{}/products/{name}-{}.h5", order.run.course.record.quarter, success.key);
+            let made = InFile::new(file, format!("/PRODUCTS/{product}"), *digest);
+            Ok(InFile { stands_for: success.stands_for.get(product).cloned(), ..made })
+        }
         None => Err(Presence::NotMade),
     })
 }
@@ -158,7 +191,7 @@ async fn manifest(
     whole(desk, order, &place, cancel).await
 }
 
-fn place(desk: &Desk, order: &Order, name: String, path: String) -> Result<InputPlace, Ending> {
+pub(super) fn place(desk: &Desk, order: &Order, name: String, path: String) -> Result<InputPlace, Ending> {
     let Some(file) = paths::of_star(order.star, &name) else {
         return Err(Ending::errored(PlatformErrorKind::InputLost, format!("{name:?} is no file of a star")));
     };

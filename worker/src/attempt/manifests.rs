@@ -59,7 +59,7 @@ mod tests {
 
     fn manifest(products: usize) -> Arc<Manifest> {
         let digest = Digest::from_bytes([1; 32]);
-        let entry = ProductEntry { digest, bytes: 8, not_produced: None, file: None, module: None };
+        let entry = ProductEntry { digest, bytes: 8, not_produced: None, stands_for: None, file: None, module: None };
         let products = (0..products).map(|n| (format!("P{n}").parse().unwrap(), entry.clone())).collect();
         Arc::new(Manifest {
             format: MANIFEST_FORMAT,

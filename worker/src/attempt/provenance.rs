@@ -48,6 +48,7 @@ fn inputs(order: &Order, plan: &Plan) -> Vec<InputRecord> {
         product: staged.source.product.clone(),
         source: source(order, &staged.source),
         digest: Some(staged.digest),
+        instead_of: plan.seen.instead_of.get(&staged.source).copied(),
         absent: None,
         file: plan.seen.places.get(&staged.source).map(|place| place.name.clone()),
     });
@@ -55,6 +56,7 @@ fn inputs(order: &Order, plan: &Plan) -> Vec<InputRecord> {
         product: missing.product.clone(),
         source: source(order, missing),
         digest: None,
+        instead_of: None,
         absent: Some(why.to_string()),
         file: None,
     });

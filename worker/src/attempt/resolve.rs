@@ -71,6 +71,7 @@ pub(super) fn success(key: Key, products: &BTreeMap<ProductName, ProductEntry>, 
             None => drop(success.products.insert(name.clone(), entry.digest)),
             Some(reason) => success = success.without(name.clone(), reason),
         }
+        success.stands_for.extend(entry.stands_for.clone().map(|stands_for| (name.clone(), stands_for)));
     }
     success.with_warnings(warnings)
 }

@@ -73,8 +73,14 @@ fn words(star: &StarDifference) -> String {
     let (lost, gained, changed) = (star.lost.len(), star.gained.len(), star.changed.len());
     let externals: Vec<String> = star.externals.iter().map(ToString::to_string).collect();
     let externals = if externals.is_empty() { "none".to_owned() } else { externals.join(", ") };
+    let alike = star.changed.iter().filter(|change| change.stands_for.is_some());
+    let alike: Vec<String> = alike.map(|change| change.product.to_string()).collect();
+    let alike = match alike.as_slice() {
+        [] => String::new(),
+        alike => format!("; within tolerance, so that what is downstream goes on as before: {}", alike.join(", ")),
+    };
     format!(
-        "{} {}: {} → {}: {changed} products changed, {lost} gone, {gained} new, {} the same; other externals: {externals}",
+        "{} {}: {} → {}: {changed} products changed, {lost} gone, {gained} new, {} the same; other externals: {externals}{alike}",
         star.star,
         star.quarter,
         name(&star.from),

@@ -114,7 +114,14 @@ fn inputs(node: &LineageNode) -> &[LineageNode] {
 }
 
 fn origin(node: &LineageNode) -> String {
-    let digest = node.digest.map(|digest| format!(", digest {:.12}", digest.to_string())).unwrap_or_default();
+    let short = |digest: domain::id::Digest| format!("{:.12}", digest.to_string());
+    let mut digest = node.digest.map(|digest| format!(", digest {}", short(digest))).unwrap_or_default();
+    if let Some(before) = &node.stands_for {
+        digest += &format!(", stands for {} (within {})", short(before.digest), before.within);
+    }
+    if let Some(made) = node.instead_of {
+        digest += &format!(", in place of {}, which stands for it", short(made));
+    }
     let file = node.file.as_deref().unwrap_or("no file");
     match &node.origin {
         LineageOrigin::Made { module, image, image_identity, key, run, made, .. } => format!(

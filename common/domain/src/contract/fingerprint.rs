@@ -140,6 +140,16 @@ pub(super) fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn F
     after.sort_unstable();
     list("after", after);
     list("trigger_rule", module.trigger_rule.iter().map(ToString::to_string).collect());
+    let mut tolerances: Vec<[String; 2]> = module
+        .outputs
+        .products()
+        .filter_map(|product| Some([product.to_string(), pipeline.tolerances.get(product)?.to_string()]))
+        .collect();
+    tolerances.sort_unstable();
+    // Where there are none, fingerprints are what they were before there could be any.
+    if !tolerances.is_empty() {
+        list("tolerances", tolerances.concat());
+    }
 }
 
 fn sources(all: &[Source]) -> Vec<String> {

@@ -15,7 +15,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::place::{Mistake, Place, Places};
-use super::{Mode, PublishTime};
+use super::{Mode, PreviousPolicy, PublishTime};
+use crate::product::Tolerance;
 
 /// The whole file but for its modules.
 #[derive(Debug, Default, Deserialize)]
@@ -27,11 +28,13 @@ pub(super) struct Definition {
     pub(super) trigger: Option<RawTrigger>,
     pub(super) strict_units: bool,
     pub(super) star_file: Option<bool>,
+    pub(super) previous: Option<PreviousPolicy>,
     pub(super) publishes: Option<RawPublishes>,
     pub(super) params: BTreeMap<String, Value>,
     pub(super) externals: Externals,
     pub(super) aliases: BTreeMap<String, String>,
     pub(super) classes: BTreeMap<String, RawClass>,
+    pub(super) tolerances: BTreeMap<String, Tolerance>,
     /// By name.
     #[serde(skip)]
     pub(super) modules: BTreeMap<String, RawModule>,
@@ -219,7 +222,7 @@ impl Definition {
         let places = Places::of(text, &table);
         let modules = table.remove("modules");
         let mut reader = Reader { text, mistakes };
-        let sections = ["params", "externals", "aliases", "classes"];
+        let sections = ["params", "externals", "aliases", "classes", "tolerances"];
         let mut definition: Self = reader.fields(String::new(), table, &sections);
         definition.modules = modules.map(|modules| reader.modules(modules)).unwrap_or_default();
         Some((definition, places))

@@ -7,7 +7,7 @@ use super::definition::{self, Definition};
 use super::names::{LEAST_MEMORY, Names, parse, parse_all};
 use super::order::{Upstream, order};
 use super::place::Mistake;
-use super::{Class, Module, Pipeline, module, publishes, trigger};
+use super::{Class, Module, Pipeline, module, publishes, tolerance, trigger};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
 use crate::product::{DataModel, Origin};
 
@@ -79,6 +79,7 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
     let mut names = names(&definition, &modules, model, mistakes);
     let trigger = trigger::complete(expression, definition.trigger.as_ref(), &names, mistakes);
     let publishes = definition.publishes.as_ref().and_then(|raw| publishes::check(raw, &names, mistakes));
+    let tolerances = tolerance::check(&definition.tolerances, &names, mistakes);
     // It makes no generation, so that there is none of the quarter before.
     let star_file = definition.star_file.unwrap_or(true);
     // Positions follow from the edges, and edges from conditions that name positions: once by name, once in order.
@@ -93,6 +94,10 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
             )
         }));
     }
+    let looks_back = drafts.iter().any(|module| module.sources().any(|source| source.origin == Origin::Previous));
+    if definition.previous.is_some() && !looks_back && mistakes.is_empty() {
+        mistakes.push("previous: no module reads what a quarter before made, as `X@previous`".to_owned());
+    }
     if !mistakes.is_empty() {
         return None;
     }
@@ -105,7 +110,9 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
         trigger: trigger?,
         strict_units: definition.strict_units,
         star_file,
+        previous: definition.previous,
         publishes,
+        tolerances,
         params: names.params,
         star_externals: names.star,
         shared_externals: names.shared,

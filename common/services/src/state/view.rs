@@ -63,6 +63,19 @@ pub struct RunView {
     pub spent: BTreeMap<ModuleIndex, Spent>,
 }
 
+impl RunView {
+    /// Stars that have not entered: all their tasks are blocked, and of those of any other star some module's is not. (Where the
+    /// admission cursor is says less: stars behind it may be in.)
+    pub fn to_come(&self) -> u32 {
+        let blocked = |module: u8| {
+            let states = self.counts.get(&ModuleIndex(module));
+            states.and_then(|states| states.get(&TaskState::Blocked)).copied().unwrap_or(0)
+        };
+        let least = (0..=u8::MAX).take(self.info.modules.len()).map(blocked).min().unwrap_or(0);
+        u32::try_from(least).unwrap_or(u32::MAX)
+    }
+}
+
 /// What attempts of a module took that made a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spent {

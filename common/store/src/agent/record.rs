@@ -13,7 +13,7 @@ use domain::id::{
     Attempt, Digest, ImageIdentity, ImageName, Key, ModuleName, PipelineName, ProductName, Quarter, RunId, Sequence,
     StarId, WorkerName,
 };
-use domain::outcome::UsedResources;
+use domain::outcome::{StandsFor, UsedResources};
 pub use generation::*;
 
 /// A product as manifests list it.
@@ -26,6 +26,9 @@ pub struct ProductEntry {
     /// The module's reason where it answered that there is no such product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_produced: Option<String>,
+    /// What it stands for, where it differs from what it was by no more than was tolerated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<StandsFor>,
     /// In a generation: the committed file that holds it, relative to the star's folder, or `shared/…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -161,6 +164,9 @@ pub struct InputRecord {
     pub source: InputSource,
     /// The digest of its value; `None` = absent.
     pub digest: Option<Digest>,
+    /// The digest of what the producer made in this star, where that stands for what was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Digest>,
     /// Why it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<String>,

@@ -14,6 +14,7 @@ mod said;
 mod seal;
 mod show;
 mod stage;
+mod within;
 
 use std::path::Path;
 
@@ -44,6 +45,8 @@ pub(super) fn perform(request: Request) -> AgentResult<Value> {
         Request::Show(order) => reply(show::show(&order)),
         Request::Columns { wants } => reply(wants.iter().map(compare::columns).collect::<AgentResult<Vec<_>>>()),
         Request::Compare { pairs } => reply(pairs.iter().map(compare::compare).collect::<AgentResult<Vec<_>>>()),
+        Request::Within(ask) => reply(within::within(&ask)),
+        Request::Mark(order) => reply(within::mark(&order)),
         Request::Curve(ask) => reply(curve::curve(&ask)),
         Request::Export(order) => reply(export::export(&order)),
         Request::Recorded { file } => reply(describe::recorded(&file)),
@@ -139,6 +142,7 @@ fn entry(walked: &Walked) -> ProductEntry {
         digest: walked.digest,
         bytes: walked.bytes,
         not_produced: walked.not_produced.clone(),
+        stands_for: None,
         file: None,
         module: None,
     }

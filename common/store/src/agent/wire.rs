@@ -13,8 +13,8 @@ use super::record::{GenerationInfo, ModuleEntry, ProductEntry, Provenance};
 pub use crate::digest::OutputLimits;
 pub use domain::expression::Scalar;
 use domain::id::{DatasetName, ProductName, Quarter, StarId};
-use domain::outcome::{FailureKind, Outcome};
-use domain::product::ProductModel;
+use domain::outcome::{FailureKind, Outcome, StandsFor};
+use domain::product::{ProductModel, Tolerance};
 pub use shown::*;
 
 /// A request; the child answers each with one line that holds what the arrow says.
@@ -61,6 +61,10 @@ pub(super) enum Request {
         /// Products, before and after.
         pairs: Vec<[At; 2]>,
     },
+    /// → `bool`
+    Within(AskWithin),
+    /// → `()`
+    Mark(MarkSealed),
     /// → `Option<Curve>`
     Curve(AskCurve),
     /// → `()`
@@ -84,6 +88,8 @@ impl Request {
             | Self::Show(_)
             | Self::Columns { .. }
             | Self::Compare { .. }
+            | Self::Within(_)
+            | Self::Mark(_)
             | Self::Curve(_)
             | Self::Export(_)
             | Self::Recorded { .. } => false,
@@ -99,12 +105,14 @@ impl Request {
             Self::Curve(ask) => vec![ask.product.file.clone()],
             Self::Digest { at } => vec![at.file.clone()],
             Self::Compare { pairs } => pairs.iter().flatten().map(|at| at.file.clone()).collect(),
+            Self::Within(ask) => [&ask.reference, &ask.made].map(|at| at.file.clone()).to_vec(),
             Self::Export(export) => export.reads.clone(),
             Self::Manifest { .. }
             | Self::Scalars { .. }
             | Self::Stage(_)
             | Self::Assemble(_)
             | Self::Show(_)
+            | Self::Mark(_)
             | Self::Columns { .. }
             | Self::Recorded { .. }
             | Self::Inspect { .. } => Vec::new(),
@@ -159,6 +167,26 @@ pub struct At {
     pub file: PathBuf,
     /// Where in it, for example `/PRODUCTS/DP3_SAS_NU_MAX`.
     pub path: String,
+}
+
+/// Whether a product is as good as another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskWithin {
+    /// What it is compared with.
+    pub reference: At,
+    /// The product.
+    pub made: At,
+    /// By how much its numbers may differ.
+    pub tolerance: Tolerance,
+}
+
+/// Writes into a sealed result, which nobody else has yet, what its products stand for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarkSealed {
+    /// The result, in the agent's own directory.
+    pub file: PathBuf,
+    /// What each of these products stands for.
+    pub stands_for: BTreeMap<ProductName, StandsFor>,
 }
 
 /// Builds a module's `input.h5` of links.

@@ -8,6 +8,7 @@ mod ingesting;
 mod outputs;
 mod seen;
 mod star_files;
+mod tolerated;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -153,6 +153,7 @@ fn inputs(manifest: &Manifest) -> Vec<InputRecord> {
         product: name(product),
         source,
         digest: manifest.externals.get(&name(product)).map(|entry| entry.digest),
+        instead_of: None,
         absent: None,
         file: None,
     };

@@ -5,7 +5,7 @@ mod weighed;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId, Sequence, StarId};
+use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId, Sequence, StarId, StarIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::events::{DisposedEvent, Disposition};
@@ -15,6 +15,7 @@ use store::{Store, StoreError};
 use weighed::{TriggerAsked, weighed};
 
 use crate::operate::look_up::record;
+use crate::operate::view::waits_for;
 use crate::operate::{Context, OperateError};
 
 /// How many runs before are asked what a star ended with.
@@ -35,7 +36,8 @@ pub enum StarDisposition {
     NoChange,
     /// A newer run took it over.
     SupersededBy,
-    /// What the pipeline's trigger asks for is not there yet, or no coordinator has finished accepting the event.
+    /// What the pipeline's trigger asks for is not there yet, its quarter before keeps it from entering its run, or no coordinator
+    /// has finished accepting the event.
     WaitingFor,
     /// No run came of it.
     Rejected,
@@ -215,25 +217,36 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
     let list = store.stars(run)?;
     let mut settled: HashMap<u32, (Option<StarEnd>, Option<Fingerprint>)> = HashMap::new();
     store.each_settled_row(run, |row| _ = settled.insert(row.star.0, (row.end, row.fingerprint)))?;
+    let outside = store.stars_outside(run)?;
     let names: HashSet<StarId> = list.iter().collect::<Result<_, _>>()?;
     let before = before(store, record, &names)?;
     let newer = newer(store, record, settled.values().any(|(end, _)| *end == Some(StarEnd::Superseded)))?;
     let mut stars = Vec::with_capacity(list.len() as usize);
     for (at, star) in (0..).zip(list.iter()) {
         let star = star?;
-        let mut by = None;
+        let (mut by, mut reason) = (None, None);
         let disposition = match settled.get(&at) {
             Some((Some(StarEnd::Superseded), _)) => {
                 by = newest_with(store, &newer, star)?;
                 StarDisposition::SupersededBy
             }
             Some((_, print @ Some(_))) if before.get(&star) == Some(print) => StarDisposition::NoChange,
-            Some(_) | None => StarDisposition::Expanded,
+            Some(_) | None => match outside.get(&StarIndex(at)) {
+                Some(verdict) => {
+                    reason = Some(waits_for(*verdict));
+                    StarDisposition::WaitingFor
+                }
+                None => StarDisposition::Expanded,
+            },
         };
-        stars.push(DisposedStar { star, run: Some(run), disposition, by, reason: None });
+        stars.push(DisposedStar { star, run: Some(run), disposition, by, reason });
     }
     let pipeline = Some(record.pipeline.clone());
-    Ok((LedgerLine { run: Some(run), pipeline, stars: BTreeMap::new(), reason: None }, stars))
+    let mut waiting: BTreeMap<String, u64> = BTreeMap::new();
+    outside.into_values().for_each(|verdict| *waiting.entry(waits_for(verdict)).or_default() += 1);
+    let waiting: Vec<String> = waiting.iter().map(|(reason, count)| format!("{count} wait for {reason}")).collect();
+    let reason = Some(waiting.join("; ")).filter(|reason| !reason.is_empty());
+    Ok((LedgerLine { run: Some(run), pipeline, stars: BTreeMap::new(), reason }, stars))
 }
 
 /// Whole runs of the same pipeline and quarter that are not this one, newest first.

@@ -6,7 +6,7 @@ use domain::id::RunId;
 use serde::Deserialize;
 use services::state::Phase;
 use store::Store;
-use store::runs::Decided;
+use store::runs::{Decided, QuarterVerdict};
 
 use super::{RunDecided, require_sense, standing, write};
 use crate::operate::audit::Doer;
@@ -50,14 +50,23 @@ fn decide(store: &Store, asked: PullLever, by: &Doer) -> Result<RunDecided, Oper
     let PullLever { run, lever } = asked;
     let standing = standing(store, run)?;
     let what = Decided::from(lever);
+    // Stars may be held while the run itself goes on.
+    let held = if what == Decided::Resume { held_stars(store, run)? } else { 0 };
     match require_sense(store, run, &standing, &what)? {
-        Sense::Already => {
+        Sense::Already if held == 0 => {
             let effect = "nothing was decided: it is so already".to_owned();
             Ok(RunDecided { run, number: None, audit: None, decision: None, effect })
         }
-        Sense::Changes | Sense::Ended | Sense::Cancelling => {
+        Sense::Already | Sense::Changes | Sense::Ended | Sense::Cancelling => {
             let decided = write(store, run, by, what)?;
-            RunDecided::on_record(store, run, by, decided, (None, effect(&standing, lever)))
+            let (count, effect) = match held {
+                0 => (None, effect(&standing, lever)),
+                held => {
+                    let stars = "stars that are held enter, whatever became of their quarter before";
+                    (Some(held), format!("{}; {held} {stars}", effect(&standing, lever)))
+                }
+            };
+            RunDecided::on_record(store, run, by, decided, (count, effect))
         }
     }
 }
@@ -71,6 +80,12 @@ impl From<Lever> for Decided {
             Lever::Priority { weight } => Self::Priority { weight: weight.get() },
         }
     }
+}
+
+/// Stars that are held since their quarter before did not end well.
+fn held_stars(store: &Store, run: RunId) -> Result<u64, OperateError> {
+    let outside = store.stars_outside(run)?;
+    Ok(outside.values().filter(|verdict| matches!(verdict, QuarterVerdict::Held { .. })).count() as u64)
 }
 
 fn effect(standing: &Standing, lever: Lever) -> String {

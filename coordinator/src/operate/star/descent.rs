@@ -92,6 +92,8 @@ struct ResultBelow {
 #[derive(Default)]
 struct ResultsBelow {
     results: Vec<ResultBelow>,
+    /// The file of what a product in a file stands for, which others read in its place.
+    stands_for: BTreeMap<(String, ProductName), String>,
     left_out: usize,
 }
 
@@ -102,6 +104,9 @@ impl ResultsBelow {
         for (product, entry) in &manifest.products {
             if let Some(file) = entry.file.as_deref().filter(|file| is_result(file)) {
                 files.entry(file).or_default().insert(product.clone(), entry.digest);
+                if let Some(before) = &entry.stands_for {
+                    self.stands_for.insert((file.to_owned(), product.clone()), before.file.clone());
+                }
             }
         }
         for (file, products) in files {
@@ -122,8 +127,11 @@ impl ResultsBelow {
 
     /// What read a product that lies in a file; `shown` are the results below which everything stands already.
     fn below(&self, file: &str, product: &ProductName, shown: &mut BTreeSet<String>) -> Vec<Descendant> {
+        let before = self.stands_for.get(&(file.to_owned(), product.clone()));
         let reads = |provenance: &Provenance| {
-            let is_it = |name: &ProductName, of: Option<&str>| name == product && of == Some(file);
+            let is_it = |name: &ProductName, of: Option<&str>| {
+                name == product && of.is_some() && (of == Some(file) || of == before.map(String::as_str))
+            };
             provenance.inputs.iter().any(|input| input.digest.is_some() && is_it(&input.product, input.file.as_deref()))
         };
         let mut made = Vec::new();

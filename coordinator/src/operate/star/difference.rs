@@ -1,7 +1,8 @@
 //! Two generations of a star side by side.
 
 use domain::expression::Scalar;
-use domain::id::{Generation, ProductName, Quarter, StarId};
+use domain::id::{Digest, Generation, ProductName, Quarter, StarId};
+use domain::outcome::StandsFor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::agent::{At, ColumnChange, ColumnFacts, GenerationStatus, Manifest, ProductEntry};
@@ -55,6 +56,11 @@ pub struct StarDifference {
 pub struct ProductDifference {
     /// The product.
     pub product: ProductName,
+    /// The digests of its values, before and after.
+    pub digests: (Digest, Digest),
+    /// What the one after stands for: it differs by no more than was tolerated, and counts as unchanged for what is downstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<StandsFor>,
     /// Why it had no values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_produced_before: Option<String>,
@@ -110,6 +116,8 @@ pub async fn difference(context: &Context, asked: CompareGenerations) -> Result<
     let mut changed: Vec<ProductDifference> = differ
         .map(|(name, old, new)| ProductDifference {
             product: (*name).clone(),
+            digests: (old.digest, new.digest),
+            stands_for: new.stands_for.clone(),
             not_produced_before: old.not_produced.clone(),
             not_produced_after: new.not_produced.clone(),
             columns: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use domain::error::chain;
 use domain::id::{Digest, Generation, ImageIdentity, ImageName, Key, ModuleName, ProductName, Quarter, RunId, StarId};
+use domain::outcome::StandsFor;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,12 @@ pub struct LineageNode {
     /// The file that it lies in, relative to the star's folder, or `shared/…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What it stands for: it was made again, and differs by no more than was tolerated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<StandsFor>,
+    /// The digest of what the module made for the star, where that stands for this, which was read in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Digest>,
     /// Where it came from.
     #[serde(flatten)]
     pub origin: LineageOrigin,
@@ -146,7 +153,11 @@ pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, Op
         star: found.star,
         quarter: found.quarter,
         generation,
-        product: LineageNode { not_produced: entry.not_produced.clone(), ..product },
+        product: LineageNode {
+            not_produced: entry.not_produced.clone(),
+            stands_for: entry.stands_for.clone(),
+            ..product
+        },
         left_out: results.left_out,
     })
 }
@@ -194,7 +205,7 @@ impl ResultsOnRecord {
             Some(name) if is_result(name) => self.result(name, shown),
             Some(name) => delivered(name),
         };
-        LineageNode { product, digest, not_produced: None, file, origin }
+        LineageNode { product, digest, not_produced: None, file, stands_for: None, instead_of: None, origin }
     }
 
     fn result(&self, name: &str, shown: &mut BTreeSet<String>) -> LineageOrigin {
@@ -223,10 +234,13 @@ impl ResultsOnRecord {
         let product = input.product.clone();
         match &input.absent {
             Some(why) => {
-                let origin = LineageOrigin::Absent { why: why.clone() };
-                LineageNode { product, digest: None, not_produced: None, file: None, origin }
+                let node = self.node((product, None, None), shown);
+                LineageNode { origin: LineageOrigin::Absent { why: why.clone() }, ..node }
             }
-            None => self.node((product, input.digest, input.file.clone()), shown),
+            None => LineageNode {
+                instead_of: input.instead_of,
+                ..self.node((product, input.digest, input.file.clone()), shown)
+            },
         }
     }
 }

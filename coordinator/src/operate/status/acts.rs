@@ -6,6 +6,7 @@ use std::iter::once;
 use domain::id::ClassName;
 use domain::text::moment;
 use services::queue::Depth;
+use store::runs::QuarterVerdict;
 
 use super::answers::{answer, counted, lines, short};
 use super::{Answer, Findings, Level, Question, WaitingTasks};
@@ -60,6 +61,18 @@ impl Findings {
         }
         for run in self.runs.iter().filter(|run| run.phase == RunPhase::Paused) {
             act.push(format!("let run {} go on: `sas run resume {}`", short(run), run.run));
+        }
+        for run in &self.runs {
+            for outside in &run.outside {
+                let QuarterVerdict::Held { run: before, .. } = outside.verdict else { continue };
+                act.push(format!(
+                    "mend the quarter before of {} of run {}: `sas run failures {before} --retry`; or let them in as they are: \
+                     `sas run resume {}`",
+                    counted(outside.stars, "star", "stars"),
+                    short(run),
+                    run.run
+                ));
+            }
         }
         for held in &self.held {
             let (pipeline, module) = (&held.pipeline, &held.module);

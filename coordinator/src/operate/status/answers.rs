@@ -139,6 +139,7 @@ impl Findings {
                 let tasks = counted(run.on_hold, "task is", "tasks are");
                 stuck.push(format!("run {name}: {tasks} held ({})", held.join(", ")));
             }
+            stuck.extend(run.outside.iter().map(|outside| format!("run {name}: {}", outside.words())));
             let waiting = run.tasks.get(&TaskState::Waiting).copied().unwrap_or(0);
             if waiting > 0 {
                 let of_run = self.waiting.iter().filter(|waiting| waiting.run == run.run);

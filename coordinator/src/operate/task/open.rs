@@ -86,10 +86,9 @@ fn asks_for_blocked(sought: &SoughtTasks) -> bool {
 /// How many blocked tasks are meant whose stars are to come: all that these have.
 async fn of_stars_to_come(state: &SharedState, sought: &SoughtTasks) -> Result<u64, StateError> {
     let Some(view) = state.run(sought.run()).await?.filter(|_| asks_for_blocked(sought)) else { return Ok(0) };
-    let (cursor, all) = (view.info.cursor, view.info.stars);
     let stars = match &sought.stars {
-        Some(stars) => stars.range(StarIndex(cursor)..).count() as u64,
-        None => u64::from(all.saturating_sub(cursor)),
+        Some(stars) => stars.range(StarIndex(view.info.cursor)..).count() as u64,
+        None => view.to_come().into(),
     };
     let modules = sought.modules.as_ref().map_or(sought.course.pipeline.modules.len(), BTreeSet::len);
     Ok(stars * modules as u64)

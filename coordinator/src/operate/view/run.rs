@@ -13,7 +13,7 @@ use store::runs::{Decision, RunEnd, RunList, RunRank, RunRecord};
 use store::{Store, StoreError};
 
 use super::expected::expected;
-use super::{AllRuns, ModuleSummary, RunPhase, RunSummary, stored};
+use super::{AllRuns, ModuleSummary, RunPhase, RunSummary, StarsOutside, stored};
 use crate::operate::look_up::{self, end_of};
 use crate::operate::{Context, ErrorKind, OperateError};
 
@@ -131,7 +131,8 @@ async fn summary(
     let state = context.installation.state().await?;
     if let Some(view) = state.run(run).await? {
         let workers = state.workers().await?;
-        return Ok(RunSummary::in_flight(record, view, &workers));
+        let outside = context.ask(move |store| StarsOutside::of(store, run)).await?;
+        return Ok(RunSummary { outside, ..RunSummary::in_flight(record, view, &workers) });
     }
     // It may have ended in between.
     Ok(match context.ask(move |store| end_of(store, run)).await? {
@@ -163,6 +164,7 @@ impl RunSummary {
             unserved: Vec::new(),
             held: Vec::new(),
             on_hold: 0,
+            outside: Vec::new(),
             expected: None,
             moved: None,
             decisions: Vec::new(),
@@ -177,7 +179,7 @@ impl RunSummary {
             Phase::Cancelling => RunPhase::Cancelling,
         };
         let summary = Self {
-            to_come: view.info.stars.saturating_sub(view.info.cursor),
+            to_come: view.to_come(),
             in_flight: view.in_flight,
             running: view.running,
             held: held_in(&view).collect(),

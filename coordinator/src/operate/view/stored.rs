@@ -9,7 +9,7 @@ use services::state::Phase;
 use store::runs::{RunRecord, StarEnd};
 use store::{Store, StoreError};
 
-use super::{ModuleSummary, RunPhase, RunSummary};
+use super::{ModuleSummary, RunPhase, RunSummary, StarsOutside};
 use crate::operate::{Context, OperateError};
 use crate::standing;
 
@@ -30,8 +30,11 @@ pub(super) async fn run(
 ) -> Result<RunSummary, OperateError> {
     let course = context.course(record.run).await?;
     let (run, width) = (record.run, course.pipeline.modules.len());
-    let look = move |store: &Store| Ok::<_, StoreError>((count(store, run, width)?, standing::read(store, run)?.phase));
-    let (settled, decided) = context.ask(look).await?;
+    let look = move |store: &Store| {
+        let settled = count(store, run, width)?;
+        Ok::<_, StoreError>((settled, standing::read(store, run)?.phase, StarsOutside::of(store, run)?))
+    };
+    let (settled, decided, outside) = context.ask(look).await?;
     let phase = match (phase, decided) {
         (RunPhase::Open, Phase::Paused) => RunPhase::Paused,
         (RunPhase::Open, Phase::Cancelling) => RunPhase::Cancelling,
@@ -46,6 +49,7 @@ pub(super) async fn run(
     let summary = RunSummary {
         to_come: record.stars.saturating_sub(settled.stars),
         stored_only: Some(words),
+        outside,
         ends: settled.ends.clone(),
         ..RunSummary::of(record, phase)
     };

@@ -128,6 +128,13 @@ def source(star, folder, name, group, groups, read, counts):
         (producer,) = [other for other in groups if module_of(star, other) == maker]
         quarter = f"Q{int(star.attrs['QUARTER_NUMBER']):03}"
         place = f"{quarter}/products/{maker}-{groups[producer].attrs['key']}.h5"
+        # What the producer committed may stand for something that was before, by its own record; then that was read.
+        committed, _ = folder.committed(place)
+        stands_for = json.loads(committed["STANDS_FOR"][()]).get(product) if "STANDS_FOR" in committed else None
+        if stands_for and read["file"] == stands_for["file"]:
+            place = stands_for["file"]
+            check(read["digest"] == stands_for["digest"], name, "read", read["digest"], "and", producer, "stands for", stands_for)
+            check(groups[producer]["stands_for"].attrs[product] == read["digest"], producer, "does not say what", product, "stands for")
         check(read["file"] == place, name, "read", read["file"], "and", producer, "committed", place)
         file, manifest = folder.committed(place)
         said, found = manifest["products"][product]["digest"], digest(file["PRODUCTS"][product])

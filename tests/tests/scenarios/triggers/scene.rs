@@ -13,15 +13,15 @@ use serde_json::Value;
 /// How long anything may take.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Writes a star file for each star: `EXTERNALS/<product>/<column>` is the number.
+/// Writes a star file of the quarter for each star: `EXTERNALS/<product>/<column>` is the number.
 const DELIVER: &str = r#"
 import h5py, sys
-folder, product, column, *stars = sys.argv[1:]
+quarter, folder, product, column, *stars = sys.argv[1:]
 for pair in stars:
     star, number = pair.split("=")
     with h5py.File(f"{folder}/{star}.{product}.h5", "w") as file:
         file.attrs["PLATO_ID"] = star
-        file.attrs["QUARTER_NUMBER"] = 3
+        file.attrs["QUARTER_NUMBER"] = int(quarter)
         group = file.create_group(f"EXTERNALS/{product}")
         if column == "flag":
             group.create_dataset(column, data=number == "1", dtype=bool)
@@ -30,7 +30,7 @@ for pair in stars:
 "#;
 
 /// Adds one to the number that it reads; a negative one makes it fail.
-pub(super) const ADD: &str = r#"
+pub(crate) const ADD: &str = r#"
 import h5py, os, sys
 read, write = sys.argv[1:]
 with h5py.File(os.environ["SAS_INPUT"], "r") as file:
@@ -42,34 +42,55 @@ with h5py.File(os.environ["SAS_OUTPUT"], "w") as file:
     file.create_group(f"PRODUCTS/{write}").create_dataset("value", data=number + 1)
 "#;
 
+/// Adds what the quarter before made to the number that it reads; a negative one makes it fail unless that is mended, and for 7 it
+/// waits until somebody opens the gate.
+const CHAIN: &str = r#"
+import h5py, os, sys
+# Not among the arguments: of files that these name the content is looked at.
+gate = os.path.join(os.path.dirname(__file__), "gate")
+with h5py.File(os.environ["SAS_INPUT"], "r") as file:
+    number = file["EXTERNALS/CURVE/value"][()]
+    before = file["PREVIOUS/PRODUCTS/X/value"][()] if "PREVIOUS/PRODUCTS/X" in file else 0
+if number < 0 and not os.path.exists(f"{gate}.{-number:.0f}"):
+    sys.exit("a negative number")
+if number == 7:
+    open(gate).read()
+with h5py.File(os.environ["SAS_OUTPUT"], "w") as file:
+    file.create_group("PRODUCTS/X").create_dataset("value", data=abs(number) + before)
+"#;
+
 /// Stars of this scene, by number from 1.
-pub(super) fn star(number: u8) -> String {
+pub(crate) fn star(number: u8) -> String {
     format!("PLATO_00000000-0000-5000-8000-0000000000{number:02x}")
 }
 
 /// The cluster.
-pub(super) struct TriggerScene {
+pub(crate) struct TriggerScene {
     directory: tempfile::TempDir,
-    pub(super) cluster: Cluster,
+    pub(crate) cluster: Cluster,
     coordinator: Option<Running>,
     _worker: Running,
 }
 
 impl TriggerScene {
-    /// Starts it with these pipelines, whose modules call `ADD`.
-    pub(super) fn start(pipelines: &[&str]) -> Result<Self> {
+    /// Starts it with these pipelines, whose modules call `ADD` or `CHAIN`.
+    pub(crate) fn start(pipelines: &[&str]) -> Result<Self> {
         Self::start_with(pipelines, &[])
     }
 
     /// The same with more settings of its coordinator.
-    pub(super) fn start_with(pipelines: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start_with(pipelines: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let program = directory.path().join("add.py");
         fs::write(&program, ADD)?;
+        let (chain, gate) = (directory.path().join("chain.py"), directory.path().join("gate"));
+        fs::write(&chain, CHAIN)?;
+        ensure!(Command::new("mkfifo").arg(&gate).status()?.success(), "no gate");
         let mut files: Vec<PathBuf> = Vec::new();
         for (number, text) in pipelines.iter().enumerate() {
             let file = directory.path().join(format!("{number}.toml"));
-            let text = text.replace("ADD", &program.display().to_string());
+            let text =
+                text.replace("ADD", &program.display().to_string()).replace("CHAIN", &chain.display().to_string());
             fs::write(&file, format!("{text}[classes.default]\ncpus = 1\nmemory = '256MB'\n"))?;
             files.push(file);
         }
@@ -81,13 +102,40 @@ impl TriggerScene {
         Ok(Self { directory, cluster, coordinator, _worker: worker })
     }
 
-    /// Ingests a number for each of these stars, and publishes the event; its id.
-    pub(super) fn deliver(&self, dataset: &str, product: &str, column: &str, stars: &[(u8, i32)]) -> Result<String> {
+    /// Tells `sas` that modules run as processes, for those questions that ask what their programs are.
+    pub(crate) fn runs_processes(&self) -> Result<()> {
+        let config = self.directory.path().join("sas.toml");
+        Ok(fs::write(&config, fs::read_to_string(&config)? + "[worker]\nrunner = \"process\"\n")?)
+    }
+
+    /// Opens the gate: who waits at it goes on.
+    pub(crate) fn open_gate(&self) -> Result<()> {
+        Ok(fs::write(self.directory.path().join("gate"), "")?)
+    }
+
+    /// What the number of a star needs is mended.
+    pub(crate) fn mend(&self, number: u8) -> Result<()> {
+        Ok(fs::write(self.directory.path().join(format!("gate.{number}")), "")?)
+    }
+
+    /// Ingests a number for each of these stars in quarter 3, and publishes the event; its id.
+    pub(crate) fn deliver(&self, dataset: &str, product: &str, column: &str, stars: &[(u8, i32)]) -> Result<String> {
+        self.deliver_in(3, dataset, (product, column), stars)
+    }
+
+    /// The same in any quarter.
+    pub(crate) fn deliver_in(
+        &self,
+        quarter: u16,
+        dataset: &str,
+        (product, column): (&str, &str),
+        stars: &[(u8, i32)],
+    ) -> Result<String> {
         let folder = self.directory.path().join(format!("delivered-{}", uuid::Uuid::new_v4()));
         fs::create_dir(&folder)?;
         let pairs = stars.iter().map(|(number, value)| format!("{}={value}", star(*number)));
         let mut python = Command::new("/usr/bin/python3");
-        python.args(["-c", DELIVER]).arg(&folder).args([product, column]).args(pairs);
+        python.args(["-c", DELIVER, &quarter.to_string()]).arg(&folder).args([product, column]).args(pairs);
         ensure!(python.status()?.success(), "no files");
         let folder = folder.display().to_string();
         let answer = self.cluster.ask(&["ingest", "--publish", "--dataset", dataset, &folder])?;
@@ -97,7 +145,7 @@ impl TriggerScene {
     }
 
     /// The ledger of an event: what became of how many stars in each pipeline, as `P: 2 joined, 1 waiting_for`. It must balance.
-    pub(super) fn ledger(&self, event: &str) -> Result<Vec<String>> {
+    pub(crate) fn ledger(&self, event: &str) -> Result<Vec<String>> {
         let ledger = self.cluster.ask(&["event", "ledger", event])?;
         let lines = ledger[0]["lines"].as_array().context("it has lines")?.clone();
         let line = |line: &Value| {
@@ -109,7 +157,7 @@ impl TriggerScene {
     }
 
     /// Waits until the ledger of an event has exactly these lines.
-    pub(super) async fn wait_for(&self, event: &str, lines: &[&str]) -> Result<()> {
+    pub(crate) async fn wait_for(&self, event: &str, lines: &[&str]) -> Result<()> {
         let mut seen = None;
         let waited = wait_until(LONG, "the ledger says so", async || {
             seen = Some(self.ledger(event));
@@ -120,7 +168,7 @@ impl TriggerScene {
     }
 
     /// The runs of a pipeline, oldest first, each with its number of stars; all of them have ended.
-    pub(super) async fn ended(&self, pipeline: &str, count: usize) -> Result<Vec<(String, u64)>> {
+    pub(crate) async fn ended(&self, pipeline: &str, count: usize) -> Result<Vec<(String, u64)>> {
         let mut found = Vec::new();
         let waited = wait_until(LONG, "the runs have ended", async || {
             let Ok(runs) = self.cluster.ask(&["run", "list", "--all"]) else { return false };
@@ -138,12 +186,12 @@ impl TriggerScene {
     }
 
     /// How many runs there are.
-    pub(super) fn runs(&self) -> Result<usize> {
+    pub(crate) fn runs(&self) -> Result<usize> {
         Ok(self.cluster.ask(&["run", "list", "--all"])?.as_array().map_or(0, Vec::len))
     }
 
     /// Redis forgets everything, and the coordinator is killed; `between` is done before another one starts.
-    pub(super) fn lose_everything(&mut self, between: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+    pub(crate) fn lose_everything(&mut self, between: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         if let Some(coordinator) = self.coordinator.take() {
             coordinator.kill()?;
         }
@@ -155,13 +203,13 @@ impl TriggerScene {
     }
 
     /// What a product of a star is in the newest run of a pipeline.
-    pub(super) fn made(&self, run: &str, module: &str) -> Result<u64> {
+    pub(crate) fn made(&self, run: &str, module: &str) -> Result<u64> {
         let end = store::Store::open(&self.cluster.store)?.run_end(run.parse()?)?.context("it ended")?;
         Ok(end.took.get(&module.parse()?).map_or(0, |took| took.tasks))
     }
 
     /// What the coordinator logged.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.coordinator.as_ref().map(Running::log).unwrap_or_default()
     }
 }

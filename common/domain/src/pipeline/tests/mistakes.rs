@@ -26,8 +26,8 @@ fn a_wrong_shape_hides_no_other_mistake() {
          [modules]\nB = 3\n",
         &[
             "classes.big: missing field `memory`",
-            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `strict_units`, `star_file`, \
-             `publishes`, `params`, `externals`, `aliases`, `classes`",
+            "colour: unknown field `colour`, expected one of `name`, `version`, `data_model`, `trigger`, `strict_units`, `star_file`, `previous`, \
+             `publishes`, `params`, `externals`, `aliases`, `classes`, `tolerances`",
             "params.when: 2024-01-01 is a date, expected text",
             "params.width: nan is not allowed, expected a finite number",
             "module A: enabled: invalid type: string \"yes\", expected a boolean",

@@ -8,7 +8,7 @@ use crate::agent::wire::*;
 use crate::h5::{Attributed, Dataset, H5Error, Shape};
 
 /// Elements of the largest arrays that are compared one by one.
-const LARGEST: u64 = 5_000_000;
+pub(super) const LARGEST: u64 = 5_000_000;
 
 /// How many values of a list are told.
 const FIRST: usize = 3;
@@ -89,7 +89,7 @@ fn difference(old: &[Scalar], new: &[Scalar]) -> (u64, Option<f64>) {
 }
 
 /// A column's values.
-fn value(at: &At, column: &str) -> AgentResult<Vec<Scalar>> {
+pub(super) fn value(at: &At, column: &str) -> AgentResult<Vec<Scalar>> {
     let mut values = Vec::new();
     each_column(at, &mut |name, dataset| {
         if name == column {

@@ -34,10 +34,26 @@ pub(super) fn describe(group: &Group, described: &Described<'_>) -> Result<(), H
     }
     not_produced(group, module, *result)?;
     group.create_group("inputs")?;
+    if let Some(result) = result {
+        stands_for(group, result)?;
+    }
     match provenance {
         Some(provenance) => made(group, provenance),
         None => Ok(()),
     }
+}
+
+/// What its products stand for: where any does, an attribute of the subgroup `stands_for` for each, with the digest that counts.
+fn stands_for(group: &Group, result: &Manifest) -> Result<(), H5Error> {
+    let standing = result.products.iter().filter_map(|(name, entry)| Some((name, entry.stands_for.as_ref()?)));
+    let mut standing = standing.peekable();
+    if standing.peek().is_none() {
+        return Ok(());
+    }
+    let group = group.create_group("stands_for")?;
+    standing
+        .into_iter()
+        .try_for_each(|(name, stands_for)| group.set_text(name.as_str(), &stands_for.digest.to_string()))
 }
 
 /// How its task ended in this run.

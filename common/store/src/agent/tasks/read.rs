@@ -9,6 +9,8 @@ use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::{Walk, bounded};
 use crate::h5::{Dataset, File, Group, H5Error, Object};
+use domain::id::ProductName;
+use domain::outcome::StandsFor;
 
 /// How deep columns are looked for.
 const DEEPEST: u32 = 32;
@@ -38,6 +40,14 @@ pub(super) fn whole(file: &Path) -> AgentResult<(Manifest, Rooted)> {
     let mut manifest: Manifest = json(&root, "MANIFEST", file)?;
     if manifest.kind == FileKind::Result {
         manifest.provenance = Some(Box::new(json(&root, "PROVENANCE", file)?));
+        if root.group.has("STANDS_FOR").map_err(damaged(file))? {
+            let stands_for: BTreeMap<ProductName, StandsFor> = json(&root, "STANDS_FOR", file)?;
+            for (product, stands_for) in stands_for {
+                if let Some(entry) = manifest.products.get_mut(&product) {
+                    entry.stands_for = Some(stands_for);
+                }
+            }
+        }
     }
     Ok((manifest, root))
 }

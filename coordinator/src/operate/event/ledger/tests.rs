@@ -101,6 +101,28 @@ fn every_star_of_an_event_is_in_one_line_and_the_sums_balance() {
 }
 
 #[test]
+fn stars_whose_quarter_before_keeps_them_out_wait_in_the_line_of_their_run() {
+    use store::runs::{QuarterNote, QuarterVerdict};
+    let case = LedgerCase::new();
+    let before = case.accept("0").id;
+    let before = RunId::of(before, "P", "1");
+    let event = case.accept("1");
+    let run = case.run(&event, &case.stars, &[(StarEnd::Complete, 1)]);
+    let note = |verdict, star| QuarterNote { verdict, stars: vec![StarIndex(star)] };
+    let held = QuarterVerdict::Held { run: before, end: StarEnd::Failed, decisions: 0 };
+    let notes =
+        [note(QuarterVerdict::Waits { run: before }, 1), note(held, 2), note(QuarterVerdict::Enters, 3), note(held, 0)];
+    case.store.note_quarters(run, &notes).unwrap();
+    let reason = format!(
+        "1 wait for an operator: its quarter before ended as failed in run {before}; \
+         1 wait for its quarter before, which run {before} has not settled"
+    );
+    assert_eq!(case.counts(event.id), ("2 expanded, 2 waiting_for".to_owned(), true, Some(reason)));
+    case.store.note_quarters(run, &[note(QuarterVerdict::Enters, 2)]).unwrap();
+    assert_eq!(case.counts(event.id).0, "3 expanded, 1 waiting_for");
+}
+
+#[test]
 fn stars_that_wait_are_in_the_line_of_their_trigger_until_they_join_a_later_event() {
     let case = LedgerCase::new();
     let event = |id: &str, dataset: &str, stars: &[StarId]| {
