@@ -11,6 +11,7 @@ mod expressions;
 mod failures;
 mod flight;
 mod generations;
+mod histories;
 mod http;
 mod levers;
 mod matrix;
