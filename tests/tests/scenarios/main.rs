@@ -3,6 +3,7 @@
 mod browser;
 mod cli;
 mod cluster;
+mod compared;
 mod compose;
 mod coordinator;
 mod damage;
