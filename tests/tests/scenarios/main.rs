@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod compared;
 mod compose;
+mod contracts;
 mod coordinator;
 mod damage;
 mod deliveries;
