@@ -16,7 +16,7 @@ use history::{FinalInputs, History, HistoryStep, QUARTERS, STARS};
 use site::{HistoryEnd, HistorySite, star};
 
 /// How many are played unless somebody wants more.
-const HISTORIES: u64 = 4;
+const HISTORIES: u64 = 3;
 
 /// How often one that fails is played to find out which steps it takes.
 const PLAYS: usize = 24;
