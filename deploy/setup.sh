@@ -5,7 +5,8 @@
 #   build    compilers, make, python3, and a cmake that HDF5 accepts (3.26; from PyPI where the system's is older)
 #   docker   a Docker engine that answers, and mmdebstrap for machines without a registry
 #   cluster  RabbitMQ and Redis, installed but not started as services
-#   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, promtool, and an image registry, not started
+#   test     what tests need besides: h5py, numpy, scipy, h5dump, dot, docker-compose, promtool, readers of PROV and OpenLineage, and
+#            an image registry, not started
 #   bench    what benchmarks compare with: Celery
 #   --cmake  only print the path of a fit cmake (nothing is installed); exit 1 if there is none
 #
@@ -162,7 +163,19 @@ test_tools() {
     packages services python3-h5py python3-numpy python3-scipy hdf5-tools graphviz
     packages no-services docker-registry prometheus
     packages services chromium chromium-driver
+    lineage_readers
     has docker-compose || timeout 10 docker compose version >/dev/null 2>&1 || packages services docker-compose
+}
+
+# Who published the forms in which provenance is told: their own readers, for tests.
+lineage_readers() {
+    python=$tools/lineage/bin/python
+    [ -x "$python" ] && "$python" -c 'import jsonschema, prov, openlineage.client' 2>/dev/null && return
+    packages services python3-venv python3-pip
+    say "readers of PROV and OpenLineage: taking prov, jsonschema and openlineage-python from PyPI into .tools/"
+    /usr/bin/python3 -m venv "$tools/lineage" >/dev/null 2>&1 \
+        && "$tools/lineage/bin/pip" install -q --disable-pip-version-check "prov>=3.2,<4" jsonschema openlineage-python >/dev/null 2>&1 \
+        || lack "readers of PROV and OpenLineage: is PyPI within reach?"
 }
 
 bench_peers() { packages services python3-celery python3-redis strace; }
@@ -179,7 +192,7 @@ for part in "$@"; do
         bench) bench_peers ;;
         all) build; docker_engine; cluster; test_tools; bench_peers ;;
         --cmake) find_cmake; exit ;;
-        -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
         *) echo "setup: unknown part \`$part\`; known: build docker cluster test bench all" >&2; exit 2 ;;
     esac
 done

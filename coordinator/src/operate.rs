@@ -7,6 +7,7 @@
 pub mod announce;
 pub mod audit;
 pub mod called;
+pub mod compare;
 mod context;
 mod error;
 pub mod event;

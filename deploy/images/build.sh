@@ -32,13 +32,14 @@ done
 context=$(mktemp -d "${TMPDIR:-/tmp}/sas-images.XXXXXX")
 trap 'rm -rf "$context" "$context.log"' EXIT INT TERM
 hint=
+contract=
 
 # build IMAGE DOCKERFILE: from what is in the context, and nothing else. Fixed times and modes: equal sources, equal layers.
 # Byte code is made before, by the Python of the base: modules run on a read-only root, and each layer costs seconds.
 build() {
     from=$(sed -n 's/^FROM //p' "$here/$2")
     base=$(docker image inspect --format '{{ .Id }}' "$from")
-    sources=$( { echo "$base"; cat "$here/$2"; cd "$context" && find . -type f | LC_ALL=C sort | xargs -r cat; } | sha256sum | cut -c1-16)
+    sources=$( { echo "$base$contract"; cat "$here/$2"; cd "$context" && find . -type f | LC_ALL=C sort | xargs -r cat; } | sha256sum | cut -c1-16)
     have=$(docker image inspect --format '{{ index .Config.Labels "sas.sources" }}' "$1" 2>/dev/null || true)
     if [ "$have" = "$sources" ]; then
         say "$1 is up to date"
@@ -51,7 +52,7 @@ build() {
     fi
     chmod -R u=rwX,go=rX "$context"
     find "$context" -exec touch -d @0 {} +
-    if ! DOCKER_BUILDKIT=0 docker build --label "sas.sources=$sources" -t "$1" -f - "$context" <"$here/$2" >"$context.log" 2>&1; then
+    if ! DOCKER_BUILDKIT=0 docker build --label "sas.sources=$sources" ${contract:+--label "sas.contract=$contract"} -t "$1" -f - "$context" <"$here/$2" >"$context.log" 2>&1; then
         tail -n 20 "$context.log" >&2
         die "the build of $1 failed${hint:+; $hint}"
     fi
@@ -69,7 +70,10 @@ empty() { rm -rf "$context"/*; }
 
 reference() {
     take "$deploy"/modules/sas_modules/*.py sas/sas_modules
+    # What `sas module diff` reads of it: the modules as their pipeline file has them.
+    contract=$(sed -n '/^\[modules\./,$p' "$deploy/pipelines/seismic.toml")
     build "${SAS_REFERENCE_IMAGE:-sas/reference:1}" reference.Dockerfile
+    contract=
 }
 
 light() {

@@ -1,4 +1,4 @@
-//! `sas module`: holds modules back, in all runs of a pipeline, until they are released; lays two definitions side by side.
+//! `sas module`: holds modules back, in all runs of a pipeline, until they are released; lays two definitions, or images with contracts, side by side.
 
 mod diff;
 

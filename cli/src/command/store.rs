@@ -1,5 +1,6 @@
 //! `sas store`: what the store holds is looked after.
 
+mod compare;
 mod gc;
 mod scrub;
 
@@ -8,11 +9,12 @@ use clap::Subcommand;
 use crate::connect::SiteArgs;
 use crate::output::Format;
 
-/// The store: look at every file of it, and make again what is damaged; remove what nobody refers to.
+/// The store: look at every file of it, and make again what is damaged; remove what nobody refers to; compare it with another.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
     Scrub(scrub::Scrub),
     Gc(gc::Gc),
+    Compare(compare::Compare),
 }
 
 impl StoreCommand {
@@ -20,6 +22,7 @@ impl StoreCommand {
         match self {
             Self::Scrub(command) => command.run(site, format).await,
             Self::Gc(command) => command.run(site, format).await,
+            Self::Compare(command) => command.run(site, format).await,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod definition;
 pub mod draw;
+mod label;
 mod load;
 mod model;
 mod module;
@@ -17,6 +18,7 @@ mod trigger;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use label::{CONTRACT_LABEL, ContractError};
 pub use load::{Mistakes, data_model_name, load};
 pub use place::{Mistake, Place};
 pub use publishes::{Publishes, circles};

@@ -80,14 +80,36 @@ pub fn set_aside(path: &Path, seen: u64) -> Result<Option<PathBuf>, StoreError> 
     if inode(path)? != Some(seen) {
         return Ok(None);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".damaged-{}", uuid::Uuid::new_v4()));
-    let aside = path.with_file_name(name);
+    let aside = aside_of(path);
     match fs::rename(path, &aside) {
         Ok(()) => sync_parent(path).map(|()| Some(aside)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(io_error("set aside", path, source)),
     }
+}
+
+/// The same, and at the same moment another file takes its place, with a body that is told where the bytes are: its name is never
+/// free. `beside` is a directory on the same file system for the unfinished file.
+pub fn set_aside_leaving(
+    path: &Path,
+    seen: u64,
+    beside: &Path,
+    body: impl FnOnce(&Path) -> Vec<u8>,
+) -> Result<Option<PathBuf>, StoreError> {
+    if inode(path)? != Some(seen) {
+        return Ok(None);
+    }
+    let aside = aside_of(path);
+    let left = Unfinished::write(beside, |file| file.write_all(&body(&aside)))?;
+    link(path, &aside)?;
+    fs::rename(&left.0, path).map_err(|source| io_error("set aside", path, source))?;
+    sync_parent(path).map(|()| Some(aside))
+}
+
+fn aside_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{}", uuid::Uuid::new_v4()));
+    path.with_file_name(name)
 }
 
 /// Makes a directory and those above it, durably; harmless when it is there.

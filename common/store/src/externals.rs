@@ -1,9 +1,12 @@
 //! Versions of externals: which are there, and which a run uses. Decided from file names alone.
 
+mod damaged;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Store, StoreError, names_in, paths};
+pub use damaged::DamagedDelivery;
 use domain::id::{DatasetName, Quarter, Sequence, StarId};
 
 /// A version of a dataset.

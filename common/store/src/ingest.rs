@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::agent::{Agent, AgentError, Import, Inspected, ProductEntry, Refusal, RefusalKind};
 use super::durable::{self, Unfinished};
-use super::externals::versions;
+use super::externals::{DamagedDelivery, Version, versions};
 use super::{Store, StoreError, paths};
 use domain::id::{DatasetName, ProductName, Quarter, Sequence, StarId};
 pub use rehearsal::{Rehearsed, rehearse};
@@ -275,6 +275,8 @@ async fn add(
     let mut bases = versions(&folder, &options.dataset)?;
     bases.truncate(1);
     let floor = bases.first().map_or(Sequence(0), |base| base.sequence);
+    // What was found damaged is nothing to build on: all of it is to be delivered again.
+    let damaged = take_damaged(&folder, &mut bases)?;
     let mut added = None;
     loop {
         let built = Unfinished(agent.options().writable.join(format!("{}.h5", uuid::Uuid::new_v4())));
@@ -283,6 +285,9 @@ async fn add(
             Ok(manifest) => manifest,
             Err(error) => return blame(error).map(|reason| IngestResult::Wrong { reason }),
         };
+        if let Some(reason) = damaged.as_ref().and_then(|(_, damaged)| missing(damaged, &manifest.externals)) {
+            return Ok(IngestResult::Wrong { reason });
+        }
         if let Some(newest) = bases.first()
             && let Ok(before) = agent.manifest(&folder.join(&newest.name)).await
             && same_values(&before.externals, &manifest.externals)
@@ -296,12 +301,31 @@ async fn add(
         let result = IngestResult::Added { sequence: number, products };
         // Whoever delivered at the same time built on what was there before, as this version did: put them together.
         let mut found = versions(&folder, &options.dataset)?;
-        found.retain(|version| version.sequence >= floor);
+        let is_damaged = |version: &Version| damaged.as_ref().is_some_and(|(name, _)| *name == version.name);
+        found.retain(|version| version.sequence >= floor && !is_damaged(version));
         if found.iter().all(|version| version.sequence == number || bases.contains(version)) {
             return Ok(result);
         }
         (bases, added) = (found, Some(result));
     }
+}
+
+/// Takes the newest version away where it was found damaged; its name, and what stands in its place.
+fn take_damaged(folder: &Path, bases: &mut Vec<Version>) -> Result<Option<(String, DamagedDelivery)>, StoreError> {
+    let Some(newest) = bases.first() else { return Ok(None) };
+    let Some(damaged) = DamagedDelivery::at(&folder.join(&newest.name))? else { return Ok(None) };
+    Ok(bases.pop().map(|newest| (newest.name, damaged)))
+}
+
+/// What a delivery lacks of one that was found damaged, in words.
+fn missing(damaged: &DamagedDelivery, delivered: &BTreeMap<ProductName, ProductEntry>) -> Option<String> {
+    let lacks = damaged.products.iter().filter(|name| !delivered.contains_key(*name));
+    let lacks: Vec<&str> = lacks.map(ProductName::as_str).collect();
+    let aside = &damaged.aside;
+    (!lacks.is_empty()).then(|| {
+        let lacks = lacks.join(", ");
+        format!("the version before was found damaged (`{aside}`): deliver all of it again, here without {lacks}")
+    })
 }
 
 /// What an agent is asked to make of delivered files of one place.

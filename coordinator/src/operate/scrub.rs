@@ -5,15 +5,17 @@
 
 mod mend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::id::{ModuleName, RunId, StarId};
+use domain::id::{ModuleName, RunId, Sequence, StarId};
+use domain::text::moment;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::agent::{Agent, Manifest};
+use store::externals::DamagedDelivery;
 use store::scrub::{CommittedFile, CommittedKind, PartLookedAt, SHARED};
 use store::{durable, paths};
 use tokio::time::{Instant, sleep_until};
@@ -79,6 +81,9 @@ pub struct DamagedFile {
     pub comes: String,
 }
 
+/// What comes of a damaged delivery.
+const DELIVER: &str = "nobody here can make it again: tasks that read it end as errored until it is delivered again";
+
 /// Tasks whose results are to be made again, by run.
 type TasksToRepeat = BTreeMap<RunId, Vec<(StarId, ModuleName)>>;
 
@@ -126,6 +131,21 @@ pub async fn scrub(
     Ok(ScrubReport { pass: pass.number, parts, before, files, bytes, damaged: scrubber.damaged, decided })
 }
 
+/// Of each dataset in each place the newest version.
+fn newest_deliveries(files: &[CommittedFile]) -> BTreeSet<PathBuf> {
+    let mut newest: BTreeMap<(&Path, &str), (Sequence, &PathBuf)> = BTreeMap::new();
+    for CommittedFile { path, what } in files {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let named = paths::parse_external_name(name).filter(|_| *what == CommittedKind::External);
+        let Some(((dataset, sequence), folder)) = named.zip(path.parent()) else { continue };
+        let known = newest.entry((folder, dataset)).or_insert((sequence, path));
+        if sequence > known.0 {
+            *known = (sequence, path);
+        }
+    }
+    newest.into_values().map(|(_, path)| path.clone()).collect()
+}
+
 /// Somebody who looks through the store.
 struct Scrubber<'a> {
     context: &'a Context,
@@ -152,13 +172,18 @@ impl Scrubber<'_> {
     }
 
     async fn files(&mut self, agent: &mut Agent, files: Vec<CommittedFile>) -> Result<(), OperateError> {
+        let newest = newest_deliveries(&files);
         for file in files {
             let path = self.context.store.at(&file.path);
+            if file.what == CommittedKind::External && self.waits(&file.path, newest.contains(&file.path)).await? {
+                continue;
+            }
             // What went since it was listed is nobody's damage.
             let Some(inode) = self.context.ask(move |_| durable::inode(&path)).await? else { continue };
             let (verified, manifest) = verify_file_of_store(self.context, agent, &file.path, Linked::Skipped).await?;
             if !verified.differences.is_empty() {
-                let damage = Damage { file: &file, inode, differences: verified.differences };
+                let products = manifest.map(|manifest| manifest.externals.into_keys().collect()).unwrap_or_default();
+                let damage = Damage { file: &file, inode, differences: verified.differences, products };
                 let found = mend(self.context, agent, damage, self.request.dry_run, &mut self.again).await?;
                 self.damaged.push(found);
             } else if let (CommittedKind::Generation { star, .. }, Some(manifest)) = (&file.what, &manifest) {
@@ -172,6 +197,22 @@ impl Scrubber<'_> {
             self.wait().await;
         }
         Ok(())
+    }
+
+    /// Whether a delivery was found damaged before; one that was not delivered again since is named again.
+    async fn waits(&mut self, file: &Path, is_newest: bool) -> Result<bool, OperateError> {
+        let path = self.context.store.at(file);
+        let Some(damaged) = self.context.ask(move |_| DamagedDelivery::at(&path)).await? else { return Ok(false) };
+        if is_newest {
+            let what = format!("it was found damaged at {}, and not delivered again since", moment(damaged.found));
+            self.damaged.push(DamagedFile {
+                file: file.to_owned(),
+                differences: vec![DifferenceFound { product: None, what }],
+                aside: Some(file.with_file_name(damaged.aside)),
+                comes: DELIVER.to_owned(),
+            });
+        }
+        Ok(true)
     }
 
     /// Looks whether the results are there that a generation refers to.

@@ -3,7 +3,9 @@
 mod browser;
 mod cli;
 mod cluster;
+mod compared;
 mod compose;
+mod contracts;
 mod coordinator;
 mod damage;
 mod deliveries;
@@ -11,6 +13,7 @@ mod expressions;
 mod failures;
 mod flight;
 mod generations;
+mod histories;
 mod http;
 mod levers;
 mod matrix;

@@ -31,7 +31,7 @@ with h5py.File(os.environ["SAS_OUTPUT"], "w") as f:
 "#;
 
 struct ScrubScene {
-    _campaign: Campaign,
+    campaign: Campaign,
     cluster: Cluster,
     stars: Vec<String>,
     _running: [Running; 2],
@@ -50,7 +50,7 @@ impl ScrubScene {
         let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2")];
         let running = [cluster.coordinator("coordinator")?, cluster.worker("worker", &settings)?];
         cluster.ingest(&campaign.star_files()?)?;
-        let scene = Self { _campaign: campaign, cluster, stars, _running: running };
+        let scene = Self { campaign, cluster, stars, _running: running };
         scene
             .until("the run has ended", |scene| {
                 scene.cluster.ask(&["run", "show"]).is_ok_and(|run| run["phase"] == "ended")
@@ -75,6 +75,25 @@ impl ScrubScene {
         paths.iter().find(is_it).cloned().with_context(|| format!("{module} in {paths:?}"))
     }
 
+    /// The newest delivery of a star.
+    fn delivery(&self, star: usize) -> Result<PathBuf> {
+        let shown = harness::light::star_file(&self.cluster.store, 0, &self.stars[star])?;
+        let names = fs::read_dir(shown.parent().context("it lies in a folder")?.join("externals"))?;
+        let paths: Vec<PathBuf> = names.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        let delivered = paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "h5"));
+        delivered.max_by_key(|path| path.metadata().and_then(|facts| facts.modified()).ok()).context("one is there")
+    }
+
+    /// Waits until every run has ended.
+    async fn until_ended(&self) -> Result<()> {
+        let ended = |run: &Value| run["phase"] == "ended";
+        self.until("all runs have ended", |scene| {
+            let runs = scene.cluster.ask(&["run", "list", "--all"]);
+            runs.is_ok_and(|runs| runs.as_array().is_some_and(|runs| runs.iter().all(ended)))
+        })
+        .await
+    }
+
     /// What `sas -o json` says, which must end so.
     fn ask(&self, arguments: &[&str], code: i32) -> Result<Value> {
         let done = self.cluster.sas(&[&["-o", "json"], arguments].concat())?;
@@ -83,6 +102,14 @@ impl ScrubScene {
         Ok(serde_json::from_slice(&done.stdout)?)
     }
 }
+
+/// Another value in the light curve of a delivery.
+const SPOIL_DELIVERY: &str = r#"
+import h5py, sys
+with h5py.File(sys.argv[1], "r+") as file:
+    flux = file["EXTERNALS/DP1_LC_MERGED/flux"]
+    flux[0] = flux[0] + 1
+"#;
 
 /// Changes the last byte of the values of a file that hold nothing but one number.
 fn spoil(file: &Path, number: f64) -> Result<()> {
@@ -120,11 +147,7 @@ async fn what_is_damaged_or_gone_is_found_and_made_again_by_the_run_that_used_it
     ensure!(aside.len() == 1 && scene.cluster.store.join(aside[0]).is_file(), "{report}");
     ensure!(report["decided"].as_object().is_some_and(|runs| !runs.is_empty()), "{report}");
     scene.until("both are made again", |_| changed.is_file() && gone.is_file()).await?;
-    scene
-        .until("the run has ended again", |scene| {
-            scene.cluster.ask(&["run", "show"]).is_ok_and(|run| run["phase"] == "ended")
-        })
-        .await?;
+    scene.until_ended().await?;
     ensure!(fs::read(&changed)?.len() == before.len(), "the same result under the same name");
     for star in &scene.stars {
         scene.ask(&["star", "verify", star], 0)?;
@@ -135,5 +158,75 @@ async fn what_is_damaged_or_gone_is_found_and_made_again_by_the_run_that_used_it
     ensure!(again["pass"] == 3 && again["files"] == 8, "{again}");
     let audit = scene.ask(&["audit"], 0)?;
     ensure!(audit.to_string().contains("sas store scrub"), "{audit}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_generation_is_moved_aside_and_built_again() -> Result<()> {
+    let scene = ScrubScene::new().await?;
+    let shown = harness::light::star_file(&scene.cluster.store, 0, &scene.stars[0])?;
+    let generation = shown.parent().context("it lies in a folder")?.join("generations/1.h5");
+    spoil(&generation, 2.5)?;
+    let found = scene.ask(&["star", "verify", &scene.stars[0]], 1)?;
+    ensure!(found.to_string().contains("NUMBER"), "{found}");
+
+    let report = scene.ask(&["store", "scrub", "--rate", "1GB"], 1)?;
+    let damaged = report["damaged"].as_array().context("damaged")?;
+    ensure!(
+        damaged.len() == 1 && damaged[0]["file"].as_str().is_some_and(|file| file.contains("generations")),
+        "{report}"
+    );
+    let aside = damaged[0]["aside"].as_str().context("it is moved aside")?;
+    ensure!(scene.cluster.store.join(aside).is_file(), "{report}");
+    ensure!(report["decided"].as_object().is_some_and(|runs| runs.len() == 1), "{report}");
+    scene
+        .until("a generation is built again", |scene| {
+            let generations = scene.cluster.ask(&["star", "generations", &scene.stars[0]]);
+            generations.is_ok_and(|found| found["generations"][0]["status"] == "complete")
+        })
+        .await?;
+    scene.until_ended().await?;
+    scene.ask(&["star", "verify", &scene.stars[0]], 0)?;
+    let again = scene.ask(&["store", "scrub", "--rate", "1GB"], 0)?;
+    ensure!(again["files"] == 8, "{again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tasks_that_read_a_damaged_delivery_are_errored_until_it_is_delivered_again() -> Result<()> {
+    let scene = ScrubScene::new().await?;
+    let (delivery, star) = (scene.delivery(0)?, scene.stars[0].as_str());
+    fs::set_permissions(&delivery, Permissions::from_mode(0o644))?;
+    let done = std::process::Command::new("/usr/bin/python3").args(["-c", SPOIL_DELIVERY]).arg(&delivery).status()?;
+    ensure!(done.success(), "h5py changes it");
+    let report = scene.ask(&["store", "scrub", "--rate", "1GB"], 1)?;
+    let damaged = report["damaged"].as_array().context("damaged")?;
+    ensure!(damaged.len() == 1 && damaged[0]["differences"][0]["product"] == "DP1_LC_MERGED", "{report}");
+    let aside = damaged[0]["aside"].as_str().context("it is moved aside")?;
+    ensure!(scene.cluster.store.join(aside).is_file() && delivery.is_file(), "{report}");
+
+    // Nobody reads anything in its place.
+    scene.ask(&["run", "start", "--pipeline", "SCRUB", "--stars", star], 0)?;
+    scene
+        .until("its reader is errored", |scene| {
+            let tasks = scene.cluster.sas(&["-o", "json", "star", "explain", star, "A"]);
+            tasks.is_ok_and(|tasks| String::from_utf8_lossy(&tasks.stdout).contains("input_lost"))
+        })
+        .await?;
+    let again = scene.ask(&["store", "scrub", "--rate", "1GB"], 1)?;
+    ensure!(
+        again["damaged"][0]["aside"] == *aside && again["damaged"].as_array().is_some_and(|all| all.len() == 1),
+        "{again}"
+    );
+
+    let files = scene.campaign.star_files()?;
+    let file = files.iter().find(|file| file.display().to_string().contains(star)).context("its file is there")?;
+    scene.cluster.ingest(std::slice::from_ref(file))?;
+    scene.until("it is read again", |scene| scene.delivery(0).is_ok_and(|newest| newest != delivery)).await?;
+    scene.until_ended().await?;
+    scene.ask(&["star", "verify", star], 0)?;
+    let explained = scene.ask(&["star", "explain", star, "A"], 0)?;
+    ensure!(explained.to_string().contains("succeeded"), "{explained}");
+    scene.ask(&["store", "scrub", "--rate", "1GB"], 0)?;
     Ok(())
 }

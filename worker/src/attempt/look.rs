@@ -206,15 +206,15 @@ pub(super) async fn whole(
     cancel: &CancellationToken,
 ) -> Result<Arc<Manifest>, Ending> {
     let file = &place.file;
-    if let Some(manifest) = desk.manifests.of(file) {
+    let seen = await_file(desk, file, cancel).await?;
+    if let Some(manifest) = desk.manifests.of(file, seen) {
         return Ok(manifest);
     }
-    let seen = await_file(desk, file, cancel).await?;
     let manifest = match twice::manifest(desk, file).await? {
         Ok(manifest) => Arc::new(manifest),
         Err(error) => return Err(unreadable(order, place, seen, error)),
     };
-    desk.manifests.keep(file.clone(), &manifest);
+    desk.manifests.keep(file.clone(), seen, &manifest);
     Ok(manifest)
 }
 

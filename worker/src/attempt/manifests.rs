@@ -13,13 +13,16 @@ const MOST: u64 = 4 << 20;
 /// What a manifest takes as a rule, in bytes.
 const USUAL: usize = 4 << 10;
 
-/// Manifests that a worker has read; they are of committed files, which never change. Clones are the same.
+/// Manifests that a worker has read. They are of committed files, which never change; where another file has taken the place of one
+/// that was damaged, it has another number. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Manifests(Arc<Cache<PathBuf, KeptManifest, ByBytes>>);
 
 #[derive(Clone)]
 struct KeptManifest {
     manifest: Arc<Manifest>,
+    /// The number of the file.
+    inode: u64,
     bytes: u64,
 }
 
@@ -40,13 +43,13 @@ impl Default for Manifests {
 }
 
 impl Manifests {
-    pub(super) fn of(&self, file: &Path) -> Option<Arc<Manifest>> {
-        self.0.get(file).map(|kept| kept.manifest)
+    pub(super) fn of(&self, file: &Path, inode: u64) -> Option<Arc<Manifest>> {
+        self.0.get(file).filter(|kept| kept.inode == inode).map(|kept| kept.manifest)
     }
 
-    pub(super) fn keep(&self, file: PathBuf, manifest: &Arc<Manifest>) {
+    pub(super) fn keep(&self, file: PathBuf, inode: u64, manifest: &Arc<Manifest>) {
         let bytes = file.as_os_str().len() + serde_json::to_vec(&**manifest).map_or(USUAL, |json| json.len());
-        self.0.insert(file, KeptManifest { manifest: Arc::clone(manifest), bytes: bytes as u64 });
+        self.0.insert(file, KeptManifest { manifest: Arc::clone(manifest), inode, bytes: bytes as u64 });
     }
 }
 
@@ -80,7 +83,7 @@ mod tests {
         let manifests = Manifests::default();
         let manifest = manifest(100);
         for n in 0..5_000 {
-            manifests.keep(PathBuf::from(format!("stars/{n}.h5")), &manifest);
+            manifests.keep(PathBuf::from(format!("stars/{n}.h5")), n, &manifest);
         }
         assert!(
             manifests.0.weight() <= MOST && manifests.0.len() > 100,
@@ -89,7 +92,8 @@ mod tests {
             manifests.0.len()
         );
         let last = PathBuf::from("stars/last.h5");
-        manifests.keep(last.clone(), &manifest);
-        assert!(manifests.of(&last).is_some() && manifests.of(Path::new("stars/none.h5")).is_none());
+        manifests.keep(last.clone(), 7, &manifest);
+        assert!(manifests.of(&last, 7).is_some() && manifests.of(Path::new("stars/none.h5"), 7).is_none());
+        assert!(manifests.of(&last, 8).is_none(), "another file has taken its place");
     }
 }

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coordinator::operate::star::{ColumnDifference, column_difference};
+use coordinator::operate::compare::{ResultDifference, compare_results, two_store_reader};
+use coordinator::operate::star::ColumnDifference;
 use domain::id::{Key, ModuleName, ProductName, Quarter, StarId};
 use domain::outcome::Outcome;
 use domain::pipeline::{Mode, Pipeline};
 use serde::Serialize;
-use store::agent::{Agent, AgentOptions, At};
-use store::scratch::Scratch;
+use store::agent::Agent;
 use store::{Store, paths};
 
 use crate::command::star::{by, value};
@@ -74,7 +74,7 @@ pub(super) fn serving(pipeline: &Pipeline) -> Vec<ModuleName> {
 
 /// Compares what these modules made in two stores, the first of which is that of the sessions.
 pub(super) async fn compare(stores: &[Store; 2], modules: &[ModuleName]) -> anyhow::Result<Verified> {
-    let (mut agent, _scratch) = reader(stores)?;
+    let (mut agent, _scratch) = two_store_reader(stores)?;
     let mut verified = Verified { compared: 0, not_compared: 0, differences: Vec::new() };
     for module in modules {
         for (quarter, stars) in stores[1].known_stars()? {
@@ -84,14 +84,6 @@ pub(super) async fn compare(stores: &[Store; 2], modules: &[ModuleName]) -> anyh
         }
     }
     Ok(verified)
-}
-
-/// An agent that may read both stores.
-fn reader(stores: &[Store; 2]) -> anyhow::Result<(Agent, Scratch)> {
-    let scratch = stores[0].own_scratch("verify")?;
-    let readable = vec![stores[1].root().to_owned()];
-    let options = AgentOptions { readable, ..AgentOptions::new(stores[0].root(), scratch.path()) };
-    Ok((Agent::new(options), scratch))
 }
 
 impl Pair<'_> {
@@ -144,41 +136,14 @@ impl Pair<'_> {
         &self,
         module: &ModuleName,
         agent: &mut Agent,
-        files: [&Path; 2],
+        [served, alone]: [&Path; 2],
     ) -> anyhow::Result<Vec<ServeDifference>> {
-        let [served, alone] = [agent.manifest(files[0]).await?, agent.manifest(files[1]).await?];
-        let mut found = Vec::new();
-        let mut names: Vec<&ProductName> = served.products.keys().chain(alone.products.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let (one, other) = (served.products.get(name), alone.products.get(name));
-            let (Some(one), Some(other)) = (one, other) else {
-                let ends = [one, other].map(|entry| if entry.is_some() { "there" } else { "not there" }.to_owned());
-                found.push(self.difference(module, Some(name), None, Some(ends)));
-                continue;
-            };
-            if one.digest == other.digest && one.not_produced == other.not_produced {
-                continue;
-            }
-            if one.not_produced.is_some() || other.not_produced.is_some() {
-                let said = |why: &Option<String>| {
-                    why.as_ref().map_or("there".to_owned(), |why| format!("not produced: {why}"))
-                };
-                let ends = [said(&one.not_produced), said(&other.not_produced)];
-                found.push(self.difference(module, Some(name), None, Some(ends)));
-                continue;
-            }
-            let at = |file: &Path| At { file: file.to_owned(), path: format!("/PRODUCTS/{name}") };
-            let columns = agent.compare(vec![[at(files[1]), at(files[0])]]).await?.pop().unwrap_or_default();
-            if columns.is_empty() {
-                let ends = ["other attributes", ""].map(str::to_owned);
-                found.push(self.difference(module, Some(name), None, Some(ends)));
-            }
-            let columns = columns.into_iter().map(|(column, change)| column_difference(column, change));
-            found.extend(columns.map(|column| self.difference(module, Some(name), Some(column), None)));
-        }
-        Ok(found)
+        let found = compare_results(agent, [alone, served]).await?.into_iter();
+        let difference = |ResultDifference { product, column, ends }: ResultDifference| {
+            let ends = ends.map(|[alone, served]| [served, alone]);
+            self.difference(module, Some(&product), column, ends)
+        };
+        Ok(found.map(difference).collect())
     }
 
     fn difference(

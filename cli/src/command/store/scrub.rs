@@ -13,7 +13,8 @@ use crate::installation::Configured;
 use crate::output::{Format, table};
 
 /// Look at every committed file of the store: products are digested again, and compared with what is on record. What is damaged is
-/// moved aside, and the run that last used it makes it again; deliveries stay, and are named. Ends with 1 where something is damaged.
+/// moved aside, and the run that last used it makes it again. A delivery is moved aside, too; nobody here can make it again, and tasks
+/// that read it end as errored until it is delivered again. Ends with 1 where something is damaged.
 ///
 /// It goes through the store in parts and notes each: stopped at any time, the next call goes on with the part it was in, and begins
 /// again when all are done. It may run beside everything else; coordinators follow what it decides.

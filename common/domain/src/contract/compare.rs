@@ -96,7 +96,6 @@ pub struct ConcernedModule {
     /// Its group.
     pub group: Option<GroupName>,
     /// What it reads.
-    #[serde(flatten)]
     pub reads: ChangedProduct,
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use domain::id::{Quarter, StarId};
 
 use super::{
-    IngestError, IngestOptions, IngestResult, IngestStep, Ingested, blame, group, import_of, inspect, same_values,
-    wrong,
+    IngestError, IngestOptions, IngestResult, IngestStep, Ingested, blame, group, import_of, inspect, missing,
+    same_values, take_damaged, wrong,
 };
 use crate::Store;
 use crate::agent::Agent;
@@ -46,6 +46,7 @@ pub async fn rehearse(
         let folder = store.at(place.folder());
         let mut bases = versions(&folder, &options.dataset)?;
         bases.truncate(1);
+        let damaged = take_damaged(&folder, &mut bases)?;
         let built = Unfinished(agent.options().writable.join(format!("{}.h5", uuid::Uuid::new_v4())));
         let bases: Vec<PathBuf> = bases.iter().map(|base| folder.join(&base.name)).collect();
         let manifest = match agent.import(import_of(place, &files, bases.clone(), built.0.clone(), options)).await {
@@ -56,6 +57,11 @@ pub async fn rehearse(
                 continue;
             }
         };
+        if let Some(reason) = damaged.and_then(|(_, damaged)| missing(&damaged, &manifest.externals)) {
+            let result = IngestResult::Wrong { reason };
+            found.push(Ingested { star: place.star, quarter: place.quarter, files, result });
+            continue;
+        }
         let before = match bases.first() {
             Some(base) => agent.manifest(base).await.ok(),
             None => None,

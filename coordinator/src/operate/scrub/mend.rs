@@ -1,15 +1,16 @@
 //! What is done about a damaged file: it is moved aside where it can be made again, and who makes it is told.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use domain::id::{Generation, Key, ModuleName, Quarter, RunId, StarId};
+use domain::id::{Generation, Key, ModuleName, ProductName, Quarter, RunId, StarId};
 use domain::outcome::Outcome;
 use store::agent::{Agent, ModuleEntry};
 use store::runs::SettledStar;
 use store::scrub::{CommittedFile, CommittedKind};
 use store::{Store, durable, paths};
 
-use super::{DamagedFile, TasksToRepeat};
+use super::{DELIVER, DamagedFile, TasksToRepeat};
 use crate::operate::verify::DifferenceFound;
 use crate::operate::{Context, OperateError, look_up};
 
@@ -19,6 +20,8 @@ pub(super) struct Damage<'a> {
     /// Its number, by which another that took its place is told from it.
     pub(super) inode: u64,
     pub(super) differences: Vec<DifferenceFound>,
+    /// Of a delivery: the products in it, as far as that can be read.
+    pub(super) products: BTreeSet<ProductName>,
 }
 
 /// Moves it aside and notes who is to make it again, or says why not.
@@ -29,13 +32,17 @@ pub(super) async fn mend(
     dry_run: bool,
     again: &mut TasksToRepeat,
 ) -> Result<DamagedFile, OperateError> {
-    let Damage { file, inode, differences } = damage;
+    let Damage { file, inode, differences, products } = damage;
     let found = DamagedFile { file: file.path.clone(), differences, aside: None, comes: String::new() };
     let (star, tasks, run) = match &file.what {
         CommittedKind::External => {
-            let comes = "it is a delivery, which nobody here can make again: it stays, tasks that read it end as errored; take it \
-                         away and deliver it again";
-            return Ok(DamagedFile { comes: comes.to_owned(), ..found });
+            let path = context.store.at(&file.path);
+            let aside = match dry_run {
+                true => None,
+                false => context.ask(move |store| store.set_delivery_aside(&path, inode, products)).await?,
+            };
+            let aside = aside.map(|aside| relative(context, aside));
+            return Ok(DamagedFile { aside, comes: DELIVER.to_owned(), ..found });
         }
         CommittedKind::Result { star, quarter, module, key } => {
             (*star, vec![module.clone()], user_of(context, agent, (*star, *quarter), (module, key)).await?)
@@ -65,8 +72,12 @@ pub(super) async fn mend(
     if let Some(run) = run {
         again.entry(run).or_default().extend(tasks.into_iter().map(|module| (star, module)));
     }
-    let aside = aside.strip_prefix(context.store.root()).map(Path::to_owned).unwrap_or(aside);
-    Ok(DamagedFile { aside: Some(aside), comes, ..found })
+    Ok(DamagedFile { aside: Some(relative(context, aside)), comes, ..found })
+}
+
+/// A path from the store's root.
+fn relative(context: &Context, path: PathBuf) -> PathBuf {
+    path.strip_prefix(context.store.root()).map(Path::to_owned).unwrap_or(path)
 }
 
 /// The run of the newest generation that has a result.

@@ -31,6 +31,16 @@ fn python(arguments: &[&str]) -> Command {
     command
 }
 
+/// How many documents those who published their form read; fails where something is wrong. `deploy/setup.sh test` installs them.
+#[track_caller]
+fn published(form: &str, file: &str) -> u64 {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("SAS_LINEAGE_PYTHON").map(PathBuf::from);
+    let mut command = Command::new(python.unwrap_or_else(|| here.join("../.tools/lineage/bin/python")));
+    command.arg(here.join("tests/scenarios/pipeline_light/published.py")).args([form, file]);
+    String::from_utf8(succeeds(command, 0).stdout).unwrap().trim().parse().unwrap()
+}
+
 /// What the reader of its own counted; fails where something is wrong.
 #[track_caller]
 fn read(arguments: &[&str]) -> Value {
@@ -71,9 +81,11 @@ fn check_told(store: &Path, directory: &Path, stars: &[&String]) {
     let (documents, events, bodies) = (file("prov.jsonl"), file("events.jsonl"), file("bodies.jsonl"));
     assert_eq!(tell("prov-json", &documents)["documents"], stars.len());
     let counts = read(&["prov", &documents]);
+    assert_eq!(published("prov", &documents), stars.len() as u64);
     assert!(counts["activity"].as_u64() > Some(60) && counts["wasDerivedFrom"].as_u64() > Some(100), "{counts}");
     tell("open-lineage", &events);
     let counts = read(&["openlineage", &events]);
+    assert_eq!(Some(published("openlineage", &events)), counts["COMPLETE"].as_u64().map(|events| 2 * events));
     assert!(counts["COMPLETE"].as_u64() > Some(60) && counts["START"] == counts["COMPLETE"], "{counts}");
     let (_receiver, address) = receiver(&bodies);
     let sent = tell("open-lineage", &format!("{address}/api/v1/lineage/batch"));

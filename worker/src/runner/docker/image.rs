@@ -60,6 +60,20 @@ impl DockerRunner {
         Err(self.missing(image, &format!("in this run it is {identity}; {here}")))
     }
 
+    /// What a label of an image says; the image is brought to this host where it is not.
+    pub async fn label(&self, image: &ImageName, label: &str) -> Result<Option<String>, RunnerError> {
+        let found = match self.inspect(image.as_str()).await? {
+            Some(found) => found,
+            None => {
+                let pulled = self.pull(image.as_str()).await;
+                let found = self.inspect(image.as_str()).await?;
+                found.ok_or_else(|| self.missing(image, &pulled.err().unwrap_or_default()))?
+            }
+        };
+        let labels = found.config.and_then(|config| config.labels);
+        Ok(labels.and_then(|mut labels| labels.remove(label)))
+    }
+
     /// What the engine knows of an image on this host, by its name or its identity; one that no module may have is refused.
     pub(super) async fn inspect(&self, reference: &str) -> Result<Option<ImageInspect>, RunnerError> {
         match self.docker.inspect_image(reference).await {
