@@ -2,6 +2,7 @@
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
 mod committing;
+mod crashes;
 mod drained;
 mod flow;
 mod forged;
