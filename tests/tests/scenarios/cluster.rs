@@ -7,6 +7,7 @@ mod drained;
 mod flow;
 mod forged;
 mod lost;
+mod read_only;
 
 use domain::id::Attempt;
 use std::fs;
