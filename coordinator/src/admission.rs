@@ -16,6 +16,7 @@ use services::state::{Change, CursorMove, Phase, RunInfo, RunView, SharedState, 
 use slots::Slots;
 use store::Store;
 use store::course::Course;
+use store::crash::CrashPoint;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -228,7 +229,10 @@ async fn enter(
     }
     running.counters.admitted.inc_by(news.changed.into());
     running.close_soon(news.closing);
-    publish(running, course, &news.ready).await
+    CrashPoint::StarsEntered.reached();
+    publish(running, course, &news.ready).await?;
+    CrashPoint::StarsPublished.reached();
+    Ok(())
 }
 
 /// Stars that are next to enter.

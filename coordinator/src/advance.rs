@@ -16,6 +16,7 @@ use domain::run::{Event, Star};
 use jiff::Timestamp;
 use services::state::{Admission, Change, ClaimedTask, StateError, Written};
 use store::course::Course;
+use store::crash::CrashPoint;
 use store::runs::SettledStar;
 use store::{Store, paths};
 
@@ -91,6 +92,7 @@ impl News {
             }
             let run = self.course.record.run;
             let written = running.services.state.write(run, running.epoch(), None, &changes).await?;
+            CrashPoint::RowsWritten.reached();
             for (change, written) in changes.into_iter().zip(written) {
                 if written != Written::Done {
                     running.rows.forget(run, change.star);

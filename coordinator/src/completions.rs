@@ -16,6 +16,7 @@ use domain::run::{Event, PLATFORM_BUDGET, TaskState};
 use services::queue::{Delivery, QueueName};
 use services::state::{ClaimedTask, Detail, StateError};
 use store::course::Course;
+use store::crash::CrashPoint;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,7 @@ async fn decide(
         }
     }
     running.counters.completions.inc_by(count);
+    CrashPoint::CompletionsTaken.reached();
     let mut brought_in = Vec::new();
     for (run, completions) in by_run {
         let mut news = None;
@@ -307,6 +309,8 @@ async fn confirm(running: &Coordinator, mut decided: mpsc::Receiver<DecidedBatch
             let took = batch.taken.elapsed().as_secs_f64();
             (0..batch.completions).for_each(|_| running.counters.unlocks.observe(took));
         }
+        CrashPoint::CompletionsDone.reached();
         acknowledge(batches.drain(..).flat_map(|batch| batch.receipts).collect()).await;
+        CrashPoint::CompletionsAcknowledged.reached();
     }
 }

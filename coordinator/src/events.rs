@@ -14,6 +14,7 @@ use accept::{Accepted, accept};
 use domain::message::DatasetEvent;
 use domain::pipeline::Pipeline;
 use services::queue::QueueName;
+use store::crash::CrashPoint;
 use tokio_util::sync::CancellationToken;
 
 use crate::deliveries::{acknowledge, bury, consume};
@@ -55,7 +56,11 @@ pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shu
         };
         outage.over();
         match accepted {
-            Accepted::Taken => acknowledge(vec![delivery.receipt]).await,
+            Accepted::Taken => {
+                CrashPoint::EventAccepted.reached();
+                acknowledge(vec![delivery.receipt]).await;
+                CrashPoint::EventAcknowledged.reached();
+            }
             Accepted::Refused(reason) => {
                 running.counters.disposed("refused");
                 bury(&running.counters, delivery.receipt, &reason).await;

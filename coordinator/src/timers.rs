@@ -11,6 +11,7 @@ use domain::run::Event;
 use services::queue::QueueName;
 use services::state::{Detail, Due, Phase, RunView, RunningTask};
 use store::course::Course;
+use store::crash::CrashPoint;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -166,6 +167,9 @@ impl Sweeper {
             waits.add(task.star, Event::Due { module: task.module });
         }
         waits.bring_in(&self.running, Race::Again).await?;
+        if waits.changed > 0 {
+            CrashPoint::WaitsOver.reached();
+        }
         self.after(&waits).await?;
         for round in one_a_star(&due.leases) {
             let mut leases = News::of(course);
@@ -182,6 +186,7 @@ impl Sweeper {
             leases.bring_in(&self.running, Race::Leave).await?;
             self.running.counters.leases_lost.inc_by(leases.changed.into());
             if leases.changed > 0 {
+                CrashPoint::LeasesLost.reached();
                 blamed.iter().for_each(|(host, module)| self.running.counters.lost_on.count(host, module));
             }
             self.after(&leases).await?;

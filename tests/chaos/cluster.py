@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 
+from .clock import Clock
 from .proxy import Proxy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -38,8 +39,9 @@ def free_ports():
 class Service:
     """RabbitMQ or Redis."""
 
-    def __init__(self, kind, directory, port):
+    def __init__(self, kind, directory, port, environment=None):
         self.kind, self.directory, self.port = kind, directory, port
+        self.environment = {**os.environ, **(environment or {})}
         # Held by whoever strikes it.
         self.struck = threading.Lock()
 
@@ -48,7 +50,7 @@ class Service:
         more = ["management"] if self.kind == "rabbitmq" else []
         command = [SERVICES, self.kind, self.directory, str(self.port), *more]
         for last in (False, False, True):
-            done = subprocess.run(command, check=last, capture_output=not last)
+            done = subprocess.run(command, check=last, capture_output=not last, env=self.environment)
             if done.returncode == 0:
                 return
             self.end("kill")
@@ -140,8 +142,15 @@ class Cluster:
     def __init__(self, directory, binaries, store, pipelines):
         self.directory, self.bin, self.store = directory, binaries, store
         base = free_ports()
+        # What this machine cannot do, and why; whether modules run in containers.
+        self.without, self.boxed, self.engine = {}, False, None
+        try:
+            self.clock = Clock(directory)
+        except OSError as error:
+            self.clock, self.without["clock"] = None, str(error)
         self.rabbitmq = Service("rabbitmq", os.path.join(directory, "rabbitmq"), base)
-        self.redis = Service("redis", os.path.join(directory, "redis"), base + 4)
+        stepped = self.clock.environment if self.clock else {}
+        self.redis = Service("redis", os.path.join(directory, "redis"), base + 4, stepped)
         self.management = base + 3
         self.proxies = {
             (side, service.kind): Proxy(service.port) for side in SIDES for service in (self.rabbitmq, self.redis)
@@ -160,11 +169,12 @@ class Cluster:
             "SAS_STORE_ROOT": self.store,
             "SAS_QUEUE_URL": f"amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f",
             "SAS_STATE_URL": f"redis://127.0.0.1:{redis}/0",
+            "SAS_WORKER_RUNNER": "process",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    def start(self, boxed):
-        """Starts everything: two coordinators, three workers, with `boxed` a fourth that runs containers."""
+    def start(self):
+        """Starts everything: two coordinators, three workers, with containers a fourth that runs these."""
         self.rabbitmq.start()
         self.redis.start()
         self.sas("init", check=True)
@@ -178,10 +188,11 @@ class Cluster:
         }
         classes = {f"SAS_SLOTS_{name}": "1" for name in ("DEFAULT", "SMALL", "LARGE", "HEAVY")}
         for number in (1, 2, 3):
-            settings = {**common, **classes, "SAS_WORKER_RUNNER": "process", "SAS_WORKER_HOST": f"host-{number}"}
+            settings = {**common, **classes, "SAS_WORKER_HOST": f"host-{number}"}
             self.programs.append(Program(self, f"worker-{number}", "sas-worker", settings))
-        if boxed:
+        if self.boxed:
             settings = {**common, "SAS_SLOTS_DEFAULT": "0", "SAS_SLOTS_BOXED": "2", "SAS_WORKER_HOST": "host-4"}
+            settings["SAS_WORKER_RUNNER"] = "docker"
             self.programs.append(Program(self, "worker-4", "sas-worker", settings))
         self.tend()
 
@@ -208,6 +219,21 @@ class Cluster:
         if check and done.returncode:
             raise SystemExit(f"chaos: sas {' '.join(arguments)}: {done.stderr}")
         return done.returncode, done.stdout
+
+    def runs(self):
+        """What `sas run list --all` says; nothing where it says nothing."""
+        code, said = self.sas("-o", "json", "run", "list", "--all")
+        if code:
+            return []
+        runs = json.loads(said)
+        return runs if isinstance(runs, list) else runs["runs"]
+
+    def rabbitmqctl(self, *arguments):
+        """Says something to RabbitMQ as its administrator."""
+        program = shutil.which("rabbitmqctl", path="/usr/lib/rabbitmq/bin:" + os.environ["PATH"])
+        environment = {**os.environ, "HOME": self.rabbitmq.directory, "ERL_EPMD_PORT": str(self.rabbitmq.port + 2)}
+        command = [program, "-n", f"sas-{self.rabbitmq.port}@localhost", *arguments]
+        subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
 
     def redis_cli(self, *arguments):
         """Asks Redis, past the proxies."""

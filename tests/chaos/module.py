@@ -1,4 +1,4 @@
-"""What every module of a campaign is: light, with a line in the execution log before and after it.
+"""What every module of a campaign is: light, once or serving, with a line in the execution log before and after each attempt.
 
 The log is a file to which all executions append whole lines: {"what", "at", "star", "module", "attempt", "process"}; at the end
 also "code". It is no part of the store, and no program of ours knows of it.
@@ -28,10 +28,21 @@ def note(what, **more):
 
 def main():
     """Returns light's exit code."""
-    note("begins")
-    from light.__main__ import main as light
+    from light import __main__ as light
 
-    code = light()
+    if os.environ.get("SAS_SERVE") == "1":
+        once = light.attempt
+
+        def noted(known, source, target, parameters, star, quarter, number, wrong=()):
+            note("begins", star=star, attempt=number)
+            code, message = once(known, source, target, parameters, star, quarter, number, wrong)
+            note("ends", star=star, attempt=number, code=code)
+            return code, message
+
+        light.attempt = noted
+        return light.main()
+    note("begins")
+    code = light.main()
     note("ends", code=code)
     return code
 

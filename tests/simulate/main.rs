@@ -2,7 +2,7 @@
 //! again, and reduced to the few faults that it takes. Then protocols that are broken on purpose must be caught.
 //!
 //! From the environment: `FAULTS` (how many, 10,000), `SEED` (the first, 1), `ONLY` (faults of that seed, all others do not
-//! happen), `MUTANTS` (`no`, or the name of one, whose faults are reduced, too).
+//! happen), `MUTANTS` (`no`, or the name of one, whose faults are reduced, too), `RUST_LOG` (what the programs log).
 
 mod chance;
 mod mutants;

@@ -1,6 +1,7 @@
 //! Seeds at play, as many at once as there are processors: each in a process of its own, for what one leaves behind in its
 //! process would be the next one's chance.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +18,9 @@ pub(crate) const PLAY: &str = "--play";
 /// Plays an episode in this process, from a chance that follows from its seed, and prints what came of it.
 pub(crate) fn play_here(episode: &str) -> Result<()> {
     let episode: Episode = serde_json::from_str(episode).context("no episode")?;
+    if let Ok(filter) = std::env::var("RUST_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     // A thread that has drawn nothing yet.
     let playing = thread::spawn(move || {
         chance::seed(episode.seed);
@@ -31,6 +35,9 @@ pub(crate) fn play_here(episode: &str) -> Result<()> {
 pub(crate) fn play(episode: &Episode) -> Result<PlayedEpisode> {
     let itself = std::env::current_exe().context("this program has no file any more")?;
     let done = Command::new(itself).arg(PLAY).arg(serde_json::to_string(episode)?).output()?;
+    if std::env::var_os("RUST_LOG").is_some() {
+        std::io::stderr().write_all(&done.stderr)?;
+    }
     let said = || format!("seed {}: {}", episode.seed, String::from_utf8_lossy(&done.stderr));
     ensure!(done.status.success(), said());
     serde_json::from_slice(&done.stdout).with_context(said)

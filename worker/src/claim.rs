@@ -14,6 +14,7 @@ use futures::future::join_all;
 use services::queue::{Delivery, QueueError, Receipt};
 use services::state::{Claim, ClaimRequest, ClaimWish, Grant, SharedState, StateError};
 use store::StoreError;
+use store::crash::CrashPoint;
 use tokio::time::Instant;
 
 use crate::gate::Gate;
@@ -95,6 +96,7 @@ impl Claims {
                 }
             }
         }
+        CrashPoint::TasksTaken.reached();
         let mut asked = Vec::new();
         for ((run, epoch), mut wishes) in by_run {
             while !wishes.is_empty() {
@@ -166,7 +168,9 @@ impl Claims {
                 Claim::Refused(refusal) => tracing::debug!(task = %message, %refusal, "not granted"),
             }
         }
+        CrashPoint::AttemptsClaimed.reached();
         acknowledge(receipts).await;
+        CrashPoint::ClaimsAcknowledged.reached();
         granted
     }
 

@@ -135,10 +135,14 @@ impl Gate {
                 match tokio::time::timeout(PROBE, probe(state, runner, store, free)).await {
                     Ok(Ok(())) => break,
                     Ok(Err(reason)) => {
-                        tracing::warn!(reason, "still no tasks are taken");
+                        // What was said already is not said again.
+                        match self.obstacles.borrow().trouble.as_ref() == Some(&reason) {
+                            true => tracing::debug!(reason, "still no tasks are taken"),
+                            false => tracing::warn!(reason, "still no tasks are taken"),
+                        }
                         self.obstacles.send_modify(|obstacles| obstacles.trouble = Some(reason));
                     }
-                    Err(_) => tracing::warn!("still no tasks are taken: a probe got no answer"),
+                    Err(_) => tracing::debug!("still no tasks are taken: a probe got no answer"),
                 }
                 pause = (pause * 2).min(LONGEST);
             }
@@ -149,9 +153,9 @@ impl Gate {
     }
 }
 
-/// Asks everything that an attempt needs.
+/// Asks everything that an attempt needs: a claim writes to the state, an attempt to the store.
 async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store, free: ByteSize) -> Result<(), String> {
-    state.epoch().await.map_err(|error| error.to_string())?;
+    state.probe().await.map_err(|error| error.to_string())?;
     runner.check().await.map_err(|error| error.to_string())?;
     ask_store(store).await?;
     let lacks = store.ask(move |store| Ok(lacks_space(store.root(), free.as_u64()))).await;

@@ -12,6 +12,7 @@ use domain::id::{Epoch, RunId};
 use domain::message::{Completion, Report, WIRE_VERSION, to_json};
 use services::queue::{Outgoing, QueueName};
 use services::state::{AnnouncedTask, Claim, ClaimRequest, ClaimWish, Lease, StateError};
+use store::crash::CrashPoint;
 use store::runs::is_called_off;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -29,19 +30,27 @@ impl Worker {
         let every = self.config.lease / 3;
         let mut ticks = tokio::time::interval(LOOK.min(every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut full = Instant::now();
+        let (mut full, mut fails) = (Instant::now(), false);
         loop {
             ticks.tick().await;
             let is_full = Instant::now() >= full;
-            match tokio::time::timeout(every, self.renew(is_full)).await {
-                Ok(Ok(())) if is_full => {
-                    full = Instant::now() + every;
-                    // What it has settled is no longer among them.
-                    _ = tokio::time::timeout(every, publish_again(&self.queue, &self.ledger)).await;
+            let renewed = tokio::time::timeout(every, self.renew(is_full)).await;
+            let failed = std::mem::replace(&mut fails, !matches!(renewed, Ok(Ok(()))));
+            match renewed {
+                Ok(Ok(())) => {
+                    if failed {
+                        tracing::info!("leases are renewed again");
+                    }
+                    if is_full {
+                        full = Instant::now() + every;
+                        // What it has settled is no longer among them.
+                        _ = tokio::time::timeout(every, publish_again(&self.queue, &self.ledger)).await;
+                    }
                 }
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
-                Err(_) => tracing::warn!("leases could not be renewed: the state does not answer"),
+                // Said once, not every second.
+                Ok(Err(_)) | Err(_) if failed => {}
+                Ok(Err(error)) => tracing::warn!(%error, "leases cannot be renewed"),
+                Err(_) => tracing::warn!("leases cannot be renewed: the state does not answer"),
             }
         }
     }
@@ -51,6 +60,7 @@ impl Worker {
         let (leases, asked) = (self.ledger.leases(all), Instant::now());
         if !leases.is_empty() {
             let alive = self.state.renew(&leases, self.config.lease).await?;
+            CrashPoint::LeasesRenewed.reached();
             for (lease, alive) in leases.iter().zip(alive) {
                 match alive {
                     true => self.ledger.lives(lease, asked),

@@ -10,6 +10,7 @@ use domain::id::TraceContext;
 use domain::message::{Completion, Report, completions_together, to_json};
 use domain::outcome::{Failure, FailureKind, Outcome};
 use services::queue::{Outgoing, QueueName, SharedQueue};
+use store::crash::CrashPoint;
 use tokio::sync::mpsc;
 
 use crate::ledger::{HeldClaim, Ledger};
@@ -77,6 +78,7 @@ async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingR
     let packed = pack(batch.into_iter().map(message).collect(), |(_, message)| message);
     let messages = packed.iter().map(|together| in_one(together.iter().map(|(_, message)| message))).collect();
     let answers = queue.publish(messages).await;
+    CrashPoint::CompletionConfirmed.reached();
     let mut rest = Vec::new();
     for (together, answer) in packed.into_iter().zip(answers) {
         for (report, message) in together {
@@ -90,6 +92,7 @@ async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingR
             }
         }
     }
+    CrashPoint::CompletionReported.reached();
     rest
 }
 

@@ -8,6 +8,7 @@ use domain::id::{ImageName, Key, Nonce};
 use domain::message::{ClaimTimes, Completion, Report, TaskMessage, WIRE_VERSION};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind, UsedResources};
 use services::state::Lease;
+use store::crash::CrashPoint;
 use store::failures::FailureRecord;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -196,6 +197,7 @@ impl BegunAttempt {
             };
             let (star, quarter) = (order.star, order.run.course.record.quarter);
             let recorded = worker.store.ask(move |store| store.record_failure(star, quarter, &record)).await;
+            CrashPoint::FailureRecorded.reached();
             if let Err(error) = recorded {
                 tracing::warn!(error = chain(&error), "the failure's log is not in the store");
             }

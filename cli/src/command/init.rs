@@ -249,6 +249,7 @@ async fn redis(config: &Config, store: Option<&Store>, missing: Missing, checks:
     let look = async {
         let state = config.state().await?;
         state.check().await?;
+        state.probe().await?;
         checks.push(ReportLine::ok("Redis", "version 7 or newer, append-only, noeviction"));
         let Some(store) = store else { return Ok(()) };
         let (held, known) = (state.epoch().await?, store.newest_epoch()?);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use domain::id::{ClassName, ModuleIndex, ModuleName, RunId, StarId, StarIndex};
-use domain::pipeline::Pipeline;
+use domain::pipeline::{Mistakes, Pipeline};
 use domain::run::{Graph, TaskState};
 use quick_cache::sync::Cache;
 
@@ -20,12 +20,33 @@ const KEPT: usize = 256;
 pub struct Course {
     /// Its record, without the texts of its definition.
     pub record: RunRecord,
-    /// The pipeline as it was when the run was accepted, limited as the run is.
-    pub pipeline: Pipeline,
+    /// The pipeline as it was when the run was accepted, limited as the run is; one for all runs of the same.
+    pub pipeline: Arc<Pipeline>,
     /// The pipeline's graph.
     pub graph: Graph,
     /// Its stars.
     pub stars: StarList,
+}
+
+/// Pipelines that courses have: runs are many, and most are of the same few. By definition, data model and group.
+static SHARED: Mutex<BTreeMap<[String; 3], Weak<Pipeline>>> = Mutex::new(BTreeMap::new());
+
+/// The pipeline of a run, which is read where no course has it.
+fn shared_pipeline(record: &RunRecord) -> Result<Arc<Pipeline>, Mistakes> {
+    if record.replay.is_some() {
+        return record.load_pipeline().map(Arc::new);
+    }
+    let group = record.only_group.as_ref().map(ToString::to_string).unwrap_or_default();
+    let texts = [record.definition.clone(), record.data_model.clone(), group];
+    let known = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pipeline) = known().get(&texts).and_then(Weak::upgrade) {
+        return Ok(pipeline);
+    }
+    let pipeline = Arc::new(record.load_pipeline()?);
+    let mut all = known();
+    all.retain(|_, pipeline| pipeline.strong_count() > 0);
+    all.insert(texts, Arc::downgrade(&pipeline));
+    Ok(pipeline)
 }
 
 impl Course {
@@ -33,8 +54,7 @@ impl Course {
     pub fn read(store: &Store, run: RunId) -> Result<Option<Self>, StoreError> {
         let Some(mut record) = store.run(run)? else { return Ok(None) };
         let path = store.at(paths::definition(run));
-        let pipeline = record
-            .load_pipeline()
+        let pipeline = shared_pipeline(&record)
             .map_err(|mistakes| StoreError::Damaged { path: path.clone(), reason: mistakes.to_string() })?;
         record.definition = String::new();
         record.data_model = String::new();
@@ -199,6 +219,18 @@ mod tests {
         assert!(matches!(courses.find(run).await, Err(StoreError::Damaged { .. })));
         std::fs::remove_file(store.at(paths::run(run)).join("run.json")).unwrap();
         assert!(courses.find(run).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn runs_of_the_same_pipeline_have_one_between_them() {
+        let (_directory, store, run) = store_with_run();
+        let record = store.run(run).unwrap().unwrap();
+        let other = RunRecord { run: RunId::of(EventId::of("test", "other"), "P", "1"), ..record.clone() };
+        let group = RunRecord { only_group: Some("G".parse().unwrap()), ..record.clone() };
+        let [one, two, limited] = [&record, &other, &group].map(|record| shared_pipeline(record).unwrap());
+        assert!(Arc::ptr_eq(&one, &two));
+        assert!(!Arc::ptr_eq(&one, &limited), "it has fewer modules");
+        assert_eq!(limited.modules.iter().filter(|module| module.enabled).count(), 0);
     }
 
     #[tokio::test]

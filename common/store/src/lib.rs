@@ -8,6 +8,7 @@ mod ask;
 pub mod audit;
 mod budget;
 pub mod course;
+pub mod crash;
 pub mod digest;
 pub mod drains;
 pub mod durable;

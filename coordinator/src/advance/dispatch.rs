@@ -9,6 +9,7 @@ use domain::run::Cell;
 use services::queue::{Outgoing, QueueError, QueueName, SharedQueue};
 use services::state::Ready;
 use store::course::Course;
+use store::crash::CrashPoint;
 
 use crate::running::Coordinator;
 use crate::trouble::Trouble;
@@ -28,6 +29,7 @@ pub(crate) async fn publish(
     }
     let queue = &running.services.queue;
     let answers = queue.publish(messages(running, course, tasks).await?).await;
+    CrashPoint::TasksConfirmed.reached();
     let mut confirmed = Vec::with_capacity(tasks.len());
     let mut failed: Option<QueueError> = None;
     for (&task, answer) in tasks.iter().zip(answers) {
@@ -60,6 +62,7 @@ pub(crate) async fn tell_confirmed(running: &Coordinator, course: &Course) -> Re
             running.confirmed.add(run, waiting[at * AT_ONCE..].iter().copied());
             return Err(error.into());
         }
+        CrashPoint::OutboxTold.reached();
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::{self, Pipeline};
 use jiff::Timestamp;
 use services::traces::Span;
+use store::crash::CrashPoint;
 use store::events::{Disposition, EventRecord};
 use store::runs::{ReplayOrder, RunRecord};
 use store::star_lists::INLINE;
@@ -144,6 +145,7 @@ fn begin(store: &Store, terms: &Terms, event: &DatasetEvent) -> Result<Result<St
     };
     let kept = lean(store, event, &stars)?;
     let record = store.accept_event(&kept)?;
+    CrashPoint::EventWritten.reached();
     dispose(store, &record, &stars, terms).map(Ok)
 }
 
@@ -184,6 +186,7 @@ fn dispose(store: &Store, record: &EventRecord, stars: &[StarId], terms: &Terms)
         if store.create_run(&*run, stars)? == Commit::Created {
             new.push(run.run);
         }
+        CrashPoint::RunWritten.reached();
         tracing::info!(run = %run.run, pipeline = %run.pipeline, stars = run.stars, "run accepted");
     }
     let became = dispositions(record, &records, pipelines);
@@ -193,6 +196,7 @@ fn dispose(store: &Store, record: &EventRecord, stars: &[StarId], terms: &Terms)
         tracing::warn!(%event, %dataset, "no pipeline is started by this dataset; there are some for {}", known.join(", "));
     }
     let (disposed, commit) = store.dispose_event(record.id, &became)?;
+    CrashPoint::EventDisposed.reached();
     let started = Started::of(&disposed, new, false);
     // Others may have finished it at the same time: the first of them tells it.
     let span = (commit == Commit::Created).then(|| event_span(record, &started.runs, stars.len()));

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use services::state::{Spent, StateError};
 use store::Commit;
 use store::course::Course;
+use store::crash::CrashPoint;
 use store::runs::{RunEnd, SettledStar, StarEnd, Took};
 
 use crate::hooks::Moment;
@@ -42,7 +43,9 @@ pub(crate) async fn end_if_done(running: &Coordinator, course: &Arc<Course>) -> 
     if running.services.store.ask(move |store| store.end_run(run, &end)).await? == Commit::Created {
         running.hooks.run(course, Moment::RunEnded);
     }
+    CrashPoint::RunEndWritten.reached();
     running.services.state.close_run(run).await?;
+    CrashPoint::RunClosed.reached();
     running.services.courses.forget(run);
     // It puts the run away.
     running.wakes.comparison.notify_one();

@@ -6,6 +6,7 @@ use domain::id::{ModuleIndex, RunId};
 use services::state::{RESERVE, RunInfo};
 use store::Store;
 use store::course::Course;
+use store::crash::CrashPoint;
 
 use crate::advance::dispatch::declare;
 use crate::running::{Coordinator, Services};
@@ -44,6 +45,7 @@ pub(crate) async fn open(running: &Coordinator, run: RunId) -> Result<(), Troubl
     } else {
         state.open_run(&info, reserve).await?;
     }
+    CrashPoint::RunEntered.reached();
     // Whoever ended it meanwhile closed it before it was opened here.
     if follow::orders(running, run).await?.is_over {
         state.close_run(run).await?;

@@ -7,6 +7,7 @@ use services::state::{Admission, StarView};
 use store::Commit;
 use store::agent::GenerationInfo;
 use store::course::Course;
+use store::crash::CrashPoint;
 
 use super::choice::StarQuarter;
 use super::end::assemble;
@@ -48,6 +49,7 @@ impl Settler {
             order.generation.number = number;
             place.judge(&mut *self.files, known.as_ref(), &mut order).await?;
             let built = self.files.build(order.clone()).await;
+            CrashPoint::GenerationBuilt.reached();
             let (file, quarter) = (dest.clone(), record.quarter);
             let commit = match built {
                 Ok(()) => {
@@ -59,7 +61,9 @@ impl Settler {
             // Its content has its final name by now, or is of no use.
             let _ = store.ask(move |_| Ok(std::fs::remove_file(&dest))).await;
             let info = (commit? == Commit::Created).then(|| order.generation.clone());
+            CrashPoint::GenerationCommitted.reached();
             self.show(place, info.as_ref()).await?;
+            CrashPoint::StarShown.reached();
             if info.is_some() {
                 return Ok(Some(number));
             }

@@ -9,6 +9,7 @@ use domain::run::Row;
 use services::state::{StateError, Written};
 use services::traces::Span;
 use store::course::Course;
+use store::crash::CrashPoint;
 use store::runs::{FailedTasks, SettledStar};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -76,6 +77,7 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
         let (lines, failed) = on_record(batch);
         running.services.store.ask(move |store| store.append_settled_with(run, &lines, &failed)).await?;
         *is_written = true;
+        CrashPoint::LinesWritten.reached();
     }
     let stars: Vec<_> = batch.iter().map(|done| (done.line.star, &done.row)).collect();
     let closed = match running.services.state.closed(run, &stars).await {
@@ -95,6 +97,7 @@ async fn close(running: &Coordinator, batch: &[Settled], is_written: &mut bool) 
         done.span.iter().for_each(|span| running.traces.tell(span.clone()));
         running.hooks.star_ended(&done.course, done.line.star, done.line.end);
     }
+    CrashPoint::StarsClosed.reached();
     if first.course.pipeline.publishes.is_some() {
         running.wakes.triggers.notify_one();
     }

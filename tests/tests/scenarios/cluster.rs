@@ -2,10 +2,12 @@
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
 mod committing;
+mod crashes;
 mod drained;
 mod flow;
 mod forged;
 mod lost;
+mod read_only;
 
 use domain::id::Attempt;
 use std::fs;

@@ -69,6 +69,7 @@ on_both_adapters!(
     of_two_who_run_a_task_the_newer_attempt_goes_first,
     what_is_announced_no_more_is_anybodys,
     who_runs_a_task_goes_before_who_claimed_it_under_reserve,
+    who_runs_a_task_goes_before_who_gave_it_back_under_reserve,
     what_follows_into_an_epoch_is_claimed_under_reserve,
     what_runs_is_claimed_anew_in_a_paused_run_and_of_a_held_module,
     the_outbox_gives_what_is_old_enough,

@@ -42,6 +42,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                 "files and names",
                 &[
                     "budget",
+                    "crash",
                     "h5",
                     "digest",
                     "paths",

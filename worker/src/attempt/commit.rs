@@ -5,6 +5,7 @@
 use std::fs;
 
 use domain::outcome::{Outcome, Success};
+use store::crash::CrashPoint;
 use store::{Commit, Store, durable};
 use tokio::sync::Mutex;
 
@@ -27,12 +28,15 @@ async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedRe
     let target = path.clone();
     let committed = store.ask(move |_| {
         let committed = durable::commit_file(&file, &target);
+        CrashPoint::ResultLinked.reached();
         // What cannot be removed goes with the worker.
         let _ = fs::remove_file(&file);
         made.remove();
         committed
     });
-    match committed.await? {
+    let committed = committed.await?;
+    CrashPoint::ResultCommitted.reached();
+    match committed {
         Commit::Created => Ok(success),
         Commit::Exists => {
             let first = manifest(&mut *desk.lock().await, &path).await?;

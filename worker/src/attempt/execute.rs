@@ -1,5 +1,6 @@
 //! Execute: stage → run → judge → seal. Everything that an attempt writes and runs.
 
+use store::crash::CrashPoint;
 use tokio_util::sync::CancellationToken;
 
 use super::Finish;
@@ -27,9 +28,11 @@ pub(super) async fn execute(
 ) -> Result<SealedResult, Ending> {
     order.progress.begins(AttemptStep::Stage);
     stage::stage(desk, order, plan, &made, cancel).await?;
+    CrashPoint::InputStaged.reached();
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
     let (ended, lives_on) = run(desk, order, plan, &spec, cancel).await?;
+    CrashPoint::ProgramEnded.reached();
     finish.log.clone_from(&ended.log);
     finish.used = ended.used;
     // Of a process that ended by itself its group is gone, too; what left that could write anywhere.

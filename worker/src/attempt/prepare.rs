@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use store::crash::CrashPoint;
 use store::failures::FailureRecord;
 use store::{StoreError, durable};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ async fn visit(desk: &Desk, order: &Order, plan: &Plan) -> Result<Visited, Store
             }
         }
         layout.make()?;
+        CrashPoint::DirectoriesMade.reached();
         Ok(Visited::Done(Prepared::Made(made)))
     });
     visit.await

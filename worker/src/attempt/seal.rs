@@ -10,6 +10,7 @@ use domain::id::ProductName;
 use domain::outcome::{FailureKind, PlatformErrorKind, Success};
 use store::Store;
 use store::agent::{AgentError, Check, Checked, OutputLimits, Provenance, Refusal, RefusalKind, Seal, Violation};
+use store::crash::CrashPoint;
 
 use super::desk::{Desk, Order};
 use super::ending::Ending;
@@ -68,6 +69,7 @@ pub(super) async fn seal(
     };
     match sealed {
         Ok(Checked { products, warnings, .. }) => {
+            CrashPoint::ResultSealed.reached();
             Ok(SealedResult { file, made, success: success(key, &products, &warnings) })
         }
         Err(ending) => {

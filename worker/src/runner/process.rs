@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use domain::id::ImageIdentity;
 use domain::outcome::UsedResources;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use store::crash::CrashPoint;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
@@ -84,6 +85,7 @@ impl Runner for ProcessRunner {
     async fn run(&self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, RunnerError> {
         let started = Instant::now();
         let (child, log) = spawn(spec).map_err(|error| engine("start the program", &error))?;
+        CrashPoint::ProgramStarted.reached();
         let mut log = Log { pipe: log, kept: BoundedLog::shown_by(spec.last_line.clone()) };
         let ended = {
             let ended = end(child, spec, cancel);

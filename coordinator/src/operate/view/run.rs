@@ -58,14 +58,14 @@ pub async fn runs_after(
 /// One run, whether the state can be asked or not: where it cannot, what the store has of it.
 pub async fn known_run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
     let RunOnRecord { course, end, decisions } = on_record(context, run).await?;
-    let summary = known(context, course.record.clone(), end, Some(&course.pipeline), &mut None).await?;
+    let summary = known(context, course.record.clone(), end, Some(&*course.pipeline), &mut None).await?;
     Ok(RunSummary { decisions, ..summary })
 }
 
 /// One run as it goes on; an error where the state that knows it is out of reach.
 pub async fn run(context: &Context, run: RunId) -> Result<RunSummary, OperateError> {
     let RunOnRecord { course, end, decisions } = on_record(context, run).await?;
-    let summary = summary(context, course.record.clone(), end, Some(&course.pipeline)).await?;
+    let summary = summary(context, course.record.clone(), end, Some(&*course.pipeline)).await?;
     Ok(RunSummary { decisions, ..summary })
 }
 

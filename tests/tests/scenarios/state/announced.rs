@@ -83,6 +83,19 @@ pub(crate) async fn who_runs_a_task_goes_before_who_claimed_it_under_reserve(f: 
     Ok(())
 }
 
+pub(crate) async fn who_runs_a_task_goes_before_who_gave_it_back_under_reserve(f: StateFixture) -> Result<()> {
+    f.state.close_run(f.run).await?;
+    f.state.open_run(&f.info, LEASE).await?;
+    f.admit(0).await?;
+    let (first, second, runs) = (Nonce::random(), Nonce::random(), Nonce::random());
+    assert!(matches!(f.claim(task(0, 0), 1, first).await?, Claim::Granted(_)));
+    assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
+    assert!(matches!(f.claim(task(0, 0), 2, second).await?, Claim::Granted(_)));
+    assert_eq!(announce(&f, task(0, 0), 1, runs).await?, AnnouncedTask::Queued(Attempt(2)));
+    assert_eq!(f.state.renew(&[lease(&f, task(0, 0), 2, second)], LEASE).await?, [false]);
+    f.granted_as(task(0, 0), 2, runs).await
+}
+
 pub(crate) async fn what_follows_into_an_epoch_is_claimed_under_reserve(f: StateFixture) -> Result<()> {
     f.admit(0).await?;
     f.state.begin_epoch(EPOCH.next()).await?;

@@ -2,7 +2,8 @@
 -- milliseconds, then star, module, attempt and nonce of each. Answers for each -1 where the attempt must be stopped, else the
 -- attempt as which the task is queued, 0 where it is not queued: for as long as the lease nobody else may claim it then.
 --
--- Attempts of a task never go back in one life of a run: an attempt that is newer than the row's is of an earlier life.
+-- Attempts of a task never go back in one life of a run: an attempt that is newer than the row's is of an earlier life. So is whatever
+-- runs under reserve: nothing was begun in this life, and a newer attempt that is queued was claimed and given back.
 
 local info = redis.call('HMGET', INFO, 'modules', 'stars', 'reserve', 'held')
 if not info[1] then
@@ -19,7 +20,8 @@ local function announce(star, module, attempt, nonce)
   local cell = string.byte(read_row(tonumber(star), modules), module + 1)
   local state, known = math.floor(cell / 16), string.match(' ' .. tries_of(star), ' ' .. module .. ':(%d+):')
   local current = known and tonumber(known) or (cell % 16 == 0 and 0 or 1)
-  if state >= SETTLED or current > attempt or current == attempt and state ~= QUEUED then
+  local is_given_back = is_reserved and state == QUEUED
+  if state >= SETTLED or current > attempt and not is_given_back or current == attempt and state ~= QUEUED then
     return -1
   end
   local expires = redis.call('ZSCORE', key('leases'), task)

@@ -33,7 +33,10 @@ impl Run {
         let star = self.load(task.star)?;
         let (current, state) = (star.attempt(task.module), star.row.cell(task.module).state);
         let is_queued = state == TaskState::Queued;
-        let has_moved_on = state.is_settled() || current > attempt || current == attempt && !is_queued;
+        // Nothing was begun under reserve: a newer attempt that is queued was claimed and given back.
+        let is_given_back = is_queued && !self.reserve_left(now).is_zero();
+        let has_moved_on =
+            state.is_settled() || current > attempt && !is_given_back || current == attempt && !is_queued;
         let is_others = self.leases.get(&task).is_some_and(|held| held.until > now && held.nonce != nonce);
         let goes_first = |other: &Announcement| other.until > now && other.nonce != nonce && other.attempt >= attempt;
         if has_moved_on
