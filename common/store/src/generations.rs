@@ -125,13 +125,12 @@ impl Store {
         Ok(Some(ChoiceBasis { newest, rollbacks }))
     }
 
-    /// Makes the newest generation the star file, under a second name.
-    pub fn show_newest(&self, star: StarId, quarter: Quarter, newest: Generation) -> Result<(), StoreError> {
-        let from = self.at(paths::generation(star, quarter, newest));
-        durable::replace(&from, &self.at(paths::star_file(star, quarter)), &self.beside())
+    /// Makes the newest generation the star file, under a second name, unless `basis` holds no more.
+    pub fn show_newest(&self, star: StarId, quarter: Quarter, basis: ChoiceBasis) -> Result<(), StoreError> {
+        self.show(star, quarter, basis, &self.at(paths::generation(star, quarter, basis.newest)))
     }
 
-    /// Makes a copy of generation `open` the star file, and puts the choice on record before it.
+    /// Makes a copy of generation `open` the star file, unless `basis` holds no more, and puts the choice on record before it.
     pub fn show_copy(
         &self,
         star: StarId,
@@ -142,7 +141,16 @@ impl Store {
         let record = paths::choice(star, quarter, basis.newest, basis.rollbacks);
         durable::create(&self.at(record), &self.beside(), &to_json(&ChoiceRecord { open }))?;
         durable::seal(copy)?;
-        durable::replace(copy, &self.at(paths::star_file(star, quarter)), &self.beside())
+        self.show(star, quarter, basis, copy)
+    }
+
+    /// Puts a file in the star file's place. Who was held up since he looked must not put an older one over that of somebody
+    /// else, and end before he can look again.
+    fn show(&self, star: StarId, quarter: Quarter, basis: ChoiceBasis, file: &Path) -> Result<(), StoreError> {
+        if self.choice_basis(star, quarter)? != Some(basis) {
+            return Ok(());
+        }
+        durable::replace(file, &self.at(paths::star_file(star, quarter)), &self.beside())
     }
 
     /// Writes down that the star file is to show another generation, before it does; returns the decision's number.

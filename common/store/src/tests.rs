@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::events::Disposition;
 use super::failures::FailureRecord;
+use super::generations::ChoiceBasis;
 use super::runs::{Decided, Decision, RunEnd, RunRecord, Selection, SettledStar, StarEnd};
 use super::*;
 use domain::id::{Attempt, EventId, Generation, Key, Quarter, RunId, Sequence, StarId, StarIndex};
@@ -337,12 +338,14 @@ fn each_generation_is_made_once_and_the_star_file_is_another_name_or_a_copy_with
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=8).map(Generation).collect::<Vec<_>>());
     let star_file = || std::fs::read_to_string(store.at(paths::star_file(star(1), quarter()))).unwrap();
-    store.show_newest(star(1), quarter(), Generation(8)).unwrap();
+    let basis = store.choice_basis(star(1), quarter()).unwrap().unwrap();
+    store.show_newest(star(1), quarter(), basis).unwrap();
     assert_eq!(
         (star_file(), store.open_generation(star(1), quarter()).unwrap()),
         ("8".to_owned(), Some(Generation(8)))
     );
-    let basis = store.choice_basis(star(1), quarter()).unwrap().unwrap();
+    store.show_newest(star(1), quarter(), ChoiceBasis { newest: Generation(7), ..basis }).unwrap();
+    assert_eq!(star_file(), "8", "who looked before it was there puts nothing older in its place");
     let copy = dir.path().join("copy");
     std::fs::write(&copy, "7, but 8 is newer").unwrap();
     store.show_copy(star(1), quarter(), (basis, Generation(7)), &copy).unwrap();

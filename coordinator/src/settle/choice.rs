@@ -139,9 +139,8 @@ impl StarQuarter<'_> {
                 return Ok(done);
             };
             let view = self.look_from(files, basis, fresh).await?;
-            let newest = view.choice.newest;
             if view.choice.is_plain() {
-                self.ask(move |store, star, quarter| store.show_newest(star, quarter, newest)).await?;
+                self.ask(move |store, star, quarter| store.show_newest(star, quarter, basis)).await?;
             } else {
                 self.show_copy(files, scratch, &view).await?;
             }

@@ -201,7 +201,8 @@ with h5py.File("{dir}/history.h5", "w") as f:
     let committed = format!("Q003/products/MSAP3_04-{}.h5", key());
     assert_eq!((large.file.as_ref(), large.module.as_ref().unwrap().as_str()), (Some(&committed), "MSAP3_04"));
 
-    bench.store.show_newest(star(), quarter(3), Generation(1)).unwrap();
+    let basis = bench.store.choice_basis(star(), quarter(3)).unwrap().unwrap();
+    bench.store.show_newest(star(), quarter(3), basis).unwrap();
     let generation = bench.store.at(paths::generation(star(), quarter(3), Generation(1)));
     let star_file = bench.store.at(paths::star_file(star(), quarter(3)));
     assert!(star_file.symlink_metadata().unwrap().is_file(), "scientists copy it with any tool");
