@@ -1,4 +1,4 @@
-//! What must not grow with the number of stars: `cargo bench --workspace --bench scale [-- events | memory | workers | hop | all]`.
+//! What must not grow with the number of stars: `cargo bench --workspace --bench scale [-- events | memory | waiting | workers | hop | all]`.
 //!
 //! Real RabbitMQ, Redis, coordinator and workers as processes of their own; workers run nothing, so that a run of 300,000 stars
 //! ends within minutes. Times are of this machine at this time.
@@ -7,6 +7,7 @@ mod all;
 mod events;
 mod hop;
 mod memory;
+mod waiting;
 mod workers;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,9 @@ async fn main() -> Result<()> {
     }
     if wanted("memory") {
         memory::measure(&mut results).await?;
+    }
+    if wanted("waiting") {
+        waiting::measure(&mut results).await?;
     }
     if wanted("workers") {
         workers::measure(&mut results).await?;

@@ -1,8 +1,12 @@
-//! What planning a replay of 300,000 settled stars of 34 modules takes, each time in a process of its own: after another image
-//! alone, and after a delivery, when names of every star and its quarter before are looked at.
-//! `cargo bench --workspace --bench replay`; a number makes it so many stars.
+//! What replays cost: `cargo bench --workspace --bench replay [-- plans | unchanged]`.
 //!
-//! Needs 4 GB and 3 million inodes below the temporary directory: a star has its directories, as in a store that is in use.
+//! Planning a replay of 300,000 settled stars of 34 modules, each time in a process of its own: after another image alone, and after
+//! a delivery, when names of every star and its quarter before are looked at. A number makes it so many stars. Then stars of which
+//! nothing is other, beside running them (`unchanged`).
+//!
+//! The first needs 4 GB and 3 million inodes below the temporary directory: a star has its directories, as in a store that is in use.
+
+mod unchanged;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +22,7 @@ use domain::id::{EventId, Generation, ImageIdentity, Key, ModuleIndex, Quarter, 
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use domain::pipeline::load;
 use domain::run::TaskState;
+use harness::results::Results;
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
@@ -39,7 +44,21 @@ async fn main() -> Result<()> {
     {
         return plan(Path::new(root), image).await;
     }
-    let stars = arguments.first().map_or(Ok(STARS), |count| count.parse()).context("a number of stars")?;
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|asked| asked == name);
+    let number = arguments.iter().find_map(|asked| asked.parse().ok());
+    if wanted("plans") || number.is_some() {
+        plans(number.unwrap_or(STARS))?;
+    }
+    if wanted("unchanged") {
+        let mut results = Results::read()?;
+        unchanged::measure(&mut results).await?;
+        println!("\n{results}");
+        results.write().context("failed to write the results")?;
+    }
+    Ok(())
+}
+
+fn plans(stars: u64) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let started = Instant::now();
     let store = site(dir.path(), stars)?;
