@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use domain::id::{ClassName, RunId, Sequence};
 use domain::pipeline::Pipeline;
+use store::crash::CrashPoint;
 use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +86,7 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
     for run in held.iter().copied() {
         if is_over(running, run).await? == Some(true) {
             state.close_run(run).await?;
+            CrashPoint::RunClosed.reached();
             running.services.courses.forget(run);
         }
     }
