@@ -292,7 +292,7 @@ impl StoreComparison {
             made.extend(agent.manifest(file).await?.provenance);
         }
         match &made[..] {
-            [here, there] if read(here) == read(there) => self.note(place, other(here, there)),
+            [here, there] if read_alike(here, there) => self.note(place, other(here, there)),
             _ => self.answer.follow += 1,
         }
         Ok(())
@@ -338,9 +338,12 @@ fn end(outcome: &Outcome) -> String {
     }
 }
 
-/// All that a module read.
-fn read(made: &Provenance) -> (Vec<(&ProductName, Option<domain::id::Digest>)>, &BTreeMap<String, serde_json::Value>) {
-    (made.inputs.iter().map(|input| (&input.product, input.digest)).collect(), &made.expressions)
+/// Whether both read the same.
+fn read_alike(here: &Provenance, there: &Provenance) -> bool {
+    let inputs = |made: &Provenance| -> Vec<_> {
+        made.inputs.iter().map(|input| (input.product.clone(), input.digest)).collect()
+    };
+    inputs(here) == inputs(there) && here.expressions == there.expressions
 }
 
 /// What of the module itself is other.
