@@ -37,8 +37,13 @@ const YOUNG: Duration = Duration::from_secs(600);
 
 /// Whether the process whose scratch directory this is was killed between making it and showing itself.
 pub fn never_came(scratch: &Path) -> bool {
+    !was_shown(scratch) && is_old(scratch)
+}
+
+/// Whether nobody has changed a file or directory for so long that who began it is dead.
+pub(crate) fn is_old(path: &Path) -> bool {
     let age = |facts: Metadata| facts.modified().ok()?.elapsed().ok();
-    !was_shown(scratch) && scratch.metadata().ok().and_then(age).is_some_and(|age| age > YOUNG)
+    path.metadata().ok().and_then(age).is_some_and(|age| age > YOUNG)
 }
 
 /// Whether the process whose scratch directory this is lives. Where that cannot be told it does.

@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// Removes what dead processes of a family left.
+    /// Removes what dead processes of a family left, and files that whoever began them never ended.
     fn sweep_scratch(&self, family: &str) -> Result<(), StoreError> {
         let top = self.at(paths::scratch());
         for name in names_in(&top)?.iter().filter(|name| name.starts_with(family)) {
@@ -49,6 +49,11 @@ impl Store {
             let is_dead = presence::was_shown(&path) && !presence::lives(&path);
             if is_dead || presence::never_came(&path) {
                 let _ = fs::remove_dir_all(&path);
+            }
+        }
+        for path in names_in(&top)?.iter().filter(|name| name.ends_with(".new")).map(|name| top.join(name)) {
+            if presence::is_old(&path) {
+                let _ = fs::remove_file(&path);
             }
         }
         Ok(())
@@ -76,5 +81,20 @@ mod tests {
         let three = store.own_scratch("test").unwrap();
         assert!(!dead.exists(), "nobody holds its lock");
         assert!(two.path().exists() && three.path().exists(), "these live");
+    }
+
+    #[test]
+    fn files_that_nobody_ends_are_removed_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path()).unwrap();
+        let files = ["old.new", "young.new", "old"].map(|name| store.at(paths::scratch()).join(name));
+        fs::create_dir_all(store.at(paths::scratch())).unwrap();
+        files.iter().for_each(|file| fs::write(file, "half").unwrap());
+        for file in [&files[0], &files[2]] {
+            let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+            fs::File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+        }
+        let _scratch = store.own_scratch("test").unwrap();
+        assert_eq!(files.map(|file| file.exists()), [false, true, true]);
     }
 }

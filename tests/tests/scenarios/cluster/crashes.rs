@@ -78,10 +78,11 @@ fn names(directory: &Path) -> Result<BTreeSet<String>> {
     names.collect::<std::io::Result<_>>().with_context(|| format!("{} cannot be read", directory.display()))
 }
 
-/// What is in the directory of working directories, besides what the store is asked with.
+/// What is in the directory of working directories, besides what the store is asked with, and files that somebody died over: they
+/// are removed when they are ten minutes old.
 fn left_in(scratch: &Path) -> Result<BTreeSet<String>> {
     let mut left = names(scratch)?;
-    left.remove("probe");
+    left.retain(|name| name != "probe" && !name.ends_with(".new") && !name.ends_with(".replace"));
     Ok(left)
 }
 
