@@ -104,6 +104,15 @@ async fn step(
     let slots = slots.look(&running.services.state).await?;
     let demand = demand(running, config, &views, slots);
     let mut ready = earlier.weigh(running, &views, &courses).await?;
+    // Whoever waits for a quarter before may wait for days: what ends there wakes this up.
+    let stays = |view: &RunView| {
+        ready.get(&view.info.run).is_some_and(|ready| ready.len() == 0 && ready.to() <= view.info.cursor)
+    };
+    let mut to_come =
+        views.values().filter(|view| view.info.phase != Phase::Paused && view.info.cursor < view.info.stars);
+    if to_come.all(stays) {
+        look = IDLE;
+    }
     let mut chosen = plan(&candidates(&infos, &views, &courses, &demand, config, &ready), demand);
     // Nobody is chosen where all that were looked at are in already.
     let passed = ready.iter().filter(|(run, ready)| ready.len() == 0 && ready.to() > views[run].info.cursor);

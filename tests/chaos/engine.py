@@ -35,7 +35,8 @@ class Engine:
         """Starts it on what it has, and waits until it answers."""
         at = self.directory
         storage = "fuse-overlayfs" if shutil.which("fuse-overlayfs") and os.path.exists("/dev/fuse") else "vfs"
-        command = ["dockerd", "--config-file", f"{at}/daemon.json", "--host", self.address, "--pidfile", f"{at}/pid"]
+        # In a network of its own: without a bridge it would remove that of this machine's engine.
+        command = ["unshare", "--net", "dockerd", "--config-file", f"{at}/daemon.json", "--host", self.address, "--pidfile", f"{at}/pid"]
         command += ["--data-root", f"{at}/data", "--exec-root", f"{at}/run", "--storage-driver", storage]
         command += ["--bridge", "none", "--iptables=false", "--ip-masq=false"]
         with open(f"{at}/log", "ab") as log:

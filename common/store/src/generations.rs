@@ -153,6 +153,17 @@ impl Store {
         durable::replace(file, &self.at(paths::star_file(star, quarter)), &self.beside())
     }
 
+    /// Forgets what the star file showed while this generation was the newest: it was moved aside, and another may get its number.
+    pub fn forget_choices(&self, star: StarId, quarter: Quarter, newest: Generation) -> Result<(), StoreError> {
+        let first = self.at(paths::choice(star, quarter, newest, 0));
+        let Some(folder) = first.parent() else { return Ok(()) };
+        for name in names_in(folder)?.iter().filter(|name| name.starts_with(&format!("{newest}-"))) {
+            let path = folder.join(name);
+            std::fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+        }
+        Ok(())
+    }
+
     /// Writes down that the star file is to show another generation, before it does; returns the decision's number.
     pub fn decide_rollback(&self, star: StarId, quarter: Quarter, decided: &Rollback) -> Result<u64, StoreError> {
         let folder = self.at(paths::rollbacks(star, quarter));

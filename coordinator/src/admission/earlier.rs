@@ -146,7 +146,10 @@ impl WeighedRun {
             if self.noted.len() <= at {
                 self.noted.resize(at + 1, None);
             }
-            self.noted[at] = Some(note.verdict);
+            // How it enters is said once.
+            if self.noted[at].is_none_or(stays_outside) {
+                self.noted[at] = Some(note.verdict);
+            }
         }
     }
 

@@ -145,6 +145,15 @@ fn begin(store: &Store, terms: &Terms, event: &DatasetEvent) -> Result<Result<St
     };
     let kept = lean(store, event, &stars)?;
     let record = store.accept_event(&kept)?;
+    // What is on record counts: somebody may have sent other stars under the same name before.
+    let is_own = matches!(kept, Cow::Borrowed(_)) && record.event.data.stars == event.data.stars;
+    let stars = match is_own {
+        true => stars,
+        false => match store.stars_of(&record.event.data.stars)? {
+            Ok(stars) => stars,
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
     CrashPoint::EventWritten.reached();
     dispose(store, &record, &stars, terms).map(Ok)
 }

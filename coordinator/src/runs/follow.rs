@@ -88,7 +88,7 @@ pub(crate) async fn follow_tasks(
     Ok(())
 }
 
-/// Cancels the next stars in flight, also behind those that wait for their files. The next step goes on where this one ends.
+/// Cancels the next stars in flight, also behind those that wait for their files. The next step takes those after them.
 async fn cancel(running: &Coordinator, course: &Arc<Course>, in_flight: u32) -> Result<(), Trouble> {
     let run = course.record.run;
     let mut open = Vec::new();
@@ -96,6 +96,7 @@ async fn cancel(running: &Coordinator, course: &Arc<Course>, in_flight: u32) -> 
         let current = running.services.state.load(run, stars).await?;
         open.extend(stars.iter().zip(current).filter(|(_, current)| !current.is_settled()).map(|(star, _)| *star));
         if open.len() >= CANCELLED_AT_ONCE {
+            open.truncate(CANCELLED_AT_ONCE);
             break;
         }
     }

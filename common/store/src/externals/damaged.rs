@@ -46,7 +46,11 @@ impl DamagedDelivery {
     pub fn at(path: &Path) -> Result<Option<Self>, StoreError> {
         let mut first = [0];
         match File::open(path).and_then(|mut file| file.read(&mut first)) {
-            Ok(_) if first == *b"{" => read_json(path),
+            // What begins like a note and is none is a delivery that is damaged itself.
+            Ok(_) if first == *b"{" => match read_json(path) {
+                Err(StoreError::Damaged { .. }) => Ok(None),
+                note => note,
+            },
             Ok(_) => Ok(None),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(io_error("read", path, source)),

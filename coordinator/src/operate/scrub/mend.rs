@@ -69,6 +69,10 @@ pub(super) async fn mend(
     let Some(aside) = aside else {
         return Ok(DamagedFile { comes: "somebody else has replaced it meanwhile".to_owned(), ..found });
     };
+    if let CommittedKind::Generation { star, quarter, number } = &file.what {
+        let (star, quarter, number) = (*star, *quarter, *number);
+        context.ask(move |store| store.forget_choices(star, quarter, number)).await?;
+    }
     if let Some(run) = run {
         again.entry(run).or_default().extend(tasks.into_iter().map(|module| (star, module)));
     }
@@ -118,6 +122,11 @@ fn maker_of(
     let line = look_up::settled_line(store, run, index)?;
     let is_it = |line: &SettledStar| line.generation == Some(number) && record.quarter == quarter;
     let Some(line) = line.filter(is_it) else { return Ok(Err(other())) };
+    if line.keys.is_empty() {
+        return Ok(Err(
+            "no result is in it that could be made again; `sas run start` makes another generation".to_owned()
+        ));
+    }
     let pipeline = look_up::pipeline_of(store, &record)?;
     Ok(Ok((run, line.keys.keys().map(|module| pipeline.module(*module).name.clone()).collect())))
 }

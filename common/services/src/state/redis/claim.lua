@@ -135,6 +135,8 @@ for class, of in pairs(by_class) do
   end
   redis.call('ZREM', key('outbox:' .. class), unpack(of.tasks))
   redis.call('ZREM', key('published:' .. class), unpack(of.tasks))
+  -- Of a module that is held no more, whose tasks are still on their way back.
+  redis.call('ZREM', key('on_hold'), unpack(of.tasks))
   redis.call('ZADD', key('leases'), unpack(of.leases))
   redis.call('HSET', key('lease'), unpack(of.fences))
 end
