@@ -191,6 +191,9 @@ def run(scene, options, began):
     scene.entered, scene.in_boxes = campaign(scene, options, kinds, stars, boxed)
     print(f"chaos: {sum(scene.struck.values())} faults; now everything must end", flush=True)
     faults_over = time.monotonic()
+    # A broker that is wiped takes with it what no coordinator has accepted yet: ingestion does then what operators are told to do.
+    for files in scene.delivered:
+        wait(120, "what no event announced is announced", lambda files=files: not scene.cluster.sas("ingest", "--publish", *files)[0])
     all_end = wait(options.patience, "all runs end", lambda: ends(scene))
     scene.settled_after = time.monotonic() - faults_over
     scene.stopping.set()
