@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use domain::id::StarId;
 use domain::message::StarSelection;
+use harness::cost;
 use harness::noop::{NoopCluster, layers};
 
 /// Tasks of a star, stars of a run, runs between two looks.
@@ -67,9 +68,7 @@ async fn soak(runner: &str, tasks: u64) -> Result<()> {
 
 /// What a process has in memory, in MB; nothing where it ended.
 fn resident(process: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
+    cost::resident(process).unwrap_or_default() / f64::from(1 << 20)
 }
 
 /// Processes that a process started, by any of its threads.

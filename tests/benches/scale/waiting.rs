@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use domain::id::{EventId, StarId};
-use harness::cluster::{Cluster, Running};
+use harness::cluster::Cluster;
+use harness::cost;
 use harness::results::{Figure, Limit, Results};
 use harness::wait_until;
 use store::Store;
@@ -37,12 +38,13 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     let coordinator = cluster.coordinator_with("coordinator", &[("RUST_LOG", "warn")])?;
     // It is there, and has accepted something.
     publish(&cluster, "warm", "exo/kit", &[StarId::of_simulator(0).to_string().as_str()]).await?;
-    let before = resident(&coordinator)?;
+    let resident = || Ok::<_, anyhow::Error>(cost::resident(coordinator.id())? / f64::from(1 << 20));
+    let before = resident()?;
     let all = ["--stars-file", "stars.txt"];
     publish(&cluster, "waits", "l1/lightcurve", &all).await?;
     let (began, mut most) = (Instant::now(), 0.0_f64);
     wait_until(PATIENCE, "triggers have looked twice", async || {
-        most = resident(&coordinator).map_or(most, |now| now.max(most));
+        most = resident().map_or(most, |now| now.max(most));
         began.elapsed() > LOOKS
     })
     .await?;
@@ -74,11 +76,4 @@ async fn publish(cluster: &Cluster, id: &str, dataset: &str, stars: &[&str]) -> 
         store.dispositions(event).is_ok_and(|dispositions| dispositions.is_some())
     })
     .await
-}
-
-/// What a process has in memory now, in MB.
-fn resident(program: &Running) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells it")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
