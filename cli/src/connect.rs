@@ -82,7 +82,9 @@ impl Config {
     /// The same without a word.
     pub(crate) fn read(site: &SiteArgs) -> anyhow::Result<Self> {
         let file = ConfigFile::read(site.config.as_deref())?;
-        let needed: Needed = file.load(environment(None), &["store", "queue", "state"])?;
+        // Whoever names the store on the command line need not name it elsewhere to set something else of it.
+        let root = site.store.as_ref().and_then(|root| root.to_str().map(str::to_owned));
+        let needed: Needed = file.load(environment(root), &["store", "queue", "state"])?;
         let mut odd = file.strange_sections();
         let coordinator = section(&file, "coordinator", &mut odd);
         let worker = section(&file, "worker", &mut odd);

@@ -28,7 +28,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// What runs in this process.
 pub(crate) struct Embedded {
-    pub(crate) queue: SharedQueue,
     /// What its operator asks.
     pub(crate) context: Context,
     services: Mutex<JoinSet<anyhow::Result<()>>>,
@@ -79,7 +78,7 @@ impl Embedded {
         let mut services = JoinSet::new();
         services.spawn(coordinator::run(coordinator, shutdown.clone()));
         services.spawn(worker::run(worker, shutdown.clone()));
-        Ok(Self { queue, context, services: Mutex::new(services), shutdown })
+        Ok(Self { context, services: Mutex::new(services), shutdown })
     }
 
     /// Waits until a service ends, which none should.

@@ -15,6 +15,11 @@ use store::StoreError;
 #[error("{0}")]
 pub(crate) struct Incomplete(pub(crate) String);
 
+/// A side of a comparison is not what it must be: a definition with mistakes, a label that is no contract.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing to compare")]
+pub(crate) struct NotComparable(#[source] pub(crate) anyhow::Error);
+
 /// The command line is well formed but does not make sense.
 pub(crate) fn usage(message: impl Into<String>) -> OperateError {
     OperateError::new(ErrorKind::Invalid, message)
@@ -93,12 +98,18 @@ fn end_of(cause: &(dyn Error + 'static)) -> Option<BadEnd> {
     if cause.is::<Incomplete>() {
         return Some(BadEnd::Incomplete);
     }
+    if cause.is::<NotComparable>() {
+        return Some(BadEnd::Kind(ErrorKind::Invalid));
+    }
     kind_of(cause).map(BadEnd::Kind)
 }
 
 fn kind_of(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {
     if let Some(error) = cause.downcast_ref::<OperateError>() {
         return Some(error.kind);
+    }
+    if let Some(StoreError::Away(_)) = cause.downcast_ref() {
+        return Some(ErrorKind::OutOfReach);
     }
     let no_file = cause.downcast_ref::<LoadError>().is_some_and(LoadError::is_missing);
     let no_store =
@@ -126,6 +137,7 @@ mod tests {
         assert_eq!(of(OperateError::from(StateError::Unreachable("x".into())).into()), 6);
         assert_eq!(of(OperateError::from(QueueError::Unreachable("x".into())).into()), 6);
         assert_eq!(of(StoreError::NotAStore("x".into()).into()), 3);
+        assert_eq!(of(StoreError::Away("x".into()).into()), 6);
         let unread = |kind: io::ErrorKind| LoadError::Read { path: "x".into(), reason: kind.into() };
         assert_eq!(of(unread(io::ErrorKind::NotFound).into()), 3);
         assert_eq!(of(unread(io::ErrorKind::PermissionDenied).into()), 1);

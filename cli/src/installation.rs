@@ -69,14 +69,18 @@ impl Installation for Configured {
 
     async fn images(&self) -> Result<Arc<dyn Images>, OperateError> {
         let store = self.config.store().map_err(|error| failed(&error))?;
-        let hint = "the identity of an image is found by this host's Docker; amend where it runs";
+        let hint =
+            format!("the identity of an image is found by this host's Docker: ask where it runs; {WITHOUT_CONTAINERS}");
         let (worker, docker) = (self.config.worker(), self.config.docker());
         let (worker, docker) = (worker.map_err(|error| failed(&error))?, docker.map_err(|error| failed(&error))?);
         let connected = connect_runner(worker, docker, &store, &here()).await;
-        let runner = connected.map_err(|error| no_runner(error, hint))?;
+        let runner = connected.map_err(|error| no_runner(error, &hint))?;
         Ok(Arc::new(OfRunner(runner)))
     }
 }
+
+/// How identities are found where there is no image.
+const WITHOUT_CONTAINERS: &str = "where modules run without containers, set SAS_WORKER_RUNNER=process";
 
 /// Images as the runner of this host knows them.
 struct OfRunner(SharedRunner);
@@ -88,7 +92,14 @@ impl Images for OfRunner {
     }
 
     async fn identify(&self, image: &ImageName, command: &[String]) -> Result<ImageIdentity, OperateError> {
-        self.0.identify(&program(image, command)).await.map_err(|error| failed(&error.into()))
+        self.0.identify(&program(image, command)).await.map_err(|error| match error {
+            RunnerError::ImageMissing(reason) => {
+                OperateError::new(ErrorKind::Failed, format!("{reason}; {WITHOUT_CONTAINERS}"))
+            }
+            error @ (RunnerError::Refused(_) | RunnerError::Engine { .. } | RunnerError::Directory { .. }) => {
+                failed(&error.into())
+            }
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use coordinator::operate::failures::RunReport;
-use coordinator::operate::view::{self, RunPhase, RunSummary, unserved_words};
+use coordinator::operate::view::{self, RunPhase, RunSummary, StarsOutside, unserved_words};
 use coordinator::operate::{Context, ErrorKind, OperateError};
 use domain::id::{ClassName, RunId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,7 +14,7 @@ use store::runs::StarEnd;
 
 use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
-use crate::words::{done, lasting};
+use crate::words::{counted, done, lasting};
 
 /// How often the state is asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -36,6 +36,9 @@ struct Snapshot {
     in_flight: u32,
     /// Tasks by state; `running` are queued ones that a worker has.
     tasks: BTreeMap<String, u64>,
+    /// Stars that may not enter yet, for the sake of their quarter before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outside: Vec<StarsOutside>,
     /// Whether operators paused it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     paused: bool,
@@ -61,6 +64,7 @@ pub(crate) async fn watch(
 ) -> anyhow::Result<RunSummary> {
     let begin = Instant::now();
     let (mut screen, mut pace) = (ProgressScreen::new(format), LastMinute::default());
+    let mut outside = Vec::new();
     // What the store knows goes on whether or not it can be looked at.
     let (mut was_seen, mut is_away) = (view::known_run(context, run).await.is_ok(), false);
     loop {
@@ -76,7 +80,11 @@ pub(crate) async fn watch(
                 screen.close();
                 return Ok(summary);
             }
-            Ok(summary) => screen.show(&pace.snapshot(&summary, begin.elapsed())),
+            Ok(summary) => {
+                let snapshot = pace.snapshot(&summary, begin.elapsed());
+                screen.show(&snapshot);
+                outside = outside_words(&snapshot);
+            }
             Err(error) if error.kind == ErrorKind::OutOfReach && was_seen => {
                 if !std::mem::replace(&mut is_away, true) {
                     screen.say(&format!("waiting until it answers again: {error}"));
@@ -90,6 +98,7 @@ pub(crate) async fn watch(
             screen.close();
             let waited = humantime::format_duration(Duration::from_secs(begin.elapsed().as_secs()));
             let reason = format!("run {run} did not end within {waited}");
+            let reason = std::iter::once(reason).chain(outside).collect::<Vec<_>>().join("; ");
             return Err(OperateError::new(ErrorKind::TimedOut, reason).into());
         }
         tokio::time::sleep(INTERVAL).await;
@@ -150,6 +159,7 @@ impl LastMinute {
             tasks_all: expected.tasks,
             in_flight: run.in_flight,
             tasks,
+            outside: run.outside.clone(),
             paused: run.phase == RunPhase::Paused,
             unserved: run.unserved.clone(),
             rate: self.rate(elapsed, settled),
@@ -193,7 +203,8 @@ impl ProgressScreen {
             }
             Self::Lines(_) => {}
             Self::Json(last) => {
-                let changed = last.as_ref().is_none_or(|last| last.tasks != snapshot.tasks);
+                let changed =
+                    last.as_ref().is_none_or(|last| last.tasks != snapshot.tasks || last.outside != snapshot.outside);
                 if changed {
                     output::json_line(snapshot);
                     *last = Some(snapshot.clone());
@@ -221,10 +232,38 @@ impl ProgressScreen {
 fn describe(snapshot: &Snapshot) -> String {
     let mut parts = vec![format!("{}/{} stars", snapshot.stars_done, snapshot.stars)];
     parts.extend(snapshot.tasks.iter().map(|(state, count)| format!("{count} {state}")));
+    parts.extend(outside_words(snapshot));
     parts.push(format!("{:.1} tasks/s", snapshot.rate));
     parts.extend(snapshot.eta_seconds.map(|seconds| format!("{} to go", lasting(seconds))));
     parts.extend(snapshot.eta_unknown.clone());
     // Where that is why nobody can tell, it is said already.
     parts.extend(unserved_words(&snapshot.unserved).filter(|words| snapshot.eta_unknown.as_ref() != Some(words)));
     parts.join(", ")
+}
+
+/// How many stars may not enter yet, and what lets them in.
+fn outside_words(snapshot: &Snapshot) -> Vec<String> {
+    let stars = |is_held: bool| {
+        let of = snapshot.outside.iter().filter(|outside| outside.is_held() == is_held);
+        of.map(|outside| outside.stars).sum::<u64>()
+    };
+    let mut words = Vec::new();
+    if stars(true) > 0 {
+        let (held, run) = (counted(stars(true), "star"), snapshot.run);
+        words.push(format!("{held} held, which `sas run resume {run}` from another terminal lets in"));
+    }
+    if stars(false) > 0 {
+        words.push(format!("{} outside until the quarter before is settled", counted(stars(false), "star")));
+    }
+    words
+}
+
+/// A bar that counts what is done of all; none where nobody looks at a terminal.
+pub(crate) fn bar(counted: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(&format!("{{elapsed:>5}} [{{bar:30}}] {{pos}}/{{len}} {counted}"));
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::Args;
 use coordinator::operate::Context;
 use coordinator::operate::OperateError;
+use coordinator::operate::called::{CalledRun, CalledStar, find_named_run, find_stars};
 use coordinator::operate::run::RunDecided;
 use coordinator::operate::selection::{ShownState, TaskSelection};
 use coordinator::operate::task::{self, TaskPlan};
-use domain::id::{GroupName, ModuleName, RunId, StarId};
+use domain::id::{GroupName, ModuleName, StarId};
 use domain::outcome::FailurePattern;
 use store::star_lists;
 use strum::VariantArray;
@@ -39,9 +40,9 @@ pub(crate) struct SelectionArguments {
     /// On this host.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
-    /// Of this star.
+    /// Of this star, or the one with these first digits of its UUID.
     #[arg(long = "star", value_name = "STAR")]
-    stars: Vec<StarId>,
+    stars: Vec<CalledStar>,
     /// Of the stars in this text file, one a line.
     #[arg(long, value_name = "FILE")]
     stars_from: Option<PathBuf>,
@@ -85,8 +86,10 @@ impl Consent {
 
 impl SelectionArguments {
     /// As it is asked for.
-    pub(crate) fn of(self, run: Option<RunId>) -> Result<TaskSelection, OperateError> {
-        let Self { modules, groups, states, reasons, hosts, mut stars, stars_from, older } = self;
+    pub(crate) async fn of(self, context: &Context, run: Option<&CalledRun>) -> Result<TaskSelection, OperateError> {
+        let Self { modules, groups, states, reasons, hosts, stars, stars_from, older } = self;
+        let run = find_named_run(context, run).await?;
+        let mut stars = find_stars(context, &stars, run.map(CalledRun::Id).as_ref()).await?;
         if let Some(file) = stars_from {
             stars.extend(stars_in(&file)?);
         }

@@ -8,6 +8,11 @@ pub(crate) fn done(run: &RunSummary) -> u32 {
     if run.phase == RunPhase::Ended { run.stars } else { run.stars.saturating_sub(run.to_come + run.in_flight) }
 }
 
+/// So many things of a kind.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How long ago something was, in its two largest units.
 pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     lasting(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use services::state::{Admission, Change, ClaimedTask, StateError, Written};
 use store::course::Course;
 use store::crash::CrashPoint;
+use store::failures::FailureRecord;
 use store::runs::SettledStar;
 use store::{Store, paths};
 
@@ -41,6 +42,8 @@ pub(crate) struct News {
     pub(crate) closing: u32,
     /// Stars that changed.
     pub(crate) changed: u32,
+    /// Failures that no worker wrote down, to be recorded once the state has them.
+    pub(crate) failures: Vec<(StarIndex, FailureRecord)>,
 }
 
 /// What to do when somebody else changed a star first.
@@ -54,7 +57,14 @@ pub(crate) enum Race {
 
 impl News {
     pub(crate) fn of(course: &Arc<Course>) -> Self {
-        Self { course: course.clone(), steps: BTreeMap::new(), ready: Vec::new(), closing: 0, changed: 0 }
+        Self {
+            course: course.clone(),
+            steps: BTreeMap::new(),
+            ready: Vec::new(),
+            closing: 0,
+            changed: 0,
+            failures: Vec::new(),
+        }
     }
 
     /// Adds something that happened to a star.

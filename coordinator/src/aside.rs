@@ -151,6 +151,7 @@ fn party_of(store: &Store, party: Party, trouble: &Trouble) -> Option<(Party, Ov
         }
         Trouble::Store(
             StoreError::NotAStore(_)
+            | StoreError::Away(_)
             | StoreError::Format { .. }
             | StoreError::Unusable { .. }
             | StoreError::NotFound { .. }

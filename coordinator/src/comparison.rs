@@ -17,6 +17,7 @@ use crate::aside::Party;
 use crate::config::CoordinatorConfig;
 use crate::counters::now;
 use crate::events::accept::finish;
+use crate::events::unheard::UnheardEvents;
 use crate::running::{Coordinator, Services};
 use crate::runs::follow;
 use crate::runs::open::open;
@@ -31,10 +32,10 @@ pub(crate) async fn recover(
     shutdown: CancellationToken,
 ) {
     let mut outage = Outage::of("comparisons of store and state");
-    let mut still = BTreeSet::new();
+    let (mut still, mut unheard) = (BTreeSet::new(), UnheardEvents::default());
     while !shutdown.is_cancelled() {
         let began = Instant::now();
-        match compare(&running, &pipelines, &mut still).await {
+        match compare(&running, &pipelines, &mut still, &mut unheard).await {
             Ok(()) => {
                 running.counters.comparison.set(began.elapsed().as_secs_f64());
                 running.counters.compared.set(now());
@@ -53,7 +54,12 @@ pub(crate) async fn recover(
 }
 
 /// One comparison; `still` are the runs that stood still at the last one.
-async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTreeSet<RunId>) -> Result<(), Trouble> {
+async fn compare(
+    running: &Coordinator,
+    pipelines: &[Pipeline],
+    still: &mut BTreeSet<RunId>,
+    unheard: &mut UnheardEvents,
+) -> Result<(), Trouble> {
     running.look_at_epoch().await?;
     let classes: BTreeSet<ClassName> =
         pipelines.iter().flat_map(|pipeline| pipeline.modules.iter().map(|module| module.class.clone())).collect();
@@ -69,7 +75,7 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
     let aside = running.aside.clone();
     let look = move |store: &Store| {
         aside.take_up(&forgotten);
-        if !store.has_run_index() {
+        if !store.has_run_index()? {
             tracing::warn!(runs = store.index_all_runs()?, "there was no index of runs: it is made again");
         }
         Ok((store.undisposed_events()?, read_open_runs(store)?))
@@ -80,6 +86,10 @@ async fn compare(running: &Coordinator, pipelines: &[Pipeline], still: &mut BTre
             let finished = finish(running, pipelines, event).await;
             running.of_event(event, finished).await?;
         }
+    }
+    // Their trouble is not that of the runs.
+    if let Err(trouble) = unheard.publish_again(running).await {
+        tracing::warn!(%trouble, "events that nobody received are not published again now");
     }
     take_nudges(running).await?;
     running.remembered.keep_only(&held);

@@ -6,6 +6,7 @@
 
 mod killed;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -142,7 +143,10 @@ async fn bring_in(
         *news = Some(fresh);
     }
     match news {
-        Some(news) => news.bring_in(running, Race::Again).await,
+        Some(news) => {
+            news.bring_in(running, Race::Again).await?;
+            killed::record(&running.services, news).await
+        }
         None => Ok(()),
     }
 }
@@ -153,7 +157,11 @@ async fn add(running: &Coordinator, news: &mut News, completion: &Completion) ->
     let attempt = completion.attempt;
     let course = news.course.clone();
     let Some(definition) = course.pipeline.modules.get(module.at()) else { return Ok(()) };
-    let completion = &*killed::understood(&running.services, &course, completion).await?;
+    let understood = killed::understood(&running.services, &course, completion).await?;
+    if let Cow::Owned(failed) = &understood {
+        news.failures.extend(killed::record_of(&course, failed).map(|record| (star, record)));
+    }
+    let completion = &*understood;
     measure(running, &course, completion);
     let outcome = match &completion.result {
         Report::GivenBack => {

@@ -7,6 +7,7 @@ pub(crate) mod accept;
 pub(crate) mod expand;
 mod hold;
 mod span;
+pub(crate) mod unheard;
 
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub(crate) async fn events(running: Coordinator, pipelines: Arc<[Pipeline]>, shu
             Accepted::Refused(reason) => {
                 running.counters.disposed("refused");
                 bury(&running.counters, delivery.receipt, &reason).await;
+                unheard::take(&running, event).await;
             }
         }
     }

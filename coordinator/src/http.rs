@@ -42,7 +42,7 @@ pub(crate) async fn open(config: &HttpConfig) -> Result<Option<(TcpListener, Acc
     if config.listen.is_empty() {
         return Ok(None);
     }
-    let listener = TcpListener::bind(&config.listen)
+    let listener = server::listen(&config.listen)
         .await
         .with_context(|| format!("failed to listen on {:?} (`[http] listen`)", config.listen))?;
     let access = Access::open(config, &listener)?;

@@ -197,7 +197,7 @@ async fn start(running: &Coordinator) -> Result<()> {
 }
 
 async fn ready(running: &Coordinator) -> Result<(), Trouble> {
-    running.services.store.ask(|store| store.probe()).await?;
+    running.services.store.ask(|store| store.probe().and_then(|()| store.complete())).await?;
     running.services.state.check().await?;
     running.mend_epoch().await?;
     advance::dispatch::declare(&running.services.queue, &std::collections::BTreeSet::new()).await

@@ -23,6 +23,7 @@ use end::{keys, star_end};
 pub(crate) use failed::failed;
 use fingerprints::Fingerprints;
 pub(crate) use fingerprints::identity;
+use generation::NextGeneration;
 use lines::Settled;
 pub(crate) use lines::write_lines;
 use services::state::StarView;
@@ -134,9 +135,10 @@ impl Settler {
             // The star file stays as the last whole run left it: a group alone would hide the products of others.
             (_, Some(_)) if course.record.only_group.is_some() || !course.pipeline.star_file => None,
             (_, Some(admission)) => match self.build(&course, star, &view, admission).await {
-                Ok(Some(generation)) => Some(generation),
-                Ok(None) if end == StarEnd::Cancelled => None,
-                Ok(None) => {
+                Ok(NextGeneration::Made(generation)) => Some(generation),
+                Ok(NextGeneration::NotAsked) => return Ok(None),
+                Ok(NextGeneration::Late) if end == StarEnd::Cancelled => None,
+                Ok(NextGeneration::Late) => {
                     end = StarEnd::Superseded;
                     None
                 }
@@ -237,21 +239,21 @@ pub(crate) async fn gone(
     course: &Arc<Course>,
     star: StarIndex,
     view: &StarView,
-    mut modules: Vec<ModuleIndex>,
+    modules: Vec<ModuleIndex>,
 ) -> Result<Vec<ModuleIndex>, Trouble> {
     let keys = keys(view);
     let course = course.clone();
     let looked = store.ask(move |store| {
-        // In the place of a store that went away everything is gone.
-        Store::open(store.root())?;
         let name = course.stars.star(star)?;
-        modules.retain(|module| {
-            let Some(key) = keys.get(module) else { return false };
-            let made_by = &course.pipeline.module(*module).name;
-            let file = store.at(paths::product(name, course.record.quarter, made_by, key));
-            file.try_exists().is_ok_and(|exists| !exists)
-        });
-        Ok(modules)
+        let mut gone = Vec::new();
+        for module in modules {
+            let Some(key) = keys.get(&module) else { continue };
+            let made_by = &course.pipeline.module(module).name;
+            if !store::is_there(&store.at(paths::product(name, course.record.quarter, made_by, key)))? {
+                gone.push(module);
+            }
+        }
+        Ok(gone)
     });
     Ok(looked.await?)
 }

@@ -45,13 +45,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Sweeper {
     running: Coordinator,
     config: CoordinatorConfig,
+    /// How often all runs were gone through: each time another one is first, so that none takes the room of others.
+    turn: usize,
     /// By how much more messages of a class were published than are in its queue, at the last comparison.
     excess: BTreeMap<ClassName, u64>,
 }
 
 impl Sweeper {
     pub(crate) fn new(running: Coordinator, config: CoordinatorConfig) -> Self {
-        Self { running, config, excess: BTreeMap::new() }
+        Self { running, config, turn: 0, excess: BTreeMap::new() }
     }
 
     /// Sweeps until `shutdown`.
@@ -97,7 +99,7 @@ impl Sweeper {
         }
         let mut views = Vec::new();
         let mut trouble = None;
-        let runs: Vec<RunId> = self.running.services.state.runs().await?.into_iter().map(|info| info.run).collect();
+        let runs = self.runs().await?;
         self.running.confirmed.keep(&runs);
         for run in runs {
             let done = self.run(run).await;
@@ -114,14 +116,25 @@ impl Sweeper {
     /// Timers alone: stars to be closed should not wait for the next full sweep.
     async fn timers(&mut self) -> Result<(), Trouble> {
         let mut trouble = None;
-        for info in self.running.services.state.runs().await? {
-            let Some(course) = self.running.course(info.run).await? else { continue };
+        for run in self.runs().await? {
+            let Some(course) = self.running.course(run).await? else { continue };
             let done = self.due(&course).await;
-            if let Err(error) = self.running.of_run(info.run, done).await {
+            if let Err(error) = self.running.of_run(run, done).await {
                 trouble = trouble.or(Some(error));
             }
         }
         trouble.map_or(Ok(()), Err)
+    }
+
+    /// The runs in the state, from another one on each time.
+    async fn runs(&mut self) -> Result<Vec<RunId>, Trouble> {
+        let mut runs: Vec<RunId> = self.running.services.state.runs().await?.into_iter().map(|info| info.run).collect();
+        if !runs.is_empty() {
+            let first = self.turn % runs.len();
+            runs.rotate_left(first);
+            self.turn = self.turn.wrapping_add(1);
+        }
+        Ok(runs)
     }
 
     /// All of one run; how it stands, unless it is over or set aside.
@@ -148,8 +161,14 @@ impl Sweeper {
     /// Acts on the timers of a run that went off.
     async fn due(&self, course: &Arc<Course>) -> Result<(), Trouble> {
         for _ in 0..ROUNDS {
-            let due = self.running.services.state.due(course.record.run, AT_ONCE, SILENCES * self.config.sweep).await?;
-            let is_all = [due.leases.len(), due.waits.len(), due.closing.len()].iter().all(|&n| n < AT_ONCE as usize);
+            let (state, silence) = (&self.running.services.state, SILENCES * self.config.sweep);
+            // Who takes more than it can close keeps it from others, and for long.
+            let room = self.running.closings.room().min(AT_ONCE);
+            let due = state.due(course.record.run, AT_ONCE, room, silence).await?;
+            let is_full = |named: usize, most: u32| named >= most as usize;
+            let is_all = !is_full(due.leases.len(), AT_ONCE)
+                && !is_full(due.waits.len(), AT_ONCE)
+                && (room == 0 || !is_full(due.closing.len(), room));
             for star in &due.closing {
                 self.running.closings.offer(course.record.run, *star);
             }
@@ -209,7 +228,9 @@ impl Sweeper {
         let queues: Vec<QueueName> = ready.keys().cloned().map(QueueName::Tasks).collect();
         let mut there: BTreeMap<String, u64> = BTreeMap::new();
         for depth in self.running.services.queue.depths(&queues).await? {
-            there.insert(depth.queue, depth.ready + depth.unacknowledged.unwrap_or(0));
+            // What is in a queue that is silent nobody knows.
+            let count = if depth.silent.is_some() { u64::MAX } else { depth.ready + depth.unacknowledged.unwrap_or(0) };
+            there.insert(depth.queue, count);
         }
         let mut excess = BTreeMap::new();
         for (class, count) in ready {
@@ -243,8 +264,8 @@ impl Sweeper {
 
 /// What is known of an attempt whose lease ran out.
 fn lease_lost(held: RunningTask) -> Detail {
-    let message = "its lease ran out: the worker died, or could not reach the state for as long".to_owned();
-    let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Interrupted, message });
+    let message = "its lease ran out: the worker died, or could not reach the state for as long";
+    let outcome = Outcome::Errored(PlatformError::new(PlatformErrorKind::Interrupted, message));
     Detail { outcome, attempt: held.attempt, worker: Some(held.worker), started: held.since, millis: 0 }
 }
 

@@ -157,7 +157,7 @@ impl Triggers {
         let key = (pipeline.name.clone(), quarter);
         let known = self.accepted.get(&key).copied().unwrap_or(0);
         let (name, store) = (pipeline.name.clone(), self.running.services.store.clone());
-        let last = store.ask(move |store| Ok(store.last_firing(&name, quarter, known))).await?;
+        let last = store.ask(move |store| store.last_firing(&name, quarter, known)).await?;
         for number in known + 1..=last {
             let name = pipeline.name.clone();
             if let Some(event) = store.ask(move |store| store.firing(&name, quarter, number)).await? {

@@ -10,6 +10,7 @@ full or read-only: what cannot be brought about here is left out, and said.
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ from .engine import find_engine
 from .scene import Scene
 from .stars import IMAGE, PROGRAMS, QUARTER, definitions, make_stars
 
-# Stars of an event, how many may be on their way, and how many go into containers as well.
+# Stars of an event, how many may be on their way, and how many go into containers as well: the first ones, half of them at most.
 BATCH, ON_THE_WAY, BOXES = 4, 24, 20
 # The part of the time over which deliveries are spread.
 PACED = 0.85
@@ -49,17 +50,32 @@ def deliver(scene, stars, events):
 
 
 def settled(scene, stars):
-    """How many of these stars have a star file."""
-    there = (os.path.join(oracle.folder(scene.cluster.store, star, QUARTER), f"{star}.h5") for star in stars)
-    return sum(os.path.exists(path) for path in there)
+    """How many of these stars the real pipeline is done with."""
+
+    def is_settled(star):
+        try:
+            return oracle.newest_of(scene.cluster.store, "SAS-PIP", star, QUARTER) is not None
+        except OSError:
+            # The store is away.
+            return False
+
+    return sum(map(is_settled, stars))
+
+
+def boxes(options):
+    """How many stars go into containers."""
+    return min(BOXES, options.stars // 2)
 
 
 def campaign(scene, options, kinds, stars, boxed):
     """Delivers and strikes until the time is over; the stars that were delivered."""
     entered, in_boxes = [], []
     end = time.monotonic() + options.seconds
-    delivering = threading.Thread(target=keep_delivering, args=(scene, list(stars), entered, in_boxes if boxed else None, end))
+    wanted = boxes(options) if boxed else 0
+    delivering = threading.Thread(target=keep_delivering, args=(scene, list(stars), entered, end))
+    boxing = threading.Thread(target=keep_boxing, args=(scene, entered, in_boxes, wanted, end))
     delivering.start()
+    boxing.start()
     bag, strikes = [], []
     while time.monotonic() < end:
         scene.cluster.tend()
@@ -76,12 +92,12 @@ def campaign(scene, options, kinds, stars, boxed):
         scene.cluster.tend()
         time.sleep(0.2)
     delivering.join()
+    boxing.join()
     return entered, in_boxes
 
 
-def keep_delivering(scene, left, entered, in_boxes, end):
-    """Delivers stars for as long as there is time, never too many at once, so that there is work until the end; some of them go
-    into containers as well."""
+def keep_delivering(scene, left, entered, end):
+    """Delivers stars for as long as there is time, never too many at once, so that there is work until the end."""
     began = time.monotonic()
     pace = PACED * (end - began) * BATCH / len(left)
     batches = 0
@@ -92,9 +108,25 @@ def keep_delivering(scene, left, entered, in_boxes, end):
             continue
         some, left, batches = left[:BATCH], left[BATCH:], batches + 1
         deliver(scene, some, entered)
-        if in_boxes is not None and len(in_boxes) < BOXES and some[0] in entered:
-            if scene.cluster.sas("run", "start", "--pipeline", "BOXED", "--stars", some[0])[0] == 0:
-                in_boxes.append(some[0])
+
+
+def keep_boxing(scene, entered, in_boxes, wanted, end):
+    """Starts runs in containers over stars that were delivered, spread over the whole time: what strikes containers finds some
+    whenever its turn comes."""
+    began = time.monotonic()
+    while len(in_boxes) < wanted and time.monotonic() < end:
+        due = math.ceil(wanted * min(1, (time.monotonic() - began) / (PACED * (end - began))))
+        box(scene, [star for star in entered if star not in in_boxes][: due - len(in_boxes)], in_boxes)
+        time.sleep(0.5)
+
+
+def box(scene, stars, in_boxes):
+    """Starts a run in containers over stars; where nothing answers they are tried again with the next ones."""
+    try:
+        if stars and scene.cluster.sas("run", "start", "--pipeline", "BOXED", "--stars", *stars)[0] == 0:
+            in_boxes.extend(stars)
+    except subprocess.TimeoutExpired:
+        pass
 
 
 def ends(scene):
@@ -108,19 +140,32 @@ def too_little(scene, options):
     """What a whole campaign must have had and this one had not."""
     if options.only or options.seconds < WHOLE:
         return []
-    lacks = [f"{name} never struck: {why}" for name, why in sorted(scene.unstruck.items()) if name not in scene.skipped]
+    never = {name: why for name, why in scene.unstruck.items() if name not in scene.skipped and not scene.struck[name]}
+    lacks = [f"{name} never struck: {why}" for name, why in sorted(never.items())]
     if (faults := sum(scene.struck.values())) < FAULTS:
         lacks.append(f"{faults} faults, less than {FAULTS}")
     if (kinds := len(scene.struck)) < KINDS:
         lacks.append(f"{kinds} kinds, less than {KINDS}")
+    if (stars := len(scene.entered)) < min(ON_THE_WAY, options.stars):
+        lacks.append(f"{stars} stars were delivered, less than may be on their way at once")
+    if scene.cluster.boxed and (boxed := len(scene.in_boxes)) < boxes(options):
+        lacks.append(f"{boxed} stars in containers, less than {boxes(options)}")
     return lacks
+
+
+def times(values):
+    """What is told of times that were measured."""
+    values = sorted(values)
+    told = {"median": statistics.median(values), "p99": values[math.ceil(0.99 * len(values)) - 1], "longest": values[-1]}
+    return {**{name: round(value, 2) for name, value in told.items()}, "n": len(values)}
 
 
 def report(scene, verdict, options, began):
     """The numbers of a campaign."""
-    recovery = {}
-    for name, times in sorted(scene.recovery.items()):
-        recovery[name] = {"median": round(statistics.median(times), 2), "p99": round(max(times), 2), "n": len(times)}
+    recovered = {name: values for name, values in sorted(scene.recovery.items()) if values}
+    recovery = {name: times(values) for name, values in recovered.items()}
+    if recovered:
+        recovery["all"] = times(value for values in recovered.values() for value in values)
     growth = {
         program.name: {"at_first": round(program.first_memory, 1), "most": round(program.most_memory, 1)}
         for program in scene.cluster.programs
@@ -130,8 +175,9 @@ def report(scene, verdict, options, began):
         "seed": options.seed,
         "seconds": round(time.monotonic() - began),
         "settling_seconds": round(scene.settled_after, 1),
-        "stars": len(scene.entered),
-        "containers": 3 * len(scene.in_boxes),
+        "stars_at_hand": options.stars,
+        "stars_delivered": len(scene.entered),
+        "stars_in_containers": len(scene.in_boxes),
         "faults": sum(scene.struck.values()),
         "kinds": len(scene.struck),
         "by_kind": dict(sorted(scene.struck.items())),
@@ -191,9 +237,9 @@ def run(scene, options, began):
     scene.entered, scene.in_boxes = campaign(scene, options, kinds, stars, boxed)
     print(f"chaos: {sum(scene.struck.values())} faults; now everything must end", flush=True)
     faults_over = time.monotonic()
-    # A broker that is wiped takes with it what no coordinator has accepted yet: ingestion does then what operators are told to do.
-    for files in scene.delivered:
-        wait(120, "what no event announced is announced", lambda files=files: not scene.cluster.sas("ingest", "--publish", *files)[0])
+    # A broker that is wiped takes with it what no coordinator has accepted yet; coordinators find it in the store.
+    announced = os.path.join(scene.cluster.store, "control/announced")
+    wait(180, "all events are accepted", lambda: not os.path.exists(announced) or not os.listdir(announced))
     all_end = wait(options.patience, "all runs end", lambda: ends(scene))
     scene.settled_after = time.monotonic() - faults_over
     scene.stopping.set()

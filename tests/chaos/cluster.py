@@ -168,6 +168,7 @@ class Cluster:
             "SAS_CONFIG": self.config,
             "SAS_STORE_ROOT": self.store,
             "SAS_QUEUE_URL": f"amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f",
+            "SAS_QUEUE_SILENT_FOR": "40s",
             "SAS_STATE_URL": f"redis://127.0.0.1:{redis}/0",
             "SAS_WORKER_RUNNER": "process",
             "PYTHONDONTWRITEBYTECODE": "1",

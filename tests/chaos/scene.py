@@ -10,7 +10,7 @@ import time
 from . import faults, oracle
 
 # Seconds for which a fault waits for something to strike.
-PATIENCE = 60
+PATIENCE = 180
 
 
 class Scene:

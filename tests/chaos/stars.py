@@ -26,7 +26,7 @@ memory = "512MB"
 """
 # What runs in a container: the first takes its time, the second more memory than it is given at first.
 PROGRAMS = {
-    "A": ("DP1_LC_MERGED", "X", "import time; time.sleep(2); "),
+    "A": ("DP1_LC_MERGED", "X", "import time; time.sleep(8); "),
     "B": ("X", "Y", "bytearray(120 << 20); "),
     "C": ("Y", "Z", ""),
 }

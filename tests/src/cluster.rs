@@ -69,26 +69,32 @@ impl Cluster {
 
     /// Starts a coordinator; `name` names its log.
     pub fn coordinator(&self, name: &str) -> Result<Running> {
-        self.run("sas-coordinator", name, &[])
+        self.run("sas-coordinator", name, &[], &[])
     }
 
     /// Starts a coordinator with more settings, as `("SAS_HTTP_LISTEN", "127.0.0.1:8080")`.
     pub fn coordinator_with(&self, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
-        self.run("sas-coordinator", name, settings)
+        self.run("sas-coordinator", name, settings, &[])
+    }
+
+    /// The same within limits, as `--nofile=1024` for `prlimit`.
+    pub fn coordinator_within(&self, name: &str, limits: &[&str], settings: &[(&str, &str)]) -> Result<Running> {
+        self.run("sas-coordinator", name, settings, &[&["prlimit"], limits, &["--"]].concat())
     }
 
     /// Starts a worker with more settings, as `("SAS_SLOTS_DEFAULT", "2")`; `name` names its log and its host.
     pub fn worker(&self, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
         let host = [("SAS_WORKER_HOST", name)];
-        self.run("sas-worker", name, &[&host, settings].concat())
+        self.run("sas-worker", name, &[&host, settings].concat(), &[])
     }
 
-    fn run(&self, package: &str, name: &str, settings: &[(&str, &str)]) -> Result<Running> {
+    fn run(&self, package: &str, name: &str, settings: &[(&str, &str)], within: &[&str]) -> Result<Running> {
         let log = self.directory.join(format!("{name}.log"));
         let file = File::create(&log)?;
         // However the test ends, the kernel ends what it started.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
+            .args(within)
             .arg(program(package, package))
             .envs(&self.environment)
             .envs(settings.iter().copied())

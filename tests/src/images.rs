@@ -18,7 +18,25 @@ pub fn base_image() -> &'static str {
     "sas/base:bookworm"
 }
 
-/// The base image with some more instructions; it goes when this is dropped.
+/// Packs a directory as an image of one layer, as `docker save` does.
+const PACK: &str = r#"
+import hashlib, io, json, sys, tarfile
+files, archive, name, program, processor = sys.argv[1:]
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w") as tar: tar.add(files, ".")
+layer = layer.getvalue()
+rootfs = {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}
+config = {"architecture": processor, "os": "linux", "config": {"Cmd": [program]}, "rootfs": rootfs}
+manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+parts = {"layer.tar": layer, "config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()}
+with tarfile.open(archive, "w") as tar:
+    for part, content in parts.items():
+        entry = tarfile.TarInfo(part)
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+"#;
+
+/// An image of one test, as the base image with some more instructions; it goes when this is dropped.
 pub struct Variant(String);
 
 impl Variant {
@@ -37,6 +55,18 @@ impl Variant {
         writeln!(input, "FROM {}\n{instructions}", base_image())?;
         drop(input);
         ensure!(build.wait()?.success(), "an image with {instructions:?} cannot be built");
+        Ok(Self(name))
+    }
+
+    /// Makes one `FROM scratch` of what is in a directory, which runs `program` and says that it is for this processor.
+    pub fn of_files(files: &Path, program: &str, processor: &str) -> Result<Self> {
+        let (name, archive) = (format!("sas/test-{:016x}:1", rand::random::<u64>()), files.with_extension("tar"));
+        let mut pack = Command::new("/usr/bin/python3");
+        let packed = pack.args(["-c", PACK]).arg(files).arg(&archive).args([&name, program, processor]).status()?;
+        ensure!(packed.success(), "{} cannot be packed", files.display());
+        let mut load = Command::new("docker");
+        let loaded = load.args(["load", "--quiet", "--input"]).arg(&archive).stdout(Stdio::null()).status();
+        ensure!(loaded.context("failed to run docker load")?.success(), "an image cannot be loaded");
         Ok(Self(name))
     }
 

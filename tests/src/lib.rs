@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod calls;
+pub mod clock;
 pub mod cluster;
 pub mod compose;
 pub mod cost;

@@ -53,7 +53,7 @@ impl NoopCluster {
         let pipeline = directory.join("bench.toml");
         fs::write(&pipeline, definition(modules))?;
         let cluster = Cluster::start(directory, &[&pipeline])?;
-        let queue = AmqpConfig { url: Address::new(cluster.queue_url()), management: None };
+        let queue = AmqpConfig::at(cluster.queue_url());
         let state = RedisConfig { url: Address::new(cluster.state_url()) };
         let (queue, state) = (AmqpQueue::connect(&queue, "bench").await?, RedisState::connect(&state).await?);
         queue.declare(&["default".parse()?]).await?;

@@ -18,6 +18,8 @@ use services::address::Address;
 use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
+use crate::clock::SteppedClock;
+
 /// Virtual hosts of the broker that tests share, beside `/`; each costs a tenth of a second at the start.
 const SHARED_VHOSTS: usize = 96;
 
@@ -84,8 +86,8 @@ impl RabbitMq {
     pub fn config(&self, vhost: &str) -> AmqpConfig {
         let port = self.service.port;
         AmqpConfig {
-            url: Address::new(format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}")),
             management: self.management.then(|| Address::new(format!("http://guest:guest@127.0.0.1:{}", port + 3))),
+            ..AmqpConfig::at(format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}"))
         }
     }
 
@@ -175,6 +177,15 @@ impl Redis {
         Ok(Self { service, next_database: AtomicUsize::new(0) })
     }
 
+    /// Starts one that takes the time of day from this clock.
+    pub fn start_by(clock: &SteppedClock) -> Result<Self> {
+        let mut service = Service::prepare("redis", 1)?;
+        service.environment = clock.environment().into();
+        fs::write(service.directory.join("more.conf"), format!("databases {DATABASES}\n"))?;
+        service.start()?;
+        Ok(Self { service, next_database: AtomicUsize::new(0) })
+    }
+
     /// The one that all tests of this process share.
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Redis, String>> = OnceLock::new();
@@ -240,6 +251,7 @@ pub(crate) struct Service {
     pub(crate) directory: PathBuf,
     pub(crate) port: u16,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     guard: Child,
 }
 
@@ -251,18 +263,18 @@ impl Service {
             .stdin(Stdio::piped())
             .spawn()
             .context("failed to start the guard of a service")?;
-        Ok(Self { kind, directory, port: free_ports(ports)?, arguments: Vec::new(), guard })
+        Ok(Self { kind, directory, port: free_ports(ports)?, arguments: Vec::new(), environment: Vec::new(), guard })
     }
 
     pub(crate) fn start(&self) -> Result<()> {
         let port = self.port.to_string();
         let mut arguments = vec![self.kind, path(&self.directory)?, &port];
         arguments.extend(self.arguments.iter().map(String::as_str));
-        run(&arguments)
+        run(&arguments, &self.environment)
     }
 
     pub(crate) fn end(&self, how: &str) -> Result<()> {
-        run(&[how, path(&self.directory)?])
+        run(&[how, path(&self.directory)?], &[])
     }
 
     fn id(&self) -> Result<u32> {
@@ -292,8 +304,10 @@ fn script(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Result<()> {
-    let output = script(arguments).stdin(Stdio::null()).output().context("failed to run deploy/services.sh")?;
+fn run(arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
+    let mut command = script(arguments);
+    command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+    let output = command.output().context("failed to run deploy/services.sh")?;
     ensure!(output.status.success(), "services.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -222,6 +222,12 @@ impl World {
         self.around.state.replace(Arc::new(MemoryState::new()));
     }
 
+    /// The same, once, between the moment at which the next coordinator that starts has looked at the epoch and that at which it
+    /// tells all runs of it.
+    pub fn flush_state_while_the_next_starts(&self) {
+        self.around.state.forget_before_next_spread();
+    }
+
     /// The runs that an event started, waited for.
     pub async fn runs_of(&self, event: &DatasetEvent) -> Result<Vec<RunId>> {
         let (store, id) = (self.store.clone(), event.event_id());

@@ -1,20 +1,20 @@
 //! What an attempt asks a store agent. The store's own is one; the simulation has another.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::expression::Scalar;
-use store::agent::{Agent, AgentError, AgentOptions, AskWithin, At, Checked, Manifest, MarkSealed, Seal, Stage};
+use store::agent::{
+    Agent, AgentError, AgentOptions, AskWithin, Checked, Manifest, MarkSealed, ReadScalars, Seal, Stage, WantedScalars,
+};
 
 /// The requests that an attempt makes; `store::agent::Agent` says what each means.
 #[async_trait]
 pub trait StoreAgent: Send + Sync {
     /// What one of our files holds.
     async fn manifest(&mut self, file: &Path) -> Result<Manifest, AgentError>;
-    /// All scalar columns of each of these products.
-    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError>;
+    /// Scalars among columns of products.
+    async fn scalars(&mut self, wants: Vec<WantedScalars>) -> Result<Vec<ReadScalars>, AgentError>;
     /// Builds a module's input.
     async fn stage(&mut self, stage: Stage) -> Result<(), AgentError>;
     /// Checks a module's output, and packs one that keeps its contract.
@@ -40,7 +40,7 @@ impl StoreAgent for Agent {
         Self::manifest(self, file).await
     }
 
-    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+    async fn scalars(&mut self, wants: Vec<WantedScalars>) -> Result<Vec<ReadScalars>, AgentError> {
         Self::scalars(self, wants).await
     }
 

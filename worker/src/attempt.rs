@@ -121,7 +121,7 @@ async fn verbs(desk: &mut Desk, order: &Order, finish: &mut Finish, cancel: &Can
         match prepare(desk, order, &plan, cancel).await? {
             Prepared::There { file, inode } => match twice::manifest(desk, &file).await? {
                 Ok(manifest) => {
-                    let success = Success { reused: true, ..success_of(plan.key, &manifest) };
+                    let success = Success { reused: true, ..success_of(order, plan.key, &manifest) };
                     return Ok(End::Outcome(Outcome::Succeeded(success)));
                 }
                 Err(error) if is_damaged(&error) => drop(committed::set_aside(&desk.store, &file, inode).await?),

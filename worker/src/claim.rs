@@ -187,7 +187,7 @@ impl Claims {
             Ok(run) => run,
             Err(error) => {
                 let reason = format!("failed to read run {}: {}", message.run, chain(&error));
-                let is_out_of_reach = matches!(error, StoreError::Io { .. });
+                let is_out_of_reach = matches!(error, StoreError::Io { .. } | StoreError::Away(_));
                 return if is_out_of_reach { DeliverySubject::Later(reason) } else { DeliverySubject::Odd(reason) };
             }
         };
@@ -196,7 +196,7 @@ impl Claims {
         }
         match self.runs.star(&run, message.task.star).await {
             Ok(star) => DeliverySubject::Known(run, star),
-            Err(error @ StoreError::Io { .. }) => {
+            Err(error @ (StoreError::Io { .. } | StoreError::Away(_))) => {
                 // A handle that was kept open may be stale for good, as after a file server was replaced.
                 self.runs.forget(message.run);
                 DeliverySubject::Later(chain(&error))

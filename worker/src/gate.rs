@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use domain::outcome::{Outcome, PlatformErrorKind};
 use services::state::SharedState;
-use store::Store;
+use store::{Store, StoreError};
 use tokio::sync::watch;
 
 use crate::runner::SharedRunner;
@@ -168,8 +168,16 @@ async fn probe(state: &SharedState, runner: &SharedRunner, store: &Store, free: 
 /// Whether the store is there and can be written to; if not, why, in words. Where it is unmounted its directory is empty, and
 /// may well be writable: that it is the store says `store.json` alone.
 pub(crate) async fn ask_store(store: &Store) -> Result<(), String> {
-    let probed = store.ask(|store| Store::open(store.root())?.probe());
-    match tokio::time::timeout(PROBE, probed).await {
+    answers(store, |store| Store::open(store.root())?.probe()).await
+}
+
+/// Whether the store is there, without writing to it: cheap enough to be asked by all workers every second.
+pub(crate) async fn look_at_store(store: &Store) -> Result<(), String> {
+    answers(store, |store| Store::open(store.root()).map(drop)).await
+}
+
+async fn answers(store: &Store, ask: fn(&Store) -> Result<(), StoreError>) -> Result<(), String> {
+    match tokio::time::timeout(PROBE, store.ask(ask)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("{:#}", anyhow::Error::from(error))),
         Err(_) => Err(format!("store `{}` did not answer within {} s", store.root().display(), PROBE.as_secs())),
@@ -183,7 +191,7 @@ mod tests {
     use super::*;
 
     fn errored(kind: PlatformErrorKind) -> Outcome {
-        Outcome::Errored(PlatformError { kind, message: "no".to_owned() })
+        Outcome::Errored(PlatformError::new(kind, "no"))
     }
 
     #[test]

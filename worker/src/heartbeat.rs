@@ -166,6 +166,7 @@ impl Worker {
             started: jiff::Timestamp::now(),
             millis: 0,
             claim: None,
+            key: None,
             result: Report::GivenBack,
         };
         let message = Outgoing { queue: QueueName::Completions, body: to_json(&completion), trace: None };

@@ -25,6 +25,7 @@ mod slot;
 mod spans;
 mod tally;
 mod warm;
+mod watch;
 
 use std::sync::Arc;
 

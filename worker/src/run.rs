@@ -78,7 +78,7 @@ impl RunHere {
 fn read_by(module: &Module) -> Vec<ModuleIndex> {
     let needs = contract::needs(module);
     let producers: BTreeSet<ModuleIndex> =
-        needs.sources.iter().chain(&needs.read).filter_map(Source::producer).collect();
+        needs.sources.iter().chain(needs.read.keys()).filter_map(Source::producer).collect();
     producers.into_iter().collect()
 }
 

@@ -34,6 +34,7 @@ use crate::runner::SharedRunner;
 use crate::shared::Worker;
 use crate::tally::Tally;
 use crate::warm::Warm;
+use crate::watch::HostWatch;
 
 /// How long containers of attempts that are given back have to end, after the grace.
 const STOPPING: Duration = Duration::from_secs(20);
@@ -94,6 +95,7 @@ pub async fn run_with(parts: WorkerParts, make_agent: MakeAgent, shutdown: Cance
         ledger: Arc::default(),
         tally: Tally::default(),
         clock: HostClock::default(),
+        watch: Arc::new(HostWatch::new(store.clone(), config.free.as_u64())),
         began: jiff::Timestamp::now(),
         give_back: CancellationToken::new(),
         queue: queue.clone(),
@@ -158,6 +160,7 @@ impl Worker {
             () = self.show() => Ok(()),
             () = self.sweep() => Ok(()),
             () = self.warm.tend(&self.gate) => Ok(()),
+            () = self.watch.tend() => Ok(()),
             () = self.gate.tend(&self.state, &self.runner, &self.store, self.config.free) => Ok(()),
             () = self.give_back_late(&stop) => {
                 anyhow::bail!("attempts did not stop within {} s; the next sweep on this host removes them", STOPPING.as_secs())

@@ -26,6 +26,7 @@ use crate::run::RunHere;
 use crate::runner::{Effect, SharedRunner};
 use crate::tally::Tally;
 use crate::warm::Warm;
+use crate::watch::HostWatch;
 
 /// What all slots share.
 pub(crate) struct Worker {
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) state: SharedState,
     pub(crate) store: Store,
     pub(crate) runner: SharedRunner,
+    /// Of store and host, while programs run.
+    pub(crate) watch: Arc<HostWatch>,
     /// Programs that serve.
     pub(crate) warm: Warm,
     pub(crate) traces: Traces,
@@ -87,6 +90,7 @@ impl Worker {
             worker: self.name.clone(),
             host: self.config.host(),
             clock: self.clock.clone(),
+            watch: Arc::clone(&self.watch),
         }
     }
 

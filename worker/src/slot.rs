@@ -98,7 +98,7 @@ pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt)
     let (run, star) = match work {
         Ok(found) => found,
         Err(reason) => {
-            let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: reason });
+            let outcome = Outcome::Errored(PlatformError::new(PlatformErrorKind::Store, reason));
             let result = ended(worker, outcome);
             let completion = completion(worker, &message, nonce, times, started, result);
             worker.report(PendingReport { completion, trace: None, held }).await;
@@ -153,6 +153,8 @@ impl BegunAttempt {
     /// Tells how it ended to all who want to know; without an outcome it was told to stop.
     async fn end(self, worker: &Worker, outcome: Option<Outcome>) {
         self.settle(worker, outcome.as_ref()).instrument(self.span.clone()).await;
+        let is_killed = matches!(&outcome, Some(Outcome::Errored(error)) if error.kind == PlatformErrorKind::Killed);
+        let key = self.key.filter(|_| is_killed);
         let result = match outcome {
             Some(outcome) => ended(worker, outcome),
             None if worker.give_back.is_cancelled() => {
@@ -163,7 +165,7 @@ impl BegunAttempt {
             None => return worker.tally.lost(),
         };
         let Self { message, nonce, times, held, order, .. } = self;
-        let completion = completion(worker, &message, nonce, times, order.started, result);
+        let completion = Completion { key, ..completion(worker, &message, nonce, times, order.started, result) };
         let trace = Some(order.span()).filter(|span| span.is_sampled);
         if let Some((held, EndedAttempt { completion, trace })) = held.ended(EndedAttempt { completion, trace }) {
             worker.report(PendingReport { completion, trace, held }).await;
@@ -232,6 +234,7 @@ fn completion(
         started,
         millis: millis_since(started),
         claim: Some(claim),
+        key: None,
         result,
     }
 }

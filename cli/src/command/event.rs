@@ -9,11 +9,12 @@ use coordinator::operate::event::{
 use coordinator::operate::{ErrorKind, OperateError};
 use domain::id::{DatasetName, EventId, Quarter, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
+use domain::text::{moment, shown};
 use serde::Serialize;
 
 use crate::connect::SiteArgs;
 use crate::installation::Configured;
-use crate::output::{Format, Table, table};
+use crate::output::{Format, Table, note, table};
 
 /// Stars that wait, as many as are shown of an event.
 const SHOWN: usize = 20;
@@ -23,6 +24,12 @@ const SHOWN: usize = 20;
 pub(crate) enum EventCommand {
     /// Publish that stars have new data in a dataset.
     Publish(Publish),
+    /// The newest events that were accepted, newest first.
+    List {
+        /// How many.
+        #[arg(long, value_name = "N", default_value = "20")]
+        last: NonZeroUsize,
+    },
     /// One event: what became of it, and which of its stars wait for what.
     Show {
         /// The event, by its computed id.
@@ -68,6 +75,7 @@ impl EventCommand {
     pub(crate) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Publish { dataset, quarter, stars, stars_file, source, id } = match self {
             Self::Publish(asked) => asked,
+            Self::List { last } => return list(site, format, last.get()).await,
             Self::Show { event } => return show(site, format, event).await,
             Self::Ledger { event, last, stars } => return ledger(site, format, event, last.get(), stars).await,
         };
@@ -77,6 +85,31 @@ impl EventCommand {
         format.print(&event, published);
         Ok(())
     }
+}
+
+async fn list(site: &SiteArgs, format: Format, last: usize) -> anyhow::Result<()> {
+    let found = event::list(&Configured::load(site)?.context()?, last, None).await?;
+    format.print_list(&found.events, |events| {
+        let mut table = table(["EVENT", "ACCEPTED", "DATASET", "QUARTER", "STARS", "SOURCE", "ID"]);
+        table.short_ids(0);
+        for EventSummary { event, accepted, dataset, quarter, stars, stars_file, source, id, .. } in events {
+            table.add_row([
+                event.to_string(),
+                moment(*accepted),
+                dataset.to_string(),
+                quarter.to_string(),
+                stars.map(|stars| stars.to_string()).or_else(|| stars_file.clone()).unwrap_or_default(),
+                shown(source).into_owned(),
+                shown(id).into_owned(),
+            ]);
+        }
+        table
+    });
+    found.damaged.iter().for_each(|damage| note(&format!("not listed: {damage}")));
+    if found.older.is_some() {
+        note(&format!("the newest {last}; `--last N` shows so many"));
+    }
+    Ok(())
 }
 
 /// An event, with what became of its stars.
@@ -120,6 +153,7 @@ async fn ledger(
     if let Some(event) = event.filter(|_| stars) {
         let found = event::receipt(&context, event, 0, usize::MAX).await?;
         format.print_list(&found.stars, |stars| receipt(stars));
+        found.refused.iter().for_each(|reason| note(&format!("it was refused: {reason}")));
         return Ok(());
     }
     let ledgers = match event {
@@ -141,7 +175,11 @@ fn lines(ledgers: &[EventLedger]) -> Table {
     table.short_ids(0).short_ids(4);
     for ledger in ledgers {
         for LedgerLine { run, pipeline, stars, reason } in &ledger.lines {
-            let became: Vec<String> = stars.iter().map(|(became, count)| format!("{count} {became}")).collect();
+            let count = |(became, count): (&StarDisposition, &Option<u64>)| match count {
+                Some(count) => format!("{count} {became}"),
+                None => format!("{became}, nobody knows how many"),
+            };
+            let became: Vec<String> = stars.iter().map(count).collect();
             table.add_row([
                 ledger.event.to_string(),
                 ledger.dataset.to_string(),

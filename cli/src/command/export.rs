@@ -1,20 +1,20 @@
 //! `sas export`: a table of stars for scientists.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use coordinator::operate::called::{CalledRun, find_named_run};
+use coordinator::operate::called::{CalledRun, CalledStar, find_named_run, find_stars};
 use coordinator::operate::export::{self, TableFormat, TableRequest, WrittenTable};
-use domain::id::{ProductName, StarId};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use domain::id::ProductName;
 
 use crate::connect::SiteArgs;
 use crate::exit::usage;
 use crate::installation::Configured;
 use crate::output::{Format, note, table};
+use crate::progress::bar;
 use crate::selection::stars_in;
 
 /// Write a table: a row per star, columns by product with units, and for what is missing the reason.
@@ -29,9 +29,9 @@ pub(crate) struct ExportTable {
     /// What the stars ended with in this run; unless given, what scientists open of the stars of the newest run.
     #[arg(long)]
     run: Option<CalledRun>,
-    /// Only these stars.
+    /// Only these stars, or those with these first digits of their UUIDs.
     #[arg(long, value_name = "STAR", num_args = 1..)]
-    star: Vec<StarId>,
+    star: Vec<CalledStar>,
     /// Only the stars in this file, one a line.
     #[arg(long, value_name = "FILE")]
     stars_from: Option<PathBuf>,
@@ -54,7 +54,7 @@ impl ExportTable {
             return Err(usage(reason).into());
         };
         let context = Configured::load(site)?.context()?;
-        let mut stars = self.star;
+        let mut stars = find_stars(&context, &self.star, self.run.as_ref()).await?;
         if let Some(file) = &self.stars_from {
             stars.extend(stars_in(file)?);
         }
@@ -69,7 +69,7 @@ impl ExportTable {
         let part = part(&self.table);
         let file = File::create(&part).with_context(|| format!("failed to make `{}`", part.display()))?;
         let mut out = BufWriter::new(file);
-        let bar = bar();
+        let bar = bar("stars");
         let mut progress = |done, of| {
             bar.set_length(of);
             bar.set_position(done);
@@ -112,13 +112,4 @@ pub(crate) fn part(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     name.into()
-}
-
-fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} stars");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }

@@ -42,8 +42,9 @@ use crate::output::{Format, note, table};
 /// the store has already makes no new version. A file that is wrong is said, and the others go on.
 #[derive(Debug, Args)]
 pub(crate) struct Ingest {
-    /// Files in the layout of the prototype (`/EXTERNALS/…`), several per star if need be; directories mean the HDF5 files
-    /// below them.
+    /// Star files, several per star if need be: root attributes `PLATO_ID` and `QUARTER_NUMBER`, and `/EXTERNALS/<P>/<column>` with
+    /// the attribute `unit`; of the page for operators (`deploy/README.md`) *Deliveries* says all of it. Directories mean the HDF5
+    /// files below them.
     #[arg(required_unless_present_any = ["files_from", "watch"], conflicts_with = "watch", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
     /// A text file with more of them, one a line; `-` is standard input.

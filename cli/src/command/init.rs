@@ -240,7 +240,9 @@ fn of_queue(what: &str, error: &QueueError) -> ReportLine {
         QueueError::Unreachable(_) => {
             ReportLine::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
         }
-        QueueError::Unconfirmed { .. } | QueueError::Refused(_) => ReportLine::problem(what, error.to_string()),
+        QueueError::Unconfirmed { .. } | QueueError::Silent { .. } | QueueError::Refused(_) => {
+            ReportLine::problem(what, error.to_string())
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use coordinator::operate::called::{CalledStar, star_among};
 use coordinator::operate::failures::{RunReport, report};
 use coordinator::operate::{OperateError, event};
 use domain::id::{Quarter, RunId, StarId};
@@ -32,7 +33,8 @@ use crate::progress;
 /// Run a pipeline on this machine in one process: no broker, no Redis.
 ///
 /// Takes the files into the store of `--store` and runs the pipeline on the store's stars, quarter by quarter. What the
-/// store already holds is not computed again, so a run that was stopped goes on where it was.
+/// store already holds is not computed again, so a run that was stopped goes on where it was. Each call is a new run of every quarter
+/// of the store, unless --quarter names one, and tries again what failed.
 #[derive(Debug, Args)]
 pub(crate) struct LocalCommand {
     /// Pipeline file.
@@ -44,10 +46,12 @@ pub(crate) struct LocalCommand {
     /// Only this quarter; stars whose files name none are of it, and of quarter 0 unless it is given.
     #[arg(long)]
     quarter: Option<Quarter>,
-    /// Only these stars of the store.
+    /// Only these stars of the store, or those with these first digits of their UUIDs.
     #[arg(long, value_name = "STAR")]
-    star: Vec<StarId>,
-    /// Run modules in a container each (`docker`), or as processes without any isolation (`process`, for development).
+    star: Vec<CalledStar>,
+    /// Run modules in a container each (`docker`), or as processes without any isolation (`process`, for development). A process is
+    /// known by its code in the place of an image: the program, every argument that is the path of a file or directory, and for
+    /// `-m NAME` the module of that name below `PYTHONPATH`; what these load from elsewhere may change unseen.
     #[arg(long, default_value = "docker", value_parser = runner)]
     runner: RunnerKind,
     /// Attempts at the same time, per resource class; as many as there are processors unless given.
@@ -152,8 +156,10 @@ impl LocalCommand {
     /// The stars to run, by quarter.
     fn work(&self, store: &Store) -> anyhow::Result<BTreeMap<Quarter, Vec<StarId>>> {
         let mut work = store.known_stars()?;
+        let known: BTreeSet<StarId> = work.values().flatten().copied().collect();
+        let meant = self.star.iter().map(|called| star_among(&known, called)).collect::<Result<BTreeSet<_>, _>>()?;
         work.retain(|quarter, stars| {
-            stars.retain(|star| self.star.is_empty() || self.star.contains(star));
+            stars.retain(|star| meant.is_empty() || meant.contains(star));
             !stars.is_empty() && self.quarter.is_none_or(|only| only == *quarter)
         });
         Ok(work)
@@ -181,7 +187,7 @@ impl LocalCommand {
             let dataset = pipeline.trigger.on.first().clone();
             let event = event::new(DatasetUpdate { dataset, quarter, stars, start });
             let run = RunId::of(event.event_id(), pipeline.name.as_str(), &pipeline.version);
-            event::send(&cluster.queue, &event).await?;
+            event::send(&cluster.context, &event).await?;
             ends.push(tokio::select! {
                 end = watched(cluster, run, self.timeout, format) => end?,
                 error = cluster.broken() => return Err(error),

@@ -19,7 +19,7 @@ use crate::exit::usage;
 use crate::installation::Configured;
 use crate::output::{Format, Table, note, table};
 use crate::selection::stars_in;
-use crate::words::lasting;
+use crate::words::{counted, lasting};
 
 /// Replays: run again what changed, and nothing else.
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,8 @@ pub(crate) struct PlanArguments {
     /// Another image for a module; may be given several times.
     #[arg(long = "image", value_name = "MODULE=IMAGE", value_parser = module_and_image)]
     images: Vec<(ModuleName, ImageName)>,
-    /// Look again what the name of every image stands for.
+    /// Look again what the name of every image stands for: this host's Docker says it, or, where modules run without containers,
+    /// the code itself with `SAS_WORKER_RUNNER=process`.
     #[arg(long)]
     resolve: bool,
     /// Only of this quarter.
@@ -104,7 +105,8 @@ impl ReplayCommand {
             }
             Self::Apply { plan: file, weight, take_over } => {
                 let plan = read(&file)?;
-                let started = replay::apply(&context, ApplyReplay { plan, weight, take_over }).await?;
+                let applied = replay::apply(&context, ApplyReplay { plan, weight, take_over }).await;
+                let started = applied.map_err(needs_services)?;
                 start::print(&started, format);
                 Ok(())
             }
@@ -164,6 +166,16 @@ fn module_and_image(text: &str) -> Result<(ModuleName, ImageName), String> {
     Ok((module, image.parse().map_err(|error| format!("{error}"))?))
 }
 
+/// What runs are started by is away, or there never was any.
+fn needs_services(error: OperateError) -> OperateError {
+    if error.kind != ErrorKind::OutOfReach {
+        return error;
+    }
+    let next = "`replay apply` needs the services of a cluster; where there are none, `sas local --store DIR --pipeline FILE` \
+                runs in one process what changed, and what failed";
+    OperateError { message: format!("{}; {next}", error.message), ..error }
+}
+
 /// Writes a plan beside its place, then moves it there, so that there is a whole one or none.
 fn write(plan: &ReplayPlan, file: &Path) -> anyhow::Result<()> {
     let wrong = || format!("failed to write the plan into `{}`", file.display());
@@ -205,20 +217,21 @@ fn head(plan: &ReplayPlan) -> String {
     }
     lines.push(String::new());
     let left = [
-        (work.unchanged, "reused whole, since nothing that determines them is other (stars)"),
-        (work.left_out, "would run and are not selected (stars)"),
-        (work.unfinished, "never came to an end of their own; `sas run start` runs them (stars)"),
-        (work.failures_stand, "failed and stay so in stars that run; --failed tries them again (tasks)"),
-        (work.lost_left, "lost and stay so in stars that do not run; --failed tries again what failed (tasks)"),
+        (work.unchanged, "star", "reused whole, since nothing that determines the results is other"),
+        (work.left_out, "star", "not selected that would run"),
+        (work.unfinished, "star", "cancelled or taken over in every run; `sas run start` runs these"),
+        (work.failures_stand, "task", "left as failed in stars that run; --failed tries such again"),
+        (work.lost_left, "task", "left as lost in stars that do not run; --failed tries again what failed"),
     ];
-    lines.extend(left.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")));
+    let left = left.iter().filter(|(count, ..)| *count > 0);
+    lines.extend(left.map(|(count, what, words)| format!("{} {words}", counted(*count, what))));
     lines.extend(work.reasons.iter().map(|of| format!("{}: {}", stars(of.stars), of.reason.words())));
     lines.extend(plan.notes.iter().map(|words| format!("note: {words}")));
     lines.join("\n")
 }
 
 fn stars(count: u64) -> String {
-    if count == 1 { "1 star".to_owned() } else { format!("{count} stars") }
+    counted(count, "star")
 }
 
 /// How many tasks run, in words.

@@ -3,6 +3,7 @@
 pub(crate) mod failures;
 mod flips;
 mod lever;
+mod rollback;
 pub(crate) mod start;
 
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ pub(crate) enum RunCommand {
         /// The run: its id, the first digits of it, or `newest`.
         run: CalledRun,
     },
-    /// Let a paused run go on where it was.
+    /// Let a paused run go on where it was. Also lets in stars that are held since their quarter before failed.
     Resume {
         /// The run: its id, the first digits of it, or `newest`.
         run: CalledRun,
@@ -95,6 +96,7 @@ pub(crate) enum RunCommand {
     },
     /// Run settled tasks again, and what depends on them; a run that has ended is opened again.
     Retry(lever::RetryArguments),
+    Rollback(rollback::RollbackArguments),
     /// Let tasks that have not started run another image: a decision on record with both identities. What runs goes on with
     /// the old one, what is done stays.
     Amend(lever::Amend),
@@ -142,10 +144,8 @@ impl RunCommand {
             Self::Resume { run } => lever::pull(&context, &run, Lever::Resume, format).await?,
             Self::Cancel { run } => lever::pull(&context, &run, Lever::Cancel, format).await?,
             Self::Priority { run, weight } => lever::pull(&context, &run, Lever::Priority { weight }, format).await?,
-            Self::Retry(asked) => {
-                let asked = asked.request(&context).await?;
-                lever::print(&run::retry(&context, asked).await?, format);
-            }
+            Self::Retry(asked) => return asked.run(&context, format).await,
+            Self::Rollback(asked) => return asked.run(&context, format).await,
             Self::Amend(asked) => {
                 let asked = asked.request(&context).await?;
                 lever::print(&run::amend(&context, asked).await?, format);

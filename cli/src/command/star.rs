@@ -19,7 +19,7 @@ use coordinator::operate::star::{
 };
 use coordinator::operate::view::{self, OneStar, StarSummary, TaskSummary};
 use coordinator::operate::{self, Context, ErrorKind, OperateError, task};
-use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, StarId, WorkerName};
+use domain::id::{Attempt, Generation, ModuleName, ProductName, Quarter, WorkerName};
 use domain::outcome::Outcome;
 use domain::text::{did_you_mean, moment, shown};
 
@@ -63,7 +63,8 @@ pub(crate) enum StarCommand {
     Diff {
         #[command(flatten)]
         which: WhichQuarter,
-        /// The generation before; what the star file shows unless given.
+        /// The generation before; unless given, what the star file shows, or where that is the generation after, the one before
+        /// it.
         #[arg(long, value_name = "N")]
         from: Option<Generation>,
         /// The generation after; the newest unless given.
@@ -101,8 +102,8 @@ pub(crate) enum StarCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichQuarter {
-    /// The star.
-    star: StarId,
+    /// The star, or the first digits of its UUID.
+    star: CalledStar,
     /// The quarter of its data; the newest in which it has a generation unless given.
     #[arg(long, value_name = "Q")]
     quarter: Option<Quarter>,
@@ -117,15 +118,17 @@ pub(crate) struct WhichGeneration {
     generation: Option<Generation>,
 }
 
-impl From<WhichQuarter> for OneQuarter {
-    fn from(WhichQuarter { star, quarter }: WhichQuarter) -> Self {
-        Self { star, quarter }
+impl WhichQuarter {
+    async fn find(&self, context: &Context) -> Result<OneQuarter, OperateError> {
+        let star = find_star(context, &self.star, None).await?.star;
+        Ok(OneQuarter { star, quarter: self.quarter })
     }
 }
 
-impl From<WhichGeneration> for OneGeneration {
-    fn from(WhichGeneration { place: WhichQuarter { star, quarter }, generation }: WhichGeneration) -> Self {
-        Self { star, quarter, generation }
+impl WhichGeneration {
+    async fn find(&self, context: &Context) -> Result<OneGeneration, OperateError> {
+        let OneQuarter { star, quarter } = self.place.find(context).await?;
+        Ok(OneGeneration { star, quarter, generation: self.generation })
     }
 }
 
@@ -170,29 +173,36 @@ impl StarCommand {
                 format.print(&summary, explain);
             }
             Self::Generations(which) => {
-                generations::print(format, &operate::star::generations(&context, which.into()).await?);
+                let which = which.find(&context).await?;
+                generations::print(format, &operate::star::generations(&context, which).await?);
             }
-            Self::Rollback { which: WhichQuarter { star, quarter }, to } => {
+            Self::Rollback { which, to } => {
+                let OneQuarter { star, quarter } = which.find(&context).await?;
                 let done = roll_back(&context, RollBack { star, quarter, to }).await?;
                 format.print(&done, |done| format!("{}\n{}", done.file, done.effect));
             }
             Self::Products(which) => {
-                products::print(format, &operate::star::products(&context, which.into()).await?);
+                let which = which.find(&context).await?;
+                products::print(format, &operate::star::products(&context, which).await?);
             }
-            Self::Diff { which: WhichQuarter { star, quarter }, from, to } => {
+            Self::Diff { which, from, to } => {
+                let OneQuarter { star, quarter } = which.find(&context).await?;
                 let asked = CompareGenerations { star, quarter, from, to };
                 difference::print(format, &operate::star::difference(&context, asked).await?);
             }
             Self::Lineage { which, product, down: true, .. } => {
-                let found = operate::star::descent(&context, AskLineage { which: which.into(), product }).await?;
+                let which = which.find(&context).await?;
+                let found = operate::star::descent(&context, AskLineage { which, product }).await?;
                 format.print(&found, lineage::down);
             }
             Self::Lineage { which, product, dot, .. } => {
-                let found = operate::star::lineage(&context, AskLineage { which: which.into(), product }).await?;
+                let which = which.find(&context).await?;
+                let found = operate::star::lineage(&context, AskLineage { which, product }).await?;
                 format.print(&found, if dot { lineage::graph } else { lineage::tree });
             }
             Self::Export { which, to } => {
-                let done = export(&context, ExportStar { which: which.into(), to }).await?;
+                let which = which.find(&context).await?;
+                let done = export(&context, ExportStar { which, to }).await?;
                 format.print(&done, |done| {
                     let Exported { star, quarter, generation, file, bytes } = done;
                     format!("{} ({bytes} bytes): generation {generation} of {star} {quarter}", file.display())

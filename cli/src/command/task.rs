@@ -1,7 +1,7 @@
 //! `sas task`: single tasks of a run, and what is to become of those that are selected.
 
 use clap::{Args, Subcommand};
-use coordinator::operate::called::{CalledRun, find_named_run};
+use coordinator::operate::called::CalledRun;
 use coordinator::operate::selection::TaskSelection;
 use coordinator::operate::task::{self, ListTasks, ListedTask};
 use coordinator::operate::{Context, OperateError};
@@ -58,7 +58,7 @@ pub(crate) struct OfRun {
 
 impl OfRun {
     async fn find(self, context: &Context) -> Result<TaskSelection, OperateError> {
-        self.selection.of(find_named_run(context, self.run.as_ref()).await?)
+        self.selection.of(context, self.run.as_ref()).await
     }
 }
 

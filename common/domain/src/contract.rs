@@ -45,6 +45,8 @@ pub struct View {
     pub presence: BTreeMap<Source, Presence>,
     /// Scalar columns of the sources that conditions read, where they are there.
     pub columns: BTreeMap<Source, BTreeMap<String, Scalar>>,
+    /// Where a column that conditions read is not among them: what else the source has, in words.
+    pub others: BTreeMap<Source, BTreeMap<String, String>>,
 }
 
 /// What a module may look at.
@@ -52,8 +54,8 @@ pub struct View {
 pub struct Needs {
     /// Sources whose presence and digest matter.
     pub sources: BTreeSet<Source>,
-    /// Those of them whose scalar columns conditions read.
-    pub read: BTreeSet<Source>,
+    /// Those of them that conditions read, with the columns that they look at; `None`: all.
+    pub read: BTreeMap<Source, Option<BTreeSet<String>>>,
 }
 
 /// What a contract says.
@@ -128,8 +130,26 @@ pub enum Absence {
 /// What a module may look at: all declared inputs, and what its conditions name.
 pub fn needs(module: &Module) -> Needs {
     let conditions = module.run_if.iter().chain(module.inputs.conditional.iter().map(|input| &input.when));
-    let read = conditions.flat_map(Expression::reads).map(|read| read.source.clone()).collect();
-    Needs { sources: module.sources().cloned().collect(), read }
+    Needs { sources: module.sources().cloned().collect(), read: read_by(conditions) }
+}
+
+/// Its own outputs that the conditions of others read, with the columns that they look at; `None`: all.
+pub fn read_of_outputs(module: &Module) -> BTreeMap<ProductName, Option<BTreeSet<String>>> {
+    let read = read_by(module.outputs.conditional.iter().map(|output| &output.when));
+    read.into_iter().map(|(source, columns)| (source.product, columns)).collect()
+}
+
+/// What conditions read.
+fn read_by<'a>(conditions: impl Iterator<Item = &'a Expression>) -> BTreeMap<Source, Option<BTreeSet<String>>> {
+    let mut read: BTreeMap<Source, Option<BTreeSet<String>>> = BTreeMap::new();
+    for condition in conditions {
+        for source in condition.reads().iter().map(|read| &read.source) {
+            let columns = condition.columns_of(source);
+            let known = read.entry(source.clone()).or_insert_with(|| Some(BTreeSet::new()));
+            *known = known.take().zip(columns).map(|(known, columns)| &known | &columns);
+        }
+    }
+    read
 }
 
 /// Decides a task whose upstream is settled: `run_if`, then mandatory, conditional and one_of inputs, then optional ones.
@@ -149,14 +169,17 @@ pub fn decide(module: &Module, view: &View) -> Judgement {
     }
 }
 
-/// Of a success's conditional outputs, those that must be there; `columns` are the scalars of its own outputs.
+/// Of a success's conditional outputs, those that must be there; `columns` are the scalars of its own outputs, `others` what else
+/// these have, in words.
 pub fn conditional_outputs(
     module: &Module,
     columns: &BTreeMap<ProductName, BTreeMap<String, Scalar>>,
+    others: &BTreeMap<ProductName, BTreeMap<String, String>>,
 ) -> Result<BTreeSet<ProductName>, Failure> {
     let mut due = BTreeSet::new();
     for output in &module.outputs.conditional {
-        let holds = output.when.evaluate(&|source| columns.get(&source.product).map_or(Known::Absent, Known::Made));
+        let known = |source: &Source| columns.get(&source.product).map_or(Known::Absent, Known::Made);
+        let holds = output.when.evaluate_or_say(&known, &|source| others.get(&source.product));
         match holds {
             Ok(true) => drop(due.insert(output.product.clone())),
             Ok(false) => {}
@@ -183,7 +206,7 @@ impl View {
                 staging.reads.push(read);
             }
         }
-        condition.evaluate(&|source| self.known(source))
+        condition.evaluate_or_say(&|source| self.known(source), &|source| self.others.get(source))
     }
 
     /// The digest of a source that is there, or why it is not.

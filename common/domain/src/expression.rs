@@ -53,6 +53,18 @@ pub enum What {
     All(Flags),
 }
 
+impl What {
+    /// The columns that are looked at; `None`: all.
+    fn columns(&self) -> Option<BTreeSet<String>> {
+        match self {
+            Self::Column(column) => Some(BTreeSet::from([column.clone()])),
+            Self::Made => Some(BTreeSet::new()),
+            Self::Valid => Some(BTreeSet::from(["value".to_owned()])),
+            Self::Any(flags) | Self::All(flags) => flags.clone(),
+        }
+    }
+}
+
 /// The boolean columns that the data model knows of a product; `None` where it does not know the product: all that are
 /// there.
 pub type Flags = Option<BTreeSet<String>>;
@@ -102,6 +114,15 @@ impl Expression {
     /// Everything that it looks at.
     pub fn reads(&self) -> &[Read] {
         &self.reads
+    }
+
+    /// The columns that it looks at in a product; `None`: all.
+    pub fn columns_of(&self, source: &Source) -> Option<BTreeSet<String>> {
+        let reads = self.reads.iter().filter(|read| read.source == *source);
+        reads.map(|read| read.what.columns()).try_fold(BTreeSet::new(), |mut all, columns| {
+            all.extend(columns?);
+            Some(all)
+        })
     }
 
     /// The parameters that it names, with their values.

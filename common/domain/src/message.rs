@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Attempt, DatasetName, Epoch, EventId, GroupName, Nonce, PipelineName, Quarter, ReplayId, RunId, StarId, Task,
+    Attempt, DatasetName, Epoch, EventId, GroupName, Key, Nonce, PipelineName, Quarter, ReplayId, RunId, StarId, Task,
     TraceContext, WorkerName,
 };
 use crate::outcome::Outcome;
@@ -233,6 +233,10 @@ pub struct Completion {
     /// How long its claim took, as far as the worker says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimTimes>,
+    /// The key of what it was to make, where its program was killed, and whether that is its failure is not the worker's to say:
+    /// a failure is written down under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
     /// How it ended.
     #[serde(flatten)]
     pub result: Report,
@@ -369,6 +373,7 @@ mod tests {
             started: jiff::Timestamp::UNIX_EPOCH,
             millis: 12,
             claim: Some(ClaimTimes { waited_millis: Some(7), took_micros: 900 }),
+            key: Some(Key::from_bytes([7; 32])),
             result: Report::Ended(Outcome::UpstreamFailed { lost: "X".to_owned() }),
         };
         let given = Completion { result: Report::GivenBack, ..completion.clone() };

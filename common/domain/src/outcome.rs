@@ -192,6 +192,16 @@ pub struct PlatformError {
     pub kind: PlatformErrorKind,
     /// One line with the causes, outermost first.
     pub message: String,
+    /// The last lines of the program's log, where one ran.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log_tail: String,
+}
+
+impl PlatformError {
+    /// Trouble without a program that could have said something.
+    pub fn new(kind: PlatformErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), log_tail: String::new() }
+    }
 }
 
 /// The kinds of platform trouble.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use label::{CONTRACT_LABEL, ContractError};
-pub use load::{Mistakes, data_model_name, load};
+pub use load::{Mistakes, data_model_name, load, load_after};
 pub use place::{Mistake, Place};
 pub use publishes::{Publishes, circles};
 pub use trigger::{Arrival, InvalidTrigger, MOST_DATASETS, Trigger, TriggerExpression, Weighed};
@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::id::{Attempt, ClassName, GroupName, ImageName, ModuleIndex, ModuleName, PipelineName, ProductName};
 use crate::outcome::{Failure, FailureKind};
-use crate::product::{Column, DataModel, Source, Tolerance};
+use crate::product::{Column, DataModel, Origin, Source, Tolerance};
 use crate::run::{Graph, Node, Retry, Rule, StateNeeds, TriggerRule};
 use crate::unit;
 
@@ -208,6 +208,16 @@ pub struct ConditionalOutput {
 }
 
 impl Pipeline {
+    /// Everything that its modules make and that ingestion delivers for it, with where it comes from.
+    pub fn origins(&self) -> BTreeMap<ProductName, Origin> {
+        let star = self.star_externals.iter().map(|product| (product, Origin::StarExternal));
+        let shared = self.shared_externals.iter().map(|product| (product, Origin::SharedExternal));
+        let made = self
+            .indexed()
+            .flat_map(|(index, module)| module.outputs.products().map(move |product| (product, Origin::Module(index))));
+        star.chain(shared).chain(made).map(|(product, origin)| (product.clone(), origin)).collect()
+    }
+
     /// The module at a position.
     pub fn module(&self, index: ModuleIndex) -> &Module {
         &self.modules[index.at()]
@@ -329,6 +339,14 @@ impl Module {
     fn needed(&self) -> Vec<ModuleIndex> {
         let producers: BTreeSet<ModuleIndex> = module::needed(&self.inputs, self.run_if.as_ref()).collect();
         self.upstream.iter().copied().filter(|up| producers.contains(up)).collect()
+    }
+}
+
+impl Inputs {
+    /// All of them; a product may be named more than once.
+    pub fn all(&self) -> impl Iterator<Item = &Source> {
+        let conditional = self.conditional.iter().map(|input| &input.source);
+        self.mandatory.iter().chain(&self.optional).chain(self.one_of.iter().flatten()).chain(conditional)
     }
 }
 

@@ -98,7 +98,9 @@ struct TaskToReplay<'a> {
 impl TaskToReplay<'_> {
     fn mark(&self) -> Option<Again> {
         let own = self.changes.modules[self.at.at()];
-        let is_open = self.is_below() || own.definition == Some(DefinitionChange::Decides) || self.lost_a_producer();
+        // What another tolerance makes of it is known when it is looked at: then what is below it reads another value, or the same.
+        let is_decided_anew = matches!(own.definition, Some(DefinitionChange::Decides | DefinitionChange::Tolerates));
+        let is_open = self.is_below() || is_decided_anew || self.lost_a_producer();
         let Some(state) = self.states[self.at.at()] else {
             return Some(if self.is_bound_to_run() { Again::Will } else { Again::May });
         };

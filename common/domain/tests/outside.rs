@@ -55,6 +55,7 @@ fn completion() -> String {
         started: jiff::Timestamp::UNIX_EPOCH,
         millis: 3,
         claim: None,
+        key: None,
         result: Report::Ended(Outcome::Failed(failure)),
     })
 }

@@ -92,7 +92,7 @@ impl Default for LogConfig {
 
 /// `[queue]` where the file has none: RabbitMQ as Debian installs it.
 pub fn local_queue() -> AmqpConfig {
-    AmqpConfig { url: Address::new("amqp://guest:guest@127.0.0.1:5672/%2f"), management: None }
+    AmqpConfig::at("amqp://guest:guest@127.0.0.1:5672/%2f")
 }
 
 /// `[state]` where the file has none: Redis as Debian installs it.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::pipeline::{Mistakes, Pipeline, data_model_name, load};
+use domain::pipeline::{Mistakes, Pipeline, data_model_name, load_after};
 
 /// Why a pipeline file gave no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,11 @@ impl LoadError {
 
 /// Reads and checks a pipeline file with the data model that it names.
 pub fn load_file(path: &Path) -> Result<Pipeline, LoadError> {
+    load_file_after(path, None)
+}
+
+/// The same of one that is only compared with the definition before.
+pub fn load_file_after(path: &Path, before: Option<&Pipeline>) -> Result<Pipeline, LoadError> {
     let read = |path: &Path| std::fs::read_to_string(path);
     let failed = |path: &Path, reason| LoadError::Read { path: path.to_owned(), reason };
     let text = read(path).map_err(|error| failed(path, error))?;
@@ -43,7 +48,7 @@ pub fn load_file(path: &Path) -> Result<Pipeline, LoadError> {
         },
         None => None,
     };
-    Ok(load(&path.display().to_string(), &text, data_model.as_deref())?)
+    Ok(load_after(&path.display().to_string(), &text, data_model.as_deref(), before)?)
 }
 
 #[cfg(test)]

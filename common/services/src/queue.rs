@@ -53,6 +53,13 @@ pub struct Outgoing {
     pub trace: Option<TraceContext>,
 }
 
+impl Outgoing {
+    /// A message of no use.
+    pub fn probe() -> Self {
+        Self { queue: QueueName::Probe, body: b"\"probe\"".to_vec(), trace: None }
+    }
+}
+
 /// A message that arrived. Dropped without an answer, it comes back.
 pub struct Delivery {
     /// JSON, not yet parsed.
@@ -102,6 +109,14 @@ pub enum QueueError {
         /// Why, as far as known.
         reason: String,
     },
+    /// The queue takes no message, though the broker can be reached. It waits where it came from: others are not held up by it.
+    #[error("queue {queue} has taken no message for {seconds} s")]
+    Silent {
+        /// Which.
+        queue: String,
+        /// For how long.
+        seconds: u64,
+    },
     /// The broker does not let us do it (credentials, virtual host, a queue declared otherwise); says what to change.
     #[error("message broker refused: {0}")]
     Refused(String),
@@ -119,6 +134,9 @@ pub struct Depth {
     /// Why that number is not known, though the management API is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
+    /// For how many seconds it has taken no message of this program, where it is silent: then its other numbers mean nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<u64>,
     /// Consumers.
     pub consumers: u64,
 }

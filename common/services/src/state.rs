@@ -317,7 +317,7 @@ pub trait State: Send + Sync {
     /// about a thousand at once.
     async fn closed(&self, run: RunId, stars: &[(StarIndex, &Row)]) -> Result<Vec<Written>, StateError>;
 
-    /// Outbox entries older than `age`, oldest first, at most `limit`.
+    /// Outbox entries older than `age`, oldest first, at most `limit` of each class: none waits for another's queue.
     async fn outbox(&self, run: RunId, age: Duration, limit: u32) -> Result<Vec<Ready>, StateError>;
     /// Notes that these messages are confirmed by the broker: from the outbox to published. Tasks that were claimed in
     /// the meantime, or moved on, are left alone.
@@ -338,13 +338,13 @@ pub trait State: Send + Sync {
     /// who claimed it.
     async fn announce(&self, leases: &[Lease], lease: Duration) -> Result<Vec<AnnouncedTask>, StateError>;
 
-    /// Timers that went off, at most `limit` of each kind, the longest overdue first. Leases and waits are named until a
-    /// change of their task; a star to be closed is named again after [`CLOSING_PATIENCE`].
+    /// Timers that went off, the longest overdue first: at most `limit` leases and as many waits, which are named until a change of
+    /// their task; at most `closing` stars to be closed, each of which is named again after [`CLOSING_PATIENCE`].
     ///
     /// When nobody asked for longer than `silence`, and than a third of the longest lease, this state or all coordinators were
     /// away, and workers may have been unable to renew: no lease is named then until each had the time to, and coordinators that of
     /// twice that silence to take in what was reported meanwhile.
-    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError>;
+    async fn due(&self, run: RunId, limit: u32, closing: u32, silence: Duration) -> Result<Due, StateError>;
     /// Shows a worker, for as long as `lives`.
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError>;
     /// Takes a worker that ends off the list.

@@ -144,9 +144,9 @@ impl Agent {
         self.ask(Request::Manifest { file: file.to_owned() }).await
     }
 
-    /// All scalar columns of each of these products; nested columns have slashes in their names. A product that is a
-    /// scalar dataset itself has the column `value`.
-    pub async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+    /// Scalar columns of each of these products; nested columns have slashes in their names. A product that is a scalar
+    /// dataset itself has the column `value`.
+    pub async fn scalars(&mut self, wants: Vec<WantedScalars>) -> Result<Vec<ReadScalars>, AgentError> {
         self.ask(Request::Scalars { wants }).await
     }
 

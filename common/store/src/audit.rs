@@ -144,7 +144,7 @@ impl Store {
     /// So many of the newest lines below this number, of all where there is none. Older ones are not read.
     pub fn audit_lines(&self, most: usize, before: Option<u64>) -> Result<AuditLines, StoreError> {
         let folder = self.at(paths::audit());
-        let last = numbered::last(&folder, "json", 0);
+        let last = numbered::last(&folder, "json", 0)?;
         let newest = before.map_or(last, |before| last.min(before.saturating_sub(1)));
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let oldest = newest.saturating_sub(most) + 1;

@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::budget::{OF_A_THING, spend};
-use super::h5::{Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value};
+use super::h5::{
+    Attributed, Dataset, Group, H5Error, H5ErrorKind, LinkKind, OF_SCALES, Object, Shape, Type, Value, append,
+};
 use domain::expression::Scalar;
 use domain::id::Digest;
 use domain::product::Tolerance;
@@ -192,16 +194,18 @@ impl Walk {
         hash_type(&mut product.hash, &dtype);
         hash_shape(&mut product.hash, &shape);
         let column = if place.column.is_empty() { "value" } else { place.column };
+        let (is_one, mut bytes) = (shape.is_one(), Vec::new());
         if !self.tolerance.as_ref().is_some_and(|tolerance| tolerates(tolerance, column, &dtype)) {
             dataset
                 .canonical(&mut |block| {
                     product.hash.update(block);
-                    self.weigh_undeclared(&dtype, block)
+                    self.weigh_undeclared(&dtype, block)?;
+                    if is_one { append(&mut bytes, block) } else { Ok(()) }
                 })
                 .map_err(broken)?;
         }
-        let value = shape.is_one().then(|| dataset.value(1)).transpose().map_err(broken)?;
-        let scalar = value.and_then(|value| value.first(1).into_iter().next()).map(bounded);
+        let value = Value { dtype, shape, bytes };
+        let scalar = value.first(1).into_iter().next().map(bounded);
         let unit = dataset.text_attribute("unit").map_err(broken)?.map(|unit| beginning(&unit).to_owned());
         self.said += column.len() + unit.as_ref().map_or(0, String::len);
         if let Some(Scalar::Text(text)) = &scalar {
@@ -212,6 +216,7 @@ impl Walk {
                 format!("is one of so many columns that their names, units and texts make more than {MOST_SAID} bytes");
             return Err(ProductProblem::TooLarge { at: shortened(path), what });
         }
+        let Value { dtype, shape, .. } = value;
         product.columns.insert(column.to_owned(), DigestedColumn { dtype, shape, unit, scalar });
         Ok(())
     }

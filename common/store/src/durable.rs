@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::absence::{found, is_absent};
 use super::{StoreError, io_error};
 
 /// What became of the wish to create a name.
@@ -63,11 +64,7 @@ pub fn replace(from: &Path, to: &Path, beside: &Path) -> Result<(), StoreError> 
 
 /// The number of the file that has this name; `None` when there is none. [`set_aside`] takes it.
 pub fn inode(path: &Path) -> Result<Option<u64>, StoreError> {
-    match fs::metadata(path) {
-        Ok(facts) => Ok(Some(facts.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(io_error("look at", path, source)),
-    }
+    Ok(found("look at", path, || fs::metadata(path))?.map(|facts| facts.ino()))
 }
 
 /// Takes a committed file that cannot be read any more out of the way, so that its result can be made again: it becomes
@@ -112,21 +109,37 @@ fn aside_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes a directory and those above it, durably; harmless when it is there.
+/// Makes a directory of a store and those above it, durably; harmless when it is there. Where the store is away nothing is made.
 pub fn make_dir(path: &Path) -> Result<(), StoreError> {
-    match fs::create_dir(path) {
+    make(path, &is_absent)
+}
+
+/// The same for a store that is just being made.
+pub(super) fn make_first_dir(path: &Path) -> Result<(), StoreError> {
+    make(path, &|_| Ok(true))
+}
+
+fn make(path: &Path, is_absent: &dyn Fn(&Path) -> Result<bool, StoreError>) -> Result<(), StoreError> {
+    let mut made = fs::create_dir(path);
+    if matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        let above = path.parent().unwrap_or(Path::new("/"));
+        if is_absent(above)? {
+            make(above, is_absent)?;
+        }
+        made = fs::create_dir(path);
+    }
+    match made {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_dir(path.parent().unwrap_or(Path::new("/")))?;
-            match fs::create_dir(path) {
-                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                    Err(io_error("make directory", path, source))
-                }
-                Ok(()) | Err(_) => sync_parent(path),
-            }
-        }
         Err(source) => Err(io_error("make directory", path, source)),
+    }
+}
+
+/// Removes a file; harmless when it is gone.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, source)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

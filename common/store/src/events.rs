@@ -6,7 +6,6 @@
 //! the event with number n, so that a list of the newest reads no others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -14,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Commit};
-use super::{Store, StoreError, io_error, names_in, paths, read_json, to_json};
+use super::{Store, StoreError, is_there, names_in, paths, read_json, to_json};
 use domain::id::{DatasetName, EventId, PipelineName, RunId, Sequence};
 use domain::message::DatasetEvent;
 use domain::pipeline::TriggerExpression;
@@ -154,7 +153,7 @@ impl Store {
     /// The same with all events of a store that was made before there were such names, once.
     fn index_old_events(&self) -> Result<(), StoreError> {
         let sign = self.at(paths::event_index()).join("all");
-        if sign.exists() {
+        if is_there(&sign)? {
             return Ok(());
         }
         for record in self.events()? {
@@ -174,6 +173,9 @@ impl Store {
         let path = self.at(paths::event_dispositions(id));
         let commit = durable::create(&path, &self.beside(), &to_json(&dispositions))?;
         self.forget_pending(id)?;
+        // Perhaps they are of a user whose files this one must not remove; the comparison removes the first, or leaves it alone.
+        let _ = self.take_announced(id);
+        let _ = self.forget_refusal(id);
         let on_record = read_json(&path)?;
         let missing = || StoreError::NotFound { what: format!("dispositions of event {id}") };
         Ok((on_record.ok_or_else(missing)?, commit))
@@ -205,9 +207,9 @@ impl Store {
     pub fn undisposed_events(&self) -> Result<Vec<EventId>, StoreError> {
         let mut undisposed = Vec::new();
         for id in names_in(&self.at(paths::pending_events()))?.iter().filter_map(|name| name.parse().ok()) {
-            if self.at(paths::event_dispositions(id)).exists() {
+            if is_there(&self.at(paths::event_dispositions(id)))? {
                 self.forget_pending(id)?;
-            } else if self.at(paths::event(id)).exists() {
+            } else if is_there(&self.at(paths::event(id)))? {
                 undisposed.push(id);
             }
         }
@@ -228,11 +230,7 @@ impl Store {
     }
 
     fn forget_pending(&self, id: EventId) -> Result<(), StoreError> {
-        let path = self.at(paths::pending_event(id));
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, source)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        durable::remove(&self.at(paths::pending_event(id)))
     }
 }
 

@@ -5,7 +5,7 @@ mod damaged;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Store, StoreError, names_in, paths};
+use super::{Store, StoreError, is_there, names_in, paths};
 pub use damaged::DamagedDelivery;
 use domain::id::{DatasetName, Quarter, Sequence, StarId};
 
@@ -53,34 +53,9 @@ pub struct NewerVersion {
 }
 
 impl Store {
-    /// What was delivered for a star, of a quarter and of none in particular, seen from a horizon. Reads names alone.
-    pub fn deliveries(&self, star: StarId, quarter: Quarter, since: Sequence) -> Result<Deliveries, StoreError> {
-        let mut found = self.deliveries_in(&paths::externals(star, quarter), &format!("{quarter}/externals"), since)?;
-        let other = self.deliveries_in(&paths::star_externals(star), "externals", since)?;
-        found.before.extend(other.before);
-        found.newer.extend(other.newer);
-        Ok(found)
-    }
-
-    /// The same of what is delivered once for all stars.
+    /// What was delivered once for all stars, seen from a horizon. Reads names alone.
     pub fn shared_deliveries(&self, since: Sequence) -> Result<Deliveries, StoreError> {
-        self.deliveries_in(&paths::shared(), "shared", since)
-    }
-
-    fn deliveries_in(&self, folder: &Path, prefix: &str, since: Sequence) -> Result<Deliveries, StoreError> {
-        let names = names_in(&self.at(folder))?;
-        let before = newest_versions(&names, since);
-        let now = newest_versions(&names, Sequence(u64::MAX));
-        let named = |name: &String| format!("{prefix}/{name}");
-        let newer = now.into_iter().filter(|(_, (sequence, _))| *sequence > since);
-        let newer = newer.map(|(dataset, (_, name))| NewerVersion {
-            before: before.get(&dataset).map(|(_, name)| named(name)),
-            now: named(&name),
-            dataset,
-        });
-        let newer = newer.collect();
-        let before = before.into_values().map(|(_, name)| named(&name)).collect();
-        Ok(Deliveries { before, newer })
+        Ok(seen_from(since, &names_in(&self.at(paths::shared()))?, "shared"))
     }
 
     /// Externals of a star that a run uses: the newest version of each dataset at or below the horizon, of the quarter, of
@@ -103,10 +78,13 @@ impl Store {
 
     /// The quarters of which data of a star were delivered, sorted.
     pub fn quarters_of(&self, star: StarId) -> Result<Vec<Quarter>, StoreError> {
-        let mut quarters: Vec<Quarter> =
-            names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()).collect();
-        // An event may have named a quarter that the star has nothing of; its outcome is on record there.
-        quarters.retain(|quarter| self.at(paths::externals(star, *quarter)).is_dir());
+        let mut quarters: Vec<Quarter> = Vec::new();
+        for quarter in names_in(&self.at(paths::star(star)))?.iter().filter_map(|name| name.parse().ok()) {
+            // An event may have named a quarter that the star has nothing of; its outcome is on record there.
+            if is_there(&self.at(paths::externals(star, quarter)))? {
+                quarters.push(quarter);
+            }
+        }
         quarters.sort_unstable();
         Ok(quarters)
     }
@@ -127,6 +105,21 @@ impl Store {
         }
         Ok(quarters)
     }
+}
+
+/// What files of these names in a folder are, seen from a horizon.
+pub(crate) fn seen_from(since: Sequence, names: &[String], folder: &str) -> Deliveries {
+    let before = newest_versions(names, since);
+    let now = newest_versions(names, Sequence(u64::MAX));
+    let named = |name: &String| format!("{folder}/{name}");
+    let newer = now.into_iter().filter(|(_, (sequence, _))| *sequence > since);
+    let newer = newer.map(|(dataset, (_, name))| NewerVersion {
+        before: before.get(&dataset).map(|(_, name)| named(name)),
+        now: named(&name),
+        dataset,
+    });
+    let newer = newer.collect();
+    Deliveries { before: before.into_values().map(|(_, name)| named(&name)).collect(), newer }
 }
 
 /// Of file names of externals the newest of each dataset at or below the horizon.

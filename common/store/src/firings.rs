@@ -4,17 +4,15 @@
 //! that no two coordinators let the same star in twice. The event is accepted after it is written here; after a crash in between
 //! whoever comes next accepts it. `control/unpublished/<run>` marks a run whose results are still to be announced.
 
-use std::io::ErrorKind;
-
 use domain::id::{PipelineName, Quarter, RunId};
 use domain::message::DatasetEvent;
 
 use super::durable::{self, Commit};
-use super::{Store, StoreError, io_error, names_in, numbered, paths, read_json, to_json};
+use super::{Store, StoreError, names_in, numbered, paths, read_json, to_json};
 
 impl Store {
     /// The number of the last firing of a pipeline in a quarter; 0 where there was none. `known` is one of them, or 0.
-    pub fn last_firing(&self, pipeline: &PipelineName, quarter: Quarter, known: u64) -> u64 {
+    pub fn last_firing(&self, pipeline: &PipelineName, quarter: Quarter, known: u64) -> Result<u64, StoreError> {
         numbered::last(&self.at(paths::firings(pipeline, quarter)), "json", known)
     }
 
@@ -54,11 +52,7 @@ impl Store {
 
     /// Everything of a run is announced.
     pub fn forget_unpublished(&self, run: RunId) -> Result<(), StoreError> {
-        let path = self.at(paths::unpublished_run(run));
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, source)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        durable::remove(&self.at(paths::unpublished_run(run)))
     }
 }
 
@@ -79,10 +73,10 @@ mod tests {
             let update = DatasetUpdate { dataset: "a/b".parse().unwrap(), quarter, stars, start: None };
             DatasetEvent::new("test", id, "2030-01-01T00:00:00Z".to_owned(), update)
         };
-        assert_eq!(store.last_firing(&pipeline, quarter, 0), 0);
+        assert_eq!(store.last_firing(&pipeline, quarter, 0).unwrap(), 0);
         assert_eq!(store.fire(&pipeline, quarter, 1, &event("1")).unwrap(), Commit::Created);
         assert_eq!(store.fire(&pipeline, quarter, 1, &event("2")).unwrap(), Commit::Exists);
-        assert_eq!(store.last_firing(&pipeline, quarter, 0), 1);
+        assert_eq!(store.last_firing(&pipeline, quarter, 0).unwrap(), 1);
         assert_eq!(store.firing(&pipeline, quarter, 1).unwrap().unwrap().id, "1");
         let run = RunId::of(event("1").event_id(), "P", "1");
         store.mark_unpublished(run).unwrap();

@@ -4,6 +4,8 @@
 //! the one that operators chose since; until there is a complete one, the newest. Which that is follows from what the newest
 //! generation says of itself and from the last rollback: whoever finds either newer than what he showed does it again.
 
+mod folder;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::{self, Commit};
 use super::{Store, StoreError, io_error, names_in, numbered, paths, read_json, to_json};
 use domain::id::{Generation, Quarter, StarId};
+pub use folder::StarFolder;
 
 /// An operator's decision that the star file shows this generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +74,11 @@ struct ChoiceRecord {
     open: Generation,
 }
 
+/// The generations that files of these names are.
+pub(crate) fn numbers(names: &[String]) -> impl Iterator<Item = Generation> + '_ {
+    names.iter().filter_map(|name| name.strip_suffix(".h5")?.parse().ok())
+}
+
 impl Store {
     /// The quarters that the store has anything of for a star, oldest first.
     pub fn quarters(&self, star: StarId) -> Result<Vec<Quarter>, StoreError> {
@@ -83,8 +91,7 @@ impl Store {
     /// The generations of a star, oldest first.
     pub fn generations(&self, star: StarId, quarter: Quarter) -> Result<Vec<Generation>, StoreError> {
         let names = names_in(&self.at(paths::generations(star, quarter)))?;
-        let mut found: Vec<Generation> =
-            names.iter().filter_map(|name| name.strip_suffix(".h5")?.parse().ok()).collect();
+        let mut found: Vec<Generation> = numbers(&names).collect();
         found.sort_unstable();
         Ok(found)
     }
@@ -100,6 +107,28 @@ impl Store {
         let path = paths::choice(star, quarter, basis.newest, basis.rollbacks);
         let record: Option<ChoiceRecord> = read_json(&self.at(path))?;
         Ok(Some(record.map_or(basis.newest, |record| record.open)))
+    }
+
+    /// What the star file showed when this generation came, as far as names tell and it is still there; `None` where nothing older is.
+    pub fn shown_before(
+        &self,
+        star: StarId,
+        quarter: Quarter,
+        generation: Generation,
+    ) -> Result<Option<Generation>, StoreError> {
+        let mut older = self.generations(star, quarter)?;
+        older.retain(|number| *number < generation);
+        let Some(newest) = older.last().copied() else { return Ok(None) };
+        let first = self.at(paths::choice(star, quarter, newest, 0));
+        let folder = first.parent().unwrap_or(Path::new("/"));
+        let number =
+            |name: &String| name.strip_prefix(&format!("{newest}-"))?.strip_suffix(".json")?.parse::<u64>().ok();
+        let last = names_in(folder)?.iter().filter_map(number).max();
+        let record: Option<ChoiceRecord> = match last {
+            Some(rollbacks) => read_json(&self.at(paths::choice(star, quarter, newest, rollbacks)))?,
+            None => None,
+        };
+        Ok(record.map(|record| record.open).filter(|open| older.contains(open)).or(Some(newest)))
     }
 
     /// Makes a built file generation `generation` of a star; the star file stays as it is. `Exists`: somebody else made this
@@ -121,7 +150,7 @@ impl Store {
     /// What the choice of the generation to show rests on now; `None` when there is no generation.
     pub fn choice_basis(&self, star: StarId, quarter: Quarter) -> Result<Option<ChoiceBasis>, StoreError> {
         let Some(newest) = self.latest_generation(star, quarter)? else { return Ok(None) };
-        let rollbacks = numbered::last(&self.at(paths::rollbacks(star, quarter)), "json", 0);
+        let rollbacks = numbered::last(&self.at(paths::rollbacks(star, quarter)), "json", 0)?;
         Ok(Some(ChoiceBasis { newest, rollbacks }))
     }
 

@@ -29,7 +29,7 @@ use hdf5_sys::h5o::H5Oopen;
 use hdf5_sys::h5p::{H5P_DEFAULT, H5Pget_chunk, H5Pget_external_count, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters};
 use hdf5_sys::h5s::{H5S_class_t, H5Sget_simple_extent_dims, H5Sget_simple_extent_ndims, H5Sget_simple_extent_type};
 pub(super) use types::Type;
-pub(super) use values::Value;
+pub(super) use values::{Value, append};
 
 /// Attributes by which HDF5's dimension scales refer to each other, by addresses in their file: no values.
 pub(super) const OF_SCALES: [&str; 2] = ["DIMENSION_LIST", "REFERENCE_LIST"];
@@ -148,6 +148,15 @@ impl Shape {
     /// Whether there is one value: a scalar, or an array of one element, as many programs write scalars.
     pub(super) fn is_one(&self) -> bool {
         self.elements() == Some(1)
+    }
+
+    /// What a column of this shape is, whose type is `word`.
+    pub(super) fn words(&self, word: &str) -> String {
+        match self {
+            Self::Null => format!("{word} without a value"),
+            Self::Scalar => word.to_owned(),
+            Self::Array(dims) => format!("{word} of shape {dims:?}"),
+        }
     }
 
     /// Its dimensions; none for a scalar.

@@ -3,7 +3,9 @@
 //! What is here is created whole and never changed (S1); names decide who was first. The calls block on the disk: async
 //! code asks through [`Store::ask`]. Nothing here parses HDF5: that happens in the child process of [`agent`] only.
 
+mod absence;
 pub mod agent;
+mod announced;
 mod ask;
 pub mod audit;
 mod budget;
@@ -27,6 +29,7 @@ mod nudges;
 mod numbered;
 pub mod paths;
 pub mod presence;
+pub mod refusals;
 pub mod runs;
 pub mod scratch;
 pub mod scrub;
@@ -37,6 +40,7 @@ pub mod star_lists;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+pub use absence::is_there;
 use domain::error::chain;
 pub use durable::Commit;
 use rustix::io::Errno;
@@ -46,7 +50,7 @@ use serde::{Deserialize, Serialize};
 pub const STORE_FORMAT: u32 = 2;
 
 /// What a new store has.
-const DIRECTORIES: [&str; 9] = [
+const DIRECTORIES: [&str; 11] = [
     "shared",
     "stars",
     "events",
@@ -54,6 +58,8 @@ const DIRECTORIES: [&str; 9] = [
     "control/sequence",
     "control/open",
     "control/pending",
+    "control/announced",
+    "control/refused",
     "control/index",
     "scratch",
 ];
@@ -81,6 +87,9 @@ pub enum StoreError {
     /// There is no store in this directory.
     #[error("`{}` is not a store: it has no readable `store.json` (make one with `sas init`)", .0.display())]
     NotAStore(PathBuf),
+    /// The store is away, or was never there: nobody can tell what it holds.
+    #[error("`{}` is in no store now: is the store's file system mounted?", .0.display())]
+    Away(PathBuf),
     /// The store was made by another version of this program.
     #[error("store `{}` has format {found}, this program reads format {STORE_FORMAT}{}", .root.display(), advice(*found))]
     Format {
@@ -163,9 +172,15 @@ struct Stamp {
 }
 
 impl StoreError {
+    /// Whether this one file is at fault, and stays so: it is damaged, of a newer version, or of a user who lets nobody read it.
+    pub fn is_of_file(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Newer { .. })
+            || matches!(self, Self::Io { source, .. } if is_for_good(source))
+    }
+
     /// Whether the store may answer otherwise by itself: it is read-only, full or away.
     pub fn may_pass(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
+        let Self::Io { source, .. } = self else { return matches!(self, Self::Away(_)) };
         matches!(
             source.kind(),
             ErrorKind::ReadOnlyFilesystem
@@ -184,7 +199,7 @@ impl Store {
     /// Makes a store in `root`, or opens the one that is there.
     pub fn init(root: &Path) -> Result<Self, StoreError> {
         for directory in DIRECTORIES {
-            durable::make_dir(&root.join(directory))?;
+            durable::make_first_dir(&root.join(directory))?;
         }
         let body = to_json(&StoreFile { format: STORE_FORMAT, created: jiff::Timestamp::now() });
         durable::create(&root.join(paths::STORE_FILE), &root.join(paths::scratch()), &body)?;
@@ -208,6 +223,21 @@ impl Store {
         }
         let _: StoreFile = serde_json::from_slice(&body).map_err(|_| not_a_store())?;
         Ok(Self { root, asks: Asks::default() })
+    }
+
+    /// Makes the directories below `control` that a store of an older version of this program lacks; whoever serves the store owns
+    /// them then. In the place of a store that went away nothing is made.
+    pub fn complete(&self) -> Result<(), StoreError> {
+        for directory in DIRECTORIES.iter().filter(|directory| directory.starts_with("control/")) {
+            let path = self.at(directory);
+            match std::fs::create_dir(&path) {
+                Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+                    return Err(io_error("make directory", &path, source));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Its root directory, absolute.
@@ -249,7 +279,7 @@ impl Store {
         let path = self.root.join(paths::scratch()).join(owner);
         match std::fs::create_dir(&path) {
             // Where a store is unmounted its directory is empty: nobody is to work in what the mount will hide.
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotAStore(self.root.clone())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::Away(path)),
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 Err(StoreError::Io { doing: "make directory", path, source: error })
             }
@@ -291,13 +321,9 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     body
 }
 
-/// Reads a JSON file of the store; `None` when it is not there. One that says that it is of a later format is not damaged.
+/// Reads a JSON file of the store; `None` when it is not there, an error when the store is not. One that says that it is of a later format is not damaged.
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    let body = match std::fs::read(path) {
-        Ok(body) => body,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("read", path, source)),
-    };
+    let Some(body) = absence::found("read", path, || std::fs::read(path))? else { return Ok(None) };
     let path = path.to_owned();
     match serde_json::from_slice::<Stamp>(&body) {
         Ok(Stamp { format: Some(found) }) if found > STORE_FORMAT => {
@@ -308,13 +334,9 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
     serde_json::from_slice(&body).map(Some).map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
 }
 
-/// Names in a directory, sorted; none when it is not there.
+/// Names in a directory of the store, sorted; none when it is not there, an error when the store is not.
 fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(io_error("list", path, source)),
-    };
+    let Some(entries) = absence::found("list", path, || std::fs::read_dir(path))? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|source| io_error("list", path, source))?;

@@ -1,12 +1,10 @@
 //! Nudges: "somebody decided something about this run". A coordinator that finds one looks at the run at once.
 //!
 //! What was decided is in the run's own folder, and found there sooner or later by the comparison: a nudge that is lost
-//! costs seconds. This is the one thing in the store that is removed.
-
-use std::io::ErrorKind;
+//! costs seconds.
 
 use super::durable::{self, Commit};
-use super::{Store, StoreError, io_error, names_in, paths};
+use super::{Store, StoreError, names_in, paths};
 use domain::id::RunId;
 
 impl Store {
@@ -23,11 +21,6 @@ impl Store {
 
     /// Takes a nudge away, before the run is looked at. Harmless when it is gone.
     pub fn take_nudge(&self, run: RunId) -> Result<(), StoreError> {
-        let path = self.at(paths::nudge(run));
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(io_error("remove", &path, source)),
-        }
+        durable::remove(&self.at(paths::nudge(run)))
     }
 }

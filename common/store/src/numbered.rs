@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::durable::{self, Commit};
-use super::{Store, StoreError, names_in};
+use super::{Store, StoreError, is_there, names_in};
 
 impl Store {
     /// Creates the next numbered file of a folder; returns its number.
     pub(super) fn append(&self, folder: &Path, extension: &str, body: &[u8]) -> Result<u64, StoreError> {
-        let mut number = last(folder, extension, 0);
+        let mut number = last(folder, extension, 0)?;
         loop {
             number += 1;
             match durable::create(&path(folder, extension, number), &self.beside(), body)? {
@@ -25,20 +25,20 @@ pub(super) fn path(folder: &Path, extension: &str, number: u64) -> PathBuf {
 }
 
 /// The last number that was given, `known` being one of them or 0. Asks for few of them: a folder may have a hundred thousand.
-pub(super) fn last(folder: &Path, extension: &str, known: u64) -> u64 {
-    let is_there = |number: u64| path(folder, extension, number).exists();
+pub(super) fn last(folder: &Path, extension: &str, known: u64) -> Result<u64, StoreError> {
+    let is_there = |number: u64| is_there(&path(folder, extension, number));
     let (mut known, mut step) = (known, 1);
-    while is_there(known + step) {
+    while is_there(known + step)? {
         known += step;
         step *= 2;
     }
     while step > 1 {
         step /= 2;
-        if is_there(known + step) {
+        if is_there(known + step)? {
             known += step;
         }
     }
-    known
+    Ok(known)
 }
 
 /// Files `<number>.<extension>` of a folder, in the order of their numbers; also of one with gaps.

@@ -2,13 +2,19 @@
 //!
 //! Pure. All paths are relative to the store's root unless the name says otherwise; [`crate::Store::at`] makes them absolute.
 
+mod of_events;
+
 use std::path::{Path, PathBuf};
 
+pub use of_events::{
+    announced_event, announced_events, event, event_by_number, event_dispositions, event_index, event_shard, events,
+    pending_event, pending_events, refused_event,
+};
 use sha2::{Digest as _, Sha256};
 
 use domain::id::{
-    Attempt, DatasetName, Epoch, EventId, Generation, HostName, Key, ModuleName, PipelineName, Quarter, ReplayId,
-    RunId, Sequence, StarId,
+    Attempt, DatasetName, Epoch, Generation, HostName, Key, ModuleName, PipelineName, Quarter, ReplayId, RunId,
+    Sequence, StarId,
 };
 
 /// Says that the directory is a store, and of which format.
@@ -133,46 +139,6 @@ pub fn star_file(star: StarId, quarter: Quarter) -> PathBuf {
 /// The audit: who changed what, and why.
 pub fn audit() -> PathBuf {
     PathBuf::from("audit")
-}
-
-/// Dataset events that were accepted, in the order of their numbers.
-pub fn event_index() -> PathBuf {
-    PathBuf::from("control/events")
-}
-
-/// The folder of events whose numbers lie in this thousand.
-pub fn event_shard(shard: u64) -> PathBuf {
-    event_index().join(shard.to_string())
-}
-
-/// Which event has this number.
-pub fn event_by_number(number: Sequence) -> PathBuf {
-    event_shard(number.0 / SEQUENCE_SHARD).join(number.to_string())
-}
-
-/// Where events are.
-pub fn events() -> PathBuf {
-    PathBuf::from("events")
-}
-
-/// What an event said, and its sequence number.
-pub fn event(event: EventId) -> PathBuf {
-    events().join(format!("{event}.json"))
-}
-
-/// What became of an event.
-pub fn event_dispositions(event: EventId) -> PathBuf {
-    events().join(format!("{event}.dispositions.json"))
-}
-
-/// Where a mark is of every event whose acceptance is under way.
-pub fn pending_events() -> PathBuf {
-    PathBuf::from("control/pending")
-}
-
-/// The mark of an event whose acceptance is under way.
-pub fn pending_event(event: EventId) -> PathBuf {
-    pending_events().join(event.to_string())
 }
 
 /// Where the events are by which a pipeline's trigger let stars of a quarter in.

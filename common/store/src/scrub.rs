@@ -141,6 +141,22 @@ impl Store {
         Ok(files)
     }
 
+    /// Generations of a star that were moved aside as damaged and that nobody has made again: no other has come since.
+    pub fn generations_aside(&self, star: StarId) -> Result<Vec<(Quarter, Generation, PathBuf)>, StoreError> {
+        let mut found = Vec::new();
+        for quarter in self.quarters(star)? {
+            let folder = paths::generations(star, quarter);
+            let names = names_in(&self.at(&folder))?;
+            let number = |name: &String| name.split_once(".h5.damaged-")?.0.parse::<Generation>().ok();
+            let aside = names.iter().filter_map(|name| Some((number(name)?, name))).max();
+            let newest = crate::generations::numbers(&names).max();
+            found.extend(
+                aside.filter(|(number, _)| newest < Some(*number)).map(|(n, name)| (quarter, n, folder.join(name))),
+            );
+        }
+        Ok(found)
+    }
+
     fn deliveries_of(&self, folder: PathBuf) -> Result<Vec<CommittedFile>, StoreError> {
         let names = names_in(&self.at(&folder))?;
         let delivered = names.into_iter().filter(|name| paths::parse_external_name(name).is_some());

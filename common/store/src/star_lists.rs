@@ -11,7 +11,9 @@ use std::{fmt, str};
 use domain::id::{InvalidName, StarId};
 use domain::message::StarSelection;
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
+use super::absence::found;
 use super::{Store, StoreError, durable, io_error, is_for_good, paths};
 
 /// The largest list that is read: a million stars and a half.
@@ -77,12 +79,12 @@ impl Store {
     /// The stars of a list below the root, sorted, each once; or why it cannot be read, which waiting does not mend.
     pub fn read_star_list(&self, path: &str) -> Result<Result<Vec<StarId>, String>, StoreError> {
         let wrong = |reason: &dyn fmt::Display| Ok(Err(format!("star list `{path}`: {reason}")));
-        let found = open_below(self.root(), Path::new(path)).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = match found {
-            Ok(found) => found,
-            // In the place of a store that went away every file is missing.
-            Err(error) if is_for_good(&error) && self.at(paths::STORE_FILE).exists() => return wrong(&error),
-            Err(error) => return Err(io_error("read", &self.at(path), error)),
+        let open = || open_below(self.root(), Path::new(path)).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = match found("read", &self.at(path), open) {
+            Ok(Some(found)) => found,
+            Ok(None) => return wrong(&io::Error::from(Errno::NOENT)),
+            Err(StoreError::Io { source, .. }) if is_for_good(&source) => return wrong(&source),
+            Err(error) => return Err(error),
         };
         if !metadata.is_file() {
             return wrong(&"expected a regular file");

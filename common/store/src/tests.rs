@@ -395,6 +395,6 @@ fn nobody_works_in_a_directory_whose_store_is_away() {
     let store = Store::init(directory.path()).unwrap();
     assert!(store.scratch("worker").unwrap().is_dir());
     std::fs::remove_dir_all(store.at("scratch")).unwrap();
-    assert!(matches!(store.scratch("worker"), Err(StoreError::NotAStore(_))));
+    assert!(matches!(store.scratch("worker"), Err(StoreError::Away(_))));
     assert!(!store.at("scratch").exists(), "it was made where the store is not");
 }

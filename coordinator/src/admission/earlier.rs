@@ -42,6 +42,8 @@ pub(super) struct EnteringStars {
     rows: Vec<Star>,
     /// What becomes of each, and whether that is to be noted.
     verdicts: Vec<(QuarterVerdict, bool)>,
+    /// How many notes were read when they were looked at.
+    notes: u64,
     /// The first star that stays outside.
     outside: Option<StarIndex>,
     /// All stars before this one were looked at.
@@ -181,7 +183,7 @@ impl WeighedRun {
         info: &RunInfo,
         policy: PreviousPolicy,
     ) -> Result<EnteringStars, Trouble> {
-        let mut ready = EnteringStars { to: info.cursor, ..EnteringStars::default() };
+        let mut ready = EnteringStars { to: info.cursor, notes: self.notes, ..EnteringStars::default() };
         let mut outside = Vec::new();
         while ready.to < info.stars && ready.stars.len() < BATCH as usize {
             let block = ready.to..ready.to.saturating_add(BLOCK).min(info.stars);
@@ -253,11 +255,36 @@ impl EnteringStars {
         running: &Coordinator,
         run: RunId,
     ) -> Result<(Vec<StarIndex>, Vec<Star>, Vec<bool>), Trouble> {
-        let Self { stars, rows, verdicts, .. } = self;
+        let Self { stars, rows, mut verdicts, notes, .. } = self;
+        let new: Vec<(StarIndex, QuarterVerdict)> = stars
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, (_, is_new))| *is_new)
+            .map(|(star, (said, _))| (*star, *said))
+            .collect();
+        if !new.is_empty() {
+            note(running, run, by_verdict(new)).await?;
+            let said = running.services.store.ask(move |store| store.quarter_notes(run, notes)).await?.0;
+            follow_first(&stars, &mut verdicts, &said);
+        }
         let without = verdicts.iter().map(|(verdict, _)| matches!(verdict, QuarterVerdict::Without { .. })).collect();
-        let new = stars.iter().zip(verdicts).filter(|(_, (_, is_new))| *is_new);
-        note(running, run, by_verdict(new.map(|(star, (verdict, _))| (*star, verdict)))).await?;
         Ok((stars, rows, without))
+    }
+}
+
+/// How stars enter is what was said of them first: another coordinator may have said something else since they were looked at, and
+/// whoever of both writes the row, it is what the notes say.
+fn follow_first(stars: &[StarIndex], verdicts: &mut [(QuarterVerdict, bool)], said: &[QuarterNote]) {
+    let mut first: BTreeMap<StarIndex, QuarterVerdict> = BTreeMap::new();
+    for note in said.iter().filter(|note| !stays_outside(note.verdict)) {
+        for star in &note.stars {
+            first.entry(*star).or_insert(note.verdict);
+        }
+    }
+    for (star, (verdict, is_new)) in stars.iter().zip(verdicts) {
+        if let Some(said) = first.get(star).filter(|_| *is_new) {
+            *verdict = *said;
+        }
     }
 }
 
@@ -282,7 +309,10 @@ async fn note(running: &Coordinator, run: RunId, notes: Vec<QuarterNote>) -> Res
         for note in &notes {
             let QuarterVerdict::Held { run: before, end, .. } = note.verdict else { continue };
             let stars = note.stars.len();
-            tracing::warn!(%run, stars, %before, %end, "stars are held: their quarter before did not end well");
+            tracing::warn!(
+                %run, stars, %before, %end,
+                "stars are held: their quarter before did not end well; `sas run resume {run}` lets them in"
+            );
             store.audit(&AuditRecord {
                 at: Timestamp::now(),
                 who: "sas-coordinator".to_owned(),
@@ -298,4 +328,29 @@ async fn note(running: &Coordinator, run: RunId, notes: Vec<QuarterNote>) -> Res
         Ok(())
     };
     Ok(running.services.store.ask(write).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another coordinator said of the first star before us how it enters, of the second after us, of the third only that it waits.
+    #[test]
+    fn stars_enter_as_was_said_first_whoever_said_it() {
+        let stars = [0, 1, 2, 3].map(StarIndex);
+        let run = RunId::of(domain::id::EventId::of("s", "1"), "P", "1");
+        let (without, waits) = (QuarterVerdict::Without { run, end: None }, QuarterVerdict::Waits { run });
+        let said = |verdict, stars: &[StarIndex]| QuarterNote { verdict, stars: stars.to_vec() };
+        let notes = [
+            said(waits, &stars[2..3]),
+            said(without, &[stars[0], stars[3]]),
+            said(QuarterVerdict::Enters, &stars[..3]),
+            said(without, &stars[1..2]),
+        ];
+        // Of the last one it was said before, and then by somebody who had not read that.
+        let mut verdicts = [true, true, true, false].map(|is_new| (QuarterVerdict::Enters, is_new));
+        follow_first(&stars, &mut verdicts, &notes);
+        let enters = QuarterVerdict::Enters;
+        assert_eq!(verdicts.map(|(verdict, _)| verdict), [without, enters, enters, enters]);
+    }
 }

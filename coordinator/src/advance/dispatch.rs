@@ -18,7 +18,8 @@ use crate::trouble::Trouble;
 const AT_ONCE: usize = 1000;
 
 /// Publishes the messages of these attempts, all together. On failure those that were confirmed are noted all the same,
-/// and the others stay in the outbox.
+/// and the others stay in the outbox. A queue that is silent is no failure: what is for it is published again from there, and
+/// nothing else waits for it.
 pub(crate) async fn publish(
     running: &Coordinator,
     course: &Arc<Course>,
@@ -35,6 +36,7 @@ pub(crate) async fn publish(
     for (&task, answer) in tasks.iter().zip(answers) {
         match answer {
             Ok(()) => confirmed.push(task),
+            Err(error @ QueueError::Silent { .. }) => tracing::debug!(%error, "a task stays in the outbox"),
             Err(error) => failed = failed.or(Some(error)),
         }
     }

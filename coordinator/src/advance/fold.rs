@@ -158,7 +158,7 @@ mod tests {
         let lost = Event::LeaseLost { module: ModuleIndex(0), attempt: Attempt(1) };
         let change = check(&admitted(), &[lost.into()]).change.unwrap();
         assert_eq!((change.lease_lost, change.queue), (Some(ModuleIndex(0)), vec![(ModuleIndex(0), Attempt(2))]));
-        let trouble = PlatformError { kind: PlatformErrorKind::Engine, message: String::new() };
+        let trouble = PlatformError::new(PlatformErrorKind::Engine, "");
         let detail = Some(without_attempt(Outcome::Errored(trouble)));
         let step = Step { event: ended(0, 1, Verdict::Errored), detail, claim: None };
         let change = check(&admitted(), &[step]).change.unwrap();

@@ -135,7 +135,7 @@ outputs.mandatory = ['Y']
 
     #[test]
     fn the_platforms_trouble_is_never_blamed_on_the_module() {
-        let trouble = PlatformError { kind: PlatformErrorKind::ImageMissing, message: String::new() };
+        let trouble = PlatformError::new(PlatformErrorKind::ImageMissing, "");
         let pipeline = pipeline();
         let verdict = verdict(&pipeline, pipeline.module(ModuleIndex(0)), Attempt(1), &Outcome::Errored(trouble));
         assert_eq!(verdict, Verdict::Errored);

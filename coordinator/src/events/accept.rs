@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use domain::error::chain;
 use domain::id::{EventId, ReplayId, RunId, StarId};
 use domain::message::{DatasetEvent, StarSelection};
 use domain::pipeline::{self, Pipeline};
@@ -26,8 +27,8 @@ use crate::trouble::Trouble;
 pub(crate) enum Accepted {
     /// It is in the store with its runs, and they are in the state.
     Taken,
-    /// It names no stars that can be read, or its record in the store is damaged; nothing is written, so that it can be sent
-    /// again once that is mended.
+    /// It names no stars that can be read, it has the name of another event, or its record in the store is damaged. It is not on
+    /// record, so that it can be sent again once that is mended.
     Refused(String),
 }
 
@@ -133,27 +134,40 @@ impl Started {
     }
 }
 
-/// Event and runs into the store; the runs, or why its stars cannot be read.
+/// What is said of an event that has the name of another one.
+pub(crate) fn other_data(event: &DatasetEvent) -> String {
+    let DatasetEvent { id, source, .. } = event;
+    format!("event {id:?} of {source:?} is known with other data: new data need an event with a new id")
+}
+
+/// Event and runs into the store; the runs, or why nothing can come of it.
 fn begin(store: &Store, terms: &Terms, event: &DatasetEvent) -> Result<Result<Started, String>, StoreError> {
-    let id = event.event_id();
-    if let Some(dispositions) = store.dispositions(id)? {
+    if store.has_other_data(event)? {
+        return Ok(Err(other_data(event)));
+    }
+    if let Some(dispositions) = store.dispositions(event.event_id())? {
         return Ok(Ok(Started::of(&dispositions, Vec::new(), true)));
     }
     let stars = match store.stars_of(&event.data.stars)? {
         Ok(stars) => stars,
-        Err(reason) => return Ok(Err(reason)),
+        Err(reason) => {
+            match store.refuse_event(event, &reason) {
+                Err(error) if error.may_pass() => return Err(error),
+                // Whoever asks finds nothing; the others must not wait for that.
+                Err(error) => {
+                    tracing::warn!(event = %event.event_id(), error = chain(&error), "why it is refused cannot be written down");
+                }
+                Ok(()) => {}
+            }
+            return Ok(Err(reason));
+        }
     };
     let kept = lean(store, event, &stars)?;
     let record = store.accept_event(&kept)?;
-    // What is on record counts: somebody may have sent other stars under the same name before.
-    let is_own = matches!(kept, Cow::Borrowed(_)) && record.event.data.stars == event.data.stars;
-    let stars = match is_own {
-        true => stars,
-        false => match store.stars_of(&record.event.data.stars)? {
-            Ok(stars) => stars,
-            Err(reason) => return Ok(Err(reason)),
-        },
-    };
+    // What is on record counts: somebody may have sent other data under the same name at this moment.
+    if !store.is_same_data(&record.event.data, &event.data)? {
+        return Ok(Err(other_data(event)));
+    }
     CrashPoint::EventWritten.reached();
     dispose(store, &record, &stars, terms).map(Ok)
 }

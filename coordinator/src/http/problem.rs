@@ -89,6 +89,12 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The request is too slow", detail)
     }
 
+    /// No more can follow.
+    pub(super) fn too_many_follow() -> Self {
+        let detail = "as many follow as there are places for; /api/v1/status says the same, once";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_follow", "No more can follow", detail)
+    }
+
     /// The key of a repeat is that of another request.
     pub(super) fn other_request(key: &str) -> Self {
         let detail = format!("`Idempotency-Key: {key}` came before with another body: a new request needs a new key");

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use domain::pipeline::Pipeline;
 use store::audit::Door;
+use tokio::sync::Semaphore;
 
 use super::access::Access;
 use super::caller::Caller;
 use super::glance::Glance;
 use super::repeats::Repeats;
+use super::server;
 use crate::operate::matrix::Matrices;
 use crate::operate::{Connected, Context, Installation, Readers};
 use crate::readiness::Readiness;
@@ -27,6 +29,8 @@ pub(crate) struct Site {
     /// How things stood a moment ago.
     pub(crate) glance: Glance,
     pub(crate) readiness: Arc<Readiness>,
+    /// Free places for those who follow, a quarter of all connections: each has one for as long as it likes.
+    pub(super) followers: Arc<Semaphore>,
     context: Context,
 }
 
@@ -57,6 +61,7 @@ impl Site {
             repeats: Arc::default(),
             readiness: Arc::default(),
             glance: Glance::default(),
+            followers: Arc::new(Semaphore::new(server::connections().div_ceil(4))),
             context,
         }
     }

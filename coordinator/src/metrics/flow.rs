@@ -5,11 +5,16 @@ use crate::operate::flow::{ClassFlow, Flow, QueueFlow};
 
 pub(super) fn add(list: &mut List, flow: &Flow) {
     type Number<T> = fn(&T) -> Option<f64>;
-    let of_queues: [(&str, &str, Number<QueueFlow>); 3] = [
+    let of_queues: [(&str, &str, Number<QueueFlow>); 4] = [
         ("queue_ready", "Messages that wait, as the broker says", |queue| queue.ready.map(|n| n as f64)),
         ("queue_unacknowledged", "Messages delivered and not answered, as the broker says", |queue| {
             queue.unacknowledged.map(|n| n as f64)
         }),
+        (
+            "queue_silent_seconds",
+            "For how long a queue that is silent has taken no message of this coordinator",
+            |queue| queue.silent.map(|seconds| seconds as f64),
+        ),
         ("queue_consumers", "Consumers, as the broker says", |queue| queue.consumers.map(|n| n as f64)),
     ];
     for (name, help, number) in of_queues {

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{DatasetName, Quarter, StarId};
+use domain::id::{DatasetName, Quarter, Sequence, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
-use store::events::EventRecord;
 use store::ingest::{IngestResult, Ingested};
 use store::{Store, StoreError};
 
@@ -33,7 +32,6 @@ async fn publish(
     told: &mut Vec<DatasetEvent>,
 ) -> Result<(), OperateError> {
     let by = context.doer()?;
-    let queue = context.installation.queue().await?;
     let of = dataset.clone();
     let quarters = context.ask(move |store| unannounced(store, &of, &ingested)).await?;
     for (quarter, stars) in quarters {
@@ -45,7 +43,7 @@ async fn publish(
             Ok::<_, StoreError>(event)
         };
         let event = context.ask(compose).await?;
-        event::send(&queue, &event).await?;
+        event::send(context, &event).await?;
         told.push(event.clone());
         let by = by.clone();
         context.ask(move |store| event::record(store, &by, &event)).await?;
@@ -60,7 +58,7 @@ fn unannounced(
     ingested: &[Ingested],
 ) -> Result<BTreeMap<Quarter, Vec<StarId>>, StoreError> {
     let mut quarters: BTreeMap<Quarter, Vec<StarId>> = BTreeMap::new();
-    let mut before: Option<Vec<(EventRecord, BTreeSet<StarId>)>> = None;
+    let mut before: Option<Vec<ToldEvent>> = None;
     for one in ingested {
         let (Some(star), Some(quarter)) = (one.star, one.quarter) else { continue };
         let is_new = match &one.result {
@@ -70,9 +68,8 @@ fn unannounced(
                 if before.is_none() {
                     before = Some(announcements(store, dataset)?);
                 }
-                !before.iter().flatten().any(|(record, stars)| {
-                    record.sequence > *sequence && record.event.data.quarter == quarter && stars.contains(&star)
-                })
+                let of_star = |told: &ToldEvent| told.quarter == quarter && told.stars.contains(&star);
+                !before.iter().flatten().any(|told| told.sequence.is_none_or(|at| at > *sequence) && of_star(told))
             }
         };
         if is_new {
@@ -82,16 +79,33 @@ fn unannounced(
     Ok(quarters)
 }
 
-/// The events of a dataset that were accepted, each with its stars; those of a list that cannot be read any more are none.
-fn announcements(store: &Store, dataset: &DatasetName) -> Result<Vec<(EventRecord, BTreeSet<StarId>)>, StoreError> {
-    let mut events = store.events()?;
-    events.retain(|record| record.event.data.dataset == *dataset && record.event.data.start.is_none());
-    let with_stars = |record: EventRecord| {
-        let stars = match &record.event.data.stars {
-            StarSelection::Inline(stars) => stars.clone(),
-            StarSelection::File(list) => store.read_star_list(list)?.unwrap_or_default(),
+/// What an event says of a dataset.
+struct ToldEvent {
+    /// Its place among events and ingests; `None` while it is on its way, so that it comes after all of them.
+    sequence: Option<Sequence>,
+    quarter: Quarter,
+    stars: BTreeSet<StarId>,
+}
+
+/// What the events of a dataset say, those on their way as well; the stars of a list that cannot be read any more are none.
+fn announcements(store: &Store, dataset: &DatasetName) -> Result<Vec<ToldEvent>, StoreError> {
+    // On their way first: one that is accepted in between is in both.
+    let mut events: Vec<(Option<Sequence>, DatasetEvent)> = Vec::new();
+    for id in store.announced_events()? {
+        match store.announced_event(id) {
+            // Of one that nobody can read nobody can tell whom it names.
+            Err(error) if error.is_of_file() => {}
+            read => events.extend(read?.map(|event| (None, event))),
+        }
+    }
+    events.extend(store.events()?.into_iter().map(|record| (Some(record.sequence), record.event)));
+    events.retain(|(_, event)| event.data.dataset == *dataset && event.data.start.is_none());
+    let with_stars = |(sequence, event): (Option<Sequence>, DatasetEvent)| {
+        let stars = match event.data.stars {
+            StarSelection::Inline(stars) => stars,
+            StarSelection::File(list) => store.read_star_list(&list)?.unwrap_or_default(),
         };
-        Ok((record, stars.into_iter().collect()))
+        Ok(ToldEvent { sequence, quarter: event.data.quarter, stars: stars.into_iter().collect() })
     };
     events.into_iter().map(with_stars).collect()
 }
@@ -106,7 +120,7 @@ mod tests {
         let store = Store::init(dir.path()).unwrap();
         let dataset: DatasetName = "l1/lightcurve".parse().unwrap();
         let quarter = Quarter::FIRST;
-        let [one, two, three] = [1, 2, 3].map(StarId::of_simulator);
+        let [one, two, three, four] = [1, 2, 3, 4].map(StarId::of_simulator);
         let accept = |dataset: &DatasetName, stars: Vec<StarId>| {
             let stars = StarSelection::Inline(stars);
             store
@@ -120,13 +134,16 @@ mod tests {
         let list = store.keep_star_list("list", &[three]).unwrap();
         let listed = DatasetUpdate { dataset: dataset.clone(), quarter, stars: StarSelection::File(list), start: None };
         store.accept_event(&event::new(listed)).unwrap();
+        let stars = StarSelection::Inline(vec![four]);
+        let on_its_way = event::new(DatasetUpdate { dataset: dataset.clone(), quarter, stars, start: None });
+        store.announce_event(&on_its_way).unwrap();
         let unchanged = |star| Ingested {
             star: Some(star),
             quarter: Some(quarter),
             files: Vec::new(),
             result: IngestResult::Unchanged { sequence: came },
         };
-        let found = unannounced(&store, &dataset, &[one, two, three].map(unchanged)).unwrap();
+        let found = unannounced(&store, &dataset, &[one, two, three, four].map(unchanged)).unwrap();
         assert_eq!(found, [(quarter, vec![one])].into(), "its event was before the version, or of another dataset");
     }
 }

@@ -1,5 +1,6 @@
 //! Runs and stars as operators call them: by their ids, by the first digits of these, or `newest`.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use domain::id::{RunId, StarId};
@@ -130,6 +131,32 @@ pub async fn find_star(
     }
 }
 
+/// The stars that are meant, in this run; without a run each in the newest that has such a star.
+pub async fn find_stars(
+    context: &Context,
+    called: &[CalledStar],
+    run: Option<&CalledRun>,
+) -> Result<Vec<StarId>, OperateError> {
+    let mut stars = Vec::new();
+    for called in called {
+        stars.push(find_star(context, called, run).await?.star);
+    }
+    Ok(stars)
+}
+
+/// The star that is meant, of these, which are sorted; one that is named by its whole id need not be among them.
+pub fn star_among(stars: &BTreeSet<StarId>, called: &CalledStar) -> Result<StarId, OperateError> {
+    match called {
+        CalledStar::Id(star) => Ok(*star),
+        CalledStar::Begins(digits) => {
+            let prefix = format!("PLATO_{digits}");
+            let found: Vec<StarId> =
+                stars.iter().filter(|star| star.to_string().starts_with(&prefix)).take(NAMED + 1).copied().collect();
+            the_only(&found, digits, "nowhere here is a star")
+        }
+    }
+}
+
 fn run_beginning(store: &Store, digits: &str) -> Result<RunId, OperateError> {
     match store.runs_beginning(digits)?.as_slice() {
         [] => Err(OperateError::not_found(format!("no run begins with `{digits}`; `sas run list` shows them"))),
@@ -155,12 +182,15 @@ fn star_beginning(store: &Store, digits: &str, run: Option<RunId>) -> Result<One
         }
     };
     let (run, stars) = found.unzip();
-    match stars.unwrap_or_default().as_slice() {
-        [] => {
-            let place = run.map_or_else(|| "no run has a star".to_owned(), |run| format!("run {run} has no star"));
-            Err(OperateError::not_found(format!("{place} that begins with PLATO_{digits}")))
-        }
-        [star] => Ok(OneStar { star: *star, run }),
+    let nowhere = run.map_or_else(|| "no run has a star".to_owned(), |run| format!("run {run} has no star"));
+    Ok(OneStar { star: the_only(&stars.unwrap_or_default(), digits, &nowhere)?, run })
+}
+
+/// The star, if these are one.
+fn the_only(stars: &[StarId], digits: &str, nowhere: &str) -> Result<StarId, OperateError> {
+    match stars {
+        [] => Err(OperateError::not_found(format!("{nowhere} that begins with PLATO_{digits}"))),
+        [star] => Ok(*star),
         several => {
             let named: Vec<String> = several.iter().take(NAMED).map(ToString::to_string).collect();
             Err(ambiguous("stars", digits, &named, several.len()))
@@ -189,5 +219,19 @@ mod tests {
         }
         assert_eq!("PLATO_3f2a".parse(), Ok(CalledStar::Begins("3f2a".to_owned())));
         assert_eq!("3f2a".parse(), Ok(CalledStar::Begins("3f2a".to_owned())));
+    }
+
+    #[test]
+    fn a_star_is_found_among_others_by_digits_that_only_it_begins_with() {
+        let ids =
+            ["3f2a1b2c", "3f2a1b2d", "40000000"].map(|first| format!("PLATO_{first}-0000-4000-8000-000000000000"));
+        let stars: BTreeSet<StarId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        let among = |called: &str| star_among(&stars, &called.parse().unwrap());
+        assert_eq!(among("4000"), Ok(ids[2].parse().unwrap()));
+        assert_eq!(among("3f2a1b2d"), Ok(ids[1].parse().unwrap()));
+        assert_eq!(among("3f2a").unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(among("9999").unwrap_err().kind, ErrorKind::NotFound);
+        let other = "PLATO_99990000-0000-4000-8000-000000000000";
+        assert_eq!(among(other), Ok(other.parse().unwrap()));
     }
 }

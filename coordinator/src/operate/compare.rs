@@ -2,18 +2,23 @@
 //! and column.
 //!
 //! Results under the same key were made from the same by the same: where they differ, their module is not deterministic. Where keys
-//! differ and what was read does not, image, parameters or definition do. Everything else only follows, and is counted.
+//! differ and what was read does not, image, parameters or definition do. A product that is the same may stand for another one in
+//! one of them, which is then read in its place. Everything else only follows, and is counted.
+
+mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use domain::error::chain;
 use domain::id::{Key, ModuleName, ProductName, Quarter, StarId};
 use domain::outcome::Outcome;
-use schemars::JsonSchema;
-use serde::Serialize;
-use store::agent::{Agent, AgentOptions, At, Manifest, ModuleEntry, ProductEntry, Provenance};
+use store::agent::{Agent, AgentError, AgentOptions, At, Manifest, ModuleEntry, ProductEntry, Provenance};
 use store::{Store, paths};
 
+pub use answer::{DifferingColumn, MadeOtherwise, StoresCompared};
+
+use super::called::{CalledStar, star_among};
 use super::star::{ColumnDifference, column_difference};
 use super::{Context, OperateError};
 
@@ -23,64 +28,9 @@ pub struct CompareStores {
     /// Root of the other store.
     pub other: PathBuf,
     /// Of these stars; of all unless given.
-    pub stars: BTreeSet<StarId>,
+    pub stars: Vec<CalledStar>,
     /// Of this quarter; of all unless given.
     pub quarter: Option<Quarter>,
-}
-
-/// Two stores side by side.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub struct StoresCompared {
-    /// Star files that both have.
-    pub compared: u64,
-    /// Those of them that hold the same.
-    pub same: u64,
-    /// Star files that only this store has.
-    pub only_here: u64,
-    /// Star files that only the other store has.
-    pub only_there: u64,
-    /// What modules made otherwise from the same: they are not deterministic.
-    pub differing: Vec<DifferingColumn>,
-    /// Modules that were others, or ended otherwise, while what they read was the same.
-    pub otherwise: Vec<MadeOtherwise>,
-    /// Results that differ, for what they were made from does.
-    pub follow: u64,
-    /// Externals that were delivered otherwise, with the number of star files.
-    pub externals: BTreeMap<ProductName, u64>,
-}
-
-/// A column that differs though everything is the same that it was made from.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct DifferingColumn {
-    /// The module.
-    pub module: ModuleName,
-    /// The product.
-    pub product: ProductName,
-    /// The column; none where the product is there in one store alone, or only its attributes differ.
-    pub column: Option<String>,
-    /// In how many star files.
-    pub stars: u64,
-    /// By how much at most, of numbers.
-    pub largest: Option<f64>,
-    /// The first star.
-    pub first: StarId,
-    /// The first star's quarter.
-    pub quarter: Quarter,
-}
-
-/// A module that was another one, or ended otherwise.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct MadeOtherwise {
-    /// The module.
-    pub module: ModuleName,
-    /// In which way, here and there.
-    pub what: String,
-    /// In how many star files.
-    pub stars: u64,
-    /// The first star.
-    pub first: StarId,
-    /// The first star's quarter.
-    pub quarter: Quarter,
 }
 
 /// One thing in which two results differ.
@@ -94,13 +44,6 @@ pub struct ResultDifference {
     pub ends: Option<[String; 2]>,
 }
 
-impl StoresCompared {
-    /// Whether nothing differs, and neither store has a star file that the other has not.
-    pub fn is_same(&self) -> bool {
-        self.compared == self.same && self.only_here + self.only_there == 0
-    }
-}
-
 /// Compares what the star files of two stores show.
 pub async fn compare_stores(context: &Context, asked: CompareStores) -> Result<StoresCompared, OperateError> {
     let other = Store::open(&asked.other)?;
@@ -108,7 +51,12 @@ pub async fn compare_stores(context: &Context, asked: CompareStores) -> Result<S
     let (mut agent, _scratch) = two_store_reader(&stores)?;
     let mut comparison = StoreComparison { roots: [0, 1].map(|at| stores[at].root().to_owned()), ..Default::default() };
     for (quarter, star) in places(&stores, &asked)? {
-        comparison.star(&mut agent, star, quarter).await?;
+        match comparison.star(&mut agent, star, quarter).await {
+            Ok(()) => {}
+            Err(start @ AgentError::Start { .. }) => return Err(start.into()),
+            // The others are compared nevertheless.
+            Err(error) => comparison.answer.unreadable.push(format!("{star} {quarter}: {}", chain(&error))),
+        }
     }
     let StoreComparison { mut answer, differing, otherwise, .. } = comparison;
     answer.differing = differing.into_values().collect();
@@ -125,7 +73,7 @@ pub fn two_store_reader(stores: &[Store; 2]) -> Result<(Agent, store::scratch::S
 }
 
 /// In which products and columns two results differ.
-pub async fn compare_results(agent: &mut Agent, files: [&Path; 2]) -> Result<Vec<ResultDifference>, OperateError> {
+pub async fn compare_results(agent: &mut Agent, files: [&Path; 2]) -> Result<Vec<ResultDifference>, AgentError> {
     let [before, after] = [agent.manifest(files[0]).await?, agent.manifest(files[1]).await?];
     let mut found = Vec::new();
     let names: BTreeSet<&ProductName> = before.products.keys().chain(after.products.keys()).collect();
@@ -165,17 +113,24 @@ fn words(entry: Option<&ProductEntry>) -> String {
     }
 }
 
-/// The stars and quarters of both stores that are asked for.
+/// The stars and quarters of both stores that are asked for; whoever names a star or a quarter means one that there is.
 fn places(stores: &[Store; 2], asked: &CompareStores) -> Result<BTreeSet<(Quarter, StarId)>, OperateError> {
     let mut places = BTreeSet::new();
     for store in stores {
-        for (quarter, stars) in store.known_stars()? {
-            let is_meant = |star: &StarId| asked.stars.is_empty() || asked.stars.contains(star);
-            if asked.quarter.is_none_or(|wanted| wanted == quarter) {
-                places.extend(stars.into_iter().filter(is_meant).map(|star| (quarter, star)));
-            }
-        }
+        let of_quarter =
+            store.known_stars()?.into_iter().filter(|(quarter, _)| asked.quarter.is_none_or(|is| is == *quarter));
+        places.extend(of_quarter.flat_map(|(quarter, stars)| stars.into_iter().map(move |star| (quarter, star))));
     }
+    let of = asked.quarter.map(|quarter| format!(" of {quarter}")).unwrap_or_default();
+    if places.is_empty() {
+        return Err(OperateError::not_found(format!("neither store has data of any star{of}")));
+    }
+    let known: BTreeSet<StarId> = places.iter().map(|(_, star)| *star).collect();
+    let meant = asked.stars.iter().map(|called| star_among(&known, called)).collect::<Result<BTreeSet<StarId>, _>>()?;
+    if let Some(star) = meant.difference(&known).next() {
+        return Err(OperateError::not_found(format!("neither store has data{of} of {star}")));
+    }
+    places.retain(|(_, star)| meant.is_empty() || meant.contains(star));
     Ok(places)
 }
 
@@ -185,18 +140,17 @@ struct StoreComparison {
     roots: [PathBuf; 2],
     answer: StoresCompared,
     differing: BTreeMap<(ModuleName, ProductName, Option<String>), DifferingColumn>,
-    otherwise: BTreeMap<(ModuleName, String), MadeOtherwise>,
+    otherwise: BTreeMap<(ModuleName, Option<ProductName>, String), MadeOtherwise>,
 }
 
 impl StoreComparison {
-    async fn star(&mut self, agent: &mut Agent, star: StarId, quarter: Quarter) -> Result<(), OperateError> {
+    async fn star(&mut self, agent: &mut Agent, star: StarId, quarter: Quarter) -> Result<(), AgentError> {
         let file = paths::star_file(star, quarter);
         let files = [0, 1].map(|at| self.roots[at].join(&file));
         let [here, there] = match [files[0].is_file(), files[1].is_file()] {
             [true, true] => [agent.manifest(&files[0]).await?, agent.manifest(&files[1]).await?],
             [here, there] => {
-                self.answer.only_here += u64::from(here);
-                self.answer.only_there += u64::from(there);
+                self.answer.lone((star, quarter), here, there);
                 return Ok(());
             }
         };
@@ -228,10 +182,17 @@ impl StoreComparison {
         agent: &mut Agent,
         place: &ComparedModule<'_>,
         entries: [Option<&ModuleEntry>; 2],
-    ) -> Result<bool, OperateError> {
+    ) -> Result<bool, AgentError> {
         let outcomes = entries.map(|entry| entry.and_then(|entry| entry.outcome.as_ref()));
         match outcomes {
-            [Some(Outcome::Succeeded(_)), Some(Outcome::Succeeded(_))] if place.is_alike() => Ok(true),
+            [Some(Outcome::Succeeded(_)), Some(Outcome::Succeeded(_))] if place.is_alike() => {
+                let standing = place.standing_otherwise();
+                let is_same = standing.is_empty();
+                for (product, what) in standing {
+                    self.note(place, Some(product), what.to_owned());
+                }
+                Ok(is_same)
+            }
             [Some(Outcome::Succeeded(here)), Some(Outcome::Succeeded(there))] if here.key == there.key => {
                 self.columns(agent, place, here.key).await?;
                 Ok(false)
@@ -250,7 +211,7 @@ impl StoreComparison {
                 };
                 match outcomes.iter().any(follows) {
                     true => self.answer.follow += 1,
-                    false => self.note(place, format!("{} here, {} there", ends[0], ends[1])),
+                    false => self.note(place, None, format!("{} here, {} there", ends[0], ends[1])),
                 }
                 Ok(false)
             }
@@ -258,7 +219,7 @@ impl StoreComparison {
     }
 
     /// Results under one key that differ.
-    async fn columns(&mut self, agent: &mut Agent, place: &ComparedModule<'_>, key: Key) -> Result<(), OperateError> {
+    async fn columns(&mut self, agent: &mut Agent, place: &ComparedModule<'_>, key: Key) -> Result<(), AgentError> {
         let files = place.results(&self.roots, [key, key]);
         for ResultDifference { product, column, .. } in compare_results(agent, [&files[0], &files[1]]).await? {
             let by = column.as_ref().and_then(|column| column.largest.or(column.difference)).map(f64::abs);
@@ -280,28 +241,23 @@ impl StoreComparison {
     }
 
     /// Results that differ under different keys: what of it is other.
-    async fn made(
-        &mut self,
-        agent: &mut Agent,
-        place: &ComparedModule<'_>,
-        keys: [Key; 2],
-    ) -> Result<(), OperateError> {
+    async fn made(&mut self, agent: &mut Agent, place: &ComparedModule<'_>, keys: [Key; 2]) -> Result<(), AgentError> {
         let files = place.results(&self.roots, keys);
         let mut made = Vec::new();
         for file in &files {
             made.extend(agent.manifest(file).await?.provenance);
         }
         match &made[..] {
-            [here, there] if read_alike(here, there) => self.note(place, other(here, there)),
+            [here, there] if read_alike(here, there) => self.note(place, None, other(here, there)),
             _ => self.answer.follow += 1,
         }
         Ok(())
     }
 
-    fn note(&mut self, place: &ComparedModule<'_>, what: String) {
-        let known = self.otherwise.entry((place.module.clone(), what.clone()));
+    fn note(&mut self, place: &ComparedModule<'_>, product: Option<ProductName>, what: String) {
+        let known = self.otherwise.entry((place.module.clone(), product.clone(), what.clone()));
         let (module, first, quarter) = (place.module.clone(), place.star, place.quarter);
-        known.or_insert(MadeOtherwise { module, what, stars: 0, first, quarter }).stars += 1;
+        known.or_insert(MadeOtherwise { module, product, what, stars: 0, first, quarter }).stars += 1;
     }
 }
 
@@ -323,18 +279,33 @@ impl ComparedModule<'_> {
         of(self.holds[0]) == of(self.holds[1])
     }
 
+    /// Products that are the same in both, of which what is downstream is given others.
+    fn standing_otherwise(&self) -> Vec<(ProductName, &'static str)> {
+        let stands_for = |manifest: &Manifest, product: &ProductName| {
+            manifest.products.get(product)?.stands_for.as_ref().map(|before| before.digest)
+        };
+        let own = self.holds[0].products.iter().filter(|(_, entry)| entry.module.as_ref() == Some(self.module));
+        let otherwise = |product: &ProductName| match self.holds.map(|manifest| stands_for(manifest, product)) {
+            [here, there] if here == there => None,
+            [Some(_), None] => Some("stands for an earlier one here, for itself there"),
+            [None, Some(_)] => Some("stands for itself here, for an earlier one there"),
+            [_, _] => Some("stands for another one here than there"),
+        };
+        own.filter_map(|(product, _)| Some((product.clone(), otherwise(product)?))).collect()
+    }
+
     fn results(&self, roots: &[PathBuf; 2], keys: [Key; 2]) -> [PathBuf; 2] {
         [0, 1].map(|at| roots[at].join(paths::product(self.star, self.quarter, self.module, &keys[at])))
     }
 }
 
-/// How a module ended, without what is only of its attempt.
+/// How a module ended, without what is only of its attempt: two failures of one kind may have other words on each host.
 fn end(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Succeeded(_) => "succeeded".to_owned(),
-        Outcome::Failed(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_) => {
-            outcome.to_string()
-        }
+        Outcome::Failed(failure) => format!("failed ({})", failure.kind),
+        Outcome::Errored(error) => format!("errored ({})", error.kind),
+        Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } => outcome.to_string(),
     }
 }
 

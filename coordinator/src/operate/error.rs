@@ -72,8 +72,17 @@ impl OperateError {
 
 impl From<StoreError> for OperateError {
     fn from(error: StoreError) -> Self {
-        let is_missing = matches!(error, StoreError::NotAStore(_) | StoreError::NotFound { .. });
-        Self::of(if is_missing { ErrorKind::NotFound } else { ErrorKind::Failed }, &error)
+        let kind = match error {
+            StoreError::NotAStore(_) | StoreError::NotFound { .. } => ErrorKind::NotFound,
+            StoreError::Away(_) => ErrorKind::OutOfReach,
+            StoreError::Format { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::Io { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Newer { .. }
+            | StoreError::BadPath { .. } => ErrorKind::Failed,
+        };
+        Self::of(kind, &error)
     }
 }
 

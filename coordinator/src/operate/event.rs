@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use services::queue::{Outgoing, QueueName, SharedQueue};
 use store::audit::{Target, Verb};
 use store::events::{DisposedEvent, Disposition, EventRecord};
-use store::{Store, StoreError};
+use store::{Commit, Store, StoreError};
 use uuid::Uuid;
 
 use super::audit::{Deed, Doer};
 use super::{Context, ErrorKind, OperateError};
+use crate::events::accept::other_data;
 
 /// What publishers without a name of their own are called.
 pub const SOURCE: &str = "sas";
@@ -39,7 +40,8 @@ pub struct PublishEvent {
     pub id: Option<String>,
 }
 
-/// Publishes that stars have new data; what cannot be read is refused before anything is asked.
+/// Publishes that stars have new data; what cannot be read is refused before anything is asked, as is an event that has the name of
+/// another one.
 pub async fn publish(context: &Context, asked: PublishEvent) -> Result<DatasetEvent, OperateError> {
     let event = compose(asked)?;
     publish_written(context, vec![event.clone()]).await?;
@@ -49,8 +51,7 @@ pub async fn publish(context: &Context, asked: PublishEvent) -> Result<DatasetEv
 /// Publishes events as publishers wrote them; returns the line of the audit of each.
 pub async fn publish_written(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec<u64>, OperateError> {
     let by = context.doer()?;
-    let queue = context.installation.queue().await?;
-    send_all(&queue, &events).await?;
+    send_all(context, &events).await?;
     context.ask(move |store| events.iter().map(|event| record(store, &by, event)).collect()).await
 }
 
@@ -116,8 +117,24 @@ pub async fn list(context: &Context, newest: usize, before: Option<Sequence>) ->
 
 /// One event.
 pub async fn show(context: &Context, event: EventId) -> Result<EventSummary, OperateError> {
-    let missing = || OperateError::not_found(format!("event {event} was not accepted, or not yet"));
-    find(context, event).await?.ok_or_else(missing)
+    if let Some(found) = find(context, event).await? {
+        return Ok(found);
+    }
+    Err(match refusal(context, event).await? {
+        Some(reason) => OperateError::not_found(format!("event {event} was refused: {reason}")),
+        None => unknown(event),
+    })
+}
+
+/// Why an event was refused: its stars cannot be read. `None` where it was not, or is on its way again.
+pub async fn refusal(context: &Context, event: EventId) -> Result<Option<String>, OperateError> {
+    let look = move |store: &Store| store.refused_event(event);
+    Ok(context.ask(look).await?.map(|refused| refused.reason))
+}
+
+/// What is said of an event of which nothing is known.
+fn unknown(event: EventId) -> OperateError {
+    OperateError::not_found(format!("event {event} was not accepted, or not yet"))
 }
 
 /// One event, where it was accepted.
@@ -152,21 +169,80 @@ pub fn new(data: DatasetUpdate) -> DatasetEvent {
     DatasetEvent::new(SOURCE, &Uuid::new_v4().to_string(), Timestamp::now().to_string(), data)
 }
 
-/// Hands an event to a broker and waits until it has it.
-pub async fn send(queue: &SharedQueue, event: &DatasetEvent) -> Result<(), OperateError> {
-    send_all(queue, std::slice::from_ref(event)).await
+/// Hands an event to the broker and waits until it has it. It is in the store before, so that it is published again where the
+/// broker loses it, or does not say that it has it.
+pub async fn send(context: &Context, event: &DatasetEvent) -> Result<(), OperateError> {
+    send_all(context, std::slice::from_ref(event)).await
 }
 
 /// The same with many. Where one fails others may be published: the same may be sent again.
-async fn send_all(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), OperateError> {
+async fn send_all(context: &Context, events: &[DatasetEvent]) -> Result<(), OperateError> {
+    let queue = context.installation.queue().await?;
     queue.declare(&[]).await?;
+    let announced = events.to_vec();
+    context.ask(move |store| announce_all(store, &announced)).await?;
+    hand_over(&queue, events).await
+}
+
+/// Lays events down before they are published; none where one cannot be, or has the name of another event.
+fn announce_all(store: &Store, events: &[DatasetEvent]) -> Result<(), OperateError> {
+    require_own_names(store, events)?;
+    let mut new = Vec::new();
+    let mut announce = || {
+        for event in events {
+            if store.announce_event(event)? == Commit::Created {
+                new.push(event.event_id());
+            }
+        }
+        // Somebody may have been faster, and a name may be twice among them.
+        require_own_names(store, events)
+    };
+    let announced = announce();
+    if announced.is_err() {
+        for id in new {
+            if let Err(error) = store.take_announced(id) {
+                tracing::warn!(event = %id, error = chain(&error), "an event stays in the store, and is published later");
+            }
+        }
+    }
+    announced
+}
+
+/// Which of these events were accepted before; refuses them where another one with the same source and id is known.
+pub async fn are_repeats(context: &Context, events: &[DatasetEvent]) -> Result<Vec<bool>, OperateError> {
+    let events = events.to_vec();
+    let look = move |store: &Store| {
+        require_own_names(store, &events)?;
+        let is_repeat = |event: &DatasetEvent| Ok(store.event(event.event_id())?.is_some());
+        events.iter().map(is_repeat).collect::<Result<_, OperateError>>()
+    };
+    context.ask(look).await
+}
+
+/// Refuses events of which another one with the same source and id is known. Blocks on the disk.
+fn require_own_names(store: &Store, events: &[DatasetEvent]) -> Result<(), OperateError> {
+    for event in events {
+        if store.has_other_data(event)? {
+            return Err(OperateError::refused(other_data(event)));
+        }
+    }
+    Ok(())
+}
+
+/// Hands events to the broker and waits until it has them.
+async fn hand_over(queue: &SharedQueue, events: &[DatasetEvent]) -> Result<(), OperateError> {
     let messages = events.iter().map(|event| Outgoing { queue: QueueName::Events, body: to_json(event), trace: None });
     let confirmed = queue.publish(messages.collect()).await;
     if confirmed.len() != events.len() {
         return Err(OperateError::new(ErrorKind::Failed, "the broker gave no answer"));
     }
     for (event, confirmed) in events.iter().zip(confirmed) {
-        let doing = || format!("failed to publish event {}", event.id);
+        let doing = || {
+            format!(
+                "failed to publish event {}; it is in the store, and a coordinator tries again within minutes",
+                event.id
+            )
+        };
         confirmed.map_err(|error| OperateError::from(error).within(&doing()))?;
     }
     Ok(())

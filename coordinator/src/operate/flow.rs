@@ -44,6 +44,9 @@ pub struct QueueFlow {
     /// Why that number is not known, though the management API is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
+    /// For how many seconds it has taken no message of the coordinator that was asked, where it is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent: Option<u64>,
     /// Consumers; `None` where the broker does not say.
     pub consumers: Option<u64>,
     /// The tasks behind it, where it is the queue of a class and the state says.
@@ -107,8 +110,15 @@ pub async fn flow(installation: &dyn Installation) -> Result<Flow, OperateError>
     // Queues that the broker does not have, or whose broker is away.
     for (class, flow) in classes {
         let queue = queue_of(&class);
-        let unknown =
-            QueueFlow { queue, ready: None, unacknowledged: None, unknown: None, consumers: None, class: Some(flow) };
+        let unknown = QueueFlow {
+            queue,
+            ready: None,
+            unacknowledged: None,
+            unknown: None,
+            silent: None,
+            consumers: None,
+            class: Some(flow),
+        };
         let at = queues.iter().position(|known| known.queue == QueueName::Dead.to_string()).unwrap_or(queues.len());
         queues.insert(at, unknown);
     }
@@ -158,8 +168,9 @@ async fn one(state: &SharedState, run: RunId) -> Result<Option<(RunView, RunFlow
 
 impl QueueFlow {
     fn of(depth: Depth) -> Self {
-        let Depth { queue, ready, unacknowledged, unknown, consumers } = depth;
-        Self { queue, ready: Some(ready), unacknowledged, unknown, consumers: Some(consumers), class: None }
+        let Depth { queue, ready, unacknowledged, unknown, silent, consumers } = depth;
+        let said = |number| silent.is_none().then_some(number);
+        Self { queue, ready: said(ready), unacknowledged, unknown, silent, consumers: said(consumers), class: None }
     }
 }
 

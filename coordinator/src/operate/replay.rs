@@ -5,6 +5,7 @@
 mod apply;
 mod count;
 mod delivered;
+mod later;
 mod programs;
 mod request;
 mod survey;
@@ -205,6 +206,15 @@ async fn planned(context: &Context, mut request: ReplayRequest) -> Result<Planne
     notes.extend(survey.open.iter().map(|record| {
         format!("run {} goes on: its stars are planned as they ended before, or so far in it", record.run)
     }));
+    let stars = if survey::reads_previous(&wanted.pipeline) {
+        let (name, stars) = (request.pipeline.clone(), counted.stars);
+        let look = move |store: &Store| Ok::<_, StoreError>((later::later(store, &name, &stars)?, stars));
+        let (later, stars) = context.ask(look).await?;
+        notes.extend(later.into_iter().map(|(quarter, stars)| later::note(quarter, stars)));
+        stars
+    } else {
+        counted.stars
+    };
     let plan = ReplayPlan {
         format: PLAN_FORMAT,
         made: Timestamp::now(),
@@ -216,7 +226,7 @@ async fn planned(context: &Context, mut request: ReplayRequest) -> Result<Planne
         work,
         notes,
     };
-    Ok(Planned { plan, pipeline: wanted.pipeline, stars: counted.stars, order })
+    Ok(Planned { plan, pipeline: wanted.pipeline, stars, order })
 }
 
 /// What modules took in the newest runs of a pipeline that ended. Blocks on the disk.
@@ -321,6 +331,9 @@ impl ReplayReason {
                 format!("{module} has another command, environment, parameters or outputs")
             }
             Self::Contract { module } => format!("{module} has other inputs, conditions or order, or is switched off"),
+            Self::Tolerance { module, product } => {
+                format!("{product}, which {module} makes, has another tolerance")
+            }
             Self::NewModule { module } => format!("{module} is new, or switched on"),
             Self::Data { dataset } => format!("{dataset} has a newer version"),
             Self::Previous => "the quarter before has another generation, or may have".to_owned(),

@@ -7,6 +7,7 @@ mod amend;
 mod flips;
 mod lever;
 mod retry;
+mod rollback;
 mod start;
 
 use domain::id::{ModuleName, RunId};
@@ -23,6 +24,7 @@ pub use flips::{Flip, FlipCount, FlipDirection, RunFlips, flips};
 pub use lever::{Lever, PullLever, pull};
 pub(super) use retry::count_at_end;
 pub use retry::{RetryTasks, open_words, retry, words};
+pub use rollback::{LeftStar, RollBackRun, RunRolledBack, roll_back};
 pub(super) use start::{StarsToStart, stars_to_start, start_stars};
 pub use start::{StartRun, StartedRun, of_event, start, start_defined};
 

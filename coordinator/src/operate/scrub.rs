@@ -1,7 +1,9 @@
 //! Looks at every committed file of the store, slowly; what is damaged is moved aside and made again by the run that last used it.
 //!
-//! Nobody's place in a run is taken: a decision to do these tasks again is written down, and coordinators follow it. A crash in
-//! between leaves a name that is gone, which is found when the generation that refers to it is looked at.
+//! Nobody's place in a run is taken: a decision to do these tasks again is written down, and coordinators follow it. It is written
+//! after the file was moved aside, for a coordinator that followed it before would find the file in its place. A crash in between
+//! leaves a name that is gone: that of a result is found when the generation that refers to it is looked at, that of a generation
+//! beside what was moved aside.
 
 mod mend;
 
@@ -9,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::id::{ModuleName, RunId, Sequence, StarId};
+use domain::id::{ModuleName, ProductName, RunId, Sequence, StarId};
 use domain::text::moment;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,7 +22,7 @@ use store::scrub::{CommittedFile, CommittedKind, PartLookedAt, SHARED};
 use store::{durable, paths};
 use tokio::time::{Instant, sleep_until};
 
-use self::mend::{Damage, mend};
+use self::mend::{Damage, last_maker, mend};
 use super::task::{carry_out, make_again};
 use super::verify::{DifferenceFound, Linked, verify_file_of_store};
 use super::{Context, OperateError};
@@ -134,16 +136,29 @@ pub async fn scrub(
 /// Of each dataset in each place the newest version.
 fn newest_deliveries(files: &[CommittedFile]) -> BTreeSet<PathBuf> {
     let mut newest: BTreeMap<(&Path, &str), (Sequence, &PathBuf)> = BTreeMap::new();
-    for CommittedFile { path, what } in files {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let named = paths::parse_external_name(name).filter(|_| *what == CommittedKind::External);
-        let Some(((dataset, sequence), folder)) = named.zip(path.parent()) else { continue };
-        let known = newest.entry((folder, dataset)).or_insert((sequence, path));
+    for (place, sequence, path) in files.iter().filter_map(version_of) {
+        let known = newest.entry(place).or_insert((sequence, path));
         if sequence > known.0 {
             *known = (sequence, path);
         }
     }
     newest.into_values().map(|(_, path)| path.clone()).collect()
+}
+
+/// Which version of what a delivery is: folder and dataset, number, path.
+fn version_of(file: &CommittedFile) -> Option<((&Path, &str), Sequence, &PathBuf)> {
+    let name = file.path.file_name()?.to_str()?;
+    let (dataset, sequence) = paths::parse_external_name(name).filter(|_| file.what == CommittedKind::External)?;
+    Some(((file.path.parent()?, dataset), sequence, &file.path))
+}
+
+/// The versions before a delivery, newest first.
+fn versions_before<'a>(files: &'a [CommittedFile], delivery: &CommittedFile) -> Vec<&'a Path> {
+    let Some((place, number, _)) = version_of(delivery) else { return Vec::new() };
+    let is_before = |version: &((&Path, &str), Sequence, &PathBuf)| version.0 == place && version.1 < number;
+    let mut before: Vec<_> = files.iter().filter_map(version_of).filter(is_before).collect();
+    before.sort_by_key(|(_, sequence, _)| std::cmp::Reverse(*sequence));
+    before.into_iter().map(|(_, _, path)| path.as_path()).collect()
 }
 
 /// Somebody who looks through the store.
@@ -165,15 +180,47 @@ impl Scrubber<'_> {
         }
         let named = part.to_owned();
         for star in self.context.ask(move |store| store.stars_of_part(&named)).await? {
+            self.left_aside(star).await?;
             let files = self.context.ask(move |store| store.files_of_star(star)).await?;
             self.files(agent, files).await?;
         }
         Ok(())
     }
 
+    /// Generations that were moved aside before: whoever did so may have died before he wrote down who makes them again. Where
+    /// that is decided and goes on, it is decided once more; at worst one more generation comes of it.
+    async fn left_aside(&mut self, star: StarId) -> Result<(), OperateError> {
+        for (quarter, number, aside) in self.context.ask(move |store| store.generations_aside(star)).await? {
+            let dry_run = self.request.dry_run;
+            let made = self.context.ask(move |store| {
+                let made = last_maker(store, star, quarter, number)?;
+                if made.is_ok() && !dry_run {
+                    store.forget_choices(star, quarter, number)?;
+                }
+                Ok::<_, OperateError>(made)
+            });
+            let comes = match made.await? {
+                Ok((run, _)) if dry_run => format!("run {run} would make it again"),
+                Ok((run, modules)) => {
+                    self.again.entry(run).or_default().extend(modules.into_iter().map(|module| (star, module)));
+                    format!("run {run} makes it again")
+                }
+                Err(why) => format!("it stays: {why}"),
+            };
+            let what = "it was found damaged before and moved aside, and no generation came since".to_owned();
+            self.damaged.push(DamagedFile {
+                file: paths::generation(star, quarter, number),
+                differences: vec![DifferenceFound { product: None, what }],
+                aside: Some(aside),
+                comes,
+            });
+        }
+        Ok(())
+    }
+
     async fn files(&mut self, agent: &mut Agent, files: Vec<CommittedFile>) -> Result<(), OperateError> {
         let newest = newest_deliveries(&files);
-        for file in files {
+        for file in &files {
             let path = self.context.store.at(&file.path);
             if file.what == CommittedKind::External && self.waits(&file.path, newest.contains(&file.path)).await? {
                 continue;
@@ -182,8 +229,11 @@ impl Scrubber<'_> {
             let Some(inode) = self.context.ask(move |_| durable::inode(&path)).await? else { continue };
             let (verified, manifest) = verify_file_of_store(self.context, agent, &file.path, Linked::Skipped).await?;
             if !verified.differences.is_empty() {
-                let products = manifest.map(|manifest| manifest.externals.into_keys().collect()).unwrap_or_default();
-                let damage = Damage { file: &file, inode, differences: verified.differences, products };
+                let products = match manifest {
+                    Some(manifest) => manifest.externals.into_keys().collect(),
+                    None => self.held_before(agent, &files, file).await,
+                };
+                let damage = Damage { file, inode, differences: verified.differences, products };
                 let found = mend(self.context, agent, damage, self.request.dry_run, &mut self.again).await?;
                 self.damaged.push(found);
             } else if let (CommittedKind::Generation { star, .. }, Some(manifest)) = (&file.what, &manifest) {
@@ -197,6 +247,22 @@ impl Scrubber<'_> {
             self.wait().await;
         }
         Ok(())
+    }
+
+    /// The products of a delivery that cannot be read any more, as far as the version before it tells: each holds all that was
+    /// delivered before it.
+    async fn held_before(
+        &self,
+        agent: &mut Agent,
+        files: &[CommittedFile],
+        delivery: &CommittedFile,
+    ) -> BTreeSet<ProductName> {
+        for version in versions_before(files, delivery) {
+            if let Ok(manifest) = agent.manifest(&self.context.store.at(version)).await {
+                return manifest.externals.into_keys().collect();
+            }
+        }
+        BTreeSet::new()
     }
 
     /// Whether a delivery was found damaged before; one that was not delivered again since is named again.
@@ -256,5 +322,30 @@ impl Scrubber<'_> {
             let due = Duration::from_secs_f64(self.progress.bytes as f64 / rate.max(1) as f64);
             sleep_until(self.began + due).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_before_a_delivery_are_of_its_place_and_dataset_newest_first() {
+        let delivery = |folder: &str, dataset: &str, number| CommittedFile {
+            path: Path::new(folder).join(paths::external_name(&dataset.parse().unwrap(), Sequence(number))),
+            what: CommittedKind::External,
+        };
+        let here = |number| delivery("stars/00/x/Q003/externals", "l1/lightcurve", number);
+        let files = [
+            here(2),
+            here(9),
+            delivery("stars/00/x/Q004/externals", "l1/lightcurve", 3),
+            here(5),
+            delivery("stars/00/x/Q003/externals", "l1/other", 4),
+            here(7),
+        ];
+        let before: Vec<&Path> = versions_before(&files, &files[5]);
+        assert_eq!(before, [files[3].path.as_path(), files[0].path.as_path()]);
+        assert_eq!(newest_deliveries(&files).len(), 3);
     }
 }

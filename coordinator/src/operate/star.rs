@@ -12,6 +12,7 @@ mod lineage;
 mod made;
 mod products;
 mod rollback;
+mod without;
 
 use domain::id::{Generation, Quarter, StarId};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ pub use generations::{GenerationSummary, StarGenerations, generations, list_gene
 pub use lineage::{AskLineage, Lineage, LineageNode, LineageOrigin, lineage};
 pub use made::HowMade;
 pub use products::{NoProduct, ProductSummary, StarProducts, products};
+pub(super) use rollback::{Aim, point};
 pub use rollback::{RollBack, RolledBack, roll_back};
 
 use super::{Context, OperateError};

@@ -210,7 +210,7 @@ pub struct TaskSummary {
     pub due: Option<Timestamp>,
     /// How long it took, or has run until now, in milliseconds.
     pub millis: u64,
-    /// The last lines of its log, where it failed; the newest line, while it runs.
+    /// The last lines of its log, where it did not end well; the newest line, while it runs.
     pub log_tail: String,
     /// Products that it made.
     pub products: Vec<ProductName>,

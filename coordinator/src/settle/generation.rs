@@ -1,8 +1,9 @@
 //! The generation that a star settles with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::id::{Generation, StarIndex};
+use domain::id::{Generation, RunId, StarIndex};
 use services::state::{Admission, StarView};
 use store::Commit;
 use store::agent::GenerationInfo;
@@ -14,16 +15,25 @@ use super::end::assemble;
 use super::{Settler, is_newer};
 use crate::trouble::Trouble;
 
+/// What came of the order to make a star's next generation.
+pub(super) enum NextGeneration {
+    /// This one holds the end.
+    Made(Generation),
+    /// The newest one is of newer data already, as after a retry of an older run: its data are not hidden.
+    Late,
+    /// Somebody else closed the star meanwhile, or its tasks are not done any more: this end needs no generation.
+    NotAsked,
+}
+
 impl Settler {
-    /// Makes the star's next generation, and the star file what it is to show then; the number of the one that holds this
-    /// end. `None` when the newest one is of newer data already, as after a retry of an older run: its data are not hidden.
+    /// Makes the star's next generation, and the star file what it is to show then.
     pub(super) async fn build(
         &mut self,
         course: &Arc<Course>,
         star: StarIndex,
         view: &StarView,
         admission: &Admission,
-    ) -> Result<Option<Generation>, Trouble> {
+    ) -> Result<NextGeneration, Trouble> {
         let (record, store) = (&course.record, self.running.services.store.clone());
         let names = course.clone();
         let name = store.ask(move |_| names.stars.star(star)).await?;
@@ -41,7 +51,7 @@ impl Settler {
             let is_late = newest.is_some_and(|info| info.pipeline == record.pipeline && info.horizon > record.horizon);
             if this.is_some() || is_late {
                 self.show(place, None).await?;
-                return Ok(this);
+                return Ok(this.map_or(NextGeneration::Late, NextGeneration::Made));
             }
             let number = known.as_ref().map(|known| known.basis.newest).unwrap_or_default().next();
             let dest = self.scratch.path().join(format!("{}.h5", uuid::Uuid::new_v4()));
@@ -50,24 +60,39 @@ impl Settler {
             place.judge(&mut *self.files, known.as_ref(), &mut order).await?;
             let built = self.files.build(order.clone()).await;
             CrashPoint::GenerationBuilt.reached();
-            let (file, quarter) = (dest.clone(), record.quarter);
             let commit = match built {
-                Ok(()) => {
-                    let committed = store.ask(move |store| store.commit_generation(name, quarter, number, &file));
-                    committed.await.map_err(Trouble::from)
-                }
+                Ok(()) => self.commit(place, (record.run, star), view, (number, dest.clone())).await,
                 Err(error) => Err(error.into()),
             };
             // Its content has its final name by now, or is of no use.
             let _ = store.ask(move |_| Ok(std::fs::remove_file(&dest))).await;
-            let info = (commit? == Commit::Created).then(|| order.generation.clone());
+            let Some(commit) = commit? else { return Ok(NextGeneration::NotAsked) };
+            let info = (commit == Commit::Created).then(|| order.generation.clone());
             CrashPoint::GenerationCommitted.reached();
             self.show(place, info.as_ref()).await?;
             CrashPoint::StarShown.reached();
             if info.is_some() {
-                return Ok(Some(number));
+                return Ok(NextGeneration::Made(number));
             }
         }
+    }
+
+    /// Commits a built generation; `None` where the star is not to be closed with this end any more. Whoever took long to build
+    /// it would make an end again that is on record, after that of another run perhaps, and nobody may look at it again.
+    async fn commit(
+        &mut self,
+        place: StarQuarter<'_>,
+        (run, index): (RunId, StarIndex),
+        view: &StarView,
+        (number, built): (Generation, PathBuf),
+    ) -> Result<Option<Commit>, Trouble> {
+        let now = self.running.services.state.star(run, index).await?;
+        if now.admission.is_none() || now.star.row != view.star.row {
+            return Ok(None);
+        }
+        let StarQuarter { store, star, quarter } = place;
+        let commit = store.ask(move |store| store.commit_generation(star, quarter, number, &built)).await?;
+        Ok(Some(commit))
     }
 
     /// Makes the star file what it is to show. What cannot be read leaves it as it is: it is whole, and the generation is there.

@@ -66,6 +66,9 @@ pub(crate) async fn write_lines(running: Coordinator, mut settled: mpsc::Receive
             }
         }
         running.wakes.admission.notify_one();
+        if running.closings.was_short() {
+            running.wakes.closing.notify_one();
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl ResultPublisher {
         // Whether it ended is asked first: of a run that is over, the batches that are there then are all.
         let is_over = store.ask(move |store| store.is_over(run)).await?;
         let known = self.done.get(&run).copied().unwrap_or(0);
-        let last = store.ask(move |store| Ok(store.settled_batches(run, known))).await?;
+        let last = store.ask(move |store| store.settled_batches(run, known)).await?;
         let now = last.min(known + AT_ONCE);
         for number in known + 1..=now {
             let event_id = format!("batch/{number}");

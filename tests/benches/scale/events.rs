@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use domain::id::StarId;
+use domain::id::{RunId, StarId};
 use domain::message::StarSelection;
 use harness::noop::NoopCluster;
 use harness::results::{Figure, Limit, Results};
+use store::paths;
 
 const FEW: u32 = 3_000;
 const MANY: u32 = 300_000;
@@ -21,6 +22,8 @@ const TASKS: u32 = 5;
 struct Passage {
     accepted: f64,
     first: f64,
+    /// From the last task that ended to the end of the run, and from the last star that was settled.
+    task_to_end: f64,
     end: f64,
     megabytes: f64,
     /// From the start of a coordinator, after the one before was killed, to the first task that it brings in.
@@ -29,9 +32,13 @@ struct Passage {
 
 pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     println!(
-        "{TASKS} tasks a star; times in s: event to accepted, to first task settled; last task settled to run over; restart"
+        "{TASKS} tasks a star; times in s: event to accepted, to first task ended; last task ended, and last star settled, to run over; \
+         restart"
     );
-    println!("{:<10}{:>10}{:>10}{:>10}{:>10}{:>14}", "stars", "accepted", "first", "over", "restart", "coordinator");
+    println!(
+        "{:<10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>14}",
+        "stars", "accepted", "first", "task", "star", "restart", "coordinator"
+    );
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         few.push(passage(FEW).await?);
@@ -44,6 +51,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     add("event_accept_s", "s", of(&many, |run| run.accepted), Limit::Most(0.3));
     add("first_task_s", "s", of(&many, |run| run.first), Limit::Most(0.4));
     add("first_task_growth", "times 3,000 stars", growth(|run| run.first), Limit::Most(1.5));
+    add("last_task_to_end_s", "s", of(&many, |run| run.task_to_end), Limit::None);
     add("end_of_run_s", "s", of(&many, |run| run.end), Limit::Most(1.0));
     add("restart_s", "s", of(&many, |run| run.restart), Limit::Most(0.5));
     add("coordinator_rss_mb", "MB", of(&many, |run| run.megabytes), Limit::Most(48.0));
@@ -70,15 +78,26 @@ async fn passage(stars: u32) -> Result<Passage> {
     cluster.until_succeeded(run, 1).await?;
     let first = since();
     cluster.until_succeeded(run, u64::from(stars * TASKS)).await?;
-    let settled = Instant::now();
+    let last_task = Instant::now();
     cluster.until_over(run).await?;
-    let end = settled.elapsed().as_secs_f64();
+    let (task_to_end, over) = (last_task.elapsed().as_secs_f64(), SystemTime::now());
+    let end = over.duration_since(last_settled(&cluster, run)?).unwrap_or_default().as_secs_f64();
     let megabytes = cluster.coordinator.as_ref().context("it runs")?.most_memory()?;
     let restart = restart(&mut cluster, stars).await?;
-    let passage = Passage { accepted, first, end, megabytes, restart };
-    let Passage { accepted, first, end, megabytes, restart } = passage;
-    println!("{stars:<10}{accepted:>10.3}{first:>10.3}{end:>10.3}{restart:>10.3}{megabytes:>11.1} MB");
-    Ok(passage)
+    println!(
+        "{stars:<10}{accepted:>10.3}{first:>10.3}{task_to_end:>10.3}{end:>10.3}{restart:>10.3}{megabytes:>11.1} MB"
+    );
+    Ok(Passage { accepted, first, task_to_end, end, megabytes, restart })
+}
+
+/// When the last stars of a run were put on record as settled.
+fn last_settled(cluster: &NoopCluster, run: RunId) -> Result<SystemTime> {
+    let mut last = SystemTime::UNIX_EPOCH;
+    for file in fs::read_dir(cluster.cluster.store.join(paths::settled(run)))? {
+        let facts = file?.metadata()?;
+        last = last.max(if facts.is_file() { facts.modified()? } else { last });
+    }
+    Ok(last)
 }
 
 /// The modules.

@@ -1,4 +1,4 @@
-//! One module over so many stars in a store of its own, and what is on record of it afterwards.
+//! One module, or several that are alike, over so many stars in a store of its own, and what is on record of them afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,11 +34,11 @@ pub(crate) struct Ran {
     store: PathBuf,
 }
 
-/// How one star went.
-pub(crate) struct StarOnRecord {
+/// How a module went for one star.
+pub(crate) struct TaskOnRecord {
     pub(crate) started: Timestamp,
     pub(crate) millis: f64,
-    /// Scalar columns of its product `X`.
+    /// Scalar columns of its product, which is `X` with the module's number.
     pub(crate) columns: BTreeMap<String, f64>,
 }
 
@@ -51,29 +51,53 @@ impl ServeScene {
 
     /// Runs a command for every star, so many at once.
     pub(crate) fn run(self, command: &[&str], mode: Mode, slots: u32) -> Result<Ran> {
-        self.run_by(&mut sas(), command, mode, slots)
+        let store = self.store();
+        self.run_by(&mut sas(), store, &[command.to_vec()], mode, slots)
     }
 
-    /// The same, and what was counted of the calls of `sas` itself.
+    /// Has every star served by each of these programs, one after the other, in a store at that place.
+    pub(crate) fn serve_at(self, store: PathBuf, commands: &[Vec<&str>]) -> Result<Ran> {
+        let warm = commands.len().to_string();
+        self.run_by(sas().env("SAS_WORKER_WARM", warm), store, commands, Mode::Serve, 1)
+    }
+
+    /// Where the store of a scene lies that says nothing of it.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.path("store")
+    }
+
+    /// As [`Self::run`], and what was counted of the calls of `sas` itself.
     pub(crate) fn count(self, command: &[&str], mode: Mode, slots: u32) -> Result<Calls> {
-        let log = tempfile::NamedTempFile::new()?;
-        self.run_by(&mut Trace::command(&program("sas-cli", "sas"), log.path()), command, mode, slots)?;
+        let (log, store) = (tempfile::NamedTempFile::new()?, self.store());
+        let mut traced = Trace::command(&program("sas-cli", "sas"), log.path());
+        self.run_by(&mut traced, store, &[command.to_vec()], mode, slots)?;
         Trace::of_command(log.path())
     }
 
-    fn run_by(self, local: &mut Command, command: &[&str], mode: Mode, slots: u32) -> Result<Ran> {
-        let (pipeline, store) = (self.0.path("bench.toml"), self.0.path("store"));
+    fn run_by(
+        self,
+        local: &mut Command,
+        store: PathBuf,
+        commands: &[Vec<&str>],
+        mode: Mode,
+        slots: u32,
+    ) -> Result<Ran> {
+        let pipeline = self.0.path("bench.toml");
         let mode = match mode {
             Mode::Serve => "serve",
             Mode::Oneshot => "oneshot",
         };
-        let text = format!(
-            "name = 'BENCH'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1_LC_MERGED']\n\
-             [classes.default]\ncpus = 1\nmemory = '256MB'\n[modules.M]\nimage = '{}'\ncommand = {}\nmode = '{mode}'\n\
-             class = 'default'\ntime_limit = '1m'\ninputs.mandatory = ['DP1_LC_MERGED']\noutputs.optional = ['X']\n",
-            base_image(),
-            serde_json::json!(command),
-        );
+        let head = "name = 'BENCH'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1_LC_MERGED']\n\
+                    [classes.default]\ncpus = 1\nmemory = '256MB'\n";
+        let module = |(number, command): (usize, &Vec<&str>)| {
+            format!(
+                "[modules.M{number}]\nimage = '{}'\ncommand = {}\nmode = '{mode}'\nclass = 'default'\ntime_limit = '1m'\n\
+                 inputs.mandatory = ['DP1_LC_MERGED']\noutputs.optional = ['X{number}']\n",
+                base_image(),
+                serde_json::json!(command),
+            )
+        };
+        let text = head.to_owned() + &commands.iter().enumerate().map(module).collect::<String>();
         fs::write(&pipeline, text)?;
         local.args(["local", "--timeout", "20m", "--slots", &slots.to_string(), "--pipeline"]).arg(&pipeline);
         let done = local.arg("--store").arg(&store).args(self.0.star_files()?).output()?;
@@ -87,37 +111,43 @@ impl Ran {
     pub(crate) async fn rate(&self) -> Result<f64> {
         let tasks = self.tasks().await?;
         let began = tasks.iter().map(|task| task.started).min().context("there are stars")?;
-        let end = |task: &StarOnRecord| task.started.duration_since(began).as_secs_f64() + task.millis / 1e3;
+        let end = |task: &TaskOnRecord| task.started.duration_since(began).as_secs_f64() + task.millis / 1e3;
         Ok(tasks.len() as f64 / tasks.iter().map(end).fold(0.0, f64::max))
     }
 
-    /// What is on record of every star.
-    pub(crate) async fn tasks(&self) -> Result<Vec<StarOnRecord>> {
+    /// What is on record of every task.
+    pub(crate) async fn tasks(&self) -> Result<Vec<TaskOnRecord>> {
         let store = Store::open(&self.store)?;
         let scratch = store.own_scratch("bench")?;
         let program = Some(program("sas-store", "sas-store-agent"));
         let mut agent = Agent::new(AgentOptions { program, ..AgentOptions::new(store.root(), scratch.path()) });
-        let mut tasks = Vec::new();
+        let (mut tasks, mut count) = (Vec::new(), 0);
         for (quarter, stars) in store.known_stars()? {
             for star in stars {
+                count += 1;
                 let file = store.at(paths::generation(star, quarter, Generation(1)));
                 let manifest = agent.manifest(&file).await?;
-                let module = manifest.modules.first().context("a generation has modules")?;
-                let started = module.started.with_context(|| format!("{star} did not run: {:?}", module.outcome))?;
-                let mut columns = BTreeMap::new();
-                if manifest.products.contains_key(&"X".parse::<ProductName>()?) {
-                    let found = agent.columns(vec![At { file, path: "/PRODUCTS/X".to_owned() }]).await?;
-                    let scalars = found.into_iter().flatten();
-                    columns.extend(scalars.filter_map(|(name, facts)| Some((name, number(facts.value?)?))));
+                ensure!(!manifest.modules.is_empty(), "a generation has modules");
+                for (number, module) in manifest.modules.iter().enumerate() {
+                    let started =
+                        module.started.with_context(|| format!("{star} did not run: {:?}", module.outcome))?;
+                    let product: ProductName = format!("X{number}").parse()?;
+                    let mut columns = BTreeMap::new();
+                    if manifest.products.contains_key(&product) {
+                        let path = format!("/PRODUCTS/{product}");
+                        let found = agent.columns(vec![At { file: file.clone(), path }]).await?;
+                        let scalars = found.into_iter().flatten();
+                        columns.extend(scalars.filter_map(|(name, facts)| Some((name, number_of(facts.value?)?))));
+                    }
+                    tasks.push(TaskOnRecord { started, millis: module.millis as f64, columns });
                 }
-                tasks.push(StarOnRecord { started, millis: module.millis as f64, columns });
             }
         }
-        ensure!(tasks.len() == self.scene.0.kinds.len(), "every star is on record");
+        ensure!(count == self.scene.0.kinds.len(), "every star is on record");
         Ok(tasks)
     }
 }
 
-fn number(value: Scalar) -> Option<f64> {
+fn number_of(value: Scalar) -> Option<f64> {
     value.as_f64()
 }

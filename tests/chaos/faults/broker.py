@@ -67,6 +67,16 @@ def queue_deleted(scene):
 
 
 @of_service("rabbitmq")
+def queue_leader_hangs(scene):
+    """A queue is there and takes nothing, until somebody makes it anew."""
+    names = [name for name in _queues(scene) if name == "sas.completions" or name.startswith("sas.tasks.")]
+    if not names:
+        raise NotNow("there is no queue of tasks or completions")
+    # The process that leads a queue is registered under the virtual host's and the queue's name.
+    scene.cluster.rabbitmqctl("eval", f"sys:suspend(whereis('%2F_{scene.random.choice(names)}')).")
+
+
+@of_service("rabbitmq")
 def connections_closed(scene):
     """The broker ends all connections."""
     for connection in scene.cluster.broker("GET", "connections"):

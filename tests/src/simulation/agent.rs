@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::expression::Scalar;
 use domain::id::Key;
 use domain::message::to_json;
-use store::agent::{AgentError, At, Checked, FileKind, Manifest, Refusal, RefusalKind, Seal, Stage};
+use store::agent::{
+    AgentError, Checked, FileKind, Manifest, ReadScalars, Refusal, RefusalKind, Seal, Stage, WantedScalars,
+};
 use worker::agent::StoreAgent;
 
 use super::files::{Committed, ModuleOutput, read};
@@ -61,14 +62,13 @@ impl StoreAgent for SimulatedAgent {
         Ok(own.filter(|own| own.star == manifest.star).unwrap_or(manifest))
     }
 
-    async fn scalars(&mut self, wants: Vec<At>) -> Result<Vec<BTreeMap<String, Scalar>>, AgentError> {
+    async fn scalars(&mut self, wants: Vec<WantedScalars>) -> Result<Vec<ReadScalars>, AgentError> {
         self.work("scalars").await?;
-        let scalars = |at: &At| {
+        let scalars = |WantedScalars { at, .. }: &WantedScalars| {
             let file: Committed = read(&at.file)?;
-            file.scalars
-                .get(&at.path)
-                .cloned()
-                .ok_or_else(|| missing(format!("`{}` has no {}", at.file.display(), at.path)))
+            let scalars = file.scalars.get(&at.path).cloned();
+            let scalars = scalars.ok_or_else(|| missing(format!("`{}` has no {}", at.file.display(), at.path)))?;
+            Ok(ReadScalars { scalars, others: BTreeMap::new() })
         };
         Ok(wants.iter().map(scalars).collect::<Result<_, Refusal>>()?)
     }

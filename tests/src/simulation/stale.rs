@@ -100,6 +100,7 @@ async fn give_back(world: &World, message: &TaskMessage, nonce: Nonce) -> Result
         started: jiff::Timestamp::UNIX_EPOCH,
         millis: 1,
         claim: None,
+        key: None,
         result: Report::GivenBack,
     };
     let message = Outgoing { queue: QueueName::Completions, body: to_json(&completion), trace: None };

@@ -1,13 +1,18 @@
 //! The cluster as operators run it: our programs as processes, on a real RabbitMQ, a real Redis and, where it matters, a
 //! real container engine. Processes are killed, join and leave while a run goes on.
 
+mod clocks;
 mod committing;
 mod crashes;
+mod crowd;
+mod disk;
+mod doors;
 mod drained;
 mod flow;
 mod forged;
 mod lost;
 mod read_only;
+mod replayed;
 
 use domain::id::Attempt;
 use std::fs;
@@ -71,8 +76,15 @@ impl Scene {
         Ok(Self { campaign, cluster })
     }
 
-    /// Waits for the end of the run, which must leave nothing undone.
-    fn watch(&self, running: &[&Running]) -> Result<()> {
+    /// Waits until the event has become a run.
+    async fn until_a_run(&self) -> Result<()> {
+        let is_there = |runs: serde_json::Value| runs.as_array().is_some_and(|runs| !runs.is_empty());
+        wait_until(PATIENCE, "there is a run", async || self.cluster.ask(&["run", "list"]).is_ok_and(is_there)).await
+    }
+
+    /// Waits for the end of the event's run, which must leave nothing undone.
+    async fn watch(&self, running: &[&Running]) -> Result<()> {
+        self.until_a_run().await?;
         let done = self.cluster.sas(&["run", "watch", "--timeout", "4m"])?;
         let logs = || running.iter().map(|running| running.log()).collect::<Vec<_>>().join("\n----\n");
         assert!(done.status.success(), "{}\n{}", String::from_utf8_lossy(&done.stderr), logs());
@@ -137,7 +149,7 @@ async fn what_a_killed_worker_ran_in_a_container_another_finishes() -> Result<()
     .with_context(|| victim.log())?;
     victim.kill()?;
     let heir = cluster.worker("heir", &SHORT_LEASE)?;
-    scene.watch(&[&coordinator, &heir])?;
+    scene.watch(&[&coordinator, &heir]).await?;
     scene.check().await?;
     assert!(scene.star_files()?.iter().any(|file| file.modules.values().any(|end| end.attempt > Attempt(1))));
     wait_until(PATIENCE, "no container is left", async || containers(&cluster.store).is_empty()).await?;
@@ -169,7 +181,7 @@ async fn coordinators_and_workers_join_and_leave_while_a_run_goes_on() -> Result
     let third = cluster.coordinator("third")?;
     let stays = cluster.worker("stays", &settings)?;
     second.kill()?;
-    scene.watch(&[&third, &joins, &stays])?;
+    scene.watch(&[&third, &joins, &stays]).await?;
     scene.check().await?;
     Ok(())
 }
@@ -192,6 +204,8 @@ async fn what_was_delivered_is_announced_once_however_often_it_is_delivered() ->
     let late = deliver(&["ingest", "--publish"])?;
     assert_eq!(late["stars"][0]["result"]["result"], "unchanged", "{late}");
     assert_eq!(late["events"].as_array().map(Vec::len), Some(1), "{late}");
+    let waiting = deliver(&["ingest", "--publish"])?;
+    assert_eq!(waiting["events"], serde_json::json!([]), "it still waits in its queue");
     let coordinator = cluster.coordinator("coordinator")?;
     wait_until(PATIENCE, "the event is a run", async || {
         cluster.ask(&["run", "list"]).is_ok_and(|runs| runs.as_array().is_some_and(|runs| runs.len() == 1))
@@ -199,6 +213,8 @@ async fn what_was_delivered_is_announced_once_however_often_it_is_delivered() ->
     .await?;
     let again = deliver(&["ingest", "--publish"])?;
     assert_eq!(again["events"], serde_json::json!([]), "the coordinator has it");
+    let runs = cluster.ask(&["run", "list", "--all"])?;
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
     assert!(coordinator.terminate()?.success());
     Ok(())
 }

@@ -82,9 +82,75 @@ fn the_next_image_of_a_module_is_compared_by_its_label_and_breaks_who_reads_what
         assert!(said.contains("breaks OTHERS_02"), "{said}");
     }
 
+    // A product that vanishes breaks who reads it, and the definition runs nowhere.
+    let gone = contract.replace("ADP_SAS_EXAMPLE_SCATTER", "ADP_SAS_EXAMPLE_SPREAD");
+    let gone = LabelledImage::build(Some(&gone));
+    let (found, said) = diff(&[pipeline, &gone.0], 1);
+    let breaks = &found["breaks"][0];
+    let told = [&breaks["module"], &breaks["reads"]["change"]].map(Clone::clone);
+    assert_eq!(
+        (told, &found["modules"]),
+        (["OTHERS_02", "vanishes"].map(Value::from), &json!(["EXAMPLE_01"])),
+        "{found}"
+    );
+    let mistake = found["mistakes"][0].as_str().unwrap();
+    assert!(mistake.contains("ADP_SAS_EXAMPLE_SCATTER") && said.contains("breaks OTHERS_02"), "{mistake} {said}");
+
     let none = LabelledImage::build(None);
-    let (_, said) = diff(&[pipeline, &none.0], 1);
+    let (_, said) = diff(&[pipeline, &none.0], 2);
     assert!(said.contains("has no label sas.contract"), "{said}");
+    let (_, said) = diff(&[pipeline, "sas/no-such-image:1"], 3);
+    assert!(said.contains("no such file, and no such image"), "{said}");
     let (_, said) = diff(&[&same.0, &other.0], 2);
     assert!(said.contains("--pipeline"), "{said}");
+}
+
+/// The template's definition in a directory, where another module runs on a flag of its product.
+fn flagged(dir: &Path, model: &str) -> String {
+    let text =
+        PIPELINE.replace("image = 'others_02:1'", "image = 'others_02:1'\nrun_if = 'P.ADP_SAS_EXAMPLE_SCATTER.flag'");
+    let text = text.replace("inputs.mandatory = ['ADP_SAS_EXAMPLE_SCATTER']", "inputs.mandatory = ['IDP_SAS_AARLC']");
+    fs::create_dir(dir).unwrap();
+    fs::write(dir.join("products.toml"), model).unwrap();
+    fs::write(dir.join("mine.toml"), text).unwrap();
+    dir.join("mine.toml").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_gate_knows_by_the_exit_code_whether_something_breaks_or_nothing_could_be_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let flag = "columns.flag = { type = 'bool', ndim = 0 }\n";
+    let old = flagged(&dir.path().join("old"), &format!("{MODEL}{flag}"));
+    for absent in ["nope.toml", "./nope", "/nowhere/nope"] {
+        for sides in [[&old, absent], [absent, &old]] {
+            let (_, said) = diff(&sides, 3);
+            assert!(said.contains(&format!("`{absent}`: no such file")) && !said.contains("docker"), "{said}");
+        }
+    }
+    let wrong = flagged(&dir.path().join("wrong"), &format!("{MODEL}columns.n = 'int'\n{flag}"));
+    for sides in [[&old, &wrong], [&wrong, &old]] {
+        let (_, said) = diff(&[sides[0], sides[1]], 2);
+        assert!(said.contains("data_model: `products.toml`") && said.contains("\"mistakes\""), "{said}");
+    }
+
+    // What a condition reads is gone: it is told like a product that is gone, with the table.
+    let (found, said) = diff(&[&old, &flagged(&dir.path().join("gone"), MODEL)], 1);
+    let breaks = &found["breaks"][0];
+    assert_eq!((&breaks["module"], &breaks["reads"]["column"]), (&json!("OTHERS_02"), &json!("flag")), "{found}");
+    assert!(found["mistakes"][0].as_str().unwrap().contains("no column `flag`"), "{found}");
+    assert!(said.contains("it breaks OTHERS_02"), "{said}");
+    // What it does not read breaks it not.
+    let other = flagged(&dir.path().join("other"), &format!("{}{flag}", MODEL.replace("value", "amount")));
+    let (found, _) = diff(&[&old, &other], 0);
+    assert_eq!((found["products"].as_array().unwrap().len(), &found["breaks"]), (2, &json!([])), "{found}");
+
+    // In a table what breaks stands above it; rows for a spreadsheet have it beside them.
+    let gone = dir.path().join("gone/mine.toml");
+    let run = |format: &str| sas().args(["-o", format, "module", "diff", &old]).arg(&gone).output().unwrap();
+    let [table, rows] = ["table", "csv"].map(run);
+    let words =
+        "no module is other, but products are\nBREAKS OTHERS_02 of OTHERS: ADP_SAS_EXAMPLE_SCATTER of EXAMPLE_01";
+    assert!(String::from_utf8_lossy(&table.stdout).starts_with(words), "{table:?}");
+    assert!(String::from_utf8_lossy(&rows.stderr).starts_with(words), "{rows:?}");
+    assert!(!String::from_utf8_lossy(&rows.stdout).contains("BREAKS"), "{rows:?}");
 }

@@ -66,6 +66,14 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What was named as left in the watched directory.
+fn left(output: &Output) -> Vec<String> {
+    let said = words(output);
+    let notes =
+        said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["note"].as_str().map(str::to_owned));
+    notes.filter(|note| note.starts_with("left: ")).collect()
+}
+
 fn reason(report: &Value, file: &str) -> String {
     let bad = report["bad"].as_array().cloned().unwrap_or_default();
     let found = bad.iter().find(|bad| bad["file"] == file);
@@ -91,8 +99,20 @@ fn a_delivery_is_taken_as_its_manifest_says_or_nothing_of_it() -> Result<()> {
     fs::create_dir(scene.watched.join("open"))?;
     fs::copy(&files[3], scene.watched.join("open").join(name(&files[3])))?;
 
+    // Of no use here, each for a reason of its own.
+    fs::write(scene.watched.join("notes.txt"), "")?;
+    fs::create_dir(scene.watched.join(".part"))?;
+    std::os::unix::fs::symlink(scene.campaign.path("cluster"), scene.watched.join("linked"))?;
+    const LEFT: [&str; 4] = [
+        "left: .part: its name begins with a dot",
+        "left: linked: it is a link, which is not followed",
+        "left: notes.txt: it is no directory",
+        "left: open: no manifest.json yet",
+    ];
+
     let done = scene.watch()?;
     assert_eq!(done.status.code(), Some(8), "{}", words(&done));
+    assert_eq!(left(&done), LEFT);
     assert_eq!(scene.stars()?, 0, "nothing of a bad delivery is taken");
     let report = scene.report("refused/cut")?;
     assert!(reason(&report, &name(&files[1])).contains("the manifest says"), "{report}");
@@ -107,6 +127,7 @@ fn a_delivery_is_taken_as_its_manifest_says_or_nothing_of_it() -> Result<()> {
         scene.deliver("cut", &files[..2])?;
         let done = scene.watch()?;
         assert!(done.status.success(), "{}", words(&done));
+        assert_eq!(left(&done), LEFT, "whoever looks once is told each time");
     }
     assert_eq!(scene.stars()?, 2);
     let (first, second) = (scene.report("done/cut")?, scene.report("done/cut-2")?);

@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Cluster;
 use harness::light::Campaign;
-use harness::{program, wait_until};
+use harness::{Redis, program, wait_until};
 use serde_json::{Value, json};
+use store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -176,5 +177,78 @@ fn a_module_that_kills_itself_fails_after_two_tries_where_there_is_one_host() ->
     let task = &shown["tasks"][0];
     assert_eq!((&task["state"], &task["attempt"]), (&json!("failed"), &json!(2)), "{shown}");
     assert!(task["reason"].as_str().is_some_and(|reason| reason.contains("twice in a row")), "{shown}");
+    Ok(())
+}
+
+/// What `sas` shows of a star's task once it has failed.
+async fn failed_task(cluster: &Cluster, star: &str, at: usize) -> Result<Value> {
+    let failed = |shown: &Value| shown["tasks"][at]["state"] == "failed";
+    let shown = wait_for(cluster, "the task failed", &["star", "show", star], failed).await?;
+    Ok(shown["tasks"][at].clone())
+}
+
+/// Two hosts: both take tasks of class `heavy`, of which ELSEWHERE is, and one takes those of `default`, of which ALONE is. Redis is
+/// flushed in between: what has failed is on record, and does not run again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_kills_itself_fails_on_two_hosts_or_where_no_other_takes_its_class() -> Result<()> {
+    let mut campaign = Campaign::new()?;
+    campaign.deliver(3, "quiet=1", 1)?;
+    let directory = campaign.path("cluster");
+    fs::create_dir(&directory)?;
+    let (definition, flag) = (directory.join("kills.toml"), directory.join("goes-on"));
+    let ran = directory.join("ran");
+    let module = |name: &str, class: &str, program: &str| {
+        format!(
+            "[modules.{name}]\nimage = 'none'\nclass = '{class}'\ncommand = ['/bin/sh', '-c', '{program}']\ntime_limit = '5m'\n\
+             inputs.mandatory = ['DP1_LC_MERGED']\noutputs.mandatory = ['{name}_X']\n"
+        )
+    };
+    let class = |name: &str| format!("[classes.{name}]\ncpus = 1\nmemory = '256MB'\n");
+    let kills = "echo no way out; kill -KILL $$";
+    let later = format!("until test -e {}; do sleep 0.1; done; {kills}", flag.display());
+    let text = format!(
+        "name = 'KILLS'\nversion = '1'\ntrigger = 'l1/lightcurve'\n[externals]\nstar = ['DP1_LC_MERGED']\n{}{}{}{}",
+        class("default"),
+        class("heavy"),
+        module("ALONE", "default", &format!("echo once >> {}; {kills}", ran.display())),
+        module("ELSEWHERE", "heavy", &later)
+    );
+    fs::write(&definition, text)?;
+    let cluster = Cluster::start(&directory, &[&definition])?;
+    let _coordinator = cluster.coordinator("coordinator")?;
+    let settings = |slots| [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_HEAVY", "1"), ("SAS_SLOTS_DEFAULT", slots)];
+    let _workers = [cluster.worker("host-a", &settings("1"))?, cluster.worker("host-b", &settings("0"))?];
+    let are_up = |all: &Value| all["workers"].as_array().is_some_and(|all| all.len() == 2);
+    wait_for(&cluster, "both hosts are there", &["worker", "list"], are_up).await?;
+    cluster.ingest(&campaign.star_files()?)?;
+    let star = campaign.kinds.keys().next().context("a star")?;
+
+    let alone = failed_task(&cluster, star, 0).await?;
+    assert_eq!((&alone["attempt"], &alone["log_tail"]), (&json!(2), &json!("no way out")), "{alone}");
+    let reason = alone["reason"].as_str().context("a reason")?;
+    assert!(reason.contains("on host-a, the only host that takes tasks of class default"), "{reason}");
+    let (store, id, quarter) = (Store::open(&cluster.store)?, star.parse()?, "Q003".parse()?);
+    let is_recorded = || store.failures(id, quarter).is_ok_and(|found| found.iter().any(|known| known.key.is_some()));
+    wait_until(PATIENCE, "it is on record", async || is_recorded()).await?;
+
+    let running = ["task", "list", "--state", "running"];
+    let found = wait_for(&cluster, "the other runs", &running, |found| found["tasks"][0]["host"].is_string()).await?;
+    let first = found["tasks"][0]["host"].as_str().context("a host")?;
+    let database = cluster.state_url().rsplit('/').next().context("an address ends with the database")?;
+    Redis::shared()?.cli(&["-n", database, "flushdb"])?;
+    wait_for(&cluster, "it runs on", &running, |found| found["tasks"][0]["host"] == first).await?;
+    cluster.ask(&["worker", "drain", first])?;
+    let is_drained = |all: &Value| {
+        let all = all["workers"].as_array();
+        all.is_some_and(|all| all.iter().any(|worker| worker["host"] == first && worker["drained"] == true))
+    };
+    wait_for(&cluster, "its host is drained", &["worker", "list"], is_drained).await?;
+    fs::write(&flag, "")?;
+    let elsewhere = failed_task(&cluster, star, 1).await?;
+    let hosts = if first == "host-a" { "on host-a and on host-b" } else { "on host-b and on host-a" };
+    assert!(elsewhere["reason"].as_str().is_some_and(|reason| reason.contains(hosts)), "{elsewhere}");
+    assert_eq!((&elsewhere["attempt"], &elsewhere["log_tail"]), (&json!(2), &json!("no way out")), "{elsewhere}");
+    wait_for(&cluster, "the run ended", &["run", "show"], |run| run["phase"] == "ended").await?;
+    assert_eq!(fs::read_to_string(&ran)?.lines().count(), 2, "{:?}", store.failures(id, quarter)?);
     Ok(())
 }

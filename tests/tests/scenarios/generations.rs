@@ -1,6 +1,8 @@
 //! What scientists open after reruns that were worse, through `sas` and h5py: the last complete generation, until operators or
 //! a later complete one say otherwise.
 
+mod taken_back;
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -42,7 +44,7 @@ print(json.dumps({
     "lost": [list(a["NEWEST_LOST_MODULES"]), list(a["NEWEST_LOST_PRODUCTS"])],
     "chosen": "CHOSEN_BY" in a, "products": list(f["PRODUCTS"]), "nu": float(f["PRODUCTS/DP3_NU/value"][()]),
     "curve": float(f["PRODUCTS/CURVE/power"][-1]), "link": type(f["PRODUCTS"].get("CURVE", getlink=True)).__name__,
-    "groups": all(name in f for name in inputs),
+    "groups": all(name == "EXTERNALS" or f"{name}_{a['GENERATION']}" in f for name in inputs),
     "superseded": [list(a["SUPERSEDED"]), *[[str(f[group].attrs[name]) for name in ("superseded_by", "superseded_because")]
         for group in f if "superseded" in f[group].attrs]],
 }))
@@ -51,27 +53,35 @@ print(json.dumps({
 struct Reruns {
     campaign: Campaign,
     star: String,
-    delivered: PathBuf,
+    /// Its file of each quarter.
+    delivered: Vec<PathBuf>,
+    /// Its definition, but for the version and the number.
+    definition: &'static str,
 }
 
 impl Reruns {
     fn new() -> Self {
         let mut campaign = Campaign::new().unwrap();
         let star = campaign.deliver(0, "quiet=1", 1).unwrap()["quiet"][0].clone();
-        let delivered = campaign.star_files().unwrap().remove(0);
+        campaign.deliver(1, "quiet=1", 1).unwrap();
+        let delivered = campaign.star_files().unwrap();
         std::fs::write(campaign.path("program.py"), PROGRAM).unwrap();
-        Self { campaign, star, delivered }
+        Self { campaign, star, delivered, definition: PIPELINE }
     }
 
-    /// Runs the next version of the pipeline, which makes this number.
+    /// Runs the next version of the pipeline on quarter 0, which makes this number.
     fn run(&self, version: &str, number: &str, code: i32) {
+        self.run_in(0, version, number, code);
+    }
+
+    fn run_in(&self, quarter: usize, version: &str, number: &str, code: i32) {
         let definition = self.campaign.path("pipeline.toml");
         let program = self.campaign.path("program.py").display().to_string();
-        let text = PIPELINE.replace("VERSION", version).replace("PROGRAM", &program).replace("NUMBER", number);
+        let text = self.definition.replace("VERSION", version).replace("PROGRAM", &program).replace("NUMBER", number);
         std::fs::write(&definition, text).unwrap();
         let mut command = sas();
         command.args(["local", "--runner", "process", "--pipeline"]).arg(&definition).arg("--store").arg(self.store());
-        let done = command.arg(&self.delivered).output().unwrap();
+        let done = command.args(["--quarter", &quarter.to_string()]).arg(&self.delivered[quarter]).output().unwrap();
         assert_eq!(done.status.code(), Some(code), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
@@ -91,8 +101,14 @@ impl Reruns {
     }
 
     fn sas(&self, line: &[&str]) -> Value {
+        self.sas_with(line, &[])
+    }
+
+    /// The same with more in its environment.
+    fn sas_with(&self, line: &[&str], settings: &[(&str, &str)]) -> Value {
         let mut command = sas();
-        let done = command.args(["-o", "json"]).args(line).arg("--store").arg(self.store()).output().unwrap();
+        command.args(["-o", "json"]).args(line).arg("--store").arg(self.store()).envs(settings.iter().copied());
+        let done = command.output().unwrap();
         assert!(done.status.success(), "{line:?}: {}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).unwrap()
     }
@@ -115,6 +131,12 @@ impl Reruns {
         );
         seen
     }
+}
+
+/// What is old in a plan of `sas store gc` and stays: quarter, generation, why, and which generation of the quarter after read it.
+fn referred_to(plan: &Value) -> Value {
+    let of = |one: &Value| json!([one["quarter"], one["generation"], one["because"], one["by"]]);
+    plan["referred_to"].as_array().unwrap().iter().map(of).collect()
 }
 
 #[test]
@@ -170,6 +192,12 @@ fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
     // What scientists have now is what the next run is measured by; one that fails ends no decision.
     place.run("4", "-2", 8);
     place.check(3, 50.0, (4, "failed"));
+    let plan = place.sas(&["store", "gc", "--keep", "1", "--grace", "0s", "--dry-run"]);
+    assert_eq!(plan["kept"], json!({ "newest": 1, "shown": 1, "last_complete": 1 }), "{plan}");
+    assert_eq!(
+        (&plan["generations"]["files"], referred_to(&plan)),
+        (&json!(1), json!([[0, 1, "last_complete", null], [0, 3, "shown", null]]))
+    );
     place.run("5", "60", 0);
     let seen = place.check(5, 60.0, (5, "complete"));
     assert_eq!(seen["superseded"], json!([[]]));
@@ -202,4 +230,35 @@ fn worse_reruns_leave_the_star_file_whole_and_operators_choose_another() {
     let seen = place.look(&place.campaign.path("alone.h5"));
     assert_eq!((&seen["nu"], &seen["curve"], &seen["link"]), (&json!(200.0), &json!(200.0), &json!("HardLink")));
     assert_eq!((&seen["generation"], &seen["newest"]), (&json!(6), &json!([6, "complete"])));
+}
+
+#[test]
+fn what_a_later_quarter_read_stays_and_how_many_stay_is_a_setting() {
+    let reads = PIPELINE.replacen("outputs.mandatory", "inputs.optional = ['DP3_NU@previous']\noutputs.mandatory", 1);
+    let place = Reruns { definition: reads.leak(), ..Reruns::new() };
+    place.run("1", "200", 0);
+    place.run_in(1, "1", "200", 0);
+    place.run("2", "210", 0);
+    place.run("3", "220", 0);
+    let going = |line: &[&str], settings: &[(&str, &str)]| {
+        place.sas_with(&[&["store", "gc", "--grace", "0s"], line].concat(), settings)
+    };
+    let read = json!([[0, 1, "read_by_later_quarter", 1]]);
+    let plan = going(&["--keep", "1", "--dry-run"], &[]);
+    assert_eq!(plan["kept"], json!({ "newest": 2, "read_by_later_quarter": 1 }), "{plan}");
+    assert_eq!((&plan["generations"]["files"], referred_to(&plan)), (&json!(1), read.clone()), "{plan}");
+
+    let mut unsaid = sas();
+    let unsaid = unsaid.args(["store", "gc", "--dry-run", "--store"]).arg(place.store()).output().unwrap();
+    assert_eq!(unsaid.status.code(), Some(2), "{}", String::from_utf8_lossy(&unsaid.stderr));
+    let two = [("SAS_STORE_KEEP_GENERATIONS", "2")];
+    let plan = going(&["--dry-run"], &two);
+    assert_eq!(plan["kept"], json!({ "newest": 3, "read_by_later_quarter": 1 }), "{plan}");
+    assert_eq!(plan["generations"]["files"], json!(0), "{plan}");
+    let done = going(&["--keep", "1", "--yes"], &two);
+    assert_eq!((&done["generations"]["files"], referred_to(&done)), (&json!(1), read), "what is said wins");
+    for quarter in ["0", "1"] {
+        let verified = place.ask(&format!("verify --quarter {quarter}"));
+        assert_eq!(verified["files"][0]["differences"], json!([]), "{verified}");
+    }
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use client::{Client, sas};
-use domain::id::StarId;
+use domain::id::{EventId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use harness::simulation::{Script, World};
 use harness::{RabbitMq, Redis};
 use reqwest::Method;
 use serde_json::{Value, json};
+use services::queue::QueueName;
 use services::queue::amqp::AmqpQueue;
 use services::state::redis::RedisState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,6 +91,46 @@ async fn events_are_taken_in_every_form_and_once() -> Result<()> {
         audit["lines"].as_array().context("lines")?.iter().map(|line| (&line["event"], &line["count"])).collect();
     let expected = [(&batch[0]["event"], &1.into()), (&binary["event"], &3.into()), (&first["event"], &3.into())];
     assert_eq!(published, expected, "a repeat is no change");
+    Ok(())
+}
+
+/// More stars than are kept in the event itself, and an event that is only on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_data_under_the_name_of_an_event_are_refused_at_every_door() -> Result<()> {
+    let world = world(64).await?;
+    let listen = "127.0.0.1:19145";
+    let _working = world.coordinator_at(client::config(listen, None), Vec::new());
+    let client = Client::new(listen);
+    client.is_up().await?;
+    let post = async |event: &Value| client.send("/events", "application/cloudevents+json", &[], event).await;
+    let many = stars(1001);
+    post(&event("many", many.clone())?).await?.is(202);
+    let is_accepted = async || world.store.event(EventId::of("test", "many")).is_ok_and(|event| event.is_some());
+    harness::wait_until(Duration::from_secs(20), "it is accepted", is_accepted).await?;
+    let again = post(&event("many", many.iter().rev().copied().collect())?).await?.is(200);
+    assert_eq!(again["is_repeat"], true, "{again}");
+    post(&event("many", many[1..].to_vec())?).await?.is(409);
+
+    // Somebody else lays an event down and has not published it yet.
+    let announced: DatasetEvent = serde_json::from_value(event("on its way", stars(1))?)?;
+    world.store.announce_event(&announced)?;
+    post(&event("on its way", stars(2))?).await?.is(409);
+
+    for other in [event("many", stars(3))?, event("on its way", stars(3))?] {
+        world.send(other.to_string().into_bytes()).await?;
+    }
+    let mut dead = world.broker.consume(QueueName::Dead, 10).await?;
+    for _ in 0..2 {
+        let delivery = tokio::time::timeout(Duration::from_secs(20), dead.next()).await?;
+        let reason = delivery.death.context("it says why")?.reason;
+        assert!(reason.contains("an event with a new id"), "{reason}");
+        delivery.receipt.ack().await?;
+    }
+    // It is published for whoever laid it down, now or later.
+    let (waits, on_record) =
+        (world.store.announced_event(announced.event_id())?, world.store.event(announced.event_id())?);
+    let kept = waits.or(on_record.map(|record| record.event));
+    assert_eq!(kept.context("it is not lost")?.data, announced.data);
     Ok(())
 }
 

@@ -88,7 +88,12 @@ async fn tasks_of_a_run_that_ended_are_tried_again_at_once() -> Result<()> {
     cluster.sas(&["run", "retry", &name, "--star", &stranger]).fails(3, "not a star of run");
     cluster.sas(&["run", "retry", &name, "--state", "queued"]).fails(2, "expected failed");
     cluster.sas(&["run", "retry", &name, "--state", "cancelled"]).fails(1, "no cancelled tasks");
-    let answer = cluster.sas(&["run", "retry", &name, "--state", "failed"]).ok();
+    // Many tasks are meant: where nobody can be asked somebody must have agreed.
+    let would = format!("this would retry {failed} failed tasks");
+    cluster.sas(&["run", "retry", &name, "--state", "failed"]).fails(2, &would);
+    let counted = cluster.sas(&["run", "retry", &name, "--state", "failed", "--dry-run"]).ok();
+    assert_eq!(counted["count"], failed, "{counted}");
+    let answer = cluster.sas(&["run", "retry", &name, "--state", "failed", "--yes"]).ok();
     assert!(answer["effect"].as_str().is_some_and(|effect| effect.contains(&format!("{failed} failed"))), "{answer}");
     let shown = cluster.sas(&["run", "show", &name]).ok();
     assert!(
@@ -186,6 +191,13 @@ async fn an_installation_is_prepared_once_and_looked_at_again() -> Result<()> {
     assert_eq!(tiny["verdict"], "made");
     let again = cluster.sas(&[&init[..], &["--no-docker"]].concat()).ok();
     assert!(again.as_array().is_some_and(|lines| lines.iter().all(|line| line["verdict"] == "ok")), "{again}");
+
+    let dead = [("SAS_QUEUE_MANAGEMENT", "http://guest:S3cret@127.0.0.1:1")];
+    let report = cluster.sas_told(&dead, &[&init[..], &["--no-docker"]].concat());
+    report.fails(1, "1 problems");
+    assert_eq!(of(&report.answer(), "management API"), "problem");
+    let said = report.answer().to_string();
+    assert!(said.contains("127.0.0.1:1 (`[queue] management`) does not answer") && !said.contains("S3cret"), "{said}");
 
     let images = cluster.sas_with("docker", &init);
     images.fails(1, "problems");

@@ -29,6 +29,7 @@ mod replay;
 mod runner;
 mod scrub;
 mod serving;
+mod shapes;
 mod simulation;
 mod state;
 mod tables;

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod rabbitmq_only;
+mod silent;
 
 use std::time::Duration;
 

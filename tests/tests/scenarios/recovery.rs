@@ -8,13 +8,13 @@ use anyhow::{Context, Result, ensure};
 use domain::id::StarId;
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, Start, to_json};
 use futures::StreamExt as _;
+use harness::clock::SteppedClock;
 use harness::{RabbitMq, wait_until};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 use scene::{PATIENCE, RecoveryScene, now};
-use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{Outgoing, Queue, QueueName};
 use store::Store;
@@ -64,7 +64,8 @@ async fn what_a_lost_host_ran_runs_elsewhere_within_a_lease_and_five_seconds() -
 #[tokio::test]
 async fn what_runs_when_redis_is_flushed_goes_on_and_is_started_once() -> Result<()> {
     const STARS: usize = 4;
-    let scene = RecoveryScene::new(STARS as u32, 20, None, &[])?;
+    const SECONDS: u32 = 20;
+    let scene = RecoveryScene::new(STARS as u32, SECONDS, None, &[])?;
     let coordinator = scene.cluster.coordinator("coordinator")?;
     let settings = worker("4", "60s");
     let workers = [scene.cluster.worker("one", &settings)?, scene.cluster.worker("two", &settings)?];
@@ -78,7 +79,56 @@ async fn what_runs_when_redis_is_flushed_goes_on_and_is_started_once() -> Result
         println!("a flush: {STARS} modules are adopted after {:.1} s", flushed.elapsed().as_secs_f64());
     }
     assert_eq!(scene.count("LAST"), 0, "all of this was while they ran");
-    scene.ends_with_each_started_once(STARS)
+    scene.ends_with_each_started_once(STARS)?;
+    // As early as before: when the first module that takes its time was to end, and what is left to do takes a moment.
+    let slow = scene.started()?.into_iter().filter(|started| started.module == "SLOW").map(|started| started.at);
+    let due = slow.min_by(f64::total_cmp).context("it was started")? + f64::from(SECONDS);
+    let after = scene.first_star_file()? - due;
+    println!("a flush: the first star file {after:.1} s after the first module was due");
+    ensure!(after < 8.0, "the first star file came {after:.1} s after the first module was due");
+    Ok(())
+}
+
+/// Redis' clock is an hour ahead while a host is lost, and is set right then: what the host ran does not wait for that hour.
+#[tokio::test]
+async fn what_a_lost_host_ran_runs_elsewhere_though_the_clock_was_ahead() -> Result<()> {
+    const LEASE: f64 = 3.0;
+    const HOUR: i32 = 3600;
+    let clock = SteppedClock::new()?;
+    let scene = RecoveryScene::by(&clock, 1, 60)?;
+    let coordinator = scene.cluster.coordinator_with("coordinator", &[("SAS_COORDINATOR_SWEEP", "300ms")])?;
+    let lost = scene.cluster.worker("lost", &worker("1", "3s"))?;
+    scene.until_started("SLOW", 1).await.with_context(|| lost.log())?;
+    let stepped = now()?;
+    clock.set(HOUR.into())?;
+    // When the lease ends, and until when no lease is taken for lost, by Redis' clock.
+    let times = || -> Result<[f64; 2]> {
+        let key = |name: &str| scene.redis_cli(&["--scan", "--pattern", &format!("sas:*:{name}")]);
+        let lease = scene.redis_cli(&["zrange", key("leases")?.trim(), "0", "0", "withscores"])?;
+        let mercy = scene.redis_cli(&["hget", key("info")?.trim(), "mercy"])?;
+        let lease = lease.lines().nth(1).context("there is a lease")?.parse::<f64>()?;
+        Ok([lease, mercy.trim().parse::<f64>()?].map(|millis| millis / 1e3 - f64::from(HOUR)))
+    };
+    wait_until(PATIENCE, "the lease ends in an hour, and any may be lost", async || {
+        matches!((times(), now()), (Ok([lease, mercy]), Ok(now)) if lease > now && mercy > stepped && mercy < now)
+    })
+    .await?;
+    let _heir = scene.cluster.worker("heir", &worker("1", "3s"))?;
+    wait_until(PATIENCE, "the heir is there", async || {
+        scene.cluster.ask(&["worker", "list"]).is_ok_and(|all| all.to_string().contains("heir"))
+    })
+    .await?;
+    let first = scene.started()?.pop().context("it was started")?;
+    lost.kill()?;
+    kill_process_group(process(first.pid)?, Signal::KILL)?;
+    clock.set(0)?;
+    let right = now()?;
+    scene.until_started("SLOW", 2).await.with_context(|| coordinator.log())?;
+    let again = scene.started()?.pop().context("it was started again")?;
+    let seconds = again.at - right;
+    println!("a clock set right: started elsewhere after {seconds:.1} s with a lease of {LEASE} s");
+    ensure!(seconds <= LEASE + 5.0, "it was started elsewhere after {seconds:.1} s");
+    Ok(())
 }
 
 /// The broker is killed and comes back without any queue. What runs is not disturbed, and what was queued is handed out again.
@@ -105,6 +155,26 @@ async fn a_wiped_broker_is_handed_everything_again_within_half_a_minute() -> Res
         test_kill_process(process(slow.pid)?).with_context(|| format!("{slow:?} does not run any more"))?;
     }
     scene.ends_with_each_started_once(STARS)
+}
+
+/// The broker loses an event that no coordinator has received; the first one that comes finds it in the store.
+#[tokio::test]
+async fn an_event_that_a_wiped_broker_lost_is_published_again() -> Result<()> {
+    const STARS: usize = 2;
+    let broker = RabbitMq::start()?;
+    let scene = RecoveryScene::new(STARS as u32, 1, Some(&broker), &[])?;
+    broker.wipe()?;
+    let announced = scene.cluster.store.join("control/announced");
+    let damaged = announced.join(format!("{}.json", uuid::Uuid::nil()));
+    std::fs::write(&damaged, "{")?;
+    let coordinator = scene.cluster.coordinator("coordinator")?;
+    let _worker = scene.cluster.worker("one", &worker("2", "60s"))?;
+    scene.until_started("LAST", STARS).await.with_context(|| coordinator.log())?;
+    scene.ends_with_each_started_once(STARS)?;
+    ensure!(Store::open(&scene.cluster.store)?.events()?.len() == 1, "it is one event");
+    let left: Vec<_> = announced.read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    ensure!(left == [damaged], "what was accepted is announced no more: {left:?}");
+    Ok(())
 }
 
 /// A module takes longer than the broker waits for an acknowledgement; it is started once.
@@ -194,7 +264,7 @@ const BULK_PIPELINE: &str = "name = 'BULK'\nversion = '1'\ntrigger = 'l1/nothing
 
 /// Publishes the event that starts the group over the stars in the list.
 async fn begin(url: &str) -> Result<()> {
-    let queue = AmqpQueue::connect(&AmqpConfig { url: Address::new(url), management: None }, "test").await?;
+    let queue = AmqpQueue::connect(&AmqpConfig::at(url), "test").await?;
     let start = Start { pipeline: "BULK".parse()?, version: None, only_group: Some("G".parse()?), replay: None };
     let stars = StarSelection::File("control/bulk.txt".to_owned());
     let data = DatasetUpdate { dataset: "l1/nothing".parse()?, quarter: 3.try_into()?, stars, start: Some(start) };

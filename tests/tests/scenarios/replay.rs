@@ -1,6 +1,8 @@
 //! Replays: planned in numbers, then run, on a real RabbitMQ and Redis with the real pipeline and light modules. What a run
 //! made is counted by the coordinator as it ended, and compared with what its plan had said.
 
+mod narrowed;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,13 +68,13 @@ struct ReplayScene {
     cluster: Cluster,
     /// Stars whose kit comes late.
     late: Vec<String>,
-    _running: [Running; 2],
+    running: [Running; 2],
 }
 
 impl ReplayScene {
-    async fn new(stars: u32) -> Result<Self> {
+    async fn new(stars: &str) -> Result<Self> {
         let mut campaign = Campaign::new()?;
-        campaign.deliver(3, &format!("quiet={stars}"), 1)?;
+        campaign.deliver(3, stars, 1)?;
         let late = without_kit(&campaign)?;
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pipelines/sas-pip.toml");
         let pipeline = campaign.rewrite(&shipped, &["--time-limit", "120s"])?;
@@ -102,7 +104,7 @@ impl ReplayScene {
             cluster.worker("worker", &classes)?,
         ];
         cluster.ingest(&campaign.star_files()?)?;
-        let scene = Self { campaign, cluster, late, _running: running };
+        let scene = Self { campaign, cluster, late, running };
         wait_until(Duration::from_secs(60), "the event is a run", async || {
             scene.cluster.ask(&["run", "list"]).is_ok_and(|runs| runs.as_array().is_some_and(|runs| runs.len() == 1))
         })
@@ -117,7 +119,7 @@ impl ReplayScene {
             done.status.code() == Some(code),
             "{}\n{}",
             String::from_utf8_lossy(&done.stderr),
-            self._running[1].log()
+            self.running[1].log()
         );
         Ok(())
     }
@@ -132,14 +134,40 @@ impl ReplayScene {
         Ok((plan, file))
     }
 
-    /// Applies a plan and waits for the run; what it made, by module.
-    fn apply(&self, plan: &Path, code: i32) -> Result<BTreeMap<String, u64>> {
+    /// Applies a plan; its run.
+    fn apply(&self, plan: &Path) -> Result<String> {
         let plan = plan.display().to_string();
         let started = self.cluster.ask(&["replay", "apply", &plan, "--weight", "3", "--why", "a test"])?;
         let run = started[0]["run"].as_str().with_context(|| format!("{started} names a run"))?;
-        self.watch(run, code)?;
+        Ok(run.to_owned())
+    }
+
+    /// Waits for the end of a run; what it made, by module.
+    fn made(&self, run: &str) -> Result<BTreeMap<String, u64>> {
+        self.watch(run, 0)?;
         let end = Store::open(&self.cluster.store)?.run_end(run.parse()?)?.context("it ended")?;
         Ok(end.took.iter().map(|(module, Took { tasks, .. })| (module.to_string(), *tasks)).collect())
+    }
+
+    /// Pauses a run while no worker does anything: nothing of it is taken until it goes on. It has its weight.
+    async fn pause(&self, run: &str) -> Result<()> {
+        let shown = async |what: &str, is_so: &dyn Fn(&Value) -> bool| -> Result<Value> {
+            let mut shown = Value::Null;
+            let waited = wait_until(Duration::from_secs(60), what, async || {
+                shown = self.cluster.ask(&["run", "show", run]).unwrap_or_default();
+                is_so(&shown)
+            });
+            waited.await.with_context(|| shown.to_string())?;
+            Ok(shown)
+        };
+        self.cluster.ask(&["run", "pause", run])?;
+        shown("the replay is paused", &|run| run["phase"] == "paused").await?;
+        self.running[1].thaw()?;
+        let shown = shown("nothing of it runs", &|run| run["running"] == 0).await?;
+        assert!(shown["to_come"].as_u64() > Some(0), "{shown}");
+        assert!(shown["decisions"].to_string().contains("\"weight\":3"), "{shown}");
+        self.cluster.ask(&["run", "resume", run])?;
+        Ok(())
     }
 
     fn refusal(&self, plan: &Path) -> Result<(Option<i32>, String)> {
@@ -172,7 +200,7 @@ fn without_kit(campaign: &Campaign) -> Result<Vec<String>> {
 #[tokio::test]
 async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_the_plan_had_said_so() -> Result<()> {
     const STARS: u64 = 20;
-    let scene = ReplayScene::new(STARS as u32).await?;
+    let scene = ReplayScene::new("quiet=11,rotating=3,seismic=3,mixed=3").await?;
 
     // Nothing is other: nothing runs, failures and stars without their kit included.
     let (plan, file) = scene.plan("nothing.json", &[])?;
@@ -199,7 +227,11 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
     let seconds = &plan["seconds"];
     assert!(seconds["at_least"].as_f64() > Some(0.0) && seconds["at_most"].as_f64() > seconds["at_least"].as_f64());
 
-    let made = scene.apply(&image, 0)?;
+    // It is paused before anything of it ran.
+    scene.running[1].freeze()?;
+    let run = scene.apply(&image)?;
+    scene.pause(&run).await?;
+    let made = scene.made(&run)?;
     assert_eq!(made, BTreeMap::from([("MSAP4_01".to_owned(), ran), ("MSAP4_06".to_owned(), ran)]));
     check_bounds(&plan, &made);
     let audit = scene.cluster.ask(&["audit"])?.to_string();
@@ -233,7 +265,7 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
     first.sort();
     stars.sort();
     assert_eq!(first, stars);
-    let made = scene.apply(&late, 0)?;
+    let made = scene.made(&scene.apply(&late)?)?;
     assert_eq!((made["MSAP1_01"], made["MSAP4_01"], made.get("MSAP1_02")), (3, 3, None), "{made:?}");
     check_bounds(&plan, &made);
 

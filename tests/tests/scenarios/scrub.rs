@@ -192,6 +192,30 @@ async fn a_damaged_generation_is_moved_aside_and_built_again() -> Result<()> {
     Ok(())
 }
 
+/// As somebody leaves it who died between moving it aside and writing down who makes it again.
+#[tokio::test]
+async fn a_generation_that_was_moved_aside_without_a_word_is_found_and_built_again() -> Result<()> {
+    let scene = ScrubScene::new().await?;
+    let shown = harness::light::star_file(&scene.cluster.store, 0, &scene.stars[0])?;
+    let generation = shown.parent().context("it lies in a folder")?.join("generations/1.h5");
+    let aside = generation.with_file_name("1.h5.damaged-0dd00000-0000-4000-8000-000000000001");
+    fs::rename(&generation, &aside)?;
+    let dry = scene.ask(&["store", "scrub", "--dry-run"], 1)?;
+    ensure!(dry["damaged"].as_array().is_some_and(|damaged| damaged.len() == 1), "{dry}");
+
+    let report = scene.ask(&["store", "scrub", "--rate", "1GB"], 1)?;
+    let damaged = &report["damaged"][0];
+    ensure!(damaged["file"].as_str().is_some_and(|file| file.ends_with("generations/1.h5")), "{report}");
+    ensure!(damaged["aside"].as_str().is_some_and(|file| scene.cluster.store.join(file) == aside), "{report}");
+    ensure!(report["decided"].as_object().is_some_and(|runs| runs.len() == 1), "{report}");
+    scene.until("it is built again", |_| generation.is_file()).await?;
+    scene.until_ended().await?;
+    scene.ask(&["star", "verify", &scene.stars[0]], 0)?;
+    let again = scene.ask(&["store", "scrub", "--rate", "1GB"], 0)?;
+    ensure!(again["damaged"] == serde_json::json!([]) && aside.is_file(), "{again}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn tasks_that_read_a_damaged_delivery_are_errored_until_it_is_delivered_again() -> Result<()> {
     let scene = ScrubScene::new().await?;

@@ -132,6 +132,29 @@ async fn a_flushed_state_is_rebuilt_from_the_store() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_state_that_is_flushed_while_a_coordinator_starts_begins_an_epoch() -> Result<()> {
+    let world = World::start(9, vec![Script::random(9, "ONE", 6)]).await?;
+    let first = world.coordinator();
+    let event = world.publish("1", &stars(60)).await?;
+    let runs = world.runs_of(&event).await?;
+    settled(&world, runs[0], 10).await?;
+    first.abort();
+    let before = world.store.newest_epoch()?;
+    world.flush_state_while_the_next_starts();
+    let second = world.coordinator();
+    harness::wait_until(Duration::from_secs(600), "it has an epoch again", async || {
+        world.state().epoch().await.is_ok_and(|epoch| epoch > before)
+    })
+    .await?;
+    world.wait_for_end(&runs).await?;
+    world.check_end(runs[0], false)?;
+    assert_eq!((world.store.newest_epoch()?, world.state().epoch().await?), (before.next(), before.next()));
+    none(world.violations());
+    second.abort();
+    Ok(())
+}
+
 #[test]
 fn what_runs_is_neither_stopped_nor_begun_again_where_the_state_is_lost() -> Result<()> {
     let seeds = || (0..6).map(|number| number * 16 + 5);
@@ -230,6 +253,8 @@ async fn stars_may_come_by_reference_and_a_bad_list_is_refused_with_its_line() -
     assert!(reasons[2].contains("symbolic links"), "{reasons:?}");
     assert!(reasons[3].contains("expected a regular file"), "{reasons:?}");
     assert_eq!(world.store.event(bad.event_id())?, None, "it can be sent again once the list is mended");
+    let refused = world.store.refused_event(bad.event_id())?.context("who sent it can read why")?;
+    assert_eq!(refused.reason, reasons[0]);
     working.abort();
     Ok(())
 }

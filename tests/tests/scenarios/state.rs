@@ -6,6 +6,7 @@ mod fixture;
 mod leases;
 mod looking;
 mod redis_only;
+mod stepped;
 mod timers;
 
 use std::time::Duration;
@@ -125,7 +126,7 @@ async fn a_run_that_is_not_there_is_an_error_or_nothing(f: StateFixture) -> Resu
     assert!(gone(s.outbox(f.run, Duration::ZERO, 10).await.map(drop)));
     assert!(gone(s.published(f.run, &[]).await));
     assert!(gone(s.republish(f.run, &class(DEFAULT), Duration::ZERO, 10).await.map(drop)));
-    assert!(gone(s.due(f.run, 10, SILENCE).await.map(drop)));
+    assert!(gone(s.due(f.run, 10, 10, SILENCE).await.map(drop)));
     assert!(gone(s.set_phase(f.run, Phase::Paused, 1).await));
     assert_eq!(f.claim(task(0, 0), 1, Nonce::random()).await?, Claim::Refused(ClaimRefusal::NoRun));
     let lease = Lease { run: f.run, task: task(0, 0), attempt: Attempt(1), nonce: Nonce::random() };
@@ -181,7 +182,7 @@ async fn a_write_on_an_old_row_is_lost_and_changes_nothing(f: StateFixture) -> R
     let good = f.admission_of(1);
     assert_eq!(f.write(&[late, good]).await?, [Written::Lost, Written::Done], "each change for itself");
     assert_eq!(f.star(0).await?, star);
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?, Due::default());
     assert_eq!(f.view().await?.counts[&ModuleIndex(2)], view.counts[&ModuleIndex(2)]);
     f.counts_equal_rows().await
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::pipeline_light::provenance::published;
 use crate::triggers::scene::{TriggerScene, star};
 
 /// What it reads of the first product, moved by a parameter and turned by another.
@@ -53,6 +54,8 @@ struct ToleranceScene {
     scene: TriggerScene,
     directory: tempfile::TempDir,
     version: u32,
+    /// The newest definition.
+    file: String,
 }
 
 impl ToleranceScene {
@@ -65,7 +68,9 @@ impl ToleranceScene {
         let event = scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 10)])?;
         scene.wait_for(&event, &["SHIFT: 1 expanded"]).await?;
         scene.ended("SHIFT", 1).await?;
-        Ok(Self { scene, directory, version: 1 })
+        let file = directory.path().join("1.toml");
+        fs::write(&file, complete(&first))?;
+        Ok(Self { scene, file: file.display().to_string(), directory, version: 1 })
     }
 
     /// Replays the star with these parameters and this tolerance: which modules made something. The plan had said no less.
@@ -73,10 +78,14 @@ impl ToleranceScene {
         self.version += 1;
         let [file, plan] = ["toml", "json"].map(|end| self.directory.path().join(format!("{}.{end}", self.version)));
         let text = with_module(self.directory.path(), &definition(self.version, moved, tolerance));
-        fs::write(&file, format!("{text}[classes.default]\ncpus = 1\nmemory = '256MB'\n"))?;
+        fs::write(&file, complete(&text))?;
         let (file, plan) = (file.display().to_string(), plan.display().to_string());
         let said =
             self.scene.cluster.ask(&["replay", "plan", "--pipeline", "SHIFT", "--version", &file, "--to", &plan])?;
+        // Whoever lays the definitions side by side is told the same.
+        let compared = self.scene.cluster.ask(&["module", "diff", &self.file, &file])?;
+        ensure!(compared["replay"]["work"] == said["work"], "{compared} is not what is planned: {said}");
+        self.file = file;
         let started = self.scene.cluster.ask(&["replay", "apply", &plan])?;
         let run = started[0]["run"].as_str().with_context(|| format!("{started} names a run"))?;
         let done = self.scene.cluster.sas(&["run", "watch", run, "--timeout", "60s"])?;
@@ -115,6 +124,17 @@ impl ToleranceScene {
         Ok(serde_json::from_slice(&read.stdout)?)
     }
 
+    /// What other systems are told of the star, in a form that those who published it can read.
+    fn told(&self, form: &str, published_as: &str) -> Result<Vec<Value>> {
+        let (file, name) = (self.directory.path().join(form), star(1));
+        let to = file.to_str().context("its name is text")?;
+        self.scene.cluster.ask(&["star", "provenance", "--form", form, "--quarter", "3", "--to", to, &name])?;
+        let documents: Vec<Value> =
+            fs::read_to_string(&file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        assert!(published(published_as, to) > 0);
+        Ok(documents)
+    }
+
     fn star(&self, question: &[&str]) -> Result<Value> {
         let name = star(1);
         self.scene.cluster.ask(&[&["star", question[0], &name], &question[1..]].concat())
@@ -123,6 +143,10 @@ impl ToleranceScene {
 
 fn with_module(directory: &Path, definition: &str) -> String {
     definition.replace("MODULE", &directory.join("module.py").display().to_string())
+}
+
+fn complete(definition: &str) -> String {
+    format!("{definition}[classes.default]\ncpus = 1\nmemory = '256MB'\n")
 }
 
 fn ran(modules: &[&str]) -> BTreeMap<String, u64> {
@@ -144,12 +168,23 @@ async fn what_differs_within_tolerance_counts_as_what_it_was_and_drift_is_caught
     let lineage = scene.star(&["lineage", "X"])?;
     let product = &lineage["product"];
     assert_eq!((&product["digest"], &product["stands_for"]["digest"]), (&second["x_is"], &first["x_is"]), "{lineage}");
+    let told = scene.told("prov-json", "prov")?;
+    assert!(told[0]["alternateOf"].as_object().is_some_and(|alternates| alternates.len() == 1), "{told:?}");
+    let told = scene.told("open-lineage", "openlineage")?;
+    let outputs = told.iter().filter_map(|event| event["outputs"].as_array()).flatten();
+    let before: Vec<&Value> = outputs.map(|output| &output["facets"]["sas_standsFor"]["digest"]).collect();
+    assert!(before.contains(&&first["x_is"]), "{before:?}");
     let down = scene.star(&["lineage", "X", "--down"])?;
     assert_eq!(down["made"][0]["module"], "B", "{down}");
     let difference = scene.star(&["diff"])?;
     let changed = &difference["changed"][0];
     assert_eq!(changed["digests"], json!([first["x_is"], second["x_is"]]), "{difference}");
     assert_eq!(changed["stands_for"]["digest"], first["x_is"]);
+    // Rows have both digests, and differences that are small are not nothing.
+    let rows = scene.scene.cluster.sas(&["-o", "csv", "star", "diff", &star(1)[..10]])?;
+    let rows = String::from_utf8(rows.stdout)?;
+    let digests = [&first["x_is"], &second["x_is"], &first["x_is"]].map(|digest| digest.as_str().unwrap_or_default());
+    assert!(rows.contains("+6e-9,+6e-8 %") && rows.contains(&digests.join(",")), "{rows}");
     let verified = scene.scene.cluster.sas(&["star", "verify", &star(1)])?;
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 
@@ -169,9 +204,31 @@ async fn what_differs_within_tolerance_counts_as_what_it_was_and_drift_is_caught
     let read = &lineage["product"]["inputs"][0];
     assert_eq!((&read["digest"], &read["instead_of"]), (&first["x_is"], &second["x_is"]), "{lineage}");
 
-    // Less is tolerated now than then.
+    // Less is tolerated now than then: the same result stands for nothing any more, and nobody says that it does.
     assert_eq!(scene.replay([6e-9, 1.0], "tolerances.X = { rtol = 1e-12 }").await?, ran(&["B"]));
-    assert_eq!(scene.seen()?["y_read"], second["x_is"]);
+    let sixth = scene.seen()?;
+    assert_eq!((&sixth["x_stands_for"], &sixth["y_read"]), (&Value::Null, &second["x_is"]), "{sixth}");
+    let lineage = scene.star(&["lineage", "X"])?;
+    assert_eq!(
+        (&lineage["product"]["digest"], lineage["product"].get("stands_for")),
+        (&second["x_is"], None),
+        "{lineage}"
+    );
+    assert_eq!(scene.told("prov-json", "prov")?[0].get("alternateOf"), None);
+    let explained = scene.star(&["show"])?;
+    assert!(!explained.to_string().contains("stands_for"), "{explained}");
+    let difference = scene.star(&["diff", "--from", "2"])?;
+    assert_eq!(difference["equal"], 1, "X is the same, though it counts as another one: {difference}");
+    let difference = scene.star(&["diff", "--from", "1"])?;
+    let changed = difference["changed"].as_array().and_then(|all| all.iter().find(|change| change["product"] == "X"));
+    assert!(changed.is_some_and(|change| change.get("stands_for").is_none()), "{difference}");
+
+    // Where as much is tolerated as then, it holds again.
+    assert_eq!(scene.replay([6e-9, 1.0], WITHIN).await?, ran(&[]));
+    let seventh = scene.seen()?;
+    assert_eq!((&seventh["x_stands_for"], &seventh["y_read"]), (&first["x_is"], &first["x_is"]), "{seventh}");
+    let verified = scene.scene.cluster.sas(&["star", "verify", &star(1)])?;
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     Ok(())
 }
 

@@ -15,7 +15,6 @@ use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use harness::cluster::Cluster;
 use harness::light::Campaign;
 use harness::{ask, wait_until};
-use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{Outgoing, Queue, QueueName};
 
@@ -47,7 +46,7 @@ impl TracedCluster {
         let files: Vec<String> = campaign.star_files()?.iter().map(|file| file.display().to_string()).collect();
         let arguments: Vec<&str> = ["ingest"].into_iter().chain(files.iter().map(String::as_str)).collect();
         cluster.ask(&arguments)?;
-        let config = AmqpConfig { url: Address::new(cluster.queue_url()), management: None };
+        let config = AmqpConfig::at(cluster.queue_url());
         let queue = AmqpQueue::connect(&config, "test").await?;
         queue.declare(&["default".parse()?]).await?;
         Ok(Self { campaign, cluster, queue })

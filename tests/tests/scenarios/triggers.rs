@@ -3,7 +3,9 @@
 
 pub(crate) mod scene;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use scene::{TriggerScene, star};
 
 /// Starts with the curve and the flag, and where the flag says so with the kit.
@@ -119,7 +121,7 @@ async fn the_end_of_a_producer_starts_its_consumer_for_exactly_its_stars() -> Re
     assert_eq!(consumed[0].1, 3, "exactly its stars");
     let frozen = domain::id::EventId::of(&format!("sas run {produced}"), "end/0").to_string();
     // For MAIN it is all, for POST one of two.
-    harness::wait_until(std::time::Duration::from_secs(60), "all stars are packed", async || {
+    harness::wait_until(Duration::from_secs(60), "all stars are packed", async || {
         scene.ledger(&frozen).is_ok_and(|lines| lines == ["MAIN: 3 expanded", "POST: 3 joined"])
     })
     .await?;
@@ -138,6 +140,9 @@ async fn the_end_of_a_producer_starts_its_consumer_for_exactly_its_stars() -> Re
 
     // The same event again, split, and merged with what was: nothing is made that was not made before.
     let before = scene.runs()?;
+    let held = || (1..=3).map(|number| scene.held(number)).collect::<Result<Vec<_>>>();
+    let was = held()?;
+    assert_eq!(was[0].0[0]["X"], serde_json::json!(12.0), "{was:?}");
     let source = format!("sas run {produced}");
     let publish = |id: &str, source: &str, stars: &[u8]| {
         let stars: Vec<String> = stars.iter().map(|number| star(*number)).collect();
@@ -157,10 +162,51 @@ async fn the_end_of_a_producer_starts_its_consumer_for_exactly_its_stars() -> Re
     }
     assert!(scene.runs()? > before);
     let merged = domain::id::EventId::of("again", "c").to_string();
-    harness::wait_until(std::time::Duration::from_secs(60), "no change is on record", async || {
+    harness::wait_until(Duration::from_secs(60), "no change is on record", async || {
         scene.ledger(&merged).is_ok_and(|lines| lines[0] == "MAIN: 3 no_change")
     })
     .await?;
+    for ((was, _), (is, generations)) in was.into_iter().zip(held()?) {
+        assert_eq!((is, generations), (was, 3), "two runs more, and what it holds is the same");
+    }
+    Ok(())
+}
+
+/// Hangs where its number is 7.
+const HANGS: &str = "name = 'HANGS'\nversion = '1'\ntrigger = 'l1/lightcurve'\nexternals.star = ['CURVE']\n\
+    [modules.M]\nimage = 'i'\ncommand = ['/usr/bin/python3', 'CHAIN']\ninputs.mandatory = ['CURVE']\n\
+    outputs.mandatory = ['X']\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newer_data_takes_a_star_over_that_still_runs_and_what_that_ends_with_changes_nothing() -> Result<()> {
+    let scene = TriggerScene::start(&[HANGS])?;
+    let older = scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 7), (2, 2)])?;
+    let running = async || {
+        let tasks = scene.cluster.ask(&["task", "list", "--state", "running", "--star", &star(1)]).unwrap_or_default();
+        tasks["tasks"].as_array().map_or(0, Vec::len)
+    };
+    harness::wait_until(Duration::from_secs(60), "star 1 hangs", async || running().await == 1).await?;
+    let newer = scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 8)])?;
+    scene.wait_for(&newer, &["HANGS: 1 expanded"]).await?;
+    scene.wait_for(&older, &["HANGS: 1 expanded, 1 superseded_by"]).await?;
+    scene.open_gate_at_once()?;
+    let runs = scene.ended("HANGS", 2).await?;
+    assert_eq!((runs[0].1, runs[1].1), (2, 1));
+    let receipt = scene.cluster.ask(&["event", "ledger", &older, "--stars"])?;
+    let line = receipt.as_array().context("a list")?.iter().find(|line| line["star"] == star(1).as_str());
+    let line = line.context("star 1 is in it")?;
+    let named = ["run", "disposition", "by"].map(|name| line[name].as_str().unwrap_or_default());
+    assert_eq!(named, [runs[0].0.as_str(), "superseded_by", &runs[1].0]);
+
+    // Whoever hung has ended, one way or the other.
+    harness::wait_until(Duration::from_secs(60), "nobody works", async || {
+        let workers = scene.cluster.ask(&["worker", "list"]).unwrap_or_default();
+        workers["workers"][0]["slots"]["default"]["busy"] == 0
+    })
+    .await?;
+    let (held, generations) = scene.held(1)?;
+    assert_eq!((&held[0]["X"], generations), (&serde_json::json!(8.0), 1), "{held}");
+    assert_eq!(scene.ledger(&older)?, ["HANGS: 1 expanded, 1 superseded_by"]);
     Ok(())
 }
 
@@ -175,7 +221,7 @@ async fn an_event_that_is_too_large_is_held_until_somebody_approves_it() -> Resu
     scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 1), (2, 2)])?;
     scene.ended("LARGE", 1).await?;
     scene.deliver("l1/lightcurve", "CURVE", "value", &[(1, 3), (2, 4), (3, 5)])?;
-    harness::wait_until(std::time::Duration::from_secs(60), "the run is held", async || {
+    harness::wait_until(Duration::from_secs(60), "the run is held", async || {
         scene.cluster.ask(&["run", "list"]).is_ok_and(|runs| runs[0]["phase"] == "paused" && runs[0]["stars"] == 3)
     })
     .await?;

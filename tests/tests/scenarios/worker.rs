@@ -4,6 +4,7 @@ mod ahead;
 mod answers;
 mod committing;
 mod field;
+mod overspent;
 mod rewritten;
 mod serving;
 mod stopping;
@@ -18,6 +19,7 @@ use field::{Field, PATIENCE, QUARTER, light};
 use harness::{base_image, wait_until};
 use services::queue::{Outgoing, Queue, QueueName};
 use services::state::State;
+use store::agent::WantedScalars;
 use store::paths;
 use worker::config::RunnerKind;
 
@@ -334,8 +336,8 @@ async fn in_containers_an_attempt_that_ran_out_of_memory_gets_more_the_next_time
     }
     let success = succeeded(field.outcome("A").await);
     let at = store::agent::At { file: product(&field, "A", &success.key), path: "/PRODUCTS/X".to_owned() };
-    let scalars = field.agent().scalars(vec![at]).await.unwrap();
-    assert_eq!(scalars[0]["sum"], store::agent::Scalar::Float(6.0));
+    let read = field.agent().scalars(vec![WantedScalars { at, columns: None }]).await.unwrap();
+    assert_eq!(read[0].scalars["sum"], store::agent::Scalar::Float(6.0));
     worker.stop();
     worker.ended().await;
 }

@@ -46,6 +46,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                     "h5",
                     "digest",
                     "paths",
+                    "absence",
                     "durable",
                     "numbered",
                     "presence",
@@ -70,7 +71,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                     "scrub",
                 ],
             ),
-            ("events and their runs", &["events", "firings", "runs", "course"]),
+            ("events and their runs", &["announced", "refusals", "events", "firings", "runs", "course"]),
             ("what HDF5 is asked", &["agent"]),
             ("what brings data in", &["ingest", "migration"]),
         ],
@@ -104,7 +105,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
                 "what it works with",
                 &[
                     "agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate",
-                    "warm", "config",
+                    "watch", "warm", "config",
                 ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),
@@ -122,7 +123,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "harness",
         &[
-            ("what is started and asked", &["programs", "services", "registry", "http"]),
+            ("what is started and asked", &["programs", "clock", "services", "registry", "http"]),
             ("whole clusters", &["compose", "light", "cluster", "noop", "exhibit", "flight", "browser", "simulation"]),
             ("what is measured", &["cost", "results"]),
         ],

@@ -40,7 +40,7 @@ async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedRe
         Commit::Created => Ok(success),
         Commit::Exists => {
             let first = manifest(&mut *desk.lock().await, &path).await?;
-            let result = success_of(success.key, &first.map_err(|error| Ending::unreadable(&path, &error))?);
+            let result = success_of(order, success.key, &first.map_err(|error| Ending::unreadable(&path, &error))?);
             let nondeterministic = result.products != success.products;
             if nondeterministic {
                 let (module, key) = (&order.module().name, success.key);

@@ -18,6 +18,7 @@ use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;
 use crate::warm::Warm;
+use crate::watch::HostWatch;
 
 /// What an attempt works with; it belongs to one slot.
 pub(crate) struct Desk {
@@ -34,6 +35,7 @@ pub(crate) struct Desk {
     pub(crate) worker: WorkerName,
     pub(crate) host: String,
     pub(crate) clock: HostClock,
+    pub(crate) watch: Arc<HostWatch>,
 }
 
 /// Bounds of an attempt that the worker sets, not the pipeline.

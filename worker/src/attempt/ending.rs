@@ -38,7 +38,13 @@ pub(super) struct DamagedInput {
 
 impl Ending {
     pub(super) fn errored(kind: PlatformErrorKind, message: impl Into<String>) -> Self {
-        Outcome::Errored(PlatformError { kind, message: bounded(message.into()) }).into()
+        Outcome::Errored(PlatformError::new(kind, bounded(message.into()))).into()
+    }
+
+    /// The platform's trouble with a program that ran, with the end of its log.
+    pub(super) fn stopped(kind: PlatformErrorKind, message: impl Into<String>, log: &str) -> Self {
+        let error = PlatformError::new(kind, bounded(message.into()));
+        Outcome::Errored(PlatformError { log_tail: tail(log).to_owned(), ..error }).into()
     }
 
     /// The module's mistake, with the end of its log.

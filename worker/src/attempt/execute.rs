@@ -1,6 +1,7 @@
 //! Execute: stage → run → judge → seal. Everything that an attempt writes and runs.
 
 use store::crash::CrashPoint;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Finish;
@@ -26,6 +27,7 @@ pub(super) async fn execute(
     finish: &mut Finish,
     cancel: &CancellationToken,
 ) -> Result<SealedResult, Ending> {
+    let began = Instant::now();
     order.progress.begins(AttemptStep::Stage);
     stage::stage(desk, order, plan, &made, cancel).await?;
     CrashPoint::InputStaged.reached();
@@ -41,7 +43,7 @@ pub(super) async fn execute(
     }
     match judge(desk, order, plan, (&spec, made), &ended).await {
         Ok(sealed) => tolerate(desk, order, sealed, cancel).await,
-        Err(ending) => Err(blame(desk, order, ending).await),
+        Err(ending) => Err(blame(desk, order, ending, began).await),
     }
 }
 
@@ -72,6 +74,7 @@ async fn run(
     if cancel.is_cancelled() {
         return Err(Ending::Cancelled);
     }
+    let _program = desk.watch.program();
     match serve::serve(desk, order, plan, spec, cancel).await? {
         Some(ended) => Ok((ended, true)),
         None => Ok((desk.runner.run(spec, cancel).await?, false)),

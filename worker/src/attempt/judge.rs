@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use domain::contract;
-use domain::expression::Scalar;
 use domain::id::ProductName;
 use domain::outcome::{FailureKind, PlatformErrorKind};
 use domain::pipeline::Module;
@@ -30,11 +29,11 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
         Exit::Signal(SIGKILL) => {
             let message = "killed by SIGKILL, which nobody told this worker or the engine to send: by somebody on the host, or by \
                            itself";
-            Err(Ending::errored(PlatformErrorKind::Killed, message))
+            Err(Ending::stopped(PlatformErrorKind::Killed, message, &ended.log))
         }
         Exit::KilledFromOutside => {
             let message = "killed from outside by SIGKILL: the engine was told to, as by `docker kill`";
-            Err(Ending::errored(PlatformErrorKind::Interrupted, message))
+            Err(Ending::stopped(PlatformErrorKind::Interrupted, message, &ended.log))
         }
         // As a shell has it.
         Exit::Signal(signal) => {
@@ -64,7 +63,7 @@ pub(super) fn end(order: &Order, spec: &Spec, ended: &Ended) -> Result<(), Endin
         Exit::NoSpace => {
             let free = bytesize::ByteSize(limits.free);
             let message = format!("stopped because the store has less than {free} of free space ([worker] free)");
-            Err(Ending::errored(PlatformErrorKind::Store, message))
+            Err(Ending::stopped(PlatformErrorKind::Store, message, &ended.log))
         }
         Exit::NoAnswer => failed(FailureKind::Exit, said("broke the protocol of `serve`", &ended.log), None),
         Exit::Cancelled => Err(Ending::Cancelled),
@@ -82,10 +81,11 @@ fn said(what: &str, log: &str) -> String {
 /// Conditional outputs are there exactly when their conditions hold.
 pub(super) fn conditional(module: &Module, checked: &Checked) -> Result<(), (FailureKind, String)> {
     let made = |name: &ProductName| checked.products.get(name).is_some_and(|entry| entry.not_produced.is_none());
-    let scalars = checked.scalars.iter().filter(|(name, _)| made(name));
-    let columns: BTreeMap<ProductName, BTreeMap<String, Scalar>> =
-        scalars.map(|(name, columns)| (name.clone(), columns.clone())).collect();
-    let due = contract::conditional_outputs(module, &columns).map_err(|failure| (failure.kind, failure.message))?;
+    let read = checked.scalars.iter().filter(|(name, _)| made(name));
+    let read = read.map(|(name, read)| ((name.clone(), read.scalars.clone()), (name.clone(), read.others.clone())));
+    let (columns, others): (BTreeMap<_, _>, BTreeMap<_, _>) = read.unzip();
+    let due =
+        contract::conditional_outputs(module, &columns, &others).map_err(|failure| (failure.kind, failure.message))?;
     for output in &module.outputs.conditional {
         let (name, when) = (&output.product, output.when.text());
         match (due.contains(name), made(name)) {

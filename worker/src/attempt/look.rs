@@ -1,15 +1,14 @@
 //! Look: what of a module's declared inputs is there, in which file, with which digest, and what conditions read of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::contract::{self, Presence, View};
-use domain::expression::Scalar;
 use domain::id::{Digest, ModuleIndex, ProductName};
 use domain::outcome::{Outcome, PlatformErrorKind, StandsFor};
 use domain::product::{Origin, Source};
 use domain::run::TaskState;
-use store::agent::{At, Manifest};
+use store::agent::{At, Manifest, ReadScalars, WantedScalars};
 use store::{durable, paths};
 use tokio_util::sync::CancellationToken;
 
@@ -62,8 +61,13 @@ pub(super) async fn look(desk: &mut Desk, order: &Order, cancel: &CancellationTo
         };
         seen.view.presence.insert(source.clone(), presence);
     }
-    let read: Vec<&Source> = needs.read.iter().filter(|source| seen.places.contains_key(source)).collect();
-    seen.view.columns = columns(desk, order, &seen.places, &read, cancel).await?;
+    for (source, columns) in needs.read {
+        if let Some(place) = seen.places.get(&source) {
+            let ReadScalars { scalars, others } = scalars(desk, order, place, columns, cancel).await?;
+            seen.view.columns.insert(source.clone(), scalars);
+            seen.view.others.insert(source, others);
+        }
+    }
     Ok(seen)
 }
 
@@ -87,8 +91,7 @@ impl InFile {
 /// What counts of a product: what it stands for, where that is there, and the pipeline tolerates exactly what was tolerated then;
 /// else the product itself.
 async fn counting(desk: &Desk, order: &Order, product: &ProductName, made: InFile) -> Result<InFile, Ending> {
-    let declared = order.run.course.pipeline.tolerances.get(product).map(ToString::to_string);
-    let Some(stands_for) = made.stands_for.clone().filter(|known| Some(&known.within) == declared.as_ref()) else {
+    let Some(stands_for) = made.stands_for.clone().filter(|known| is_tolerated(order, product, known)) else {
         return Ok(made);
     };
     let file = place(desk, order, stands_for.file.clone(), "/".to_owned())?.file;
@@ -97,6 +100,12 @@ async fn counting(desk: &Desk, order: &Order, product: &ProductName, made: InFil
     }
     let before = InFile::new(stands_for.file, made.path, stands_for.digest);
     Ok(InFile { instead_of: Some(made.digest), ..before })
+}
+
+/// Whether the pipeline of this run tolerates exactly what was tolerated when this was decided.
+pub(super) fn is_tolerated(order: &Order, product: &ProductName, stands_for: &StandsFor) -> bool {
+    let declared = order.run.course.pipeline.tolerances.get(product);
+    declared.is_some_and(|tolerance| tolerance.to_string() == stands_for.within)
 }
 
 /// The names under which a product may be in a file that no module of ours wrote, or one of another version of the
@@ -218,29 +227,24 @@ pub(super) async fn whole(
     Ok(manifest)
 }
 
-/// Scalar columns of the products that conditions read.
-async fn columns(
+/// Scalars among the columns of a product that conditions read.
+async fn scalars(
     desk: &mut Desk,
     order: &Order,
-    places: &BTreeMap<Source, InputPlace>,
-    read: &[&Source],
+    place: &InputPlace,
+    columns: Option<BTreeSet<String>>,
     cancel: &CancellationToken,
-) -> Result<BTreeMap<Source, BTreeMap<String, Scalar>>, Ending> {
-    let mut columns = BTreeMap::new();
-    for source in read {
-        let place = &places[*source];
-        let seen = await_file(desk, &place.file, cancel).await?;
-        let wants = vec![At { file: place.file.clone(), path: place.path.clone() }];
-        let first = desk.agent.scalars(wants.clone()).await;
-        let answer = match believed(desk, first).await? {
-            Some(answer) => answer,
-            None => desk.agent.scalars(wants).await,
-        };
-        let scalars = match answer {
-            Ok(scalars) => scalars,
-            Err(error) => return Err(unreadable(order, place, seen, error)),
-        };
-        columns.insert((*source).clone(), scalars.into_iter().flatten().collect());
+) -> Result<ReadScalars, Ending> {
+    let seen = await_file(desk, &place.file, cancel).await?;
+    let at = At { file: place.file.clone(), path: place.path.clone() };
+    let wants = vec![WantedScalars { at, columns }];
+    let first = desk.agent.scalars(wants.clone()).await;
+    let answer = match believed(desk, first).await? {
+        Some(answer) => answer,
+        None => desk.agent.scalars(wants).await,
+    };
+    match answer {
+        Ok(read) => Ok(read.into_iter().next().unwrap_or_default()),
+        Err(error) => Err(unreadable(order, place, seen, error)),
     }
-    Ok(columns)
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Desk, Order};
 use super::ending::Ending;
 use super::identity::{Identified, identify};
-use super::look::{Seen, look};
+use super::look::{Seen, is_tolerated, look};
 use crate::runner::Program;
 
 /// What an attempt comes to.
@@ -58,9 +58,12 @@ fn staging(order: &Order, view: &View) -> Result<Staging, Ending> {
 }
 
 /// A committed result as completions report it.
-pub(super) fn success_of(key: Key, manifest: &Manifest) -> Success {
+pub(super) fn success_of(order: &Order, key: Key, manifest: &Manifest) -> Success {
     let warnings = manifest.provenance.as_ref().map_or(&[][..], |provenance| &provenance.warnings);
-    success(key, &manifest.products, warnings)
+    let mut success = success(key, &manifest.products, warnings);
+    // What was decided when it was made may not hold in this run.
+    success.stands_for.retain(|product, stands_for| is_tolerated(order, product, stands_for));
+    success
 }
 
 /// The same of its products: what was made, what was not with the module's reason, and what is odd.

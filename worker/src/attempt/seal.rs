@@ -1,7 +1,6 @@
 //! Seal: what the module wrote is checked and packed for the store in one exchange with the slot's agent, so that what is checked
 //! is what is committed. The agent reads a copy where something of the module may still write to its output.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -130,12 +129,6 @@ fn contract(desk: &Desk, order: &Order, made: &Made) -> Check {
     let conditional: Vec<ProductName> = outputs.conditional.iter().map(|output| output.product.clone()).collect();
     let declared = outputs.mandatory.iter().chain(&outputs.optional).chain(&outputs.nullable).chain(&conditional);
     let known = declared.filter_map(|name| Some((name.clone(), model.products.get(name)?.clone())));
-    let read: BTreeSet<ProductName> = outputs
-        .conditional
-        .iter()
-        .flat_map(|output| output.when.reads())
-        .map(|read| read.source.product.clone())
-        .collect();
     let aliases =
         order.run.course.pipeline.aliases.iter().filter(|(_, name)| outputs.products().any(|made| made == *name));
     Check {
@@ -147,7 +140,7 @@ fn contract(desk: &Desk, order: &Order, made: &Made) -> Check {
         model: known.collect(),
         conditional,
         strict_units: order.run.course.pipeline.strict_units,
-        scalars_of: read.into_iter().collect(),
+        scalars_of: domain::contract::read_of_outputs(module),
         limits: OutputLimits { bytes: desk.bounds.output, ..OutputLimits::default() },
     }
 }

@@ -41,6 +41,7 @@ fn ended(lease: &Lease) -> EndedAttempt {
         started: jiff::Timestamp::UNIX_EPOCH,
         millis: 1,
         claim: None,
+        key: None,
         result: Report::GivenBack,
     };
     EndedAttempt { completion, trace: None }

@@ -9,6 +9,7 @@ mod end;
 mod image;
 mod login;
 mod lookup;
+mod program;
 mod session;
 mod shared;
 mod used;
@@ -91,8 +92,8 @@ pub struct DockerRunner {
     cpus: f64,
     /// The processor of the engine's host, as images name it; empty where the engine does not say.
     processor: String,
-    /// Images that were seen on this host.
-    seen: Mutex<BTreeSet<ImageIdentity>>,
+    /// Images that were seen on this host, each with a program that is for it.
+    seen: Mutex<BTreeSet<(ImageIdentity, Program)>>,
     /// Places among the containers that are being removed.
     removals: Arc<Semaphore>,
     removing: TaskTracker,
@@ -135,8 +136,8 @@ impl DockerRunner {
         Ok(Self { docker, config, owner, user: User::of_this_process(), cpus, processor, seen, removals, removing })
     }
 
-    /// Makes a container of an image, and tells its id; brings the image here first where it is missing. An image is looked at once: one that went
-    /// since is missed by the engine.
+    /// Makes a container of an image, and tells its id; brings the image here first where it is missing. Image and
+    /// program are looked at once: an image that went since is missed by the engine.
     async fn create(
         &self,
         name: &str,
@@ -144,9 +145,10 @@ impl DockerRunner {
         identity: &ImageIdentity,
         body: ContainerCreateBody,
     ) -> Result<String, RunnerError> {
-        let is_seen = self.lock_seen().contains(identity);
+        let subject = (identity.clone(), program.clone());
+        let mut is_seen = self.lock_seen().contains(&subject);
         if !is_seen {
-            self.see(program, identity).await?;
+            self.bring(program, identity).await?;
         }
         let create = || {
             let options = CreateContainerOptionsBuilder::default().name(name).build();
@@ -154,23 +156,25 @@ impl DockerRunner {
         };
         let created = match create().await {
             Err(Error::DockerResponseServerError { status_code: 404, .. }) if is_seen => {
-                self.see(program, identity).await?;
+                self.lock_seen().remove(&subject);
+                self.bring(program, identity).await?;
+                is_seen = false;
                 create().await
             }
             created => created,
         };
-        created.map(|created| created.id).map_err(|error| not_created(&program.image, &error))
+        let id = created.map_err(|error| not_created(&program.image, &error))?.id;
+        if !is_seen {
+            if let Err(refused) = self.look_at_program(&id, &program.image).await {
+                self.remove_later(id).await;
+                return Err(refused);
+            }
+            self.lock_seen().insert(subject);
+        }
+        Ok(id)
     }
 
-    /// Brings an image here, and remembers that it is.
-    async fn see(&self, program: &Program, identity: &ImageIdentity) -> Result<(), RunnerError> {
-        self.lock_seen().remove(identity);
-        self.bring(program, identity).await?;
-        self.lock_seen().insert(identity.clone());
-        Ok(())
-    }
-
-    fn lock_seen(&self) -> std::sync::MutexGuard<'_, BTreeSet<ImageIdentity>> {
+    fn lock_seen(&self) -> std::sync::MutexGuard<'_, BTreeSet<(ImageIdentity, Program)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -121,6 +121,8 @@ pub trait Vessel: Send + Sync {
     async fn kill(&mut self);
     /// What tells how much memory it uses.
     fn gauge(&self) -> Arc<dyn Gauge>;
+    /// What it used since it began, as far as that is known while it runs.
+    fn used(&self) -> UsedResources;
 }
 
 /// Tells how much memory a program uses.
@@ -147,6 +149,8 @@ pub struct Session {
     heard: Vec<u8>,
     is_ready: bool,
     requests: u32,
+    /// What it had used when it was asked last.
+    used_before: UsedResources,
 }
 
 /// What came of listening for a line.
@@ -169,7 +173,14 @@ impl Session {
         if !matches!(opened, Ok(Some(_))) {
             remove(spec.folder.clone()).await;
         }
-        Ok(opened?.map(|opened| Self { spec, opened, heard: Vec::new(), is_ready: false, requests: 0 }))
+        Ok(opened?.map(|opened| Self {
+            spec,
+            opened,
+            heard: Vec::new(),
+            is_ready: false,
+            requests: 0,
+            used_before: UsedResources::default(),
+        }))
     }
 
     /// What it serves.
@@ -219,6 +230,8 @@ impl Session {
                 return Err(error);
             }
         };
+        // It answers one request at a time.
+        let used = self.opened.vessel.used().since(self.used_before);
         let (exit, goes_on) = match reply {
             Reply::Code(code, message) => {
                 self.listen_on(code, &message, &mut log).await;
@@ -238,8 +251,6 @@ impl Session {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The session goes on, but what is judged is a copy in a place that it never saw, and its input it could only read.
         let gone = self.opened.is_isolated;
-        // What one request of many used, nobody can tell.
-        let used = UsedResources::default();
         let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone, used };
         Ok(ServedStar { ended, goes_on })
     }
@@ -271,6 +282,7 @@ impl Session {
             self.is_ready = true;
         }
         let id = spec.labels.nonce.as_str();
+        self.used_before = self.opened.vessel.used();
         let request = words::request(id, subject, self.requests, &self.opened.inside);
         tokio::select! {
             exit = &mut stop => return Ok(Reply::Over(exit)),

@@ -66,9 +66,9 @@ impl Watch {
     pub(super) async fn run(self, context: &Context, format: Format) -> anyhow::Result<()> {
         let ended = service::ended_by_signal().context("failed to listen for signals")?;
         anyhow::ensure!(self.folder.is_dir(), "`{}` is no directory", self.folder.display());
-        let mut refused = 0;
+        let (mut refused, mut named) = (0, Vec::new());
         loop {
-            match self.look(context, format).await {
+            match self.look(context, format, &mut named).await {
                 Ok(count) => refused += count,
                 // Whoever watches waits for services and disks as others do.
                 Err(error) if self.every.is_some() => note(&format!("{error:#}; it is tried again")),
@@ -85,11 +85,18 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes what is ready; how many deliveries were refused.
-    async fn look(&self, context: &Context, format: Format) -> anyhow::Result<usize> {
+    /// Takes what is ready, and says what is left; how many deliveries were refused. What was named once is not named again.
+    async fn look(&self, context: &Context, format: Format, named: &mut Vec<LeftEntry>) -> anyhow::Result<usize> {
         let (folder, settle) = (self.folder.clone(), self.settle);
         let mut refused = 0;
-        for delivery in spawn_blocking(move || ready(&folder, settle)).await?? {
+        let WatchedFolder { deliveries, mut left } = spawn_blocking(move || look_into(&folder, settle)).await??;
+        // Whoever watches takes in a moment what changes now.
+        left.retain(|entry| self.every.is_none() || entry.why != STILL_CHANGES);
+        for LeftEntry { name, why } in left.iter().filter(|entry| !named.contains(entry)) {
+            note(&format!("left: {}: {why}", shown(name)));
+        }
+        *named = left;
+        for delivery in deliveries {
             let report = self.take(context, &delivery).await?;
             refused += usize::from(!report.taken);
             let (folder, name) = (self.folder.clone(), delivery.clone());
@@ -147,25 +154,52 @@ impl Watch {
     }
 }
 
-/// The deliveries of a directory that are whole, as far as can be seen: they have a manifest, and nothing of them changes.
-fn ready(folder: &Path, settle: Duration) -> anyhow::Result<Vec<PathBuf>> {
+/// What is in a watched directory: deliveries that are whole, as far as can be seen, and what is left for now.
+struct WatchedFolder {
+    deliveries: Vec<PathBuf>,
+    left: Vec<LeftEntry>,
+}
+
+/// Something in a watched directory that is not taken.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LeftEntry {
+    name: String,
+    why: &'static str,
+}
+
+/// Why a whole delivery is not taken yet.
+const STILL_CHANGES: &str = "something of it changed of late";
+
+fn look_into(folder: &Path, settle: Duration) -> anyhow::Result<WatchedFolder> {
     let failed = || format!("failed to look into `{}`", folder.display());
-    let mut found = Vec::new();
+    let mut looked = WatchedFolder { deliveries: Vec::new(), left: Vec::new() };
     for entry in fs::read_dir(folder).with_context(failed)? {
         let entry = entry.with_context(failed)?;
         let name = entry.file_name();
-        let is_ours = name == DONE || name == REFUSED || name.as_encoded_bytes().starts_with(b".");
-        let path = entry.path();
-        if !is_ours
-            && entry.file_type().with_context(failed)?.is_dir()
-            && path.join(MANIFEST).exists()
-            && is_quiet(&path, settle)
-        {
-            found.push(path);
+        if name == DONE || name == REFUSED {
+            continue;
         }
+        let path = entry.path();
+        let kind = entry.file_type().with_context(failed)?;
+        let why = if name.as_encoded_bytes().starts_with(b".") {
+            "its name begins with a dot"
+        } else if kind.is_symlink() {
+            "it is a link, which is not followed"
+        } else if !kind.is_dir() {
+            "it is no directory"
+        } else if !path.join(MANIFEST).exists() {
+            "no manifest.json yet"
+        } else if !is_quiet(&path, settle) {
+            STILL_CHANGES
+        } else {
+            looked.deliveries.push(path);
+            continue;
+        };
+        looked.left.push(LeftEntry { name: name.to_string_lossy().into_owned(), why });
     }
-    found.sort();
-    Ok(found)
+    looked.deliveries.sort();
+    looked.left.sort();
+    Ok(looked)
 }
 
 /// Whether nothing of a delivery changed for so long. What cannot be looked at does not change.

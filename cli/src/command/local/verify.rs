@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use coordinator::operate::OperateError;
 use coordinator::operate::compare::{ResultDifference, compare_results, two_store_reader};
 use coordinator::operate::star::ColumnDifference;
 use domain::id::{Key, ModuleName, ProductName, Quarter, StarId};
@@ -138,7 +139,7 @@ impl Pair<'_> {
         agent: &mut Agent,
         [served, alone]: [&Path; 2],
     ) -> anyhow::Result<Vec<ServeDifference>> {
-        let found = compare_results(agent, [alone, served]).await?.into_iter();
+        let found = compare_results(agent, [alone, served]).await.map_err(OperateError::from)?.into_iter();
         let difference = |ResultDifference { product, column, ends }: ResultDifference| {
             let ends = ends.map(|[alone, served]| [served, alone]);
             self.difference(module, Some(&product), column, ends)

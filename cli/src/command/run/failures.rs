@@ -2,7 +2,7 @@
 
 use clap::Args;
 use coordinator::operate::Context;
-use coordinator::operate::called::{CalledRun, find_named_run};
+use coordinator::operate::called::CalledRun;
 use coordinator::operate::failures::{self, FailureGroup, ListFailures, RunFailures};
 use coordinator::operate::selection::ShownState;
 use coordinator::operate::task;
@@ -37,7 +37,7 @@ pub(crate) struct FailuresArguments {
 
 pub(super) async fn run(context: &Context, asked: FailuresArguments, format: Format) -> anyhow::Result<()> {
     let FailuresArguments { run, selection, limit, all_stars, retry, consent } = asked;
-    let mut selection = selection.of(find_named_run(context, run.as_ref()).await?)?;
+    let mut selection = selection.of(context, run.as_ref()).await?;
     if retry {
         if selection.states.is_empty() {
             selection.states = vec![ShownState::Failed, ShownState::Errored];

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use coordinator::operate::called::{CalledRun, find_run};
-use coordinator::operate::run::{self, AmendImages, Lever, PullLever, RetryTasks, RunDecided};
-use coordinator::operate::{Context, OperateError};
-use domain::id::{ImageName, ModuleName, StarId};
+use coordinator::operate::called::{CalledRun, CalledStar, find_run, find_star};
+use coordinator::operate::run::{self, AmendImages, Lever, PullLever, RunDecided};
+use coordinator::operate::selection::TaskSelection;
+use coordinator::operate::{Context, OperateError, task};
+use domain::id::{ImageName, ModuleName};
 use domain::run::TaskState;
-use store::runs::Selection;
 
 use crate::exit::usage;
 use crate::output::Format;
+use crate::selection::{Consent, carry_out};
 
 /// Which tasks are run again.
 #[derive(Debug, Args)]
@@ -21,13 +22,15 @@ pub(crate) struct RetryArguments {
     /// Only tasks of this module.
     #[arg(long)]
     module: Option<ModuleName>,
-    /// Only tasks of this star.
+    /// Only tasks of this star, or the one with these first digits of its UUID.
     #[arg(long)]
-    star: Option<StarId>,
+    star: Option<CalledStar>,
     /// Only tasks in this state; without it those that were lost (failed, errored, upstream_failed, cancelled). What a
     /// newer run took over (superseded) runs again only where it is named: the newer run has it.
     #[arg(long, value_parser = settled)]
     state: Option<TaskState>,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// Which modules get which image.
@@ -59,15 +62,23 @@ pub(super) fn print(answer: &RunDecided, format: Format) {
 }
 
 impl RetryArguments {
-    pub(super) async fn request(self, context: &Context) -> Result<RetryTasks, OperateError> {
-        let Self { run, module, star, state } = self;
-        let selection = Selection {
+    /// Says which tasks these are, asks, and has them run again.
+    pub(super) async fn run(self, context: &Context, format: Format) -> anyhow::Result<()> {
+        let Self { run, module, star, state, consent } = self;
+        let run = find_run(context, &run).await?;
+        let star = match &star {
+            Some(star) => Some(find_star(context, star, Some(&CalledRun::Id(run))).await?.star),
+            None => None,
+        };
+        let selection = TaskSelection {
+            run: Some(run),
             modules: module.into_iter().collect(),
             stars: star.into_iter().collect(),
-            states: state.into_iter().collect(),
-            tasks: None,
+            states: state.into_iter().map(Into::into).collect(),
+            ..TaskSelection::default()
         };
-        Ok(RetryTasks { run: find_run(context, &run).await?, selection })
+        let plan = task::plan_retry(context, selection).await?;
+        carry_out(context, plan, consent, format).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coordinator::operate::star::{Descendant, Descent, HowMade, Lineage, LineageNode, LineageOrigin};
+use domain::id::Quarter;
 use domain::outcome::UsedResources;
 use domain::text::{moment, shown};
 
@@ -24,11 +25,19 @@ pub(super) fn tree(found: &Lineage) -> String {
 
 /// `first` stands before the node's line, `rest` before those below it.
 fn branch(node: &LineageNode, first: &str, rest: &str, text: &mut String) {
-    *text += &format!("{first}{}  {}\n", node.product, origin(node));
+    *text += &format!("{first}{}  {}\n", called(node), origin(node));
     let inputs = inputs(node);
     for (at, input) in inputs.iter().enumerate() {
         let [first, below] = if at + 1 == inputs.len() { ["└─ ", "   "] } else { ["├─ ", "│  "] };
         branch(input, &format!("{rest}{first}"), &format!("{rest}{below}"), text);
+    }
+}
+
+/// What a product is called among the inputs of a module.
+fn called(node: &LineageNode) -> String {
+    match node.quarter {
+        Some(quarter) => format!("{}@previous ({quarter})", node.product),
+        None => node.product.to_string(),
     }
 }
 
@@ -139,24 +148,34 @@ fn origin(node: &LineageNode) -> String {
 /// The same for Graphviz: products and what they were made from.
 pub(super) fn graph(found: &Lineage) -> String {
     let mut lines = BTreeSet::new();
-    edges(&found.product, &mut lines);
+    edges(&found.product, None, &mut lines);
     let lines: Vec<String> = lines.into_iter().collect();
     format!("digraph lineage {{\n  rankdir = LR;\n{}\n}}", lines.join("\n"))
 }
 
-fn edges(node: &LineageNode, lines: &mut BTreeSet<String>) {
-    let name = |node: &LineageNode| match &node.origin {
-        LineageOrigin::Made { module, .. } | LineageOrigin::Above { module, .. } => {
-            format!("{:?}", format!("{}\n{module}", node.product))
-        }
-        LineageOrigin::Delivered { dataset, sequence } => {
-            format!("{:?}", format!("{}\n{dataset} {sequence}", node.product))
-        }
-        LineageOrigin::Absent { .. } | LineageOrigin::Unknown { .. } => format!("{:?}", node.product.as_str()),
-    };
-    lines.insert(format!("  {};", name(node)));
+/// `earlier` is the quarter of the product, where that is not the one of the product that was asked for.
+fn edges(node: &LineageNode, earlier: Option<Quarter>, lines: &mut BTreeSet<String>) {
+    let name = named_in_graph(node, earlier);
+    lines.insert(format!("  {name};"));
     for input in inputs(node).iter().filter(|input| input.digest.is_some()) {
-        lines.insert(format!("  {} -> {};", name(input), name(node)));
-        edges(input, lines);
+        let earlier = input.quarter.or(earlier);
+        lines.insert(format!("  {} -> {name};", named_in_graph(input, earlier)));
+        edges(input, earlier, lines);
+    }
+}
+
+/// A product of an earlier quarter is another node than the one of this quarter.
+fn named_in_graph(node: &LineageNode, earlier: Option<Quarter>) -> String {
+    let is_of = |quarter: &Quarter| node.file.as_deref().is_some_and(|file| file.starts_with(&format!("{quarter}/")));
+    let product = match earlier.filter(is_of) {
+        Some(quarter) => format!("{} {quarter}", node.product),
+        None => node.product.to_string(),
+    };
+    match &node.origin {
+        LineageOrigin::Made { module, .. } | LineageOrigin::Above { module, .. } => {
+            format!("{:?}", format!("{product}\n{module}"))
+        }
+        LineageOrigin::Delivered { dataset, sequence } => format!("{:?}", format!("{product}\n{dataset} {sequence}")),
+        LineageOrigin::Absent { .. } | LineageOrigin::Unknown { .. } => format!("{product:?}"),
     }
 }

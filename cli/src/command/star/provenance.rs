@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use coordinator::operate::called::{CalledRun, find_run};
+use coordinator::operate::called::{CalledRun, CalledStar, find_run, find_stars};
 use coordinator::operate::provenance::{ProvenanceForm, Receiver, star_provenance, stars_of};
 use coordinator::operate::star::OneGeneration;
 use coordinator::operate::{Context, ErrorKind};
@@ -23,9 +23,9 @@ use crate::selection::stars_in;
 /// Which stars, in which form, to whom.
 #[derive(Debug, Args)]
 pub(crate) struct ProvenanceArguments {
-    /// The stars.
+    /// The stars, or the first digits of their UUIDs.
     #[arg(value_name = "STAR")]
-    stars: Vec<StarId>,
+    stars: Vec<CalledStar>,
     /// The stars in this text file, one a line.
     #[arg(long, value_name = "FILE")]
     stars_from: Option<PathBuf>,
@@ -76,7 +76,8 @@ impl ProvenanceArguments {
             DocumentForm::ProvJson => ProvenanceForm::ProvJson,
             DocumentForm::OpenLineage => ProvenanceForm::OpenLineage,
         };
-        let (mut stars, mut quarter) = (BTreeSet::from_iter(self.stars), self.quarter);
+        let mut quarter = self.quarter;
+        let mut stars = BTreeSet::from_iter(find_stars(context, &self.stars, None).await?);
         if let Some(file) = &self.stars_from {
             stars.extend(stars_in(file)?);
         }

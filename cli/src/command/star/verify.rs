@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use coordinator::operate::OperateError;
+use coordinator::operate::called::{CalledStar, find_star};
 use coordinator::operate::star::OneGeneration;
 use coordinator::operate::verify::{Verification, verify_file, verify_star};
-use coordinator::operate::{OperateError, called::CalledStar};
-use domain::id::{Generation, Quarter, StarId};
+use domain::id::{Generation, Quarter};
 use domain::text::shown;
 
 use crate::connect::SiteArgs;
@@ -17,7 +18,7 @@ use crate::output::Format;
 /// What to look at.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// A star of the store: everything that its generation refers to. Or a file, wherever it is: a star file, one that was
+    /// A star of the store, or the first digits of its UUID: everything that its generation refers to. Or a file, wherever it is: a star file, one that was
     /// exported, a result, a delivery.
     #[arg(value_name = "STAR|FILE")]
     what: String,
@@ -32,19 +33,14 @@ pub(crate) struct VerifyArguments {
 impl VerifyArguments {
     pub(super) async fn run(self, site: &SiteArgs, format: Format) -> anyhow::Result<()> {
         let Self { what, quarter, generation } = self;
-        let found = match (what.parse::<StarId>(), Path::new(&what).is_file()) {
-            (Ok(star), false) => {
+        let found = match (what.parse::<CalledStar>(), Path::new(&what).is_file()) {
+            (Ok(called), false) => {
                 let context = Configured::load(site)?.context()?;
+                let star = find_star(&context, &called, None).await?.star;
                 verify_star(&context, OneGeneration { star, quarter, generation }).await?
             }
             (_, true) => verify_file(&PathBuf::from(&what)).await?,
-            (Err(_), false) => {
-                let hint = match what.parse::<CalledStar>() {
-                    Ok(_) => "; a star is named by its whole id here",
-                    Err(_) => "",
-                };
-                return Err(usage(format!("{what:?} is neither a file nor a star{hint}")).into());
-            }
+            (Err(_), false) => return Err(usage(format!("{what:?} is neither a file nor a star")).into()),
         };
         format.print(&found, words);
         let elsewhere: usize = found.files.iter().map(|file| file.elsewhere.len()).sum();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+use coordinator::operate::called::{CalledStar, find_stars};
 use coordinator::operate::gc::{GcReport, GcRequest, LeftAlone, ReferredGeneration, collect};
-use domain::id::StarId;
 
 use crate::connect::SiteArgs;
 use crate::exit::usage;
@@ -27,9 +27,9 @@ pub(crate) struct Gc {
     /// What is younger than this stays.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1day")]
     grace: Duration,
-    /// Only of these stars.
+    /// Only of these stars, or those with these first digits of their UUIDs.
     #[arg(long, value_name = "STAR", num_args = 1..)]
-    star: Vec<StarId>,
+    star: Vec<CalledStar>,
     /// Only of the stars in this text file, one a line.
     #[arg(long, value_name = "FILE")]
     stars_from: Option<PathBuf>,
@@ -46,7 +46,7 @@ impl Gc {
             return Err(usage(reason).into());
         };
         let context = configured.context()?;
-        let mut stars = self.star;
+        let mut stars = find_stars(&context, &self.star, None).await?;
         if let Some(file) = &self.stars_from {
             stars.extend(stars_in(file)?);
         }
@@ -79,7 +79,8 @@ fn words(report: &GcReport) -> String {
         ByteSize(results.bytes)
     );
     let because: Vec<String> = kept.iter().map(|(because, count)| format!("{count} {because}")).collect();
-    text += &format!("stay: {results_kept} results, generations: {}\n", because.join(", "));
+    let because = if because.is_empty() { "none".to_owned() } else { because.join(", ") };
+    text += &format!("stay: {results_kept} results; of generations {because}\n");
     for (why, LeftAlone { stars, first }) in left_alone {
         text += &format!("left alone: {stars} stars (first {first}): {why}\n");
     }

@@ -1,16 +1,14 @@
 //! `sas store scrub`: every committed file is digested again, slowly; what is damaged is made again.
 
-use std::io::IsTerminal;
-
 use bytesize::ByteSize;
 use clap::Args;
 use coordinator::operate::OperateError;
 use coordinator::operate::scrub::{DamagedFile, ScrubProgress, ScrubReport, ScrubRequest, scrub};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::connect::SiteArgs;
 use crate::installation::Configured;
 use crate::output::{Format, table};
+use crate::progress::bar;
 
 /// Look at every committed file of the store: products are digested again, and compared with what is on record. What is damaged is
 /// moved aside, and the run that last used it makes it again. A delivery is moved aside, too; nobody here can make it again, and tasks
@@ -39,7 +37,7 @@ impl Scrub {
             context = context.because(Some("sas store scrub: results were damaged or gone".to_owned()));
         }
         let rate = Some(rate.as_u64()).filter(|rate| *rate > 0);
-        let bar = bar();
+        let bar = bar("parts  {msg}");
         let mut progress = |now: ScrubProgress| {
             bar.set_length(now.parts.1 as u64);
             bar.set_position(now.parts.0 as u64);
@@ -75,13 +73,4 @@ fn words(report: &ScrubReport) -> String {
         text += &format!("\nrun {run}: {effect}");
     }
     text
-}
-
-fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{elapsed:>5} [{bar:30}] {pos}/{len} parts  {msg}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }

@@ -1,6 +1,6 @@
 //! What of a module is other in one definition than in another, as far as its results can tell. Pure.
 
-use super::fingerprint::{definition, hash};
+use super::fingerprint::{but_for_tolerances, definition, hash};
 use super::key::define;
 use crate::pipeline::{Module, Pipeline};
 
@@ -13,6 +13,8 @@ pub enum DefinitionChange {
     Makes,
     /// What decides whether it runs and on which inputs: inputs, conditions, order, trigger rule.
     Decides,
+    /// Only by how much its products may differ and count as unchanged.
+    Tolerates,
 }
 
 /// What is other of a module than in the pipeline before; documentation, limits and images are not looked at. One that was
@@ -21,12 +23,15 @@ pub fn definition_change(before: &Pipeline, (pipeline, module): (&Pipeline, &Mod
     let was = before.modules.iter().find(|was| was.name == module.name && was.enabled);
     let Some(was) = was else { return module.enabled.then_some(DefinitionChange::New) };
     let whole = |pipeline: &Pipeline, module: &Module| hash(|write| definition(pipeline, module, write));
+    let decides = |pipeline: &Pipeline, module: &Module| hash(|write| but_for_tolerances(pipeline, module, write));
     if whole(before, was) == whole(pipeline, module) {
         None
-    } else if makes(was) == makes(module) {
+    } else if makes(was) != makes(module) {
+        Some(DefinitionChange::Makes)
+    } else if decides(before, was) != decides(pipeline, module) {
         Some(DefinitionChange::Decides)
     } else {
-        Some(DefinitionChange::Makes)
+        Some(DefinitionChange::Tolerates)
     }
 }
 

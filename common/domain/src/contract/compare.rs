@@ -1,7 +1,7 @@
 //! Two definitions of a pipeline side by side: which products are others, and which modules that breaks. Pure.
 //!
 //! A module that reads what is other breaks, unless its own image or definition is another one, too: then whoever changed it
-//! is taken to have known. What no definition says, as the meaning of a number, nobody can compare.
+//! is taken to have known. Inputs are read whole, in conditions the columns that they name. What no definition says, as the meaning of a number, nobody can compare.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::definition_change;
+use super::needs;
 use crate::id::{GroupName, ModuleName, ProductName};
 use crate::pipeline::{Module, Pipeline};
 use crate::product::{Column, ColumnKind, Source};
@@ -32,6 +33,10 @@ pub enum ProductChange {
     MayBeMissing,
     /// It could be missing, and is in every success of its module.
     IsAlwaysMade,
+    /// The data model knows its columns, and did not.
+    Described,
+    /// The data model does not know its columns any more.
+    NotDescribed,
     /// A column is new.
     ColumnAppears {
         /// Its name.
@@ -110,22 +115,24 @@ pub struct PipelineDifference {
     pub adapted: Vec<ConcernedModule>,
     /// Modules that are new, or have another image, command, contract or condition.
     pub modules: Vec<ModuleName>,
+    /// Modules that are gone, or switched off.
+    pub gone: Vec<ModuleName>,
 }
 
 /// Lays two definitions side by side.
 pub fn compare(old: &Pipeline, new: &Pipeline) -> PipelineDifference {
-    let mut difference = PipelineDifference { products: products(old, new), ..PipelineDifference::default() };
-    let is_other = |module: &Module| {
-        let was = old.modules.iter().find(|was| was.name == module.name);
-        definition_change(old, (new, module)).is_some() || was.is_none_or(|was| was.image != module.image)
-    };
+    let mut difference =
+        PipelineDifference { products: products(old, new), gone: gone(old, new), ..PipelineDifference::default() };
     for module in new.modules.iter().filter(|module| module.enabled) {
-        let is_new = is_other(module);
+        let was = old.modules.iter().find(|was| was.name == module.name);
+        let same = was.filter(|was| was.image == module.image && definition_change(old, (new, module)).is_none());
+        let is_new = same.is_none();
         if is_new {
             difference.modules.push(module.name.clone());
         }
         for changed in &difference.products {
-            if changed.module.as_ref() == Some(&module.name) || !breaks(module, changed) {
+            // What a condition reads follows from the data model, too: it reads what it read before.
+            if changed.module.as_ref() == Some(&module.name) || !breaks(same.unwrap_or(module), changed) {
                 continue;
             }
             let (name, group) = (module.name.clone(), module.group.clone());
@@ -136,23 +143,45 @@ pub fn compare(old: &Pipeline, new: &Pipeline) -> PipelineDifference {
     difference
 }
 
+/// Modules that ran, and do not any more.
+fn gone(old: &Pipeline, new: &Pipeline) -> Vec<ModuleName> {
+    let runs = |was: &&Module| new.modules.iter().any(|module| module.name == was.name && module.enabled);
+    old.modules.iter().filter(|was| was.enabled && !runs(was)).map(|was| was.name.clone()).collect()
+}
+
 /// Whether a module cannot do as it did when this is other.
 fn breaks(module: &Module, changed: &ChangedProduct) -> bool {
     let is_it = |source: &Source| source.product == changed.product;
     let inputs = &module.inputs;
     match &changed.change {
-        ProductChange::Appears | ProductChange::IsAlwaysMade | ProductChange::ColumnAppears { .. } => false,
+        ProductChange::Appears
+        | ProductChange::IsAlwaysMade
+        | ProductChange::Described
+        | ProductChange::NotDescribed
+        | ProductChange::ColumnAppears { .. } => false,
+        // Integers are as good where floats are expected.
+        ProductChange::ColumnKind { was: ColumnKind::Float, now: ColumnKind::Int, .. } => false,
         ProductChange::MayBeMissing => {
             inputs.mandatory.iter().any(is_it) || inputs.conditional.iter().any(|input| is_it(&input.source))
         }
-        ProductChange::Vanishes
-        | ProductChange::ComesFrom { .. }
-        | ProductChange::ColumnVanishes { .. }
-        | ProductChange::ColumnMayBeMissing { .. }
-        | ProductChange::ColumnKind { .. }
-        | ProductChange::ColumnShape { .. }
-        | ProductChange::ColumnUnit { .. } => module.sources().any(is_it),
+        // What ingestion delivers is staged in another group than what modules make.
+        ProductChange::ComesFrom { was, now } => was.is_none() != now.is_none() && inputs.all().any(is_it),
+        ProductChange::Vanishes => module.sources().any(is_it),
+        ProductChange::ColumnVanishes { column }
+        | ProductChange::ColumnMayBeMissing { column }
+        | ProductChange::ColumnKind { column, .. }
+        | ProductChange::ColumnShape { column, .. }
+        | ProductChange::ColumnUnit { column, .. } => {
+            inputs.all().any(is_it) || is_in_condition(module, changed, column)
+        }
     }
+}
+
+/// Whether a condition of a module looks at a column of a product.
+fn is_in_condition(module: &Module, changed: &ChangedProduct, column: &str) -> bool {
+    let read = needs(module).read;
+    let of_it = read.iter().filter(|(source, _)| source.product == changed.product);
+    of_it.map(|(_, columns)| columns).any(|columns| columns.as_ref().is_none_or(|columns| columns.contains(column)))
 }
 
 /// Who makes a product, and whether it is in every success.
@@ -184,15 +213,18 @@ fn products(old: &Pipeline, new: &Pipeline) -> Vec<ChangedProduct> {
             (Some((was, always)), Some((module, is_always))) => {
                 if was != module {
                     say(module, ProductChange::ComesFrom { was: was.clone(), now: module.clone() });
-                } else if *always && !is_always {
-                    say(module, ProductChange::MayBeMissing);
-                } else if !always && *is_always {
-                    say(module, ProductChange::IsAlwaysMade);
+                }
+                if was.is_some() == module.is_some() {
+                    match (*always, *is_always) {
+                        (true, false) => say(module, ProductChange::MayBeMissing),
+                        (false, true) => say(module, ProductChange::IsAlwaysMade),
+                        (true, true) | (false, false) => {}
+                    }
                 }
                 let columns = |pipeline: &Pipeline| {
                     pipeline.model.products.get(product).map(|model| model.columns.clone()).unwrap_or_default()
                 };
-                columns_of(&columns(old), &columns(new)).into_iter().for_each(|change| say(module, change));
+                changes_of(&columns(old), &columns(new)).into_iter().for_each(|change| say(module, change));
             }
             (None, None) => {}
         }
@@ -200,7 +232,14 @@ fn products(old: &Pipeline, new: &Pipeline) -> Vec<ChangedProduct> {
     changed
 }
 
-fn columns_of(old: &BTreeMap<String, Column>, new: &BTreeMap<String, Column>) -> Vec<ProductChange> {
+/// What is other of the columns that the data models know.
+fn changes_of(old: &BTreeMap<String, Column>, new: &BTreeMap<String, Column>) -> Vec<ProductChange> {
+    match (old.is_empty(), new.is_empty()) {
+        (true, true) => return Vec::new(),
+        (true, false) => return vec![ProductChange::Described],
+        (false, true) => return vec![ProductChange::NotDescribed],
+        (false, false) => {}
+    }
     let mut changes = Vec::new();
     for (name, was) in old {
         let column = name.clone();
@@ -242,6 +281,8 @@ impl ProductChange {
             Self::ComesFrom { was, now } => format!("comes from {}, not {}", from(now), from(was)),
             Self::MayBeMissing => "may be missing; it was in every success".to_owned(),
             Self::IsAlwaysMade => "is in every success; it could be missing".to_owned(),
+            Self::Described => "has columns in the data model; it had none there".to_owned(),
+            Self::NotDescribed => "has no columns in the data model any more: it is not looked into".to_owned(),
             Self::ColumnAppears { column } => format!("has a new column {column}"),
             Self::ColumnVanishes { column } => format!("has no column {column} any more"),
             Self::ColumnMayBeMissing { column } => format!("may miss its column {column}; it had it always"),

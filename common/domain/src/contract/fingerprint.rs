@@ -5,7 +5,7 @@
 //!
 //! - of every module in topological order: its name, whether it is switched on and of the run's group; where it is on, its
 //!   command, environment, parameters, the pipeline's parameters that its conditions name, declared inputs and outputs with
-//!   conditions, `run_if`, `after`, trigger rule, and the identity of the image that it ran as, or that it did not run;
+//!   conditions, `run_if`, `after`, trigger rule, tolerances of what it makes, and the identity of the image that it ran as, or that it did not run;
 //! - of the star: its id, its quarter, the files of its externals with their sequence numbers (a file never changes, so that
 //!   its name stands for its content), and its generation of the quarter before.
 //!
@@ -115,6 +115,20 @@ impl Programs {
 }
 
 pub(super) fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn FnMut(&str)) {
+    but_for_tolerances(pipeline, module, write);
+    let products = module.outputs.products().filter(|_| module.enabled);
+    let mut tolerances: Vec<[String; 2]> = products
+        .filter_map(|product| Some([product.to_string(), pipeline.tolerances.get(product)?.to_string()]))
+        .collect();
+    tolerances.sort_unstable();
+    // Where there are none, fingerprints are what they were before there could be any.
+    if !tolerances.is_empty() {
+        write_list("tolerances", &tolerances.concat(), write);
+    }
+}
+
+/// The definition without what may differ of its products and count as unchanged.
+pub(super) fn but_for_tolerances(pipeline: &Pipeline, module: &Module, write: &mut dyn FnMut(&str)) {
     let mut list = |name: &str, fields: Vec<String>| write_list(name, &fields, write);
     list("name", vec![module.name.to_string()]);
     list("enabled", vec![module.enabled.to_string()]);
@@ -140,16 +154,6 @@ pub(super) fn definition(pipeline: &Pipeline, module: &Module, write: &mut dyn F
     after.sort_unstable();
     list("after", after);
     list("trigger_rule", module.trigger_rule.iter().map(ToString::to_string).collect());
-    let mut tolerances: Vec<[String; 2]> = module
-        .outputs
-        .products()
-        .filter_map(|product| Some([product.to_string(), pipeline.tolerances.get(product)?.to_string()]))
-        .collect();
-    tolerances.sort_unstable();
-    // Where there are none, fingerprints are what they were before there could be any.
-    if !tolerances.is_empty() {
-        list("tolerances", tolerances.concat());
-    }
 }
 
 fn sources(all: &[Source]) -> Vec<String> {

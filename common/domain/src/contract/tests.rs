@@ -45,7 +45,7 @@ fn the_condition_comes_first() {
     check(module, "lost=A lost=B", "upstream failed: A");
     check(module, "A.flag=true lost=B", "upstream failed: B");
     check(module, "A.flag=true B X", "run: B mandatory, X mandatory; A.flag = true");
-    check(module, "A.flags=true B X", "failed (expression): run_if: A has no scalar column `flag`, only [`flags`]");
+    check(module, "A.flags=true B X", "failed (expression): run_if: A has no scalar column `flag`");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_false_condition_stages_nothing() {
     check(module, "A.flag=true Y", "skipped (not_made): B");
     check(module, "A.flag=true", "skipped (missing_external): X");
     check(module, "lost=A X", "upstream failed: A");
-    check(module, "A X", "failed (expression): condition of input X: A has no scalar column `flag`, only []");
+    check(module, "A X", "failed (expression): condition of input X: A has no scalar column `flag`");
 }
 
 #[test]
@@ -127,7 +127,11 @@ fn the_worker_is_told_what_to_look_up() {
     let names = |sources: &BTreeSet<Source>| sources.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let expected = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(names(&needs.sources), expected(&["A", "A@previous", "B", "B@previous", "S", "X", "Y"]));
-    assert_eq!(names(&needs.read), expected(&["A", "B@previous", "X"]));
+    let read: BTreeMap<String, Option<BTreeSet<String>>> =
+        needs.read.iter().map(|(source, columns)| (source.to_string(), columns.clone())).collect();
+    let columns = |names| Some(expected(names));
+    let [a, b, x] = [columns(&["flag"]), columns(&["n"]), columns(&[])];
+    assert_eq!(read, BTreeMap::from([("A", a), ("B@previous", b), ("X", x)].map(|(name, of)| (name.to_owned(), of))));
 }
 
 #[test]
@@ -136,19 +140,20 @@ fn conditional_outputs_are_due_exactly_when_their_condition_holds() {
         "outputs.mandatory = ['F']\noutputs.conditional = [{ product = 'G', when = 'P.F.flag' }, { product = 'H', when = \
          'made(\"G\") && !P.F.flag' }]",
     );
+    let others = [("F".parse().unwrap(), [("flag".to_owned(), "int64 of shape [2]".to_owned())].into())].into();
     let due = |columns: &[(&str, &[(&str, Scalar)])]| {
         let product = |(name, columns): &(&str, &[(&str, Scalar)])| {
             let columns = columns.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             (name.parse().unwrap(), columns)
         };
-        conditional_outputs(target(&pipeline), &columns.iter().map(product).collect())
+        conditional_outputs(target(&pipeline), &columns.iter().map(product).collect(), &others)
             .map(|due| due.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
             .map_err(|failure| failure.message)
     };
     assert_eq!(due(&[("F", &[("flag", Scalar::Bool(true))])]), Ok("G".to_owned()));
     assert_eq!(due(&[("F", &[("flag", Scalar::Bool(false))])]), Ok(String::new()));
     assert_eq!(due(&[("F", &[("flag", Scalar::Int(0))]), ("G", &[])]), Ok("H".to_owned()));
-    let broken = "condition of output G: F has no scalar column `flag`, only []".to_owned();
+    let broken = "condition of output G: F has no scalar column `flag`; F has `flag` (int64 of shape [2])".to_owned();
     assert_eq!(due(&[("F", &[])]), Err(broken));
 }
 

@@ -1,6 +1,6 @@
 //! The value of a condition over the products that are there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cel::common::ast::{CallExpr, Expr, operators};
 use cel::{Context, ExecutionError, Value};
@@ -39,6 +39,30 @@ impl Expression {
     /// Its value; `known` says what is known of a source.
     pub fn evaluate<'a>(&self, known: &dyn Fn(&Source) -> Known<'a>) -> Result<bool, EvaluationError> {
         self.value(&self.tree, known)
+    }
+
+    /// As [`Self::evaluate`]; where it has no value for want of a scalar, what there is in its place is said, as `others` has it in
+    /// words for the columns of a source.
+    pub fn evaluate_or_say<'a>(
+        &self,
+        known: &dyn Fn(&Source) -> Known<'a>,
+        others: &dyn Fn(&Source) -> Option<&'a BTreeMap<String, String>>,
+    ) -> Result<bool, EvaluationError> {
+        self.evaluate(known).map_err(|error| match error {
+            EvaluationError::Broken(what) => EvaluationError::Broken(what + &self.said_of(others)),
+            lost @ EvaluationError::Lost(_) => lost,
+        })
+    }
+
+    /// What there is in the place of scalars that it reads, as the end of a message.
+    fn said_of<'a>(&self, others: &dyn Fn(&Source) -> Option<&'a BTreeMap<String, String>>) -> String {
+        let sources: BTreeSet<&Source> = self.reads.iter().map(|read| &read.source).collect();
+        let known = sources.into_iter().filter_map(|source| Some((source, others(source)?)));
+        let words = known.filter(|(_, others)| !others.is_empty()).map(|(source, others)| {
+            let others: Vec<String> = others.iter().map(|(column, words)| format!("`{column}` ({words})")).collect();
+            format!("; {source} has {}", others.join(", "))
+        });
+        words.collect()
     }
 
     /// Its reads with their values, `None` for products that are not there: what of the products it depends on.
@@ -88,10 +112,9 @@ impl Expression {
             What::Any(known) => Ok(Scalar::Bool(flags(product, known, columns)?.contains(&true))),
             What::All(known) => Ok(Scalar::Bool(!flags(product, known, columns)?.contains(&false))),
             What::Column(column) => {
-                let value = columns.get(column).ok_or_else(|| {
-                    let there = columns.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                    EvaluationError::Broken(format!("{product} has no scalar column `{column}`, only [{there}]"))
-                })?;
+                let value = columns
+                    .get(column)
+                    .ok_or_else(|| EvaluationError::Broken(format!("{product} has no scalar column `{column}`")))?;
                 typed(value, self.kinds[at]).ok_or_else(|| {
                     let kind = self.kinds[at].map_or_else(String::new, |kind| kind.to_string());
                     EvaluationError::Broken(format!("{read} is {value}, which is no {kind} as the data model says"))

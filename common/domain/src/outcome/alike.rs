@@ -247,7 +247,7 @@ mod tests {
         assert_ne!(of(1, "").fingerprint, of(2, "").fingerprint);
         let missing = failed(FailureKind::OutputMissing, "no X", "bye", None);
         assert_eq!(missing.words, "no X");
-        let error = PlatformError { kind: PlatformErrorKind::Store, message: "no X".to_owned() };
+        let error = PlatformError::new(PlatformErrorKind::Store, "no X");
         let error = FailureWords::of(&Outcome::Errored(error)).unwrap();
         assert!(error.reason.is_platforms() && error.fingerprint != missing.fingerprint);
         assert_eq!(FailureWords::of(&Outcome::UpstreamFailed { lost: "X".to_owned() }), None);

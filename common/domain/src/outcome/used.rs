@@ -18,7 +18,7 @@ pub struct UsedResources {
     /// Bytes written to disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
-    /// Whether this is what it had used when it was last looked at while it ran, so that what came after is not in it.
+    /// Whether it was looked at while it ran, so that what came after, or what other processes did for it, is not in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_least: bool,
 }
@@ -27,5 +27,32 @@ impl UsedResources {
     /// Whether nothing was measured.
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What a program that goes on used since it was looked at `before`; how much memory at one time since then nobody can tell.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let more = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before.unwrap_or(0)));
+        Self {
+            cpu_ms: more(self.cpu_ms, before.cpu_ms),
+            peak_memory: None,
+            read: more(self.read, before.read),
+            written: more(self.written, before.written),
+            at_least: self.at_least,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_looks_is_the_difference_and_what_is_not_told_stays_unknown() {
+        let look =
+            |cpu_ms, written, peak_memory| UsedResources { cpu_ms, written, peak_memory, ..UsedResources::default() };
+        let since = look(Some(150), Some(7), Some(9)).since(look(Some(100), None, Some(8)));
+        assert_eq!(since, look(Some(50), Some(7), None), "what was not told before had not begun");
+        assert!(UsedResources::default().since(look(Some(100), Some(1), None)).is_unknown(), "it is gone");
     }
 }

@@ -4,7 +4,7 @@
 
 use toml::{Table, Value};
 
-use super::{Mistakes, Pipeline, load};
+use super::{Mistakes, Pipeline, load_after};
 use crate::id::ImageName;
 
 /// The label of an image that holds the contract of the modules that it plays.
@@ -31,8 +31,14 @@ pub enum ContractError {
 }
 
 impl Pipeline {
-    /// The same with those of its modules that the contract of an image describes, made by that image.
-    pub fn with_contract(&self, image: &ImageName, contract: &str) -> Result<Self, ContractError> {
+    /// The same with those of its modules that the contract of an image describes, made by that image. Where it is only compared,
+    /// modules may still read what there was `before`.
+    pub fn with_contract(
+        &self,
+        image: &ImageName,
+        contract: &str,
+        before: Option<&Pipeline>,
+    ) -> Result<Self, ContractError> {
         let wrong = |reason: String| ContractError::Label { image: image.clone(), reason };
         let mut contract: Table = contract.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
         let [modules, products] = ["modules", "products"].map(|name| contract.remove(name));
@@ -69,7 +75,8 @@ impl Pipeline {
         }
         let file = format!("{} with the contract of image `{image}`", self.name);
         let model = model.to_string();
-        Ok(load(&file, &definition.to_string(), Some(model.as_str()).filter(|model| !model.is_empty()))?)
+        let model = Some(model.as_str()).filter(|model| !model.is_empty());
+        Ok(load_after(&file, &definition.to_string(), model, before)?)
     }
 }
 
@@ -77,6 +84,7 @@ impl Pipeline {
 mod tests {
     use super::*;
     use crate::contract::compare;
+    use crate::pipeline::load;
 
     const PIPELINE: &str = "name = 'P'\nversion = '1'\ntrigger = 'l1/lc'\n[externals]\nstar = ['LC']\n\
         [classes.heavy]\ncpus = 1\nmemory = '1GB'\n\
@@ -85,7 +93,7 @@ mod tests {
 
     fn check(contract: &str) -> Result<Pipeline, String> {
         let pipeline = load("p.toml", PIPELINE, None).unwrap();
-        pipeline.with_contract(&"a:2".parse().unwrap(), contract).map_err(|error| error.to_string())
+        pipeline.with_contract(&"a:2".parse().unwrap(), contract, None).map_err(|error| error.to_string())
     }
 
     #[test]

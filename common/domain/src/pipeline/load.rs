@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::definition::{self, Definition};
-use super::names::{LEAST_MEMORY, Names, parse, parse_all};
+use super::names::{LEAST_MEMORY, NOBODY, Names, parse, parse_all};
 use super::order::{Upstream, order};
 use super::place::Mistake;
 use super::{Class, Module, Pipeline, module, publishes, tolerance, trigger};
 use crate::id::{ClassName, ModuleIndex, ModuleName, ProductName};
-use crate::product::{DataModel, Origin};
+use crate::product::{Column, DataModel, Origin, ProductModel};
 
 /// CPUs that a container may have: Docker takes no fewer.
 const CPUS: std::ops::RangeInclusive<f64> = 0.01..=1024.0;
@@ -46,6 +46,17 @@ pub fn data_model_name(text: &str) -> Option<String> {
 
 /// Reads and checks a definition. `file` is how messages call it, `data_model` the text of the file that it names.
 pub fn load(file: &str, text: &str, data_model: Option<&str>) -> Result<Pipeline, Mistakes> {
+    load_after(file, text, data_model, None)
+}
+
+/// The same of a definition that is only compared with the one before: modules and conditions may still read products and columns
+/// that were there then.
+pub fn load_after(
+    file: &str,
+    text: &str,
+    data_model: Option<&str>,
+    before: Option<&Pipeline>,
+) -> Result<Pipeline, Mistakes> {
     let mut mistakes = Vec::new();
     let Some((definition, places)) = Definition::read(text, &mut mistakes) else {
         return Err(Mistakes { file: file.to_owned(), mistakes });
@@ -53,7 +64,7 @@ pub fn load(file: &str, text: &str, data_model: Option<&str>) -> Result<Pipeline
     // Who checks further is told what was wrong so far: of what could not be read nothing is missed.
     let mut found: Vec<String> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
     let of_shape = found.len();
-    let pipeline = check(definition, text, data_model, &mut found);
+    let pipeline = check(definition, (text, data_model), before, &mut found);
     mistakes.extend(found.drain(of_shape..).map(|message| places.locate(message)));
     match pipeline {
         Some(pipeline) if mistakes.is_empty() => Ok(pipeline),
@@ -61,7 +72,12 @@ pub fn load(file: &str, text: &str, data_model: Option<&str>) -> Result<Pipeline
     }
 }
 
-fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes: &mut Vec<String>) -> Option<Pipeline> {
+fn check(
+    definition: Definition,
+    (text, data_model): (&str, Option<&str>),
+    before: Option<&Pipeline>,
+    mistakes: &mut Vec<String>,
+) -> Option<Pipeline> {
     let name = definition.name.as_deref().and_then(|name| parse(name, "name", mistakes));
     let expression = definition.trigger.as_ref().and_then(|raw| trigger::read(raw, mistakes));
     let version = definition.version.as_deref().and_then(|version| check_version(version, mistakes));
@@ -77,6 +93,11 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
     let modules = named_modules(&definition, mistakes);
     let model = read_model(&definition, data_model, mistakes);
     let mut names = names(&definition, &modules, model, mistakes);
+    let model = names.model.clone();
+    if let Some(before) = before {
+        names.vanished = vanished(&names, &before.origins());
+        forget_changed(&mut names.model, &before.model);
+    }
     let trigger = trigger::complete(expression, definition.trigger.as_ref(), &names, mistakes);
     let publishes = definition.publishes.as_ref().and_then(|raw| publishes::check(raw, &names, mistakes));
     let tolerances = tolerance::check(&definition.tolerances, &names, mistakes);
@@ -119,7 +140,7 @@ fn check(definition: Definition, text: &str, data_model: Option<&str>, mistakes:
         aliases: names.aliases,
         classes: names.classes,
         modules,
-        model: names.model,
+        model,
         definition: text.to_owned(),
         data_model: data_model.unwrap_or_default().to_owned(),
     })
@@ -186,6 +207,7 @@ fn names(
         model: DataModel::default(),
         aliases: BTreeMap::new(),
         orphans: BTreeSet::new(),
+        vanished: BTreeMap::new(),
     };
     let nameless = definition.modules.iter().filter(|(name, _)| name.parse::<ModuleName>().is_err());
     names.orphans =
@@ -219,6 +241,28 @@ fn names(
     names.model = under_their_names(model, &aliases);
     names.aliases = aliases;
     names
+}
+
+/// What there was before, and nobody makes or delivers now.
+fn vanished(names: &Names, before: &BTreeMap<ProductName, Origin>) -> BTreeMap<ProductName, Origin> {
+    let origin = |origin: Origin| match origin {
+        Origin::Module(_) => Origin::Module(NOBODY),
+        Origin::StarExternal | Origin::SharedExternal | Origin::Previous => origin,
+    };
+    let gone = before.iter().filter(|(product, _)| names.origin(product).is_none());
+    gone.map(|(product, was)| (product.clone(), origin(*was))).collect()
+}
+
+/// Leaves out products that lost a column since, or have one of another kind or shape: of what the data model does not know,
+/// conditions may read any column.
+fn forget_changed(model: &mut DataModel, before: &DataModel) {
+    let is_kept = |now: &ProductModel, (column, was): (&String, &Column)| {
+        now.columns.get(column).is_some_and(|now| (now.kind, now.ndim) == (was.kind, was.ndim))
+    };
+    model.products.retain(|product, now| {
+        let was = before.products.get(product);
+        was.is_none_or(|was| was.columns.iter().all(|column| is_kept(now, column)))
+    });
 }
 
 fn positions(names: impl IntoIterator<Item = ModuleName>) -> BTreeMap<ModuleName, ModuleIndex> {

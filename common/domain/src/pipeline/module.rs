@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strum::VariantArray;
 
 use super::definition;
-use super::names::{LEAST_MEMORY, Names, parse};
+use super::names::{LEAST_MEMORY, NOBODY, Names, parse};
 use super::{ConditionalInput, ConditionalOutput, Inputs, Module, Outputs};
 use crate::expression::{Expression, Scope};
 use crate::id::{ClassName, ImageName, ModuleIndex, ModuleName, ProductName};
@@ -41,10 +41,8 @@ pub(super) fn sources<'a>(
     inputs: &'a Inputs,
     run_if: Option<&'a Expression>,
 ) -> impl Iterator<Item = &'a Source> + use<'a> {
-    let declared = inputs.mandatory.iter().chain(&inputs.optional).chain(inputs.one_of.iter().flatten());
-    let conditional = inputs.conditional.iter().map(|input| &input.source);
     let conditions = run_if.into_iter().chain(inputs.conditional.iter().map(|input| &input.when));
-    declared.chain(conditional).chain(conditions.flat_map(Expression::reads).map(|read| &read.source))
+    inputs.all().chain(conditions.flat_map(Expression::reads).map(|read| &read.source))
 }
 
 /// The modules that make what a module cannot do without: mandatory and conditional inputs, and what its conditions name.
@@ -215,7 +213,7 @@ impl ModuleCheck<'_> {
         };
         let product = self.product(name, field)?;
         let origin = if previous {
-            self.names.producers.contains_key(&product).then_some(Origin::Previous)
+            self.names.has_previous(&product).then_some(Origin::Previous)
         } else {
             self.names.origin(&product)
         };
@@ -238,7 +236,7 @@ impl ModuleCheck<'_> {
             Some(own) => own.contains(product).then_some(Origin::Module(this)),
             None => names.origin(product),
         };
-        let previous = |product: &ProductName| own.is_none() && names.producers.contains_key(product);
+        let previous = |product: &ProductName| own.is_none() && names.has_previous(product);
         let unknown = match own {
             Some(_) => "not an output of this module",
             None => "neither made by a module nor an external",
@@ -322,7 +320,7 @@ impl ModuleCheck<'_> {
 
     /// Modules that must be settled first, without those that are switched off.
     fn upstream(&self, inputs: &Inputs, run_if: Option<&Expression>, after: &[ModuleIndex]) -> Vec<ModuleIndex> {
-        let producers = sources(inputs, run_if).filter_map(Source::producer);
+        let producers = sources(inputs, run_if).filter_map(Source::producer).filter(|producer| *producer != NOBODY);
         let all: BTreeSet<ModuleIndex> = producers.chain(after.iter().copied()).collect();
         let order = &self.names.order;
         let disabled: BTreeSet<ModuleIndex> =

@@ -11,6 +11,9 @@ use crate::product::{DataModel, Origin};
 /// Least memory of a container, in bytes: Docker takes no less.
 pub(super) const LEAST_MEMORY: u64 = 6 << 20;
 
+/// Where no module is: a pipeline has fewer. What vanished was made there.
+pub(super) const NOBODY: ModuleIndex = ModuleIndex(u8::MAX);
+
 /// What the modules of a pipeline may refer to.
 pub(super) struct Names {
     /// Position of each module.
@@ -26,12 +29,20 @@ pub(super) struct Names {
     pub(super) aliases: BTreeMap<ProductName, ProductName>,
     /// Products of modules whose own names are wrong: who needs these makes no mistake.
     pub(super) orphans: BTreeSet<ProductName>,
+    /// Products that nobody makes any more, and where they came from: who needs these makes no mistake where definitions are only
+    /// compared.
+    pub(super) vanished: BTreeMap<ProductName, Origin>,
 }
 
 impl Names {
     /// The name that counts for a product.
     pub(super) fn canonical(&self, product: ProductName) -> ProductName {
         self.aliases.get(&product).cloned().unwrap_or(product)
+    }
+
+    /// Whether a quarter before may have a product.
+    pub(super) fn has_previous(&self, product: &ProductName) -> bool {
+        self.producers.contains_key(product) || self.vanished.contains_key(product)
     }
 
     /// Where a product of this quarter comes from.
@@ -42,7 +53,8 @@ impl Names {
         if self.star.contains(product) {
             return Some(Origin::StarExternal);
         }
-        self.shared.contains(product).then_some(Origin::SharedExternal)
+        let shared = self.shared.contains(product).then_some(Origin::SharedExternal);
+        shared.or_else(|| self.vanished.get(product).copied())
     }
 }
 

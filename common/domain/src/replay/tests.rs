@@ -145,6 +145,7 @@ fn what_makes_results_is_told_from_what_decides_about_them() {
     let of = |change| ReplayCase::new("sssss").definition("B", change).again();
     assert_eq!(of(DefinitionChange::Makes), "B! E?");
     assert_eq!(of(DefinitionChange::Decides), "B? E?");
+    assert_eq!(of(DefinitionChange::Tolerates), "B? E?", "what E reads of B may be another value now");
     assert_eq!(ReplayCase::new("s.sss").definition("B", DefinitionChange::New).again(), "B! E?");
     assert_eq!(ReplayCase::new("f.sss").definition("B", DefinitionChange::New).again(), "B? E?");
     let mut off = ReplayCase::new("sssss").definition("A", DefinitionChange::Decides);

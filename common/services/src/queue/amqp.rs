@@ -1,24 +1,30 @@
 //! RabbitMQ, 3.10 to 4.x, behind the queue port.
 //!
-//! One connection publishes (`publisher`), another consumes (`consumer`): an alarm of the broker blocks the publishing
-//! one, acknowledgements would be blocked with it. lapin's own recovery is not used; every future of it has a time-out.
+//! One connection consumes (`consumer`), others publish, one for each queue (`publisher`): an alarm of the broker blocks the
+//! publishing ones, acknowledgements would be blocked with them; and a queue that takes nothing (`outlet`) holds up no other.
+//! lapin's own recovery is not used; every future of it has a time-out.
 
+mod confirms;
 mod consumer;
 mod link;
 mod management;
+mod outlet;
+mod publication;
 mod publisher;
 mod topology;
 mod unanswered;
 mod version;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use consumer::AmqpConsumer;
 use lapin::uri::AMQPUri;
 use link::AmqpLink;
 use management::Management;
-use publisher::{Publication, Publisher};
+use publication::Publication;
+use publisher::Publisher;
 use serde::{Deserialize, Serialize};
 pub use version::server_version;
 
@@ -35,6 +41,14 @@ pub struct AmqpConfig {
     /// The management API, `http://user:password@host:port`; without it the number of unacknowledged messages is unknown.
     #[serde(default)]
     pub management: Option<Address>,
+    /// How long a queue of tasks or completions may take no message, while the broker takes those for others, before it is
+    /// deleted and declared anew.
+    #[serde(default = "silent_for", with = "humantime_serde")]
+    pub silent_for: Duration,
+}
+
+fn silent_for() -> Duration {
+    AmqpConfig::SILENT_FOR
 }
 
 /// RabbitMQ.
@@ -43,20 +57,38 @@ pub struct AmqpQueue {
     link: Arc<AmqpLink>,
     publisher: Publisher,
     management: Option<Management>,
+    /// How long a subscription brings nothing before it is begun anew.
+    idle: Duration,
 }
 
 impl AmqpQueue {
+    /// The least `silent_for`: a queue that is only slow is not deleted.
+    const LEAST_SILENCE: Duration = Duration::from_secs(4);
+
     /// Connects; `name` is what operators see as the connection's name. [`QueueError::Refused`] for wrong credentials.
     pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Self, QueueError> {
+        if config.silent_for < Self::LEAST_SILENCE {
+            let [least, found] =
+                [Self::LEAST_SILENCE, config.silent_for].map(humantime_serde::re::humantime::format_duration);
+            return Err(QueueError::Refused(format!("`[queue] silent_for` is {found}, expected {least} or more")));
+        }
         let link = Arc::new(AmqpLink::new(config.uri()?, name));
         let management = config.management.as_ref().map(|url| Management::new(url, link.vhost())).transpose()?;
         link.connection().await?;
-        let publisher = Publisher::start(AmqpLink::new(config.uri()?, &format!("{name} (publishes)")));
-        Ok(Self { link, publisher, management })
+        let publisher = Publisher::new(config.uri()?, name, config.silent_for);
+        Ok(Self { link, publisher, management, idle: config.silent_for / 2 })
     }
 }
 
 impl AmqpConfig {
+    /// `silent_for` where nothing is said: a leader that is elected anew takes seconds.
+    pub const SILENT_FOR: Duration = Duration::from_secs(120);
+
+    /// The broker at this address, without a management API.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: Address::new(url), management: None, silent_for: Self::SILENT_FOR }
+    }
+
     /// Its address as lapin reads it.
     fn uri(&self) -> Result<AMQPUri, QueueError> {
         let (what, expected) = ("RabbitMQ (`[queue] url`)", "amqp://user:password@host:port/vhost");
@@ -83,7 +115,8 @@ impl Queue for AmqpQueue {
     }
 
     async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
-        let consumer = AmqpConsumer::start(self.link.clone(), self.publisher.clone(), queue, prefetch).await?;
+        let consumer =
+            AmqpConsumer::start(self.link.clone(), self.publisher.clone(), queue, prefetch, self.idle).await?;
         Ok(Box::new(consumer))
     }
 
@@ -91,13 +124,19 @@ impl Queue for AmqpQueue {
         let channel = self.link.channel().await?;
         topology::declare(&channel, &QueueName::Probe).await?;
         link::close(&channel).await;
-        let message = Outgoing { queue: QueueName::Probe, body: b"\"probe\"".to_vec(), trace: None };
-        self.publish(vec![message]).await.into_iter().collect()
+        self.publish(vec![Outgoing::probe()]).await.into_iter().collect()
     }
 
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
         let mut depths = Vec::new();
         for queue in queues {
+            if let Some(seconds) = self.publisher.silent(queue) {
+                // Its leader would not answer either, and the broker take seconds to say so.
+                let queue = queue.to_string();
+                let silent = Some(seconds);
+                depths.push(Depth { queue, ready: 0, unacknowledged: None, unknown: None, silent, consumers: 0 });
+                continue;
+            }
             let channel = self.link.channel().await?;
             if let Some(mut depth) = topology::look(&channel, queue).await? {
                 if let Some(management) = &self.management {

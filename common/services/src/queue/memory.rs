@@ -144,6 +144,7 @@ impl Queue for MemoryQueue {
                 ready: messages.ready.len() as u64,
                 unacknowledged: Some(unacknowledged as u64),
                 unknown: None,
+                silent: None,
                 consumers: messages.consumers,
             })
         };

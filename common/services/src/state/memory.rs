@@ -214,8 +214,8 @@ impl State for MemoryState {
         leases.iter().map(announce).collect()
     }
 
-    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
-        Ok(self.lock().run_mut(run)?.due(limit, silence, now()))
+    async fn due(&self, run: RunId, limit: u32, closing: u32, silence: Duration) -> Result<Due, StateError> {
+        Ok(self.lock().run_mut(run)?.due(limit, closing, silence, now()))
     }
 
     async fn show_worker(&self, worker: &WorkerInfo, lives: Duration) -> Result<(), StateError> {

@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named, until when claims are under reserve, whether entries are being moved since other modules are held |
+//! | `info` | hash | epoch, the run as JSON, phase, weight, admission cursor, held modules, newest amendment, class of each module, longest lease, when timers were last asked for, until when no lease is named, from when until when claims are under reserve, whether entries are being moved since other modules are held |
 //! | `rows:<block>` | string | rows of 4,096 stars, one byte a module |
 //! | `counts` | hash | `module:state` → tasks |
 //! | `tries` | hash | star → tries, where a task has more than one |
@@ -308,7 +308,6 @@ impl State for RedisState {
         }
         let mut found: Vec<(f64, String, u32, String)> = self.run_script(run, Epoch::default(), &call).await?;
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        found.truncate(limit as usize);
         let ready = |(_, task, attempt, class): (f64, String, u32, String)| {
             let class = class.parse().map_err(|_| Odd(format!("class {class:?}")))?;
             Ok(Ready { task: wire::task(&task)?, attempt: Attempt(attempt), class })
@@ -352,9 +351,9 @@ impl State for RedisState {
         self.announce_all(leases, lease).await
     }
 
-    async fn due(&self, run: RunId, limit: u32, silence: Duration) -> Result<Due, StateError> {
+    async fn due(&self, run: RunId, limit: u32, closing: u32, silence: Duration) -> Result<Due, StateError> {
         let mut call = on(run, &scripts::DUE);
-        call.arg(limit).arg(wire::millis(CLOSING_PATIENCE)).arg(wire::millis(silence));
+        call.arg(limit).arg(wire::millis(CLOSING_PATIENCE)).arg(wire::millis(silence)).arg(closing);
         let (leases, waits, closing): (Vec<(String, String)>, Vec<String>, Vec<u32>) =
             self.run_script(run, Epoch::default(), &call).await?;
         wire::due(&leases, &waits, &closing).map_err(|odd| odd.of(run))

@@ -26,7 +26,8 @@ pub struct ProductEntry {
     /// The module's reason where it answered that there is no such product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_produced: Option<String>,
-    /// What it stands for, where it differs from what it was by no more than was tolerated.
+    /// What it stands for, where it differs from what it was by no more than was tolerated; in a generation: by the pipeline of
+    /// its run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands_for: Option<StandsFor>,
     /// In a generation: the committed file that holds it, relative to the star's folder, or `shared/…`.

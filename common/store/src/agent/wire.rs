@@ -26,10 +26,10 @@ pub(super) enum Request {
         /// A file that we made.
         file: PathBuf,
     },
-    /// → `Vec<BTreeMap<String, Scalar>>`
+    /// → `Vec<ReadScalars>`
     Scalars {
-        /// Products by file and path.
-        wants: Vec<At>,
+        /// Columns of products.
+        wants: Vec<WantedScalars>,
     },
     /// → `()`
     Stage(Stage),
@@ -169,6 +169,24 @@ pub struct At {
     pub path: String,
 }
 
+/// Columns of a product that are wanted where they are scalars.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedScalars {
+    /// The product.
+    pub at: At,
+    /// The columns; `None`: all.
+    pub columns: Option<BTreeSet<String>>,
+}
+
+/// What was read of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadScalars {
+    /// Scalars, columns of one element among them; of long texts the beginning.
+    pub scalars: BTreeMap<String, Scalar>,
+    /// Where a wanted column is not among them: what else the product has, in words like `float64 of shape [5]`.
+    pub others: BTreeMap<String, String>,
+}
+
 /// Whether a product is as good as another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AskWithin {
@@ -241,8 +259,8 @@ pub struct Check {
     /// Whether another unit than the model's breaks the contract.
     #[serde(default)]
     pub strict_units: bool,
-    /// Products whose scalar columns the caller wants.
-    pub scalars_of: Vec<ProductName>,
+    /// Products whose scalar columns the caller wants, with those that it looks at; `None`: all.
+    pub scalars_of: BTreeMap<ProductName, Option<BTreeSet<String>>>,
     /// How large it may be.
     pub limits: OutputLimits,
 }
@@ -256,7 +274,7 @@ pub struct Checked {
     #[serde(default)]
     pub spelled: BTreeMap<ProductName, ProductName>,
     /// Scalar columns of the products that were asked for and are there.
-    pub scalars: BTreeMap<ProductName, BTreeMap<String, Scalar>>,
+    pub scalars: BTreeMap<ProductName, ReadScalars>,
     /// What is odd but allowed: an extra column, another unit.
     pub warnings: Vec<String>,
     /// How it breaks the contract; the first thing found.

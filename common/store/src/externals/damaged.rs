@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use domain::id::ProductName;
@@ -11,7 +11,8 @@ use domain::message::to_json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Store, StoreError, durable, io_error, read_json};
+use crate::absence::found;
+use crate::{Store, StoreError, durable, read_json};
 
 /// What stands in the place of a delivery that was found damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,15 +46,14 @@ impl DamagedDelivery {
     /// What is in the place of a delivery that was found damaged; nothing where it is a delivery, or not there.
     pub fn at(path: &Path) -> Result<Option<Self>, StoreError> {
         let mut first = [0];
-        match File::open(path).and_then(|mut file| file.read(&mut first)) {
+        let begins = found("read", path, || File::open(path).and_then(|mut file| file.read(&mut first)))?;
+        if begins.is_none() || first != *b"{" {
+            return Ok(None);
+        }
+        match read_json(path) {
             // What begins like a note and is none is a delivery that is damaged itself.
-            Ok(_) if first == *b"{" => match read_json(path) {
-                Err(StoreError::Damaged { .. }) => Ok(None),
-                note => note,
-            },
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(io_error("read", path, source)),
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            note => note,
         }
     }
 }

@@ -104,10 +104,12 @@ impl File {
     /// Writes everything out and closes; what the disk refuses is an error here, and nowhere if this is not called.
     pub(crate) fn close(mut self) -> Result<()> {
         let Some(id) = self.id.take() else { return Ok(()) };
-        // SAFETY: plain calls on a live handle, which is forgotten after the close.
-        let (flushed, closed) = unsafe { (H5Fflush(id.0, H5F_scope_t::H5F_SCOPE_GLOBAL), H5Fclose(id.0)) };
+        // SAFETY: a plain call on a live handle. Its reason is asked for before the next call, which forgets it.
+        let flushed = check(unsafe { H5Fflush(id.0, H5F_scope_t::H5F_SCOPE_GLOBAL) }, || "write the file".to_owned());
+        // SAFETY: a plain call on a live handle, which is forgotten after it.
+        let closed = unsafe { H5Fclose(id.0) };
         std::mem::forget(id);
-        check(flushed, || "write the file".to_owned())?;
+        flushed?;
         check(closed, || "close the file".to_owned()).map(drop)
     }
 }

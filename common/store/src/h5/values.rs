@@ -67,6 +67,13 @@ impl Value {
 /// What takes canonical bytes; an error of it ends the reading.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 
+/// Adds a block to canonical bytes, where there is memory for it.
+pub(crate) fn append(bytes: &mut Vec<u8>, block: &[u8]) -> Result<()> {
+    bytes.try_reserve(block.len()).map_err(|_| too_large())?;
+    bytes.extend_from_slice(block);
+    Ok(())
+}
+
 impl Dataset {
     /// Passes the canonical bytes of all elements on, block by block.
     pub(crate) fn canonical(&self, sink: Sink<'_>) -> Result<()> {
@@ -76,11 +83,7 @@ impl Dataset {
     /// The value, or the first pieces of it with at least `limit` elements.
     pub(crate) fn value(&self, limit: u64) -> Result<Value> {
         let mut bytes = Vec::new();
-        self.blocks(limit, &mut |block| {
-            bytes.try_reserve(block.len()).map_err(|_| too_large())?;
-            bytes.extend_from_slice(block);
-            Ok(())
-        })?;
+        self.blocks(limit, &mut |block| append(&mut bytes, block))?;
         Ok(Value { dtype: self.dtype()?, shape: self.shape()?, bytes })
     }
 

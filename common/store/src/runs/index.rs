@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RunEnd, RunRecord, is_over};
 use crate::durable;
-use crate::{Store, StoreError, io_error, names_in, numbered, paths, to_json};
+use crate::{Store, StoreError, is_there, names_in, numbered, paths, to_json};
 use domain::id::{RunId, Sequence, StarId, StarIndex};
 use walk::{Head, Line, Lines, read_singles};
 
@@ -118,8 +118,8 @@ impl Store {
     }
 
     /// Whether there is an index; where there is none, [`Store::index_all_runs`] makes it.
-    pub fn has_run_index(&self) -> bool {
-        self.at(paths::run_index()).exists()
+    pub fn has_run_index(&self) -> Result<bool, StoreError> {
+        is_there(&self.at(paths::run_index()))
     }
 
     /// Puts every run into the index that is over, and every other among the open ones. Reads all runs there are; may be
@@ -174,13 +174,7 @@ impl Store {
         }
         durable::create(&whole_path(&folder, all.upto), &self.beside(), &body)?;
         for number in wholes(&folder)?.into_iter().skip(KEPT) {
-            let path = whole_path(&folder, number);
-            match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", &path, source));
-                }
-                Ok(()) | Err(_) => {}
-            }
+            durable::remove(&whole_path(&folder, number))?;
         }
         Ok(())
     }

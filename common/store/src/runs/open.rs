@@ -3,10 +3,8 @@
 //! `control/open/<run>` is there from before the run is until after it is over, and again from before a retry is asked for.
 //! It is a hint that errs on the side of being there: what a run's own folder says counts. The comparison takes it away.
 
-use std::io::ErrorKind;
-
 use crate::durable;
-use crate::{Store, StoreError, io_error, names_in, paths};
+use crate::{Store, StoreError, names_in, paths};
 use domain::id::RunId;
 
 impl Store {
@@ -26,11 +24,7 @@ impl Store {
             return Ok(());
         }
         self.index_run(run)?;
-        let path = self.at(paths::open_run(run));
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => return Err(io_error("remove", &path, source)),
-            Ok(()) | Err(_) => {}
-        }
+        durable::remove(&self.at(paths::open_run(run)))?;
         // A retry that was asked for meanwhile found the marker there. (A coordinator that dies just here finds the nudge.)
         if !self.is_over(run)? {
             self.mark_open(run)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StarEnd;
 use crate::{Store, StoreError, numbered, paths, read_json, to_json};
-use domain::id::{RunId, StarIndex};
+use domain::id::{RunId, StarId, StarIndex};
 
 /// What becomes of a star for the sake of its quarter before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,12 +63,22 @@ impl Store {
     /// What became of stars of a run, in its order, after the note with the number `known`; and the number of the last one.
     pub fn quarter_notes(&self, run: RunId, known: u64) -> Result<(Vec<QuarterNote>, u64), StoreError> {
         let folder = self.at(paths::quarter_notes(run));
-        let last = numbered::last(&folder, "json", known);
+        let last = numbered::last(&folder, "json", known)?;
         let mut notes = Vec::new();
         for number in known + 1..=last {
             notes.extend(read_json::<Vec<QuarterNote>>(&numbered::path(&folder, "json", number))?.unwrap_or_default());
         }
         Ok((notes, last))
+    }
+
+    /// The last word on a star of a run, if there is any.
+    pub fn quarter_verdict(&self, run: RunId, star: StarId) -> Result<Option<QuarterVerdict>, StoreError> {
+        let (notes, _) = self.quarter_notes(run, 0)?;
+        if notes.is_empty() {
+            return Ok(None);
+        }
+        let Some(star) = self.stars(run)?.position(star)? else { return Ok(None) };
+        Ok(notes.iter().rev().find(|note| note.stars.contains(&star)).map(|note| note.verdict))
     }
 
     /// The stars of a run that have not entered it for the sake of their quarter before, each with why.

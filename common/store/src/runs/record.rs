@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::stars;
 use super::{Replayed, StarList};
 use crate::durable::{self, Commit};
-use crate::{Store, StoreError, io_error, paths, read_json, to_json};
+use crate::{Store, StoreError, io_error, is_there, paths, read_json, to_json};
 use domain::id::{EventId, GroupName, PipelineName, Quarter, RunId, Sequence, StarId, TraceContext};
 use domain::pipeline::{self, Mistakes, Pipeline};
 
@@ -77,7 +77,7 @@ impl Store {
         durable::create(&self.at(paths::data_model(run)), &beside, record.data_model.as_bytes())?;
         let path = self.at(paths::run_record(run));
         // One that is there may have ended long ago: it is not marked again.
-        if path.exists() {
+        if is_there(&path)? {
             return Ok(Commit::Exists);
         }
         self.mark_open(run)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::durable;
-use crate::{Store, StoreError, paths, read_json, to_json};
+use crate::{Store, StoreError, is_there, paths, read_json, to_json};
 use domain::id::{ImageIdentity, ImageName, ModuleName, ReplayId, RunId, Sequence};
 
 /// What the runs of a replay are.
@@ -65,7 +65,11 @@ impl Store {
     /// from the newest on, until one is not.
     pub fn only_events_since(&self, since: Sequence) -> Result<bool, StoreError> {
         let newest = self.newest_sequence()?;
-        let mut numbers = (since.0 + 1..=newest.0).rev();
-        Ok(numbers.all(|number| self.at(paths::event_by_number(Sequence(number))).exists()))
+        for number in (since.0 + 1..=newest.0).rev() {
+            if !is_there(&self.at(paths::event_by_number(Sequence(number))))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

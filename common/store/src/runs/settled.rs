@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::{Store, StoreError, numbered, paths};
+use crate::{Store, StoreError, is_there, numbered, paths};
 use batch::Batch;
 use domain::id::{Fingerprint, Generation, Key, ModuleIndex, RunId, StarIndex};
 use domain::run::{Row, TaskState};
@@ -142,7 +142,7 @@ impl Store {
 
     /// Whether stars of a run were ever settled.
     pub fn has_settled(&self, run: RunId) -> Result<bool, StoreError> {
-        Ok(numbered::path(&self.at(paths::settled(run)), STARS, 1).exists())
+        is_there(&numbered::path(&self.at(paths::settled(run)), STARS, 1))
     }
 
     /// What a star ended with; `None` when it is not settled, or was reopened since.
@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// How many batches of settled stars a run has; `known` of them were there before.
-    pub fn settled_batches(&self, run: RunId, known: u64) -> u64 {
+    pub fn settled_batches(&self, run: RunId, known: u64) -> Result<u64, StoreError> {
         numbered::last(&self.at(paths::settled(run)), STARS, known)
     }
 
@@ -216,7 +216,7 @@ impl Store {
         let folder = self.at(paths::settled(run));
         let wholes = numbered::list(&paths::whole(&folder), STARS)?;
         let whole = wholes.last().map_or(0, |(number, _)| *number);
-        Ok(SettledFiles { last: numbered::last(&folder, STARS, whole), whole, folder })
+        Ok(SettledFiles { last: numbered::last(&folder, STARS, whole)?, whole, folder })
     }
 }
 

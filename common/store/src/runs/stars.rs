@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::absence::found;
 use crate::{StoreError, io_error};
 use domain::id::{StarId, StarIndex};
 use quick_cache::sync::Cache;
@@ -42,7 +43,8 @@ pub(super) fn write(stars: &[StarId], out: &mut dyn io::Write) -> io::Result<()>
 
 impl StarList {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = File::open(path).map_err(|source| io_error("open", path, source))?;
+        let opened = found("open", path, || File::open(path))?;
+        let file = opened.ok_or_else(|| io_error("open", path, rustix::io::Errno::NOENT.into()))?;
         let bytes = file.metadata().map_err(|source| io_error("open", path, source))?.len();
         let len = u32::try_from(bytes / WIDTH as u64).ok().filter(|_| bytes % WIDTH as u64 == 0);
         match len {

@@ -1,5 +1,6 @@
 //! The agent as a process: its bounds, its end, and its successor.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ with h5py.File("{dir}/fast.h5", "w") as f:
         aliases: Default::default(),
         model: Default::default(),
         strict_units: false,
-        scalars_of: vec![],
+        scalars_of: BTreeMap::new(),
         limits: OutputLimits::default(),
     };
     let [slow, fast] = ["slow.h5", "fast.h5"].map(|name| check(bench.path(name)));

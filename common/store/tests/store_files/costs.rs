@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use domain::id::StarId;
-use store::agent::{AgentError, At, Checked, RefusalKind};
+use store::agent::{AgentError, At, Checked, RefusalKind, WantedScalars};
 use store::ingest::{IngestOptions, IngestStep, ingest};
 
 use crate::hostile::{PATIENCE, check, kinds};
@@ -104,10 +104,16 @@ with h5py.File("{dir}/x.h5", "w") as f:
 "#,
     );
     let at = At { file: bench.path("x.h5"), path: "/PRODUCTS/X".to_owned() };
-    let [scalars] = &bench.agent.scalars(vec![at]).await.unwrap()[..] else { panic!("one product was asked for") };
+    let mut read = async |columns| {
+        let wants = vec![WantedScalars { at: at.clone(), columns }];
+        bench.agent.scalars(wants).await.unwrap().remove(0).scalars
+    };
+    let scalars = read(None).await;
     let store::agent::Scalar::Text(text) = &scalars["long"] else { panic!("it is a text") };
     assert!(text.len() <= 4096 && text.starts_with('µ'), "{} bytes", text.len());
     assert_eq!(scalars.len(), 2);
+    let named = read(Some(["value".to_owned()].into())).await;
+    assert_eq!(named, [("value".to_owned(), store::agent::Scalar::Float(7.0))].into(), "nothing else is read");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Outputs as weapons: each is a violation or costs the agent, and the next request is served.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub(crate) fn check(output: PathBuf) -> Check {
         aliases: Default::default(),
         model: Default::default(),
         strict_units: false,
-        scalars_of: vec![],
+        scalars_of: BTreeMap::new(),
         limits: OutputLimits { objects: 1000, ..OutputLimits::default() },
     }
 }

@@ -1,6 +1,6 @@
 //! What modules write, against their contract, and what becomes of it in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -40,7 +40,7 @@ fn contract(bench: &Workbench) -> Check {
         aliases: BTreeMap::new(),
         model: BTreeMap::from([(name("X"), ProductModel { columns })]),
         strict_units: false,
-        scalars_of: vec![name("X"), name("C")],
+        scalars_of: BTreeMap::from([(name("X"), None), (name("C"), Some(BTreeSet::from(["flag".to_owned()])))]),
         limits: OutputLimits::default(),
     }
 }
@@ -83,7 +83,7 @@ async fn an_output_that_keeps_its_contract_passes_with_its_scalars() {
     let checked = accepted("").await;
     assert_eq!(checked.warnings, Vec::<String>::new());
     assert_eq!(checked.products.keys().map(ProductName::as_str).collect::<Vec<_>>(), ["N", "X"]);
-    let scalars = &checked.scalars[&name("X")];
+    let scalars = &checked.scalars[&name("X")].scalars;
     assert_eq!(scalars["value"], Scalar::Float(2402.5));
     assert_eq!((&scalars["n"], &scalars["ok"]), (&Scalar::Int(7), &Scalar::Bool(true)));
     assert_eq!(scalars["label"], Scalar::Text("a b".to_owned()));
@@ -99,6 +99,9 @@ async fn values_may_be_written_in_all_the_ways_of_the_field() {
         r#"del x["ok"]; x.create_dataset("ok", data=1, dtype=h5py.enum_dtype({"NO": 0, "YES": 1}, "i1"))"#,
         r#"del x["label"]; x["label"] = np.bytes_(b"fixed")"#,
         r#"del x["label"]"#,
+        r#"del x["n"]; x["n"] = np.array([7])"#,
+        r#"del x["ok"]; x["ok"] = np.array([[True]])"#,
+        r#"del x["label"]; x["label"] = np.array([b"fixed"])"#,
         r#"del x["set/list"]; x.create_dataset("set/list", data=np.zeros(0))"#,
         r#"del x["set/list"]; x.create_dataset("set/list", data=np.zeros(9), compression="gzip", shuffle=True)"#,
     ] {
@@ -112,6 +115,14 @@ async fn columns_that_break_the_data_model_are_named_with_what_was_expected_and_
     refused(r#"del x["n"]"#, OutputViolates, &["/PRODUCTS/X", "\"n\"", "missing", "int"]).await;
     refused(r#"del x["n"]; x["n"] = 7.0"#, OutputViolates, &["\"n\"", "float64", "expected int"]).await;
     refused(r#"del x["set/list"]; x["set/list"] = 1.0"#, OutputViolates, &["\"set/list\"", "1 dim", "0 dim"]).await;
+    refused(
+        r#"del x["n"]; x["n"] = [7, 8]"#,
+        OutputViolates,
+        &["\"n\" is int64 of shape [2], expected int with 0 dim"],
+    )
+    .await;
+    refused(r#"del x["n"]; x["n"] = np.zeros(0, int)"#, OutputViolates, &["int64 of shape [0]"]).await;
+    refused(r#"del x["ok"]; x["ok"] = np.array([7], "i1")"#, OutputViolates, &["\"ok\"", "bool"]).await;
     refused(r#"del x["value"]; x["value"] = "text""#, OutputViolates, &["\"value\"", "text", "float"]).await;
     refused(r#"del x["ok"]; x["ok"] = np.int64(1)"#, OutputViolates, &["\"ok\"", "int64", "bool"]).await;
     refused(r#"del x["ok"]; x["ok"] = np.int8(7)"#, OutputViolates, &["\"ok\"", "int8 7", "bool"]).await;
@@ -166,7 +177,31 @@ f["PRODUCTS/C/flag"] = np.int8(0); f["PRODUCTS/O"] = np.arange(4.0)"#;
     assert_eq!(checked.products[&name("N")].not_produced.as_deref(), Some("no convergence"));
     assert_eq!(checked.products[&name("X")].not_produced, None);
     assert_eq!(checked.products[&name("O")].bytes, 32);
-    assert_eq!(checked.scalars[&name("C")]["flag"], Scalar::Int(0));
+    assert_eq!(checked.scalars[&name("C")].scalars["flag"], Scalar::Int(0));
+}
+
+/// Of what a condition names the value is told and nothing else; of what is none the shape, beside that of the other columns.
+#[tokio::test]
+async fn of_what_a_condition_names_and_is_no_scalar_the_shape_is_told() {
+    let change = |flag| format!(r#"f["PRODUCTS/C/flag"] = {flag}; f["PRODUCTS/C/also"] = 3.0"#);
+    let read = &accepted(&change("np.int8(1)")).await.scalars[&name("C")];
+    assert!(read.scalars.keys().eq(["flag"]) && read.others.is_empty(), "{read:?}");
+    let read = &accepted(&change("np.int8([1, 0])")).await.scalars[&name("C")];
+    let others: Vec<(&str, &str)> = read.others.iter().map(|(column, words)| (&**column, &**words)).collect();
+    assert_eq!(others, [("also", "float64"), ("flag", "int8 of shape [2]")]);
+    assert!(read.scalars.is_empty());
+}
+
+#[tokio::test]
+async fn of_long_reasons_and_of_texts_beside_what_conditions_read_the_beginning_is_told() {
+    let change = r#"del f["PRODUCTS/N/value"]; f["PRODUCTS/N"].attrs["NOT_PRODUCED"] = "why " + "x" * 15_000_000
+del x["label"]; x["label"] = "µ" * 2_000_000"#;
+    let checked = accepted(change).await;
+    let reason = checked.products[&name("N")].not_produced.as_deref().unwrap();
+    assert!(reason.starts_with("why ") && reason.len() <= 4096, "{} bytes", reason.len());
+    let scalars = &checked.scalars[&name("X")].scalars;
+    assert_eq!(scalars["value"], Scalar::Float(2402.5));
+    assert!(matches!(&scalars["label"], Scalar::Text(text) if text.starts_with('µ') && text.len() <= 4096));
 }
 
 /// A program that changes an output without end, by a descriptor that it holds; it ends with this.

@@ -40,8 +40,8 @@ pub(crate) fn expected() -> serde_json::Value {
         "null": "no peaks",
         "run": "SAS-PIP-MSAP3_04_1", "outputs": ["IDP_SAS_[X] ", "LARGE", "N"], "state": "succeeded",
         "key": key().to_string(),
-        "inputs": {"/EXTERNALS": ["flag"], "/PRODUCTS": ["trailing product "]},
-        "digests": {"flag": 64, "trailing product ": 64, "IDP_SAS_TEFF_SAPP@previous": 6},
+        "inputs": {"EXTERNALS": ["flag"], "PDP": ["IDP_SAS_FE_H_SAPP"], "SAS-PIP-MSAP3/SAS-PIP-MSAP3_03": ["trailing product "]},
+        "digests": {"IDP_SAS_FE_H_SAPP": 64, "flag": 64, "trailing product ": 64, "IDP_SAS_TEFF_SAPP@previous": 6},
         "made": {
             "contract": "00112233aabbccdd", "seed": u64::MAX.to_string(), "parameters": "{\"steps\":5000}", "made_in_attempt": "2",
             "made_by": "host-1", "clock_ahead": "0", "exit_code": "0", "peak_memory": "1048576",

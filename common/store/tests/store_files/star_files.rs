@@ -9,7 +9,7 @@ use domain::run::TaskState;
 use jiff::Timestamp;
 use store::agent::{
     Assemble, At, Check, Export, GenerationInfo, GenerationStatus, InputRecord, InputSource, Manifest, ModuleEntry,
-    OutputLimits, Provenance, Scalar, Seal, Show, Stage, StageItem,
+    OutputLimits, Provenance, Scalar, Seal, Show, Stage, StageItem, WantedScalars,
 };
 use store::ingest::IngestScope;
 use store::{Commit, durable, paths};
@@ -67,7 +67,7 @@ pub(crate) fn provenance(inputs: Vec<InputRecord>) -> Provenance {
 }
 
 /// Checks and packs what [`MODULE_WRITES`], and commits it under its key.
-async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manifest {
+pub(crate) async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manifest {
     bench.python(MODULE_WRITES);
     let check = Check {
         output: bench.path("output.h5"),
@@ -78,7 +78,7 @@ async fn commit_result(bench: &mut Workbench, inputs: Vec<InputRecord>) -> Manif
         aliases: BTreeMap::new(),
         model: BTreeMap::new(),
         strict_units: false,
-        scalars_of: vec![],
+        scalars_of: BTreeMap::new(),
         limits: OutputLimits::default(),
     };
     let dest = bench.private("packed.h5");
@@ -114,7 +114,7 @@ fn module(state: TaskState, outcome: Option<Outcome>) -> ModuleEntry {
     }
 }
 
-fn star_file(bench: &Workbench, dest: &Path, generation: Generation, success: Success) -> Assemble {
+pub(crate) fn star_file(bench: &Workbench, dest: &Path, generation: Generation, success: Success) -> Assemble {
     let skip = Skip::Condition { detail: "P.X.flag = false".to_owned() };
     let skipped = ModuleEntry {
         module: "MSAP5_12".parse().unwrap(),
@@ -160,6 +160,7 @@ fn inputs(manifest: &Manifest) -> Vec<InputRecord> {
     let other = InputSource::Module { group: "MSAP3".to_owned(), module: "MSAP3_03".parse().unwrap() };
     vec![
         input("flag", InputSource::External),
+        input("IDP_SAS_FE_H_SAPP", InputSource::Shared),
         input("trailing product ", other),
         input("IDP_SAS_TEFF_SAPP", InputSource::Previous),
     ]
@@ -345,12 +346,19 @@ with h5py.File("{dir}/x.h5", "w") as f:
     p = f.create_group("PRODUCTS/P")
     p["a b"] = np.array(-3, ">i2"); p["nested/deep"] = np.float32(1.5); p["nan"] = np.nan; p["flag"] = True
     p["big"] = np.uint64(2**64 - 1); p["text"] = "µ"; p["curve"] = np.arange(5.0); p["curve"].attrs["unit"] = "ppm"
+    p["one"] = np.array([2.0]); p["matlab"] = np.array([[3.0]])
     f["PRODUCTS/D"] = 4.0
 "#,
     );
-    let at = |path: &str| At { file: bench.path("x.h5"), path: path.to_owned() };
-    let (product, dataset) = (at("/PRODUCTS/P"), at("/PRODUCTS/D"));
-    let scalars = bench.agent.scalars(vec![product, dataset]).await.unwrap();
+    let file = bench.path("x.h5");
+    let at = |path: &str| At { file: file.clone(), path: path.to_owned() };
+    let want = |path: &str, columns: &[&str]| {
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect::<BTreeSet<_>>();
+        WantedScalars { at: at(path), columns: (!columns.is_empty()).then_some(columns) }
+    };
+    let wants = [want("/PRODUCTS/P", &[]), want("/PRODUCTS/D", &[]), want("/PRODUCTS/P", &["nan", "one", "curve"])];
+    let read = bench.agent.scalars(wants.to_vec()).await.unwrap();
+    let scalars: Vec<&BTreeMap<String, Scalar>> = read.iter().map(|read| &read.scalars).collect();
     assert_eq!(scalars[0]["a b"], Scalar::Int(-3));
     assert_eq!(scalars[0]["nested/deep"], Scalar::Float(1.5));
     assert!(matches!(scalars[0]["nan"], Scalar::Float(value) if value.is_nan()), "NaN survives the wire");
@@ -358,5 +366,14 @@ with h5py.File("{dir}/x.h5", "w") as f:
     assert_eq!(scalars[0]["big"], Scalar::Float(18_446_744_073_709_551_615.0));
     assert_eq!(scalars[0]["text"], Scalar::Text("µ".to_owned()));
     assert!(!scalars[0].contains_key("curve"));
-    assert_eq!(scalars[1], BTreeMap::from([("value".to_owned(), Scalar::Float(4.0))]));
+    assert_eq!((&scalars[0]["one"], &scalars[0]["matlab"]), (&Scalar::Float(2.0), &Scalar::Float(3.0)));
+    assert_eq!(scalars[1], &BTreeMap::from([("value".to_owned(), Scalar::Float(4.0))]));
+    assert_eq!(scalars[2].keys().collect::<Vec<_>>(), ["nan", "one"], "only what is wanted is read");
+    assert_eq!((&read[0].others, &read[1].others), (&BTreeMap::new(), &BTreeMap::new()));
+    let others = &read[2].others;
+    assert_eq!(others["curve"], "float64 of shape [5]");
+    let columns = bench.agent.columns(vec![at("/PRODUCTS/P")]).await.unwrap().remove(0);
+    let one = &columns["one"];
+    assert_eq!((&one.value, &one.shape[..]), (&Some(Scalar::Float(2.0)), &[1][..]), "also where it is shown");
+    assert_eq!((others["flag"].as_str(), others.contains_key("one")), ("bool", false), "and what there is instead");
 }

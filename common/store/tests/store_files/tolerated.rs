@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::StandsFor;
+use domain::id::Generation;
+use domain::outcome::{StandsFor, Success};
 use domain::product::{ColumnTolerance, Tolerance};
 use store::agent::{AskWithin, At, Check, MarkSealed, OutputLimits, Seal};
+use store::{durable, paths};
 
+use crate::ingesting::{quarter, star};
+use crate::outputs::name;
 use crate::{Workbench, star_files};
 
 /// A product, and the same with a change each.
@@ -97,7 +101,7 @@ async fn what_a_result_stands_for_is_in_its_manifest_and_no_digest_is_another_fo
         aliases: Default::default(),
         model: Default::default(),
         strict_units: false,
-        scalars_of: vec![],
+        scalars_of: BTreeMap::new(),
         limits: OutputLimits::default(),
     };
     let provenance = star_files::provenance(vec![]);
@@ -115,4 +119,41 @@ async fn what_a_result_stands_for_is_in_its_manifest_and_no_digest_is_another_fo
     let (_, own) = sealed.products.first_key_value().unwrap();
     let found = bench.agent.digest(At { file: dest, path: "/PRODUCTS/X".to_owned() }).await.unwrap();
     assert!(entry.digest == own.digest && found.digest == own.digest && own.digest != before);
+}
+
+#[tokio::test]
+async fn a_star_file_says_what_stood_for_something_in_its_run_and_not_what_the_result_was_made_with() {
+    let mut bench = Workbench::new();
+    let result = star_files::commit_result(&mut bench, vec![]).await;
+    let own = |product: &str| result.products[&name(product)].digest;
+    let there = format!("Q003/products/MSAP3_04-{}.h5", star_files::key());
+    let before = |file: &str| StandsFor { digest: own("N"), file: file.to_owned(), within: "rtol 1e-9".to_owned() };
+    let mut success = Success::new(star_files::key(), BTreeMap::new());
+    success.stands_for.insert(name("LARGE"), before(&there));
+    success.stands_for.insert(name("IDP_SAS_[X] "), before("Q003/products/MSAP3_04-gone.h5"));
+    let dest = bench.private("star.h5");
+    let assemble = star_files::star_file(&bench, &dest, Generation(1), success);
+    let manifest = bench.agent.assemble(assemble).await.unwrap();
+    assert_eq!(manifest.products[&name("LARGE")].stands_for, Some(before(&there)));
+    assert_eq!(manifest.products[&name("IDP_SAS_[X] ")].stands_for, None, "what it stood for is not there any more");
+    let said = bench.python(&format!(
+        "f = h5py.File({:?})\nprint(dict(f['SAS-PIP-MSAP3_04_1/stands_for'].attrs))",
+        dest.display().to_string()
+    ));
+    assert!(said.contains("LARGE") && said.contains(&own("N").to_string()) && !said.contains("IDP_SAS"), "{said}");
+
+    // The result may say otherwise: it was made under another tolerance.
+    let seen = bench.store.at(paths::product(star(), quarter(3), &"MSAP3_04".parse().unwrap(), &star_files::key()));
+    let marks = BTreeMap::from([(name("LARGE"), before(&there))]);
+    let marked = bench.private("marked.h5");
+    std::fs::write(&marked, std::fs::read(&seen).unwrap()).unwrap();
+    bench.agent.mark(MarkSealed { file: marked.clone(), stands_for: marks }).await.unwrap();
+    std::fs::remove_file(&seen).unwrap();
+    durable::commit_file(&marked, &seen).unwrap();
+    let dest = bench.private("next.h5");
+    let success = Success::new(star_files::key(), BTreeMap::new());
+    let assemble = star_files::star_file(&bench, &dest, Generation(2), success);
+    let manifest = bench.agent.assemble(assemble).await.unwrap();
+    assert!(bench.agent.manifest(&seen).await.unwrap().products[&name("LARGE")].stands_for.is_some());
+    assert_eq!(manifest.products[&name("LARGE")].stands_for, None);
 }

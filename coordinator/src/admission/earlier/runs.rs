@@ -106,7 +106,7 @@ impl EarlierRun {
             places: places(later, &stars)?,
             ends: vec![None; stars.len() as usize],
             // What comes meanwhile is read again.
-            read: store.settled_batches(run, 0),
+            read: store.settled_batches(run, 0)?,
         };
         store.each_settled_row(run, |row| of.note(row.star, row.end))?;
         Ok(of)
@@ -119,7 +119,7 @@ impl EarlierRun {
         if !went_on && !self.goes_on {
             return Ok(false);
         }
-        let last = store.settled_batches(self.run, self.read);
+        let last = store.settled_batches(self.run, self.read)?;
         for number in self.read + 1..=last {
             for line in store.settled_batch(self.run, number)? {
                 self.note(line.star, line.end);

@@ -26,8 +26,8 @@ use crate::http::Site;
 use crate::http::body::{About, AskedBy};
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
+use crate::operate::Context;
 use crate::operate::event::{self, DisposedStar, EventLedger, EventSummary};
-use crate::operate::{Context, OperateError};
 
 /// How long an answer waits for a coordinator to accept what was published.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,6 +74,9 @@ struct OneEvent {
 struct EventReceipt {
     /// In the order of their ids, run by run.
     stars: Vec<DisposedStar>,
+    /// Why the event was refused, where its stars cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     /// Where to go on; not there on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -86,7 +89,7 @@ struct Published {
     event: EventId,
     /// Whether an event of this source and id was accepted before: nothing was published.
     is_repeat: bool,
-    /// What became of it, runs among it; `None` while no coordinator accepted it.
+    /// What became of it, runs among it; `None` while no coordinator accepted or refused it.
     dispositions: Option<Vec<Disposition>>,
     /// The line of the audit that says so.
     audit: Option<u64>,
@@ -156,7 +159,7 @@ async fn receipt(
     let most = page.limit()?;
     let found = event::receipt(&site.context(&caller), event, skip, most).await?;
     let next = as_next(found.has_more.then_some(skip + most));
-    Ok(Json(EventReceipt { stars: found.stars, next }))
+    Ok(Json(EventReceipt { stars: found.stars, refused: found.refused, next }))
 }
 
 async fn publish(State(site): State<Site>, caller: Caller, posted: PostedEvents) -> Result<PublishedEvents, Problem> {
@@ -171,22 +174,12 @@ async fn publish(State(site): State<Site>, caller: Caller, posted: PostedEvents)
 }
 
 async fn publish_all(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec<Published>, Problem> {
-    let (mut published, mut new) = (Vec::new(), Vec::new());
-    for event in events {
-        let id = event.event_id();
-        let known = context.store.event(id).map_err(OperateError::from)?;
-        if known.as_ref().is_some_and(|known| known.event.data != event.data) {
-            let reason = format!(
-                "event {:?} of {:?} was accepted with other data: new data need an event with a new id",
-                event.id, event.source
-            );
-            return Err(OperateError::refused(reason).into());
-        }
-        published.push(Published { event: id, is_repeat: known.is_some(), dispositions: None, audit: None });
-        if known.is_none() {
-            new.push(event);
-        }
+    let mut published = Vec::with_capacity(events.len());
+    for (is_repeat, event) in event::are_repeats(context, &events).await?.into_iter().zip(&events) {
+        published.push(Published { event: event.event_id(), is_repeat, dispositions: None, audit: None });
     }
+    let new = events.into_iter().zip(&published).filter(|(_, published)| !published.is_repeat);
+    let new = new.map(|(event, _)| event).collect();
     let lines = event::publish_written(context, new).await?;
     let new = published.iter_mut().filter(|published| !published.is_repeat);
     new.zip(lines).for_each(|(published, line)| published.audit = Some(line));
@@ -200,7 +193,9 @@ async fn publish_all(context: &Context, events: Vec<DatasetEvent>) -> Result<Vec
 /// What became of an event, if a coordinator tells soon.
 async fn accepted(context: &Context, id: EventId, until: Instant) -> Result<Option<Vec<Disposition>>, Problem> {
     loop {
-        let dispositions = event::find(context, id).await?.and_then(|event| event.dispositions);
+        let refused = event::refusal(context, id).await?.map(|reason| vec![Disposition::Rejected { reason }]);
+        let found = event::find(context, id).await?.and_then(|event| event.dispositions);
+        let dispositions = found.or(refused);
         if dispositions.is_some() || Instant::now() >= until {
             return Ok(dispositions);
         }

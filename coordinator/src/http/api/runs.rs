@@ -23,7 +23,8 @@ use crate::http::problem::Problem;
 use crate::operate::called::{CalledRun, find_run};
 use crate::operate::failures::{RunReport, report};
 use crate::operate::run::{
-    self, AmendImages, Lever, PullLever, RetryTasks, RunDecided, RunFlips, StartRun, StartedRun,
+    self, AmendImages, Lever, PullLever, RetryTasks, RollBackRun, RunDecided, RunFlips, RunRolledBack, StartRun,
+    StartedRun,
 };
 use crate::operate::view::{self, RunModules, RunSummary};
 use crate::operate::{Context, OperateError};
@@ -56,6 +57,16 @@ pub(super) fn routes() -> ApiRouter<Site> {
         )
         .api_route("/runs/{run}/priority", post_with(priority, saying("weighRun", "Set a run's weight among others")))
         .api_route("/runs/{run}/retry", post_with(retry, saying("retryRun", "Run settled tasks of a run again")))
+        .api_route(
+            "/runs/{run}/rollback",
+            post_with(
+                roll_back,
+                saying(
+                    "rollBackRun",
+                    "Let star files show what they showed before a run; what is cut off may be sent again",
+                ),
+            ),
+        )
         .api_route("/runs/{run}/amend", post_with(amend, saying("amendRun", "Let modules of a run have other images")))
 }
 
@@ -131,6 +142,16 @@ struct AskRetry {
     stars: Vec<StarId>,
     /// In these states.
     states: Vec<TaskState>,
+    /// Why, for the audit.
+    reason: Option<String>,
+}
+
+/// What is taken back.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct AskRollBackRun {
+    /// Only count.
+    dry_run: bool,
     /// Why, for the audit.
     reason: Option<String>,
 }
@@ -248,6 +269,18 @@ async fn retry(
         tasks: None,
     };
     Ok(Json(run::retry(&context, RetryTasks { run, selection }).await?))
+}
+
+async fn roll_back(
+    State(site): State<Site>,
+    caller: Caller,
+    About(one): About<OneRun>,
+    Asked(asked): Asked<AskRollBackRun>,
+) -> ApiResult<RunRolledBack> {
+    let AskRollBackRun { dry_run, reason } = asked;
+    let context = doing(&site, &caller, reason);
+    let run = one.find(&context).await?;
+    Ok(Json(run::roll_back(&context, RollBackRun { run, dry_run }, &mut |_, _| {}).await?))
 }
 
 async fn amend(

@@ -125,7 +125,7 @@ struct Between {
     /// The quarter; the newest in which it has a generation unless given.
     #[serde(default)]
     quarter: Option<Quarter>,
-    /// The generation before; what the star file shows unless given.
+    /// The generation before; unless given, what the star file shows, or where that is the generation after, the one before it.
     #[serde(default)]
     from: Option<Generation>,
     /// The generation after; the newest unless given.

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{ApiResult, saying};
@@ -59,20 +60,26 @@ fn with_media<T>(mut response: aide::transform::TransformResponse<'_, T>) -> aid
 }
 
 async fn follow(State(site): State<Site>, caller: Caller) -> Response {
-    Sse::new(events(site.clone(), site.context(&caller))).keep_alive(KeepAlive::default()).into_response()
+    match site.followers.clone().try_acquire_owned() {
+        Ok(place) => {
+            let context = site.context(&caller);
+            Sse::new(events(site, context, place)).keep_alive(KeepAlive::default()).into_response()
+        }
+        Err(_) => Problem::too_many_follow().into_response(),
+    }
 }
 
 /// However many follow, the status is looked at once a second; while nobody does, not at all.
-fn events(site: Site, context: Context) -> impl Stream<Item = Result<Event, Infallible>> {
+fn events(site: Site, context: Context, place: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((ticks, site, context), async |(mut ticks, site, context)| {
+    stream::unfold((ticks, site, context, place), async |(mut ticks, site, context, place)| {
         let _: Instant = ticks.tick().await;
         let event = match site.glance.status(&context).await {
             Ok(status) => Event::default().event("status").json_data(&*status),
             Err(error) => Event::default().event("problem").json_data(Problem::from(error)),
         };
         let event = event.unwrap_or_else(|_| Event::default().event("problem"));
-        Some((Ok(event), (ticks, site, context)))
+        Some((Ok(event), (ticks, site, context, place)))
     })
 }

@@ -78,6 +78,7 @@ fn line(queue: &QueueFlow) -> Markup {
         "sas.dead" => ("messages that could not be read, with the reason", (ready > 0).then_some("somebody must look")),
         _ => ("tasks on their way to workers", queue.class.as_ref().and_then(starved)),
     };
+    let wrong = if queue.silent.is_some() { Some("it takes no message") } else { wrong };
     html! {
         tr {
             th scope="row" { (text(&queue.queue)) }

@@ -72,6 +72,7 @@ fn content(run: &RunModules, failures: &RunFailures, may_act: bool, said: &JustD
         @if may_act { (levers(summary)) }
         @if let Some(reason) = &summary.stored_only { p.note { (text(reason)) } }
         @if let Some(words) = unserved_words(&summary.unserved) { p.note { "▲ " (words) ": its tasks wait until one is started" } }
+        @for outside in &summary.outside { p.note { (text(&outside.words())) } }
         div { (bar(&tally_of(summary))) }
         (key(id, &tally_of(summary)))
         h2 { "Pipeline" }

@@ -9,17 +9,16 @@ use domain::id::{DatasetName, EventId, Fingerprint, PipelineName, Quarter, RunId
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::events::{DisposedEvent, Disposition};
+use store::refusals::RefusedEvent;
 use store::runs::{RunRecord, SettledRow, StarEnd};
 use store::{Store, StoreError};
 
 use weighed::{TriggerAsked, weighed};
 
+use super::unknown;
 use crate::operate::look_up::record;
-use crate::operate::view::waits_for;
+use crate::operate::view::{StarsOutside, waits_for};
 use crate::operate::{Context, OperateError};
-
-/// How many runs before are asked what a star ended with.
-const ASKED: usize = 16;
 
 /// What became of a star that an event named.
 #[derive(
@@ -48,8 +47,8 @@ pub enum StarDisposition {
 pub struct EventLedger {
     /// The event, by its computed id.
     pub event: EventId,
-    /// Its number.
-    pub sequence: Sequence,
+    /// Its number; none where it was refused.
+    pub sequence: Option<Sequence>,
     /// Who published it.
     pub source: String,
     /// The publisher's own id of it.
@@ -74,8 +73,8 @@ pub struct LedgerLine {
     pub run: Option<RunId>,
     /// Its pipeline.
     pub pipeline: Option<PipelineName>,
-    /// Stars by what became of them.
-    pub stars: BTreeMap<StarDisposition, u64>,
+    /// Stars by what became of them; `null` is how many, where their list cannot be read and nobody knows.
+    pub stars: BTreeMap<StarDisposition, Option<u64>>,
     /// Why there is no run, or what stars wait for.
     pub reason: Option<String>,
 }
@@ -100,13 +99,20 @@ pub struct DisposedStar {
 pub struct DisposedStars {
     /// In the order of their ids, run by run.
     pub stars: Vec<DisposedStar>,
+    /// Why the event was refused, where its stars cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Whether there are more.
     pub has_more: bool,
 }
 
 /// The ledger of an event.
 pub async fn ledger(context: &Context, event: EventId) -> Result<EventLedger, OperateError> {
-    context.ask(move |store| of(store, &disposed(store, event)?)).await
+    let look = move |store: &Store| match disposed(store, event)? {
+        KnownEvent::Accepted(disposed) => of(store, &disposed),
+        KnownEvent::Refused(refused) => Ok(of_refused(event, *refused)),
+    };
+    context.ask(look).await
 }
 
 /// The ledgers of so many of the newest events, newest first.
@@ -126,20 +132,53 @@ pub async fn receipt(
     most: usize,
 ) -> Result<DisposedStars, OperateError> {
     let look = move |store: &Store| {
-        let mut stars: Vec<DisposedStar> = Vec::new();
-        for (_, disposed) in lines(store, &disposed(store, event)?)?.1 {
-            stars.extend(disposed);
-        }
+        let accepted = match disposed(store, event)? {
+            KnownEvent::Accepted(disposed) => disposed,
+            KnownEvent::Refused(refused) => {
+                return Ok(DisposedStars { stars: Vec::new(), refused: Some(refused.reason), has_more: false });
+            }
+        };
+        let stars: Vec<DisposedStar> = lines(store, &accepted)?.1.into_iter().flat_map(|(_, stars)| stars).collect();
         let has_more = stars.len() > skip.saturating_add(most);
-        Ok::<_, OperateError>(DisposedStars { stars: stars.into_iter().skip(skip).take(most).collect(), has_more })
+        let stars = stars.into_iter().skip(skip).take(most).collect();
+        Ok::<_, OperateError>(DisposedStars { stars, refused: None, has_more })
     };
     context.ask(look).await
 }
 
-fn disposed(store: &Store, event: EventId) -> Result<DisposedEvent, OperateError> {
-    let missing = || OperateError::not_found(format!("event {event} was not accepted, or not yet"));
-    let record = store.event(event)?.ok_or_else(missing)?;
-    Ok(DisposedEvent { record, dispositions: store.dispositions(event)? })
+/// An event as the store knows it.
+enum KnownEvent {
+    Accepted(Box<DisposedEvent>),
+    Refused(Box<RefusedEvent>),
+}
+
+fn disposed(store: &Store, event: EventId) -> Result<KnownEvent, OperateError> {
+    // First, for one that is accepted in between is on record then.
+    let refused = store.refused_event(event)?;
+    match (store.event(event)?, refused) {
+        (Some(record), _) => {
+            let dispositions = store.dispositions(event)?;
+            Ok(KnownEvent::Accepted(Box::new(DisposedEvent { record, dispositions })))
+        }
+        (None, Some(refused)) => Ok(KnownEvent::Refused(Box::new(refused))),
+        (None, None) => Err(unknown(event)),
+    }
+}
+
+/// The ledger of an event whose stars cannot be read: all of them are rejected, however many they are.
+fn of_refused(event: EventId, RefusedEvent { reason, event: said, .. }: RefusedEvent) -> EventLedger {
+    let stars = BTreeMap::from([(StarDisposition::Rejected, None)]);
+    EventLedger {
+        event,
+        sequence: None,
+        source: said.source,
+        id: said.id,
+        dataset: said.data.dataset,
+        quarter: said.data.quarter,
+        stars: None,
+        lines: vec![LedgerLine { run: None, pipeline: None, stars, reason: Some(reason) }],
+        balances: true,
+    }
 }
 
 fn of(store: &Store, event: &DisposedEvent) -> Result<EventLedger, OperateError> {
@@ -148,7 +187,7 @@ fn of(store: &Store, event: &DisposedEvent) -> Result<EventLedger, OperateError>
     let mut counted = Vec::new();
     for (mut line, disposed) in found {
         for star in &disposed {
-            *line.stars.entry(star.disposition).or_default() += 1;
+            *line.stars.entry(star.disposition).or_default().get_or_insert(0) += 1;
         }
         balances &= named.as_ref().is_none_or(|named| named.iter().eq(disposed.iter().map(|star| &star.star)));
         counted.push(line);
@@ -156,7 +195,7 @@ fn of(store: &Store, event: &DisposedEvent) -> Result<EventLedger, OperateError>
     let (record, data) = (&event.record, &event.record.event.data);
     Ok(EventLedger {
         event: record.id,
-        sequence: record.sequence,
+        sequence: Some(record.sequence),
         source: record.event.source.clone(),
         id: record.event.id.clone(),
         dataset: data.dataset.clone(),
@@ -182,8 +221,8 @@ fn lines(store: &Store, event: &DisposedEvent) -> Result<(Option<Vec<StarId>>, V
             reason: Some(reason.clone()),
         };
         let stars = named.as_ref().map_or_else(|_| Vec::new(), |stars| stars.iter().map(star).collect());
-        let reason = Some(reason);
-        found.push((LedgerLine { run: None, pipeline: None, stars: BTreeMap::new(), reason }, stars));
+        let (reason, uncounted) = (Some(reason), named.is_err().then_some((disposition, None)));
+        found.push((LedgerLine { run: None, pipeline: None, stars: uncounted.into_iter().collect(), reason }, stars));
     };
     let Some(dispositions) = &event.dispositions else {
         without(StarDisposition::WaitingFor, "a coordinator that finishes accepting the event".to_owned());
@@ -218,7 +257,10 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
     let mut settled: HashMap<u32, (Option<StarEnd>, Option<Fingerprint>)> = HashMap::new();
     store.each_settled_row(run, |row| _ = settled.insert(row.star.0, (row.end, row.fingerprint)))?;
     let outside = store.stars_outside(run)?;
-    let names: HashSet<StarId> = list.iter().collect::<Result<_, _>>()?;
+    // Of others nobody can tell whether they changed.
+    let is_printed = |at: u32| settled.get(&at).is_some_and(|(_, print)| print.is_some());
+    let printed = (0..).zip(list.iter()).filter(|(at, _)| is_printed(*at));
+    let names: HashSet<StarId> = printed.map(|(_, star)| star).collect::<Result<_, _>>()?;
     let before = before(store, record, &names)?;
     let newer = newer(store, record, settled.values().any(|(end, _)| *end == Some(StarEnd::Superseded)))?;
     let mut stars = Vec::with_capacity(list.len() as usize);
@@ -233,7 +275,7 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
             Some((_, print @ Some(_))) if before.get(&star) == Some(print) => StarDisposition::NoChange,
             Some(_) | None => match outside.get(&StarIndex(at)) {
                 Some(verdict) => {
-                    reason = Some(waits_for(*verdict));
+                    reason = Some(waits_for(*verdict, 1));
                     StarDisposition::WaitingFor
                 }
                 None => StarDisposition::Expanded,
@@ -242,9 +284,7 @@ fn of_run(store: &Store, record: &RunRecord) -> Result<FoundLine, OperateError> 
         stars.push(DisposedStar { star, run: Some(run), disposition, by, reason });
     }
     let pipeline = Some(record.pipeline.clone());
-    let mut waiting: BTreeMap<String, u64> = BTreeMap::new();
-    outside.into_values().for_each(|verdict| *waiting.entry(waits_for(verdict)).or_default() += 1);
-    let waiting: Vec<String> = waiting.iter().map(|(reason, count)| format!("{count} wait for {reason}")).collect();
+    let waiting: Vec<String> = StarsOutside::count(outside.into_values()).iter().map(StarsOutside::words).collect();
     let reason = Some(waiting.join("; ")).filter(|reason| !reason.is_empty());
     Ok((LedgerLine { run: Some(run), pipeline, stars: BTreeMap::new(), reason }, stars))
 }
@@ -258,15 +298,18 @@ fn others(store: &Store, of: &RunRecord) -> Result<Vec<RunRecord>, StoreError> {
     Ok(runs)
 }
 
-/// What these stars had ended with before a run.
+/// What these stars had ended with before a run. No more runs are read than it takes to know it of all.
 fn before(
     store: &Store,
     of: &RunRecord,
     stars: &HashSet<StarId>,
 ) -> Result<HashMap<StarId, Option<Fingerprint>>, StoreError> {
     let mut known = HashMap::new();
+    if stars.is_empty() {
+        return Ok(known);
+    }
     let older = others(store, of)?.into_iter().filter(|run| run.horizon < of.horizon);
-    for run in older.take(ASKED) {
+    for run in older {
         if known.len() == stars.len() {
             break;
         }

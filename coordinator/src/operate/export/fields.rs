@@ -115,7 +115,9 @@ fn there(columns: &[ChosenColumn], found: &BTreeMap<String, ColumnFacts>, cells:
 
 /// A value as the data model has it: in another unit it would be another number.
 fn cell(column: &ChosenColumn, facts: &ColumnFacts) -> Result<Scalar, String> {
-    let Some(value) = &facts.value else { return Err("is no scalar".to_owned()) };
+    let Some(value) = &facts.value else {
+        return Err(format!("is no scalar, but {} of shape {:?}", facts.dtype, facts.shape));
+    };
     let unit = facts.unit.as_deref().unwrap_or_default();
     if let Some(expected) = column.unit.as_ref().filter(|expected| *expected != unit) {
         let of = |unit: &str| if unit.is_empty() { "no unit".to_owned() } else { unit.to_owned() };

@@ -9,15 +9,18 @@ use serde::Serialize;
 /// Why a generation stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "title_case")]
 pub enum KeptBecause {
     /// It is one of the newest, of which so many are to stay.
+    #[strum(to_string = "newest")]
     Newest,
     /// The star file shows it.
+    #[strum(to_string = "shown")]
     Shown,
     /// It is the last complete one.
+    #[strum(to_string = "last complete")]
     LastComplete,
     /// A generation of the quarter after, which stays, read it.
+    #[strum(to_string = "read by a later quarter")]
     ReadByLaterQuarter,
 }
 

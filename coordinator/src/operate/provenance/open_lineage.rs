@@ -126,9 +126,13 @@ fn name_of(star: StarId, file: &str, product: &ProductName) -> String {
 
 fn output(namespace: &str, star: StarId, file: &str, product: &ProductName, entry: &ProductEntry) -> Value {
     let size = facet("1-0-2/OutputStatisticsOutputDatasetFacet", json!({ "size": entry.bytes }));
+    let mut facets = serde_json::Map::from_iter([("version".to_owned(), version(&entry.digest.to_string()))]);
+    if let Some(before) = &entry.stands_for {
+        facets.insert("sas_standsFor".to_owned(), own_facet("DatasetFacet", json!(before)));
+    }
     json!({
-        "namespace": namespace, "name": name_of(star, file, product),
-        "facets": { "version": version(&entry.digest.to_string()) }, "outputFacets": { "outputStatistics": size },
+        "namespace": namespace, "name": name_of(star, file, product), "facets": facets,
+        "outputFacets": { "outputStatistics": size },
     })
 }
 
@@ -142,7 +146,6 @@ fn facet(which: &str, fields: Value) -> Value {
     with_base(&format!("https://openlineage.io/spec/facets/{which}.json#/$defs/{name}"), fields)
 }
 
-/// A facet of ours, of which the specification says that it may have any fields.
 fn attempt(provenance: &Provenance, file: &str) -> Value {
     let fields = json!({
         "module": provenance.module, "key": provenance.key, "star": provenance.star, "quarter": provenance.quarter,
@@ -153,7 +156,12 @@ fn attempt(provenance: &Provenance, file: &str) -> Value {
         "clockAhead": provenance.clock_ahead.unwrap_or(0), "exitCode": provenance.exit_code, "used": provenance.used,
         "warnings": provenance.warnings, "log": format!("{file}:/LOG"),
     });
-    with_base("https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet", fields)
+    own_facet("RunFacet", fields)
+}
+
+/// A facet of ours, of which the specification says that it may have any fields.
+fn own_facet(of: &str, fields: Value) -> Value {
+    with_base(&format!("https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/{of}"), fields)
 }
 
 fn with_base(schema: &str, mut fields: Value) -> Value {

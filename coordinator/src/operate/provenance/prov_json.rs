@@ -84,9 +84,18 @@ impl ProvDocument {
         let name = place(star, entry.file.as_deref().unwrap_or_default(), product);
         let attributes = json!({
             "prov:type": kind(of), "prov:label": product, "sas:star": star, "sas:digest": entry.digest, "sas:bytes": entry.bytes,
-            "sas:file": entry.file,
+            "sas:file": entry.file, "sas:within": entry.stands_for.as_ref().map(|before| &before.within),
         });
-        self.add("entity", name, attributes)
+        let name = self.add("entity", name, attributes);
+        // Whoever reads it is given the value before, which differs by no more than was tolerated.
+        if let Some(before) = &entry.stands_for {
+            let attributes = json!({
+                "prov:type": kind(of), "prov:label": product, "sas:star": star, "sas:digest": before.digest, "sas:file": before.file,
+            });
+            let before = self.add("entity", place(star, &before.file, product), attributes);
+            self.relate("alternateOf", json!({ "prov:alternate1": name, "prov:alternate2": before }));
+        }
+        name
     }
 
     /// What a module read, which may be of another quarter.

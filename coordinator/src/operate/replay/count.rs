@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use domain::contract::{DefinitionChange, definition_change};
-use domain::id::{ModuleName, Quarter, StarId};
+use domain::id::{ModuleName, ProductName, Quarter, StarId};
 use domain::pipeline::{Module, Pipeline};
 use domain::replay::{Again, ImageChange, ModuleChange, StarChanges, again};
 use domain::run::TaskState;
@@ -39,6 +39,13 @@ pub enum ReplayReason {
     Contract {
         /// The module.
         module: ModuleName,
+    },
+    /// A product that a module makes has another tolerance.
+    Tolerance {
+        /// The module.
+        module: ModuleName,
+        /// The product.
+        product: ProductName,
     },
     /// A module is new, or switched on.
     NewModule {
@@ -240,6 +247,7 @@ fn verdict(
         let is_off = !module.enabled && modules[at].definition.is_some();
         if marks[at].is_some() || is_off {
             reasons.extend(own_reasons(module, modules[at]));
+            reasons.extend(tolerance_reasons((was, pipeline), module, modules[at]));
         }
     }
     if !data.products.is_empty() {
@@ -261,12 +269,26 @@ fn own_reasons(module: &Module, change: ModuleChange) -> impl Iterator<Item = Re
         ImageChange::Other => Some(ReplayReason::Image { module: module.clone() }),
         ImageChange::Unknown => Some(ReplayReason::UnknownImage { module: module.clone() }),
     };
-    let of_definition = change.definition.map(|change| match change {
-        DefinitionChange::New => ReplayReason::NewModule { module },
-        DefinitionChange::Makes => ReplayReason::Definition { module },
-        DefinitionChange::Decides => ReplayReason::Contract { module },
+    let of_definition = change.definition.and_then(|change| match change {
+        DefinitionChange::New => Some(ReplayReason::NewModule { module }),
+        DefinitionChange::Makes => Some(ReplayReason::Definition { module }),
+        DefinitionChange::Decides => Some(ReplayReason::Contract { module }),
+        // Told by product.
+        DefinitionChange::Tolerates => None,
     });
     of_image.into_iter().chain(of_definition)
+}
+
+/// Which products of a module that was there before have another tolerance.
+fn tolerance_reasons<'a>(
+    (was, pipeline): (&'a Pipeline, &'a Pipeline),
+    module: &'a Module,
+    change: ModuleChange,
+) -> impl Iterator<Item = ReplayReason> + 'a {
+    let is_told = !matches!(change.definition, None | Some(DefinitionChange::New));
+    let is_other = move |product: &&ProductName| was.tolerances.get(*product) != pipeline.tolerances.get(*product);
+    let products = module.outputs.products().filter(move |_| is_told).filter(is_other);
+    products.map(|product| ReplayReason::Tolerance { module: module.name.clone(), product: product.clone() })
 }
 
 /// Modules whose failures in earlier runs stand in runs of this plan.

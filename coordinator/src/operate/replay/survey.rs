@@ -204,7 +204,8 @@ impl Survey {
     }
 }
 
-fn reads_previous(pipeline: &Pipeline) -> bool {
+/// Whether a module of it reads what the quarter before made.
+pub(super) fn reads_previous(pipeline: &Pipeline) -> bool {
     let enabled = pipeline.modules.iter().filter(|module| module.enabled);
     enabled.flat_map(|module| module.sources()).any(|source| source.origin == Origin::Previous)
 }
@@ -280,14 +281,16 @@ impl StarLook<'_> {
         programs: Option<&Programs>,
     ) -> Result<CameSince, StoreError> {
         let KnownRun { record, .. } = self.known;
+        // Who has no folder has nothing at all.
+        let Some(folder) = self.store.star_folder(star)? else { return Ok(CameSince::default()) };
         let previous = match self.previous {
-            Some(quarter) => self.store.open_generation(star, quarter)?,
+            Some(quarter) => folder.open_generation(quarter)?,
             None => None,
         };
         if !self.names && previous.is_none() {
             return Ok(CameSince::default());
         }
-        let Deliveries { mut before, mut newer } = self.store.deliveries(star, record.quarter, record.horizon)?;
+        let Deliveries { mut before, mut newer } = folder.deliveries(record.quarter, record.horizon)?;
         // What the pipeline made itself is nothing that it is given.
         if let Some(Publishes { dataset, .. }) = &self.known.pipeline.publishes {
             before.retain(|name| !paths::is_version_of(name, dataset));

@@ -172,6 +172,24 @@ async fn another_definition_runs_again_where_it_ran_and_may_below() {
 }
 
 #[tokio::test]
+async fn another_tolerance_is_a_reason_of_its_own() {
+    let store = ReplayStore::new();
+    let tolerant = |rtol: &str| format!("{PIPELINE}[tolerances.X]\nrtol = {rtol}\n");
+    store.run(1, &tolerant("1e-6"), &["sss", "sss", "sss", "sss"]);
+    let reasons = async |text: &str| {
+        let plan = store.plan(|asked| asked.definition = definition(text)).await;
+        plan.work.reasons.iter().map(|one| one.reason.words()).collect::<Vec<_>>().join("; ")
+    };
+    let of_x = "X, which A makes, has another tolerance";
+    assert_eq!(reasons(&tolerant("1e-6")).await, "");
+    assert_eq!(reasons(&tolerant("1e-9")).await, of_x);
+    assert_eq!(reasons(PIPELINE).await, of_x);
+    let both = tolerant("1e-9").replace("image = 'a:1'", "image = 'a:1'\nparameters = { steps = 2 }");
+    let of_a = "A has another command, environment, parameters or outputs";
+    assert_eq!(reasons(&both).await, format!("{of_a}; {of_x}"));
+}
+
+#[tokio::test]
 async fn another_image_is_another_identity_and_one_that_was_at_work_may_have_left_results() {
     let store = ReplayStore::new();
     let first = store.run(1, PIPELINE, &["sss", "sss", "sss", "sss"]);

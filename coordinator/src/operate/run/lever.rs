@@ -62,7 +62,10 @@ fn decide(store: &Store, asked: PullLever, by: &Doer) -> Result<RunDecided, Oper
             let (count, effect) = match held {
                 0 => (None, effect(&standing, lever)),
                 held => {
-                    let stars = "stars that are held enter, whatever became of their quarter before";
+                    let stars = match held {
+                        1 => "star that is held enters, whatever became of its quarter before",
+                        _ => "stars that are held enter, whatever became of their quarter before",
+                    };
                     (Some(held), format!("{}; {held} {stars}", effect(&standing, lever)))
                 }
             };

@@ -12,9 +12,9 @@ use domain::pipeline::Pipeline;
 use domain::text::did_you_mean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::Store;
 use store::audit::{Target, Verb};
 use store::events::Disposition;
+use store::{Store, StoreError};
 use uuid::Uuid;
 
 use crate::operate::audit::Deed;
@@ -126,7 +126,6 @@ pub(in crate::operate) async fn start_stars(
     };
     let quarters = context.ask(look).await?;
     let by = context.doer()?;
-    let queue = context.installation.queue().await?;
     let mut started = Vec::new();
     for (quarter, stars) in quarters {
         let id = Uuid::new_v4().to_string();
@@ -134,7 +133,7 @@ pub(in crate::operate) async fn start_stars(
         let selection = context.ask(move |store| store.name_stars(&for_store, stars)).await?;
         let update = DatasetUpdate { dataset: dataset.clone(), quarter, stars: selection, start: Some(start.clone()) };
         let event = DatasetEvent::new(SOURCE, &id, jiff::Timestamp::now().to_string(), update);
-        event::send(&queue, &event).await?;
+        event::send(context, &event).await?;
         let run = accepted(context, event.event_id()).await?;
         let (by, id, what) = (by.clone(), event.event_id(), what.clone());
         let record = move |store: &Store| {
@@ -227,8 +226,11 @@ fn require_free(
 async fn accepted(context: &Context, event: EventId) -> Result<Option<RunId>, OperateError> {
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let dispositions = context.ask(move |store| store.dispositions(event)).await?;
-        match dispositions.unwrap_or_default().first() {
+        let look = move |store: &Store| {
+            let refused = store.refused_event(event)?.map(|refused| Disposition::Rejected { reason: refused.reason });
+            Ok::<_, StoreError>(store.dispositions(event)?.unwrap_or_else(|| refused.into_iter().collect()))
+        };
+        match context.ask(look).await?.first() {
             Some(Disposition::Run { run }) => return Ok(Some(*run)),
             Some(Disposition::Rejected { reason }) => {
                 return Err(OperateError::refused(format!("the coordinator refused event {event}: {reason}")));

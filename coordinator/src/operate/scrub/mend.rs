@@ -116,6 +116,17 @@ fn maker_of(
     if store.latest_generation(star, quarter)? != Some(number) {
         return Ok(Err("it is not the newest generation, and no run makes an older one again".to_owned()));
     }
+    last_maker(store, star, quarter, number)
+}
+
+/// The run that a star's last generation is of, and the modules whose results are in it, whether its file is there or not; or why
+/// nobody can make it again. Blocks on the disk.
+pub(super) fn last_maker(
+    store: &Store,
+    star: StarId,
+    quarter: Quarter,
+    number: Generation,
+) -> Result<Result<(RunId, Vec<ModuleName>), String>, OperateError> {
     let other = || "the run that made it is not the star's newest; `sas run start` makes another generation".to_owned();
     let Some((run, index)) = look_up::newest_with(store, star)? else { return Ok(Err(other())) };
     let record = look_up::record(store, run)?;

@@ -58,9 +58,13 @@ pub struct ProductDifference {
     pub product: ProductName,
     /// The digests of its values, before and after.
     pub digests: (Digest, Digest),
-    /// What the one after stands for: it differs by no more than was tolerated, and counts as unchanged for what is downstream.
+    /// What the one after stands for, in its run: it differs from that by no more than was tolerated, and counts as that for what is
+    /// downstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stands_for: Option<StandsFor>,
+    /// What the one before stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stood_for: Option<StandsFor>,
     /// Why it had no values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_produced_before: Option<String>,
@@ -88,6 +92,14 @@ pub struct ColumnDifference {
     pub differing: Option<u64>,
     /// Of two arrays of one shape: by how much at most.
     pub largest: Option<f64>,
+}
+
+impl ProductDifference {
+    /// Whether both count as the same for what is downstream.
+    pub fn counts_as_unchanged(&self) -> bool {
+        let counting = |own: Digest, known: &Option<StandsFor>| known.as_ref().map_or(own, |known| known.digest);
+        counting(self.digests.0, &self.stood_for) == counting(self.digests.1, &self.stands_for)
+    }
 }
 
 /// How two generations of a star differ.
@@ -118,6 +130,7 @@ pub async fn difference(context: &Context, asked: CompareGenerations) -> Result<
             product: (*name).clone(),
             digests: (old.digest, new.digest),
             stands_for: new.stands_for.clone(),
+            stood_for: old.stands_for.clone(),
             not_produced_before: old.not_produced.clone(),
             not_produced_after: new.not_produced.clone(),
             columns: Vec::new(),

@@ -8,11 +8,12 @@ use domain::outcome::StandsFor;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::agent::{InputRecord, Manifest, ProductEntry, Provenance};
+use store::agent::{InputRecord, InputSource, Manifest, ProductEntry, Provenance};
 use store::paths;
 
 use super::made::HowMade;
 use super::products::missing;
+use super::without::without_previous;
 use super::{FoundQuarter, OneGeneration};
 use crate::operate::{Context, OperateError};
 
@@ -49,6 +50,9 @@ pub struct Lineage {
 pub struct LineageNode {
     /// The product.
     pub product: ProductName,
+    /// Its quarter, where it was read as `@previous`; else it is of the quarter of what was made from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarter: Option<Quarter>,
     /// The digest of its value; none where it was absent.
     pub digest: Option<Digest>,
     /// Why it has no values, where its module says so.
@@ -142,6 +146,8 @@ pub async fn lineage(context: &Context, asked: AskLineage) -> Result<Lineage, Op
             None => Err(format!("{name:?} is not the name of a file of the star")),
         };
         if let Ok(provenance) = &known {
+            let without = without_previous(context, provenance).await;
+            results.without.extend(without.map(|why| (name.clone(), why)));
             files.extend(provenance.inputs.iter().filter_map(|input| input.file.clone()));
         }
         results.known.insert(name, known);
@@ -189,6 +195,8 @@ pub(super) fn is_result(file: &str) -> bool {
 #[derive(Default)]
 struct ResultsOnRecord {
     known: BTreeMap<String, Result<Box<Provenance>, String>>,
+    /// Of those that a policy made without the quarter before: which it is, and why.
+    without: BTreeMap<String, String>,
     seen: BTreeSet<String>,
     left_out: usize,
 }
@@ -205,11 +213,20 @@ impl ResultsOnRecord {
             Some(name) if is_result(name) => self.result(name, shown),
             Some(name) => delivered(name),
         };
-        LineageNode { product, digest, not_produced: None, file, stands_for: None, instead_of: None, origin }
+        LineageNode {
+            product,
+            quarter: None,
+            digest,
+            not_produced: None,
+            file,
+            stands_for: None,
+            instead_of: None,
+            origin,
+        }
     }
 
     fn result(&self, name: &str, shown: &mut BTreeSet<String>) -> LineageOrigin {
-        let provenance = match self.known.get(name) {
+        let provenance: &Provenance = match self.known.get(name) {
             Some(Ok(provenance)) => provenance,
             Some(Err(why)) => return LineageOrigin::Unknown { why: why.clone() },
             None => return LineageOrigin::Unknown { why: format!("more than {MOST} results lead to it") },
@@ -226,18 +243,27 @@ impl ResultsOnRecord {
             run: provenance.run,
             made: provenance.ended,
             how: Box::new(HowMade::of(provenance, name)),
-            inputs: provenance.inputs.iter().map(|input| self.input(input, shown)).collect(),
+            inputs: provenance.inputs.iter().map(|input| self.input((name, provenance), input, shown)).collect(),
         }
     }
 
-    fn input(&self, input: &InputRecord, shown: &mut BTreeSet<String>) -> LineageNode {
+    /// What the result in the file `name` was given.
+    fn input(
+        &self,
+        (name, made): (&str, &Provenance),
+        input: &InputRecord,
+        shown: &mut BTreeSet<String>,
+    ) -> LineageNode {
         let product = input.product.clone();
+        let quarter = made.quarter.previous().filter(|_| input.source == InputSource::Previous);
         match &input.absent {
             Some(why) => {
-                let node = self.node((product, None, None), shown);
-                LineageNode { origin: LineageOrigin::Absent { why: why.clone() }, ..node }
+                let without = self.without.get(name).filter(|_| quarter.is_some());
+                let origin = LineageOrigin::Absent { why: without.unwrap_or(why).clone() };
+                LineageNode { quarter, origin, ..self.node((product, None, None), shown) }
             }
             None => LineageNode {
+                quarter,
                 instead_of: input.instead_of,
                 ..self.node((product, input.digest, input.file.clone()), shown)
             },

@@ -106,12 +106,23 @@ impl Findings {
 pub(super) fn queue_acts(queues: &[Depth]) -> Vec<String> {
     let mut acts = Vec::new();
     for depth in queues {
+        if let Some(seconds) = depth.silent {
+            acts.push(format!(
+                "look at RabbitMQ: {} has taken no message for {seconds} s (`[queue] silent_for` says when one of tasks or completions \
+                 is made anew)",
+                depth.queue
+            ));
+            continue;
+        }
         match depth.queue.as_str() {
             "sas.dead" if depth.ready > 0 => {
                 acts.push(format!("{} messages could not be read: they are in sas.dead with the reason", depth.ready));
             }
             "sas.events" | "sas.completions" if depth.consumers == 0 => {
-                acts.push(format!("no coordinator listens to {}: start `sas-coordinator`", depth.queue));
+                acts.push(format!(
+                    "no coordinator listens to {}: start `sas-coordinator`; where one runs, look at the queue in RabbitMQ, whose leader may hang",
+                    depth.queue
+                ));
             }
             _ => {}
         }

@@ -367,8 +367,14 @@ mod tests {
         let findings = || Findings { workers: Err(away()), ..nothing() };
         check(findings(), Question::Red, Level::Bad, "workers: Redis is away");
         check(findings(), Question::Act, Level::Bad, "bring Redis back");
-        let dead =
-            Depth { queue: QueueName::Dead.to_string(), ready: 2, unacknowledged: None, unknown: None, consumers: 0 };
+        let dead = Depth {
+            queue: QueueName::Dead.to_string(),
+            ready: 2,
+            unacknowledged: None,
+            unknown: None,
+            silent: None,
+            consumers: 0,
+        };
         let findings = Findings { queues: Ok(vec![dead]), ..nothing() };
         check(findings, Question::Act, Level::Attention, "2 messages could not be read");
     }

@@ -79,6 +79,7 @@ fn forged(task: &TaskMessage) -> Outgoing {
         started: jiff::Timestamp::UNIX_EPOCH,
         millis: 1,
         claim: None,
+        key: None,
         result: Report::Ended(Outcome::Failed(failure)),
     };
     Outgoing { queue: QueueName::Completions, body: to_json(&completion), trace: None }

@@ -1,12 +1,14 @@
 //! A state that sometimes does not answer, before or after it did what it was asked to.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::id::{ClassName, Epoch, ModuleIndex, RunId, StarIndex, WorkerName};
 use domain::run::{Row, Star};
+use services::state::memory::MemoryState;
 use services::state::{
     AnnouncedTask, Change, Claim, ClaimRequest, CursorMove, Due, Lease, OpenPlace, OpenTask, Phase, Ready, RunFlow,
     RunInfo, RunView, SharedState, StarView, State, StateError, WorkerInfo, Written,
@@ -21,12 +23,13 @@ use crate::simulation::mutations::Mutations;
 /// The state behind all programs.
 pub(in crate::simulation) struct StateService {
     inner: Mutex<SharedState>,
+    forgets_next: AtomicBool,
     pub(super) mutations: Mutations,
 }
 
 impl StateService {
     pub(in crate::simulation) fn new(state: SharedState) -> Self {
-        Self { inner: Mutex::new(state), mutations: Mutations::default() }
+        Self { inner: Mutex::new(state), forgets_next: AtomicBool::new(false), mutations: Mutations::default() }
     }
 
     /// The state itself, which always answers.
@@ -37,6 +40,18 @@ impl StateService {
     /// Goes on with another one, as after a flush.
     pub(in crate::simulation) fn replace(&self, inner: SharedState) {
         *self.inner.lock().unwrap() = inner;
+    }
+
+    /// Forgets everything as soon as somebody has looked at the epoch and is about to spread it.
+    pub(in crate::simulation) fn forget_before_next_spread(&self) {
+        self.forgets_next.store(true, Ordering::Relaxed);
+    }
+
+    async fn spread_epoch(&self) -> Result<Epoch, StateError> {
+        if self.forgets_next.swap(false, Ordering::Relaxed) {
+            self.replace(Arc::new(MemoryState::new()));
+        }
+        self.inner().spread_epoch().await
     }
 }
 
@@ -56,6 +71,12 @@ macro_rules! delegate {
                 let answer = self.inner().$name($($argument),*).await;
                 self.after(answer).await
             })*
+
+            async fn spread_epoch(&self) -> Result<Epoch, StateError> {
+                self.before().await?;
+                let answer = self.around.state.spread_epoch().await;
+                self.after(answer).await
+            }
 
             async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StateError> {
                 let witness = &self.around.witness;
@@ -173,7 +194,6 @@ delegate! {
     probe() -> ();
     epoch() -> Epoch;
     begin_epoch(epoch: Epoch) -> Epoch;
-    spread_epoch() -> Epoch;
     close_run(run: RunId) -> ();
     run_ids() -> Vec<RunId>;
     runs() -> Vec<RunInfo>;
@@ -187,7 +207,7 @@ delegate! {
     star(run: RunId, star: StarIndex) -> StarView;
     closed(run: RunId, stars: &[(StarIndex, &Row)]) -> Vec<Written>;
     published(run: RunId, tasks: &[Ready]) -> ();
-    due(run: RunId, limit: u32, silence: Duration) -> Due;
+    due(run: RunId, limit: u32, closing: u32, silence: Duration) -> Due;
     show_worker(worker: &WorkerInfo, lives: Duration) -> ();
     forget_worker(worker: &WorkerName) -> ();
     workers() -> Vec<WorkerInfo>;

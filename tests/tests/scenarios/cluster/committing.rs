@@ -13,7 +13,7 @@ async fn what_a_killed_worker_was_about_to_commit_others_make_again() -> Result<
     let outstanding = tokio::time::timeout(PATIENCE, frozen_while_committing(&victim, &cluster.store)).await??;
     victim.kill()?;
     let heir = cluster.worker("heir", &settings)?;
-    scene.watch(&[&coordinator, &heir])?;
+    scene.watch(&[&coordinator, &heir]).await?;
     scene.check().await?;
     let again = |file: &StarFile| file.modules.values().any(|end| end.attempt > Attempt(1));
     assert!(scene.star_files()?.iter().any(again), "{outstanding:?} was not reported");

@@ -50,7 +50,7 @@ async fn a_drained_host_ends_what_runs_and_begins_nothing_until_it_is_resumed() 
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(unknown.status.code() == Some(3) && said.contains("drained, stays"), "{said}");
 
-    scene.watch(&[&coordinator, &stays])?;
+    scene.watch(&[&coordinator, &stays]).await?;
     scene.check().await?;
     assert_eq!(drained.log().matches("begins").count(), begun, "{}", drained.log());
     cluster.ask(&["worker", "resume", "drained"])?;

@@ -214,6 +214,6 @@ async fn in_the_middle_of_work_all_who_can_be_asked_say_the_same() -> Result<()>
             worker.thaw()?;
         }
     }
-    scene.watch(&[&coordinator, &workers[0], &workers[1]])?;
+    scene.watch(&[&coordinator, &workers[0], &workers[1]]).await?;
     scene.check().await
 }

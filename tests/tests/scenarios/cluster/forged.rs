@@ -4,7 +4,6 @@ use domain::id::{Epoch, ModuleIndex, Nonce, StarIndex, Task};
 use domain::message::{Completion, Report, WIRE_VERSION, to_json};
 use domain::outcome::{Failure, FailureKind, Outcome};
 use harness::ask;
-use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{Outgoing, Queue, QueueName};
 
@@ -39,10 +38,11 @@ async fn who_did_not_claim_a_task_is_not_believed_about_it() -> Result<()> {
         started: jiff::Timestamp::now(),
         millis: 1,
         claim: None,
+        key: None,
         result: Report::Ended(Outcome::Failed(failed.clone())),
     };
     let message = |star| Outgoing { queue: QueueName::Completions, body: to_json(&forged(star)), trace: None };
-    let config = AmqpConfig { url: Address::new(cluster.queue_url()), management: None };
+    let config = AmqpConfig::at(cluster.queue_url());
     let queue = AmqpQueue::connect(&config, "forger").await?;
     for published in queue.publish(vec![message(0), message(1)]).await {
         published?;
@@ -57,7 +57,7 @@ async fn who_did_not_claim_a_task_is_not_believed_about_it() -> Result<()> {
 
     let released = cluster.sas(&["module", "release", "SMALL", "B"])?;
     assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
-    scene.watch(&[&coordinator, &worker])?;
+    scene.watch(&[&coordinator, &worker]).await?;
     scene.check().await?;
     for star in scene.star_files()? {
         // What nobody held was handed out once more, which costs no try.

@@ -20,7 +20,7 @@ async fn a_completion_that_the_broker_lost_is_published_again() -> Result<()> {
     let vhost = cluster.queue_url().rsplit('/').next().context("an address ends with the virtual host")?;
     RabbitMq::shared()?.ctl(&["purge_queue", "-p", vhost, "sas.completions"])?;
     let second = cluster.coordinator("second")?;
-    scene.watch(&[&second, &worker])?;
+    scene.watch(&[&second, &worker]).await?;
     for star in scene.star_files()? {
         assert!(star.modules.values().all(|module| module.attempt == Attempt(1)), "{:?}", star.modules);
     }

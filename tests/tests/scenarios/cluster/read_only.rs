@@ -33,7 +33,7 @@ async fn a_redis_that_only_reads_is_told_once_when_it_begins_and_once_when_it_en
     assert!(!doctor.status.success() && said.contains("read only replica"), "{said}");
     redis.cli(&["replicaof", "no", "one"])?;
 
-    scene.watch(&[&coordinator, &worker])?;
+    scene.watch(&[&coordinator, &worker]).await?;
     scene.check().await?;
     for words in
         ["no more tasks are taken", "tasks are taken again", "leases cannot be renewed", "leases are renewed again"]

@@ -12,7 +12,7 @@ pub(super) const STARS: usize = 3;
 pub(super) const QUARTERS: [u16; 2] = [3, 4];
 
 /// Switches of the definition; see [`definition`].
-const SWITCHES: u8 = 4;
+const SWITCHES: u8 = 6;
 
 /// A dataset that the pipeline waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,7 +192,8 @@ fn burst(rng: &mut StdRng, many: usize) -> HistoryStep {
     HistoryStep::Burst((0..many).map(|_| one(rng)).collect())
 }
 
-/// The pipeline with these switches turned: other parameters, another program, another condition, other inputs.
+/// The pipeline with these switches turned: other parameters, another program, another condition, other
+/// inputs; quarters that are waited for, a tolerance that tolerates nothing that is drawn.
 ///
 /// ```text
 /// CURVE ─ NOISE ─ NU ┬─ CLEAN ─ PROT ┬─ BEST ─ AGE ◀─ NU@previous
@@ -210,9 +211,11 @@ pub(super) fn definition(program: &str, switches: &BTreeSet<u8>) -> String {
     };
     [
         format!(
-            "name = 'HISTORY'\nversion = '{bits}'\n[trigger]\non = 'l1/curve & exo/flag & exo/kit'\n\
+            "name = 'HISTORY'\nversion = '{bits}'\n{}{}[trigger]\non = 'l1/curve & exo/flag & exo/kit'\n\
              only_if = {{ 'exo/kit' = 'P.FLAG.flag' }}\n[externals]\nstar = ['CURVE', 'FLAG', 'KIT']\n\
-             [classes.default]\ncpus = 1\nmemory = '256MB'\n"
+             [classes.default]\ncpus = 1\nmemory = '256MB'\n",
+            either(4, "previous = 'wait'\n", ""),
+            either(5, "tolerances.NU = { rtol = 1e-9 }\n", "")
         ),
         module(
             "NOISE",

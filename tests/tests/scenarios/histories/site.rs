@@ -201,7 +201,7 @@ impl HistorySite {
                 return Ok(Some(format!("run {} has not ended", record.run)));
             }
         }
-        let waits = |line: &BTreeMap<StarDisposition, u64>| line.contains_key(&StarDisposition::WaitingFor);
+        let waits = |line: &BTreeMap<StarDisposition, Option<u64>>| line.contains_key(&StarDisposition::WaitingFor);
         if all
             && let Some(ledger) =
                 self.ledgers().await?.into_iter().find(|ledger| ledger.lines.iter().any(|line| waits(&line.stars)))
@@ -220,8 +220,12 @@ impl HistorySite {
         let ledgers = self.ledgers().await?;
         ensure!(ledgers.len() >= self.events.len(), "{} of {} events are on record", ledgers.len(), self.events.len());
         for ledger in ledgers {
-            let sums = ledger.lines.iter().map(|line| line.stars.values().sum::<u64>());
-            ensure!(ledger.balances && sums.sum::<u64>() >= ledger.stars.unwrap_or(0), "does not balance: {ledger:?}");
+            // One pipeline takes it, so there is one line.
+            let sums: Vec<u64> = ledger.lines.iter().map(|line| line.stars.values().flatten().sum()).collect();
+            ensure!(
+                ledger.balances && ledger.stars.is_some_and(|stars| sums == [stars]),
+                "does not balance: {ledger:?}"
+            );
         }
         Ok(())
     }

@@ -40,17 +40,22 @@ impl LeversCluster {
 
     /// Runs `sas -o json` with these arguments.
     pub(crate) fn sas(&self, arguments: &[&str]) -> Said {
-        self.sas_with("noop", arguments)
+        self.sas_told(&[], arguments)
     }
 
     /// The same on a host where workers use this runner.
     pub(crate) fn sas_with(&self, runner: &str, arguments: &[&str]) -> Said {
+        self.sas_told(&[("SAS_WORKER_RUNNER", runner)], arguments)
+    }
+
+    /// The same with more settings.
+    pub(crate) fn sas_told(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Said {
         let mut command = Command::new(harness::program("sas-cli", "sas"));
         command.args(["-o", "json"]).args(arguments);
         command.env("SAS_STORE_ROOT", self.world.store.root()).env("SAS_QUEUE_URL", self.broker.url.secret());
         command.env("SAS_STATE_URL", format!("redis://127.0.0.1:{}/0", self.redis.port()));
         // A runner that takes any image for what it is called.
-        command.env("SAS_WORKER_RUNNER", runner).env("SAS_OPERATOR", "tester");
+        command.env("SAS_WORKER_RUNNER", "noop").env("SAS_OPERATOR", "tester").envs(settings.iter().copied());
         Said(command.output().expect("sas starts"))
     }
 

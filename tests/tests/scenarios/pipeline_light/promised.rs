@@ -61,11 +61,13 @@ impl There<'_> {
 
     fn origin(&self, source: &Source) -> String {
         match source.origin {
-            Origin::StarExternal | Origin::SharedExternal => "/EXTERNALS".to_owned(),
+            Origin::StarExternal => "EXTERNALS".to_owned(),
+            Origin::SharedExternal => "PDP".to_owned(),
             Origin::Previous => "PREVIOUS".to_owned(),
             Origin::Module(module) => {
-                let module = &self.pipeline.module(module).name;
-                format!("/{}-{module}_{}", self.pipeline.name, self.file.generation)
+                let (pipeline, module) = (&self.pipeline.name, self.pipeline.module(module));
+                let group = module.group.as_ref().expect("the modules of this pipeline have groups");
+                format!("{pipeline}-{group}/{pipeline}-{}", module.name)
             }
         }
     }
@@ -118,16 +120,16 @@ fn an_input_too_many_or_too_few_is_found() {
         }))
         .unwrap()
     };
-    let from_a = "/P-A_1";
+    let from_a = "P-G/P-A";
     let before = star(false, json!({}));
-    let right = json!({"/EXTERNALS": ["LC"], from_a: ["X"], "PREVIOUS": ["Y"]});
+    let right = json!({"EXTERNALS": ["LC"], from_a: ["X"], "PREVIOUS": ["Y"]});
     assert!(broken_promises(&pipeline, &star(false, right.clone()), Some(&before)).is_empty());
     for (flag, inputs, before) in [
-        (false, json!({"/EXTERNALS": ["LC"], "PREVIOUS": ["Y"]}), Some(&before)),
-        (false, json!({"/EXTERNALS": ["LC"], from_a: ["X"]}), Some(&before)),
-        (false, json!({"/EXTERNALS": ["LC", "OLD"], from_a: ["X"], "PREVIOUS": ["Y"]}), Some(&before)),
-        (false, json!({"/EXTERNALS": ["LC", "KIT"], from_a: ["X"], "PREVIOUS": ["Y"]}), Some(&before)),
-        (false, json!({"/EXTERNALS": ["LC"], from_a: ["X", "N"], "PREVIOUS": ["Y"]}), Some(&before)),
+        (false, json!({"EXTERNALS": ["LC"], "PREVIOUS": ["Y"]}), Some(&before)),
+        (false, json!({"EXTERNALS": ["LC"], from_a: ["X"]}), Some(&before)),
+        (false, json!({"EXTERNALS": ["LC", "OLD"], from_a: ["X"], "PREVIOUS": ["Y"]}), Some(&before)),
+        (false, json!({"EXTERNALS": ["LC", "KIT"], from_a: ["X"], "PREVIOUS": ["Y"]}), Some(&before)),
+        (false, json!({"EXTERNALS": ["LC"], from_a: ["X", "N"], "PREVIOUS": ["Y"]}), Some(&before)),
         (false, right.clone(), None),
         (true, right, Some(&before)),
     ] {

@@ -109,6 +109,16 @@ def result(star, folder, name, group, groups, counts):
             source(star, folder, name, group, groups, read, counts)
 
 
+def spelled_source(star, groups, of):
+    """Where an input came from, as the documents spell it."""
+    if not isinstance(of, dict):
+        return {"external": "EXTERNALS", "shared": "PDP", "previous": "PREVIOUS"}[of]
+    pipeline, maker = star.attrs["PIPELINE"], of["module"]["module"]
+    (producer,) = [group for name, group in groups.items() if module_of(star, name) == maker]
+    group = producer.attrs.get("group", "")
+    return f"{pipeline}-{group}/{pipeline}-{maker}" if group else f"{pipeline}-{maker}"
+
+
 def source(star, folder, name, group, groups, read, counts):
     """What was read is what the named producer committed."""
     product, of = read["product"], read["source"]
@@ -138,7 +148,7 @@ def source(star, folder, name, group, groups, read, counts):
         check(read["file"] == place, name, "read", read["file"], "and", producer, "committed", place)
         file, manifest = folder.committed(place)
         said, found = manifest["products"][product]["digest"], digest(file["PRODUCTS"][product])
-        check(product in group["inputs"].attrs[f"/{producer}"], name, "does not name", product, "of", producer)
+    check(product in group["inputs"].attrs[spelled_source(star, groups, of)], name, "does not name", product, "of", of)
     check(read["digest"] == said == found, name, "read", product, read["digest"], "committed was", said, "there is", found)
     check(group["digests"].attrs[spelled] == read["digest"], name, "says of", product, "another digest than its result")
 

@@ -33,7 +33,7 @@ fn python(arguments: &[&str]) -> Command {
 
 /// How many documents those who published their form read; fails where something is wrong. `deploy/setup.sh test` installs them.
 #[track_caller]
-fn published(form: &str, file: &str) -> u64 {
+pub(crate) fn published(form: &str, file: &str) -> u64 {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("SAS_LINEAGE_PYTHON").map(PathBuf::from);
     let mut command = Command::new(python.unwrap_or_else(|| here.join("../.tools/lineage/bin/python")));
@@ -52,6 +52,17 @@ fn star(store: &Path, arguments: &[&str], code: i32) -> Output {
     let mut command = sas();
     command.args(["-o", "json", "star"]).args(arguments).arg("--store").arg(store);
     succeeds(command, code)
+}
+
+/// What README shows of a star file is in a real one, and says the same.
+#[track_caller]
+pub(crate) fn check_excerpt(store: &Path, star: &str) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(here.join("tests/scenarios/pipeline_light/excerpt.py")).arg(here.join("../README.md"));
+    command.arg(star_file(store, 3, star).unwrap());
+    let compared: u64 = String::from_utf8(succeeds(command, 0).stdout).unwrap().trim().parse().unwrap();
+    assert!(compared > 60, "{compared}");
 }
 
 /// Of these stars, in three quarters of the real pipeline.

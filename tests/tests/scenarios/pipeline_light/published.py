@@ -69,7 +69,7 @@ def build(kind, value, kinds):
     attr.resolve_types(kind)
     known = {field.name: field for field in attr.fields(kind)}
     rest = {name: value[name] for name in set(value) - set(known)}
-    assert not rest or facet_name(value) == "RunFacet", f"{kind.__name__} has no {sorted(rest)}"
+    assert not rest or facet_name(value) in ("RunFacet", "DatasetFacet"), f"{kind.__name__} has no {sorted(rest)}"
     given = {known[name].alias: convert(known[name].type, value[name], kinds) for name in known if name in value and known[name].init}
     made = kind(**given)
     return made.with_additional_properties(**rest) if rest else made

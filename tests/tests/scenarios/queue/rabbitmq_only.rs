@@ -1,11 +1,13 @@
 //! What only RabbitMQ can do: refuse, die in the middle, lose a queue, return a message, be full.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 
 use super::fixture::SOON;
 use super::*;
-use harness::{RabbitMq, wait_until};
+use anyhow::Context;
+use harness::{RabbitMq, Redis, wait_until};
 use services::address::Address;
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 
@@ -20,19 +22,22 @@ async fn refusal(config: &AmqpConfig) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_and_virtual_hosts_are_refusals_that_say_so() -> Result<()> {
     let right = RabbitMq::shared()?.vhost()?;
-    let wrong = |from, to| AmqpConfig { url: Address::new(right.url.secret().replace(from, to)), management: None };
+    let wrong = |from, to| AmqpConfig::at(right.url.secret().replace(from, to));
     let reason = refusal(&wrong("guest:guest", "guest:secret")).await;
     assert!(reason.contains("user guest") && reason.contains("ACCESS"), "{reason}");
     assert!(!reason.contains("secret"), "{reason}");
     let reason = refusal(&wrong("/test", "/no-such-")).await;
     assert!(reason.contains("no-such-"), "{reason}");
     refusal(&wrong("amqp://", "http://")).await;
+    let hasty = AmqpConfig { silent_for: Duration::from_secs(1), ..right.clone() };
+    let reason = refusal(&hasty).await;
+    assert!(reason.contains("`[queue] silent_for` is 1s, expected 4s or more"), "{reason}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_is_an_outage() -> Result<()> {
-    let config = AmqpConfig { url: Address::new("amqp://guest:guest@127.0.0.1:1/%2f"), management: None };
+    let config = AmqpConfig::at("amqp://guest:guest@127.0.0.1:1/%2f");
     let error = AmqpQueue::connect(&config, "tests").await.err().expect("nothing listens there");
     assert!(matches!(error, QueueError::Unreachable(_)), "{error:?}");
     Ok(())
@@ -60,7 +65,42 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
         let depth = f.depth(&tasks("default")).await;
         depth.is_some_and(|depth| (depth.ready, depth.unacknowledged) == (1, Some(2)))
     })
-    .await
+    .await?;
+
+    let right = config.management.as_ref().context("this broker has one")?.secret();
+    let wrong = right.replace("guest:guest@", "guest:S3cret@");
+    for (management, verdict, words) in
+        [(right, "ok", "it answers"), (&wrong, "problem", "does not let us in: user and password of its address")]
+    {
+        let said = initialised(&config, management)?;
+        let line = said.lines().find(|line| line.contains("management API")).unwrap_or_default();
+        assert!(line.starts_with(verdict) && line.contains(words) && !said.contains("S3cret"), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_management_api_that_is_not_there_hides_nothing_else() -> Result<()> {
+    let management = Some(Address::new("http://guest:S3cret@127.0.0.1:1"));
+    let config = AmqpConfig { management, ..RabbitMq::shared()?.vhost()? };
+    let f = Fixture::with(Arc::new(AmqpQueue::connect(&config, "tests").await?)).await?;
+    f.publish(&tasks("default"), 0..2).await?;
+    let depth = f.depth(&tasks("default")).await.context("the queue is there")?;
+    assert_eq!((depth.ready, depth.unacknowledged), (2, None));
+    let why = depth.unknown.context("it says why")?;
+    assert!(why.contains("127.0.0.1:1") && why.contains("does not answer") && !why.contains("S3cret"), "{why}");
+    Ok(())
+}
+
+/// What `sas init` says of this broker and management API.
+fn initialised(config: &AmqpConfig, management: &str) -> Result<String> {
+    let store = tempfile::tempdir()?;
+    let mut command = Command::new(harness::program("sas-cli", "sas"));
+    command.args(["init", "--no-docker", "--store"]).arg(store.path().join("store"));
+    command.env("SAS_QUEUE_URL", config.url.secret()).env("SAS_QUEUE_MANAGEMENT", management);
+    let done = command.env("SAS_STATE_URL", Redis::shared()?.database()?.url.secret()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(text(&done.stdout) + &text(&done.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use harness::clock::SteppedClock;
 use harness::cluster::Cluster;
-use harness::light::Campaign;
+use harness::light::{Campaign, star_file};
 use harness::{RabbitMq, Redis};
 
 /// Long enough for a busy machine.
@@ -18,10 +19,10 @@ pub(crate) const MODULES: [(&str, &str, &str); 3] =
 
 /// Stars that were delivered, and a cluster without programs yet.
 pub(crate) struct RecoveryScene {
-    _campaign: Campaign,
+    campaign: Campaign,
     pub(crate) cluster: Cluster,
     log: PathBuf,
-    redis_database: String,
+    redis: Option<Redis>,
 }
 
 /// A module was started.
@@ -38,6 +39,16 @@ impl RecoveryScene {
     /// So many stars, of which one module takes so many seconds; on this broker, or the one that all share. Coordinators serve
     /// these pipelines, too.
     pub(crate) fn new(stars: u32, seconds: u32, broker: Option<&RabbitMq>, more: &[&str]) -> Result<Self> {
+        Self::on(stars, seconds, (broker, None), more)
+    }
+
+    /// The same on a Redis that takes the time of day from this clock.
+    pub(crate) fn by(clock: &SteppedClock, stars: u32, seconds: u32) -> Result<Self> {
+        Self::on(stars, seconds, (None, Some(Redis::start_by(clock)?)), &[])
+    }
+
+    fn on(stars: u32, seconds: u32, on: (Option<&RabbitMq>, Option<Redis>), more: &[&str]) -> Result<Self> {
+        let (broker, redis) = on;
         let mut campaign = Campaign::new()?;
         campaign.deliver(3, &format!("quiet={stars}"), 1)?;
         let directory = campaign.path("cluster");
@@ -55,10 +66,13 @@ impl RecoveryScene {
             Some(broker) => broker.vhost()?,
             None => RabbitMq::shared()?.vhost()?,
         };
-        let cluster = Cluster::start_on(&directory, &paths, &queue, &Redis::shared()?.database()?)?;
+        let state = match &redis {
+            Some(redis) => redis.database()?,
+            None => Redis::shared()?.database()?,
+        };
+        let cluster = Cluster::start_on(&directory, &paths, &queue, &state)?;
         cluster.ingest(&campaign.star_files()?)?;
-        let redis_database = cluster.state_url().rsplit('/').next().context("an address has a database")?.to_owned();
-        Ok(Self { _campaign: campaign, cluster, log, redis_database })
+        Ok(Self { campaign, cluster, log, redis })
     }
 
     /// Modules that were started so far, in their order.
@@ -84,7 +98,27 @@ impl RecoveryScene {
 
     /// Redis forgets everything of this cluster.
     pub(crate) fn flush(&self) -> Result<()> {
-        Redis::shared()?.cli(&["-n", &self.redis_database, "flushdb"]).map(drop)
+        self.redis_cli(&["flushdb"]).map(drop)
+    }
+
+    /// Runs a command in `redis-cli` on the database of this cluster, and returns what it prints.
+    pub(crate) fn redis_cli(&self, command: &[&str]) -> Result<String> {
+        let database = self.cluster.state_url().rsplit('/').next().context("an address has a database")?;
+        let redis = match &self.redis {
+            Some(redis) => redis,
+            None => Redis::shared()?,
+        };
+        redis.cli(&[&["-n", database], command].concat())
+    }
+
+    /// When the first star file was made, in seconds since 1970.
+    pub(crate) fn first_star_file(&self) -> Result<f64> {
+        let mut times = Vec::new();
+        for star in self.campaign.kinds.keys() {
+            let made = fs::metadata(star_file(&self.cluster.store, 3, star)?)?.modified()?;
+            times.push(made.duration_since(UNIX_EPOCH)?.as_secs_f64());
+        }
+        times.into_iter().min_by(f64::total_cmp).context("there are stars")
     }
 
     /// A number that `sas run show` tells of the run of these stars.

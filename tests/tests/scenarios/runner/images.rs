@@ -65,6 +65,48 @@ async fn an_image_with_a_volume_is_refused_for_it_could_be_written_without_a_lim
     assert!(bench.containers().is_empty());
 }
 
+/// The beginning of a program for processors of this number, `processor` in the place of `e_machine`.
+fn program_for(processor: u16) -> Vec<u8> {
+    let mut program = vec![0; 64];
+    program[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    program[16..18].copy_from_slice(&2_u16.to_le_bytes());
+    program[18..20].copy_from_slice(&processor.to_le_bytes());
+    program
+}
+
+/// Labelled rightly, as `docker buildx` does it, and like the host that built it, as `FROM scratch` and `COPY` do.
+#[tokio::test]
+async fn an_image_for_another_processor_is_refused_before_it_is_started() {
+    let (host, other, number) =
+        if cfg!(target_arch = "x86_64") { ("amd64", "arm64", 0xb7) } else { ("arm64", "amd64", 0x3e) };
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    std::fs::create_dir_all(files.join("lib")).unwrap();
+    let program = files.join("lib/program");
+    std::fs::write(&program, program_for(number)).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("lib/program", files.join("run")).unwrap();
+    let mut bench = RunnerBench::in_containers("true").await;
+    bench.spec.program.command = Vec::new();
+
+    let labelled = Variant::of_files(&files, "/run", other).unwrap();
+    bench.spec.program.image = labelled.name().parse().unwrap();
+    let Err(RunnerError::Refused(reason)) = bench.runner.identify(&bench.spec.program).await else {
+        panic!("identified")
+    };
+    assert!(reason.contains(&format!("is for {other} and this host is")), "{reason}");
+
+    let unlabelled = Variant::of_files(&files, "/run", host).unwrap();
+    let bench = bench.of(&unlabelled).await;
+    for _ in 0..2 {
+        let reason = bench.refusal().await;
+        let words = format!("the program of image `{}` is for {other} and this host is", unlabelled.name());
+        assert!(reason.contains(&words), "{reason}");
+        bench.runner.finish().await;
+        assert!(bench.containers().is_empty(), "it never started, and nothing is left");
+    }
+}
+
 #[tokio::test]
 async fn what_the_engine_refuses_to_make_is_told_from_a_sick_engine() {
     let mut bench = RunnerBench::in_containers("true").await;

@@ -308,6 +308,24 @@ async fn a_sweep_ends_sessions_of_dead_workers_and_those_that_nobody_knows() {
 }
 
 #[tokio::test]
+async fn what_one_request_used_of_a_cpu_and_a_disk_is_measured() {
+    for (mut serving, is_process) in [(Serving::as_a_process().await, true), (Serving::in_a_container().await, false)] {
+        serving.ask("sum(range(3_000_000))").await;
+        let burn = "import time\nuntil = time.process_time() + 0.3\nwhile time.process_time() < until: pass\n\
+                    with open(path, 'w') as f: f.write('x' * (6 << 20)); f.flush(); os.fsync(f.fileno())";
+        let (busy, _) = serving.ask(burn).await;
+        let (idle, _) = serving.ask("pass").await;
+        let (busy, idle) = (busy.ended.used, idle.ended.used);
+        assert!((300..3000).contains(&busy.cpu_ms.unwrap()) && idle.cpu_ms.unwrap() < 200, "{busy:?}, {idle:?}");
+        // Control groups of version 1 do not see what the kernel writes later for a container.
+        assert!(!is_process || busy.written.unwrap() >= 6 << 20, "{busy:?}");
+        assert!(idle.written.is_none_or(|written| written < 6 << 20), "{idle:?}");
+        assert_eq!((busy.peak_memory, idle.peak_memory), (None, None), "it is the program's, and not a request's");
+        serving.close().await;
+    }
+}
+
+#[tokio::test]
 async fn memory_of_a_session_is_known_without_what_files_take() {
     for mut serving in [Serving::as_a_process().await, Serving::in_a_container().await] {
         serving.ask("pass").await;

@@ -279,7 +279,7 @@ async fn held(state: &SharedState, run: domain::id::RunId, stars: &[StarIndex]) 
     ready.sort_by_key(|ready| ready.task);
     all.push(format!("{ready:?}"));
     // A star to be closed is named again after half a minute: not at the same moment by both.
-    let Due { mut leases, mut waits, .. } = state.due(run, 1000, SILENCE).await?;
+    let Due { mut leases, mut waits, .. } = state.due(run, 1000, 1000, SILENCE).await?;
     leases.sort_by_key(|(task, _)| *task);
     waits.sort();
     let leases: Vec<_> = leases.into_iter().map(|(task, held)| (task, held.attempt, held.worker)).collect();

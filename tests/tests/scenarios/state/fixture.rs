@@ -170,6 +170,18 @@ impl StateFixture {
         Ok(())
     }
 
+    /// The first task of a star waits for its next try.
+    pub(crate) async fn wait_for(&self, star: u32, time: Duration) -> Result<()> {
+        let waits = Change {
+            wait: vec![(ModuleIndex(0), time)],
+            queue: Vec::new(),
+            after: Self::with_cell(&self.star(star).await?, 0, Cell { state: TaskState::Waiting, tag: 1 }),
+            ..self.next_attempt(star, 0).await?
+        };
+        anyhow::ensure!(self.write(&[waits]).await? == [Written::Done]);
+        Ok(())
+    }
+
     /// Writes the end of all tasks of a star.
     pub(crate) async fn settle(&self, star: u32) -> Result<()> {
         let now = self.star(star).await?;
@@ -231,7 +243,7 @@ impl StateFixture {
 
     pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(Due) -> bool) -> Result<()> {
         harness::wait_until(Duration::from_secs(10), what, async || {
-            self.state.due(self.run, 10, SILENCE).await.is_ok_and(&condition)
+            self.state.due(self.run, 10, 10, SILENCE).await.is_ok_and(&condition)
         })
         .await
     }
@@ -242,7 +254,7 @@ impl StateFixture {
 
     /// Leases that ran out.
     pub(crate) async fn lost(&self) -> Result<Vec<(Task, Attempt)>> {
-        let due = self.state.due(self.run, 10, SILENCE).await?;
+        let due = self.state.due(self.run, 10, 10, SILENCE).await?;
         Ok(due.leases.into_iter().map(|(task, held)| (task, held.attempt)).collect())
     }
 

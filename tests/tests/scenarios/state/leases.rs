@@ -95,12 +95,12 @@ pub(crate) async fn an_expired_lease_is_due_until_acted_upon(f: StateFixture) ->
     for _ in 0..2 {
         assert_eq!(f.lost().await?, [(task(0, 0), Attempt(1))]);
     }
-    assert!(f.state.due(f.run, 0, SILENCE).await?.leases.is_empty());
+    assert!(f.state.due(f.run, 0, 10, SILENCE).await?.leases.is_empty());
     assert_eq!(f.view().await?.running, 0);
     assert!(f.state.star(f.run, StarIndex(0)).await?.running.is_empty());
     let change = f.next_attempt(0, 0).await?;
     assert_eq!(f.write(&[Change { lease_lost: Some(ModuleIndex(0)), ..change }]).await?, [Written::Done]);
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?, Due::default());
     assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?.len(), 1);
     Ok(())
 }
@@ -110,20 +110,20 @@ pub(crate) async fn after_a_silence_leases_have_the_time_to_be_renewed(f: StateF
     let lease = Duration::from_millis(1500);
     let request = ClaimRequest { lease, ..f.request(task(0, 0), 1, Nonce::random()) };
     assert!(matches!(f.state.claim(&request).await?[..], [Claim::Granted(_)]));
-    f.state.due(f.run, 10, Duration::ZERO).await?;
+    f.state.due(f.run, 10, 10, Duration::ZERO).await?;
     harness::wait_until(Duration::from_secs(10), "the lease runs out", async || {
         f.view().await.is_ok_and(|view| view.running == 0)
     })
     .await?;
     // Nobody asked for longer than a third of the lease.
     let begun = std::time::Instant::now();
-    assert!(f.state.due(f.run, 10, Duration::ZERO).await?.leases.is_empty());
+    assert!(f.state.due(f.run, 10, 10, Duration::ZERO).await?.leases.is_empty());
     harness::wait_until(Duration::from_secs(10), "the time is over", async || {
-        f.state.due(f.run, 10, SILENCE).await.is_ok_and(|due| !due.leases.is_empty())
+        f.state.due(f.run, 10, 10, SILENCE).await.is_ok_and(|due| !due.leases.is_empty())
     })
     .await?;
     assert!(begun.elapsed() >= lease, "named after {:?}", begun.elapsed());
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.leases.len(), 1, "sweeps that go on begin no other");
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?.leases.len(), 1, "sweeps that go on begin no other");
     Ok(())
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn a_lease_that_ran_out_lives_again_when_renewed_in_time(f: Sta
     let wrong_nonce = Lease { nonce: Nonce::random(), ..lease.clone() };
     let renewed = f.state.renew(&[wrong_attempt, lease, wrong_task, wrong_nonce], LEASE).await?;
     assert_eq!(renewed, [false, true, false, false]);
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?, Due::default());
     let change = Change { lease_lost: Some(ModuleIndex(0)), ..f.next_attempt(0, 0).await? };
     assert_eq!(f.write(&[change]).await?, [Written::Lost], "the coordinator decided on what was due before");
     Ok(())

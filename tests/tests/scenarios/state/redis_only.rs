@@ -227,14 +227,8 @@ async fn what_a_clock_timed_that_was_ahead_goes_off_as_if_it_had_not_been() -> R
         f.admit(star).await?;
     }
     f.granted(task(0, 0), 1).await?;
-    let waits = Change {
-        wait: vec![(ModuleIndex(0), Duration::from_secs(300))],
-        queue: Vec::new(),
-        after: StateFixture::with_cell(&f.star(1).await?, 0, Cell { state: TaskState::Waiting, tag: 1 }),
-        ..f.next_attempt(1, 0).await?
-    };
-    assert_eq!(f.write(&[waits]).await?, [Written::Done]);
-    f.state.due(f.run, 10, SILENCE).await?;
+    f.wait_for(1, Duration::from_secs(300)).await?;
+    f.state.due(f.run, 10, 10, SILENCE).await?;
     let named = |name: &str| -> Result<String> {
         let keys = redis.cli(&["--scan", "--pattern", &format!("sas:*:{name}")])?;
         Ok(keys.lines().next().expect("there is such a key").to_owned())
@@ -246,7 +240,7 @@ async fn what_a_clock_timed_that_was_ahead_goes_off_as_if_it_had_not_been() -> R
         redis.cli(&["zincrby", set, &HOUR.to_string(), member])?;
     }
     redis.cli(&["hincrby", &info, "swept", &HOUR.to_string()])?;
-    let due = f.state.due(f.run, 10, SILENCE).await?;
+    let due = f.state.due(f.run, 10, 10, SILENCE).await?;
     assert!(due.leases.is_empty() && due.waits.is_empty(), "{due:?}");
     let after = [score(&leases, "0:0")?, score(&waits, "1:0")?, score(&outbox, "2:0")?];
     for (before, after) in before.into_iter().zip(after) {
@@ -254,7 +248,7 @@ async fn what_a_clock_timed_that_was_ahead_goes_off_as_if_it_had_not_been() -> R
     }
     // A step that clocks make all the time changes nothing.
     redis.cli(&["hincrby", &info, "swept", "500"])?;
-    f.state.due(f.run, 10, SILENCE).await?;
+    f.state.due(f.run, 10, 10, SILENCE).await?;
     assert_eq!([score(&leases, "0:0")?, score(&waits, "1:0")?, score(&outbox, "2:0")?], after);
     Ok(())
 }

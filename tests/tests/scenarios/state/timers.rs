@@ -129,10 +129,10 @@ pub(crate) async fn a_wait_is_due_after_its_delay(f: StateFixture) -> Result<()>
     };
     assert_eq!(f.write(&[waiting(Duration::from_millis(100))]).await?, [Written::Done]);
     assert!(f.state.outbox(f.run, Duration::ZERO, 10).await?.is_empty());
-    assert!(f.state.due(f.run, 10, SILENCE).await?.waits.is_empty());
+    assert!(f.state.due(f.run, 10, 10, SILENCE).await?.waits.is_empty());
     f.wait_until("the wait is over", |due| due.waits == [task(0, 0)]).await?;
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?, Due::default());
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?, Due::default());
     Ok(())
 }
 
@@ -140,8 +140,9 @@ pub(crate) async fn a_star_to_be_closed_is_named_until_closed(f: StateFixture) -
     f.admit(0).await?;
     f.admit(1).await?;
     f.settle(0).await?;
-    assert_eq!(f.state.due(f.run, 10, SILENCE).await?.closing, [StarIndex(0)]);
-    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty(), "whoever was told has time for it");
+    assert!(f.state.due(f.run, 10, 0, SILENCE).await?.closing.is_empty(), "who has no room is told of none");
+    assert_eq!(f.state.due(f.run, 10, 10, SILENCE).await?.closing, [StarIndex(0)]);
+    assert!(f.state.due(f.run, 10, 10, SILENCE).await?.closing.is_empty(), "whoever was told has time for it");
     let row = f.row(0).await?;
     assert_eq!(f.view().await?.in_flight, 2);
     for _ in 0..2 {
@@ -173,7 +174,7 @@ pub(crate) async fn a_star_that_is_not_admitted_any_more_leaves_nothing_behind(f
     let view = f.view().await?;
     assert_eq!((view.info.cursor, view.in_flight), (1, 2), "the cursor goes back to it");
     assert_eq!(f.state.in_flight(f.run, 10).await?, [StarIndex(0), StarIndex(2)]);
-    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty());
+    assert!(f.state.due(f.run, 10, 10, SILENCE).await?.closing.is_empty());
     let known = f.state.star(f.run, StarIndex(1)).await?;
     assert!(known.details.is_empty() && known.admission.is_none());
     f.counts_equal_rows().await?;
@@ -191,7 +192,7 @@ pub(crate) async fn a_reopened_star_is_not_closed(f: StateFixture) -> Result<()>
     let settled = f.row(0).await?;
     assert_eq!(f.write(&[f.next_attempt(0, 0).await?]).await?, [Written::Done]);
     assert_eq!(f.state.closed(f.run, &[(StarIndex(0), &settled)]).await?, [Written::Lost]);
-    assert!(f.state.due(f.run, 10, SILENCE).await?.closing.is_empty());
+    assert!(f.state.due(f.run, 10, 10, SILENCE).await?.closing.is_empty());
     assert!(f.state.star(f.run, StarIndex(0)).await?.admission.is_some());
 
     f.settle(0).await?;

@@ -1,6 +1,7 @@
 //! A cluster with small pipelines that start each other, and deliveries of one number for each star.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::cluster::{Cluster, Running};
 use harness::wait_until;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde_json::Value;
 
 /// How long anything may take.
@@ -44,7 +47,7 @@ with h5py.File(os.environ["SAS_OUTPUT"], "w") as file:
 
 /// Adds what the quarter before made to the number that it reads; a negative one makes it fail unless that is mended, and for 7 it
 /// waits until somebody opens the gate.
-const CHAIN: &str = r#"
+pub(crate) const CHAIN: &str = r#"
 import h5py, os, sys
 # Not among the arguments: of files that these name the content is looked at.
 gate = os.path.join(os.path.dirname(__file__), "gate")
@@ -59,9 +62,28 @@ with h5py.File(os.environ["SAS_OUTPUT"], "w") as file:
     file.create_group("PRODUCTS/X").create_dataset("value", data=abs(number) + before)
 "#;
 
+/// What a star file holds: its values by product, and the digests of all products.
+const HELD: &str = r#"
+import h5py, json, sys
+with h5py.File(sys.argv[1], "r") as file:
+    values = {name: float(of["value"][()]) for name, of in file["PRODUCTS"].items()}
+    digests = {name: of["digest"] for name, of in json.loads(file["MANIFEST"][()])["products"].items()}
+print(json.dumps([values, digests]))
+"#;
+
 /// Stars of this scene, by number from 1.
 pub(crate) fn star(number: u8) -> String {
     format!("PLATO_00000000-0000-5000-8000-0000000000{number:02x}")
+}
+
+/// Writes a star file for each of these stars into a new folder.
+pub(crate) fn write(folder: &Path, quarter: u16, (product, column): (&str, &str), stars: &[(u8, i32)]) -> Result<()> {
+    fs::create_dir(folder)?;
+    let pairs = stars.iter().map(|(number, value)| format!("{}={value}", star(*number)));
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", DELIVER, &quarter.to_string()]).arg(folder).args([product, column]).args(pairs);
+    ensure!(python.status()?.success(), "no files");
+    Ok(())
 }
 
 /// The cluster.
@@ -113,6 +135,17 @@ impl TriggerScene {
         Ok(fs::write(self.directory.path().join("gate"), "")?)
     }
 
+    /// Opens it for who waits at it now, if anybody does.
+    pub(crate) fn open_gate_at_once(&self) -> Result<()> {
+        let mut gate = fs::OpenOptions::new();
+        let opened =
+            gate.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(self.directory.path().join("gate"));
+        match opened {
+            Err(error) if error.raw_os_error() != Some(Errno::NXIO.raw_os_error()) => Err(error.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// What the number of a star needs is mended.
     pub(crate) fn mend(&self, number: u8) -> Result<()> {
         Ok(fs::write(self.directory.path().join(format!("gate.{number}")), "")?)
@@ -131,17 +164,30 @@ impl TriggerScene {
         (product, column): (&str, &str),
         stars: &[(u8, i32)],
     ) -> Result<String> {
-        let folder = self.directory.path().join(format!("delivered-{}", uuid::Uuid::new_v4()));
-        fs::create_dir(&folder)?;
-        let pairs = stars.iter().map(|(number, value)| format!("{}={value}", star(*number)));
-        let mut python = Command::new("/usr/bin/python3");
-        python.args(["-c", DELIVER, &quarter.to_string()]).arg(&folder).args([product, column]).args(pairs);
-        ensure!(python.status()?.success(), "no files");
-        let folder = folder.display().to_string();
+        let folder = self.write(quarter, (product, column), stars)?;
         let answer = self.cluster.ask(&["ingest", "--publish", "--dataset", dataset, &folder])?;
         let event = answer["events"][0].clone();
         let id = |name: &str| event[name].as_str().context("it names itself").map(str::to_owned);
         Ok(domain::id::EventId::of(&id("source")?, &id("id")?).to_string())
+    }
+
+    /// Ingests a number for each of these stars, of which no event says anything.
+    pub(crate) fn take_in(
+        &self,
+        quarter: u16,
+        dataset: &str,
+        (product, column): (&str, &str),
+        stars: &[(u8, i32)],
+    ) -> Result<()> {
+        let folder = self.write(quarter, (product, column), stars)?;
+        self.cluster.ask(&["ingest", "--dataset", dataset, &folder]).map(drop)
+    }
+
+    /// Writes a star file for each of these stars; the folder.
+    fn write(&self, quarter: u16, (product, column): (&str, &str), stars: &[(u8, i32)]) -> Result<String> {
+        let folder = self.directory.path().join(format!("delivered-{}", uuid::Uuid::new_v4()));
+        write(&folder, quarter, (product, column), stars)?;
+        Ok(folder.display().to_string())
     }
 
     /// The ledger of an event: what became of how many stars in each pipeline, as `P: 2 joined, 1 waiting_for`. It must balance.
@@ -206,6 +252,17 @@ impl TriggerScene {
     pub(crate) fn made(&self, run: &str, module: &str) -> Result<u64> {
         let end = store::Store::open(&self.cluster.store)?.run_end(run.parse()?)?.context("it ended")?;
         Ok(end.took.get(&module.parse()?).map_or(0, |took| took.tasks))
+    }
+
+    /// What a star holds in quarter 3: values by product in its star file and digests of all products, and how many generations
+    /// there are.
+    pub(crate) fn held(&self, number: u8) -> Result<(Value, usize)> {
+        let (star, quarter) = (star(number).parse()?, 3.try_into()?);
+        let store = store::Store::open(&self.cluster.store)?;
+        let file = store.at(store::paths::star_file(star, quarter));
+        let read = Command::new("/usr/bin/python3").args(["-c", HELD]).arg(file).output()?;
+        ensure!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+        Ok((serde_json::from_slice(&read.stdout)?, store.generations(star, quarter)?.len()))
     }
 
     /// What the coordinator logged.

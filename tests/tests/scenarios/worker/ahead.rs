@@ -236,7 +236,7 @@ async fn what_a_worker_claimed_ahead_before_it_died_runs_elsewhere_one_lease_lat
     let mut ahead = Ahead::new().await;
     ahead.work.abort();
     let run = ahead.record.run;
-    let due = async || ahead.state.due(run, 100, PATIENCE).await.unwrap().leases;
+    let due = async || ahead.state.due(run, 100, 10, PATIENCE).await.unwrap().leases;
     wait_until(PATIENCE, "all its leases run out", async || due().await.len() == AHEAD as usize).await.unwrap();
     for (task, held) in due().await {
         let lost = Event::LeaseLost { module: task.module, attempt: held.attempt };

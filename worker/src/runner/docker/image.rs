@@ -173,14 +173,15 @@ pub(super) fn processor(of_kernel: &str) -> &str {
     }
 }
 
-/// Refuses an image whose programs are for another processor than the engine's host has.
+/// Whether programs for one processor run on a host of this one, as far as that is known.
+pub(super) fn runs_on(of_program: &str, host: &str) -> bool {
+    host.is_empty() || of_program == host || [("386", "amd64"), ("arm", "arm64")].contains(&(of_program, host))
+}
+
+/// Refuses an image whose programs are, as it says, for another processor than the engine's host has.
 fn for_this_processor(reference: &str, found: &ImageInspect, host: &str) -> Result<(), RunnerError> {
     let of_image = found.architecture.as_deref().unwrap_or_default();
-    let runs = of_image.is_empty()
-        || host.is_empty()
-        || of_image == host
-        || [("386", "amd64"), ("arm", "arm64")].contains(&(of_image, host));
-    if runs {
+    if of_image.is_empty() || runs_on(of_image, host) {
         return Ok(());
     }
     Err(RunnerError::Refused(format!(

@@ -12,11 +12,13 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder};
+use domain::outcome::UsedResources;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::super::session::{Gauge, Opened, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
+use super::used::Looks;
 use super::{DockerRunner, container, end, engine};
 
 /// How long the engine may take to say how a container ended whose streams did.
@@ -27,21 +29,21 @@ impl DockerRunner {
     pub(super) async fn open_session(&self, spec: &SessionSpec) -> Result<Opened, RunnerError> {
         let name = container::session_name(spec);
         let body = container::session(spec, &self.config, &self.owner, self.user, self.cpus);
-        self.create(&name, &spec.kind.program, &spec.kind.identity, body).await?;
-        let opened = self.attach_and_start(&name).await;
+        let id = self.create(&name, &spec.kind.program, &spec.kind.identity, body).await?;
+        let opened = self.attach_and_start(&name, id).await;
         if opened.is_err() {
             self.remove_later(name).await;
         }
         opened
     }
 
-    async fn attach_and_start(&self, name: &str) -> Result<Opened, RunnerError> {
+    async fn attach_and_start(&self, name: &str, id: String) -> Result<Opened, RunnerError> {
         let attach =
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(name, Some(attach)).await;
         let attached = attached.map_err(|error| engine("attach to a container", &error))?;
         let began = Timestamp::now();
-        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), began, exit: None };
+        let container = ServingContainer { docker: self.docker.clone(), name: name.to_owned(), id, began, exit: None };
         let (container, unstarted) = match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => (container, None),
             // The command is not in the image, or cannot be executed: what a shell calls 127.
@@ -78,6 +80,8 @@ fn said(chunk: Result<LogOutput, Error>) -> Option<Utterance> {
 struct ServingContainer {
     docker: Docker,
     name: String,
+    /// What its control groups are called by.
+    id: String,
     /// When it was about to be started.
     began: Timestamp,
     exit: Option<Exit>,
@@ -110,6 +114,12 @@ impl Vessel for ServingContainer {
 
     fn gauge(&self) -> Arc<dyn Gauge> {
         Arc::new(ContainerMemory { docker: self.docker.clone(), name: self.name.clone() })
+    }
+
+    fn used(&self) -> UsedResources {
+        let mut looks = Looks::at(&self.id);
+        looks.look();
+        looks.used()
     }
 }
 

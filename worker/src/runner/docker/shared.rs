@@ -6,6 +6,7 @@ use std::path::Path;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, ListImagesOptions};
+use store::presence::SignOfLife;
 
 use super::super::RunnerError;
 use super::{DockerRunner, container, end, engine};
@@ -18,7 +19,10 @@ impl DockerRunner {
     /// mounts a directory just made in it can be created, or it cannot. Nothing is started.
     pub async fn probe(&self, folder: &Path) -> Result<(), RunnerError> {
         let directory = |source| RunnerError::Directory { doing: "write to", path: folder.to_owned(), source };
-        let fresh = tempfile::Builder::new().prefix("probe-").tempdir_in(folder).map_err(directory)?;
+        let prefix = format!("{}-probe-", self.owner.host);
+        let fresh = tempfile::Builder::new().prefix(&prefix).tempdir_in(folder).map_err(directory)?;
+        // Where the store goes away meanwhile it stays behind, and is swept like what other dead owners left.
+        let _presence = SignOfLife::show(fresh.path()).map_err(directory)?;
         let images = self.docker.list_images(None::<ListImagesOptions>).await;
         let any = images.map_err(|error| engine("list images", &error))?.into_iter().next();
         let name = format!("sas-probe-{}", uuid::Uuid::new_v4());

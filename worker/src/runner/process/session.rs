@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::outcome::UsedResources;
 use futures::{Stream, StreamExt, stream};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::super::session::{Gauge, Opened, SERVE, SessionSpec, Utterance, Vessel};
 use super::super::{Exit, RunnerError};
+use super::used::used_so_far;
 use super::{SIGXFSZ, command, engine, exit_of, limit_files, process, signal};
 
 /// Starts it.
@@ -101,6 +103,10 @@ impl Vessel for ServingProcess {
 
     fn gauge(&self) -> Arc<dyn Gauge> {
         Arc::new(ProcessMemory(self.group))
+    }
+
+    fn used(&self) -> UsedResources {
+        self.group.filter(|_| self.lives()).map(used_so_far).unwrap_or_default()
     }
 }
 

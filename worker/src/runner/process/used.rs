@@ -24,16 +24,41 @@ pub(super) async fn used_at_end(child: Option<Pid>) -> UsedResources {
 
 /// What a child used that has ended and was not waited for.
 fn used_by(child: Pid) -> UsedResources {
-    let disk = std::fs::read_to_string(format!("/proc/{}/io", child.as_raw_nonzero())).unwrap_or_default();
-    let of_disk = |name: &str| disk.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let (read, written) = disk_of(child);
     let usage = usage_of(child);
     UsedResources {
         cpu_ms: usage.map(|usage| millis(usage.ru_utime) + millis(usage.ru_stime)),
         peak_memory: usage.and_then(|usage| peak(&usage)),
-        read: of_disk("read_bytes:"),
-        written: of_disk("write_bytes:"),
+        read,
+        written,
         at_least: false,
     }
+}
+
+/// What a child used that runs, without those that it started.
+pub(super) fn used_so_far(child: Pid) -> UsedResources {
+    let (read, written) = disk_of(child);
+    UsedResources { cpu_ms: cpu_of(child), peak_memory: None, read, written, at_least: true }
+}
+
+/// Bytes that a process read from disks and wrote to them.
+fn disk_of(process: Pid) -> (Option<u64>, Option<u64>) {
+    let disk = std::fs::read_to_string(format!("/proc/{}/io", process.as_raw_nonzero())).unwrap_or_default();
+    let of_disk = |name: &str| disk.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    (of_disk("read_bytes:"), of_disk("write_bytes:"))
+}
+
+/// Milliseconds of CPU of all threads of a process that runs.
+fn cpu_of(process: Pid) -> Option<u64> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: the id of the process's clock is written where it is told to.
+    let found = unsafe { libc::clock_getcpuclockid(process.as_raw_nonzero().get(), &raw mut clock) };
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: one `timespec` is written where it is told to.
+    let told = found == 0 && unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) } == 0;
+    // SAFETY: all its fields are numbers, for which zero is a value.
+    let time = unsafe { time.assume_init() };
+    told.then(|| u64::try_from(time.tv_sec * 1000 + time.tv_nsec / 1_000_000).ok()).flatten()
 }
 
 /// The kernel's account of a child that has ended and was not waited for, with what that waited for itself.

@@ -17,7 +17,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::link::{AmqpLink, close, timed};
-use super::publisher::{Publication, Publisher, TRACE_HEADER};
+use super::publication::{Publication, TRACE_HEADER};
+use super::publisher::Publisher;
 use super::topology;
 use super::unanswered::{AckFrame, Unanswered};
 use crate::queue::{Consumer, Death, Delivery, QueueError, QueueName, Receipt};
@@ -33,6 +34,9 @@ fn backoff() -> ExponentialBuilder {
 
 /// Answers that are given together at most.
 const ANSWERS: usize = 4_096;
+
+/// How long a delivery is kept whose letter did not reach the dead letters.
+const UNBURIED: Duration = Duration::from_secs(10);
 
 /// The end that the service holds. Dropping it ends the subscription.
 pub(super) struct AmqpConsumer {
@@ -69,6 +73,8 @@ struct Subscription {
     link: Arc<AmqpLink>,
     queue: QueueName,
     prefetch: u16,
+    /// How long nothing comes before the subscription is begun anew.
+    idle: Duration,
 }
 
 /// Why the task stopped listening to a channel.
@@ -77,6 +83,8 @@ enum StreamEnd {
     Unwanted,
     /// The channel or the connection ended, or the queue was deleted.
     Lost(String),
+    /// Nothing came for long. The broker does not tell those who consume from a queue that lost its leader when it is made anew.
+    Idle,
 }
 
 impl AmqpConsumer {
@@ -87,8 +95,9 @@ impl AmqpConsumer {
         publisher: Publisher,
         queue: QueueName,
         prefetch: u16,
+        idle: Duration,
     ) -> Result<Self, QueueError> {
-        let subscription = Subscription { link, queue: queue.clone(), prefetch };
+        let subscription = Subscription { link, queue: queue.clone(), prefetch, idle };
         let (arrives, arrived) = unbounded_channel();
         let (begun, beginning) = oneshot::channel();
         tokio::spawn(subscription.serve(begun, arrives));
@@ -136,11 +145,16 @@ impl Subscription {
         // Nobody may wait for it any more: then nobody listens either.
         _ = begun.send(answer);
         while let Some((channel, mut consumer)) = current {
-            let end = listen(&channel, &mut consumer, &arrives).await;
+            let end = listen(&channel, &mut consumer, &arrives, self.idle).await;
             close(&channel).await;
-            current = match end {
+            let lost = match end {
                 StreamEnd::Unwanted => return,
-                StreamEnd::Lost(reason) => {
+                StreamEnd::Lost(reason) => Err(reason),
+                StreamEnd::Idle => self.begin().await.map_err(|error| error.to_string()),
+            };
+            current = match lost {
+                Ok(begun) => Some(begun),
+                Err(reason) => {
                     tracing::warn!(queue = %self.queue, reason, "deliveries stopped; subscribing again");
                     self.begin_again(&arrives).await
                 }
@@ -170,8 +184,13 @@ impl Subscription {
     }
 }
 
-/// Hands on what arrives, and answers, until the channel ends or nobody listens.
-async fn listen(channel: &Channel, consumer: &mut lapin::Consumer, arrives: &UnboundedSender<Arrived>) -> StreamEnd {
+/// Hands on what arrives, and answers, until the channel ends, nobody listens, or nothing was there to do for as long as `idle`.
+async fn listen(
+    channel: &Channel,
+    consumer: &mut lapin::Consumer,
+    arrives: &UnboundedSender<Arrived>,
+    idle: Duration,
+) -> StreamEnd {
     let (answers, mut given) = unbounded_channel();
     let (mut unanswered, mut batch) = (Unanswered::default(), Vec::new());
     loop {
@@ -183,6 +202,7 @@ async fn listen(channel: &Channel, consumer: &mut lapin::Consumer, arrives: &Unb
                 }
             }
             () = arrives.closed() => return StreamEnd::Unwanted,
+            () = tokio::time::sleep(idle), if unanswered.is_empty() => return StreamEnd::Idle,
             next = consumer.next() => match next {
                 Some(Ok(delivery)) => {
                     unanswered.arrived(delivery.delivery_tag);
@@ -304,7 +324,15 @@ impl Receipt for AmqpReceipt {
     async fn bury(mut self: Box<Self>, reason: &str) -> Result<(), QueueError> {
         let letter = Publication::dead(self.queue.to_string(), std::mem::take(&mut self.body), reason);
         // Until the letter is confirmed the delivery is unanswered: an error gives it back.
-        self.publisher.publish(vec![letter]).await.into_iter().collect::<Result<(), _>>()?;
+        let buried: Result<(), _> = self.publisher.publish(vec![letter]).await.into_iter().collect();
+        if let Err(error) = buried {
+            // It comes again: not at once, and again and again.
+            tokio::spawn(async move {
+                tokio::time::sleep(UNBURIED).await;
+                drop(self);
+            });
+            return Err(error);
+        }
         self.ack().await
     }
 }

@@ -95,6 +95,24 @@ impl AmqpLink {
         }
     }
 
+    /// Lets go of the connection: the next caller makes a new one.
+    pub(super) async fn forget(&self) {
+        self.slot.lock().await.connection = None;
+    }
+
+    /// Whether the broker said that it takes nothing on the connection for now, as with a full disk.
+    pub(super) async fn is_blocked(&self) -> bool {
+        let slot = self.slot.lock().await;
+        slot.connection
+            .as_ref()
+            .is_some_and(|connection| connection.status().connected() && connection.status().blocked())
+    }
+
+    /// A link of its own to the same broker.
+    pub(super) fn another(&self, name: &str) -> Self {
+        Self::new(self.uri.clone(), &format!("{} ({name})", self.name))
+    }
+
     fn at_address(&self, error: QueueError) -> QueueError {
         match error {
             QueueError::Unreachable(reason) => {
@@ -105,16 +123,25 @@ impl AmqpLink {
                 self.address(),
                 self.uri.authority.userinfo.username
             )),
-            QueueError::Unconfirmed { .. } => error,
+            QueueError::Unconfirmed { .. } | QueueError::Silent { .. } => error,
         }
     }
 }
 
 /// Waits for lapin, but not for ever: it may never wake when a connection dies at the wrong moment.
 pub(super) async fn timed<T>(what: &str, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, QueueError> {
-    match tokio::time::timeout(ANSWER, answer).await {
+    timed_within(ANSWER, what, answer).await
+}
+
+/// The same for what may take longer than any other answer.
+pub(super) async fn timed_within<T>(
+    most: Duration,
+    what: &str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, QueueError> {
+    match tokio::time::timeout(most, answer).await {
         Ok(answer) => answer.map_err(|error| meaning(what, &error)),
-        Err(_) => Err(QueueError::Unreachable(format!("failed to {what}: no answer for {ANSWER:?}"))),
+        Err(_) => Err(QueueError::Unreachable(format!("failed to {what}: no answer for {most:?}"))),
     }
 }
 

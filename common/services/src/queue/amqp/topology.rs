@@ -78,6 +78,7 @@ pub(super) async fn look(channel: &Channel, queue: &QueueName) -> Result<Option<
         ready: found.message_count().into(),
         unacknowledged: None,
         unknown: None,
+        silent: None,
         consumers: found.consumer_count().into(),
     }))
 }

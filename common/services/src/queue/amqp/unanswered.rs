@@ -23,6 +23,11 @@ impl Unanswered {
         self.0.insert(tag);
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A delivery was answered otherwise.
     pub(super) fn answered(&mut self, tag: u64) {
         self.0.remove(&tag);

@@ -240,8 +240,14 @@ impl Run {
         let old = |since: &Option<Instant>| since.is_none_or(|since| since + age <= now);
         let mut entries: Vec<_> = self.outbox.iter().filter(|(_, since)| old(since)).collect();
         entries.sort_by_key(|(_, since)| **since);
+        let mut counts: BTreeMap<ClassName, u32> = BTreeMap::new();
         let ready = |(&task, _)| Ready { task, attempt: self.attempt(task), class: self.class(task.module).clone() };
-        entries.into_iter().take(limit as usize).map(ready).collect()
+        let of_class = |ready: &Ready| {
+            let count = counts.entry(ready.class.clone()).or_default();
+            *count += 1;
+            *count <= limit
+        };
+        entries.into_iter().map(ready).filter(of_class).collect()
     }
 
     pub(super) fn published(&mut self, tasks: &[Ready], now: Instant) {
@@ -335,7 +341,7 @@ impl Run {
         }
     }
 
-    pub(super) fn due(&mut self, limit: u32, silence: Duration, moment: BothClocks) -> Due {
+    pub(super) fn due(&mut self, limit: u32, closing: u32, silence: Duration, moment: BothClocks) -> Due {
         let now = moment.instant;
         let limit = limit as usize;
         if self.swept.is_some_and(|swept| now - swept > silence.max(self.lease / 3)) {
@@ -350,7 +356,7 @@ impl Run {
                 now,
             ),
             waits: first(self.waits.iter().map(|(&task, &at)| (at, task)), limit, now),
-            closing: first(self.closing.iter().map(|(&star, &at)| (at, star)), limit, now),
+            closing: first(self.closing.iter().map(|(&star, &at)| (at, star)), closing as usize, now),
         };
         for &star in &due.closing {
             self.closing.insert(star, now + CLOSING_PATIENCE);

@@ -3,6 +3,7 @@
 
 local epoch = redis.call('HGET', INFO, 'epoch')
 if epoch and tonumber(epoch) < tonumber(ARGV[1]) then
-  redis.call('HSET', INFO, 'epoch', ARGV[1], 'reserve', string.format('%.0f', clock() + ARGV[2]))
+  redis.call('HSET', INFO, 'epoch', ARGV[1])
+  reserve_claims(ARGV[2])
 end
 return 1

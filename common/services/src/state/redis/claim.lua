@@ -5,7 +5,7 @@
 
 local WISH = 5
 local wishes = (#ARGV - 4) / WISH
-local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease', 'reserve')
+local info = redis.call('HMGET', INFO, 'epoch', 'modules', 'stars', 'phase', 'held', 'amended', 'lease', 'reserve', 'begun')
 local answers = {}
 
 local function refuse_all(word)
@@ -31,7 +31,9 @@ local since, until_then = string.format('%.0f', now), string.format('%.0f', now 
 local has_tries = redis.call('EXISTS', key('tries')) == 1
 local is_active, amended = info[4] == ARGV[4], info[6] or '0'
 local classes = all_classes(modules)
-local reserve = string.format('%.0f', math.max(tonumber(info[8] or 0) - now, 0))
+-- Where the clock was set back since, no longer than it was to be in all.
+local reserved_until, begun = tonumber(info[8] or 0), tonumber(info[9] or 0)
+local reserve = string.format('%.0f', math.max(math.min(reserved_until - now, reserved_until - begun), 0))
 
 local tasks = {}
 for i = 1, wishes do

@@ -1,10 +1,10 @@
 -- Timers that went off. ARGV: limit of each kind, patience with stars to be closed, silence after which leases have mercy, both
--- in milliseconds. Answers with pairs of task and lease, tasks whose wait is over, stars to be closed.
+-- in milliseconds, and the limit of stars to be closed. Answers with pairs of task and lease, tasks whose wait is over, stars to be closed.
 --
--- A clock that is earlier than at the last sweep was ahead then, and was set right: what was timed by it comes as much earlier,
--- or it would stand for as long as the clock was ahead.
+-- A clock that is earlier than at the last sweep, or than when a reserve began, was ahead then, and was set right: what was timed
+-- by it comes as much earlier, or it would stand for as long as the clock was ahead.
 
-local info = redis.call('HMGET', INFO, 'modules', 'lease', 'swept', 'mercy')
+local info = redis.call('HMGET', INFO, 'modules', 'lease', 'swept', 'mercy', 'begun', 'reserve')
 if not info[1] then
   return no_run()
 end
@@ -23,7 +23,7 @@ local function earlier(set, back)
   with_many('ZADD', key(set), times)
 end
 
-local back = info[3] and tonumber(info[3]) - now or 0
+local back = math.max(tonumber(info[3] or 0), tonumber(info[5] or 0)) - now
 if back > STEP then
   -- Some leases are of after the step already: none lives for longer than a lease from now, and none ends sooner for the step.
   local held, ends = redis.call('ZRANGEBYSCORE', key('leases'), '(' .. now + lease, '+inf'), {}
@@ -32,11 +32,9 @@ if back > STEP then
     ends[#ends + 1] = task
   end
   with_many('ZADD', key('leases'), ends)
-  -- Who runs what is announced says so again within a second.
+  -- Who runs what is announced says so again within a second; until then claims are under reserve, as at the beginning.
   redis.call('UNLINK', key('announced'))
-  if tonumber(redis.call('HGET', INFO, 'reserve') or 0) > now then
-    redis.call('HSET', INFO, 'reserve', now)
-  end
+  reserve_claims(math.max(tonumber(info[6] or 0) - tonumber(info[5] or info[6] or 0), 0))
   for _, set in ipairs({ 'waits', 'closing', 'on_hold' }) do
     earlier(set, back)
   end
@@ -48,8 +46,11 @@ if back > STEP then
       earlier('published:' .. class, back)
     end
   end
-  mercy = now + lease + 2 * tonumber(ARGV[3])
-  redis.call('HSET', INFO, 'mercy', mercy)
+  -- No lease ends sooner for the step, so that nobody needs more mercy than there was.
+  if mercy > now then
+    mercy = math.max(now, mercy - back)
+    redis.call('HSET', INFO, 'mercy', mercy)
+  end
   if tonumber(redis.call('HGET', INFO, 'moved') or 0) > now then
     redis.call('HSET', INFO, 'moved', now)
   end
@@ -66,7 +67,7 @@ if now >= mercy then
   end
 end
 local waits = overdue('waits', now, ARGV[1])
-local closing = overdue('closing', now, ARGV[1])
+local closing = overdue('closing', now, ARGV[4])
 for _, star in ipairs(closing) do
   redis.call('ZADD', key('closing'), now + tonumber(ARGV[2]), star)
 end

@@ -6,8 +6,8 @@ if redis.call('EXISTS', INFO) == 1 then
 end
 local modules = #ARGV - 9
 redis.call('HSET', INFO, 'epoch', ARGV[1], 'json', ARGV[2], 'stars', ARGV[3], 'phase', ARGV[4], 'weight', ARGV[5],
-  'cursor', ARGV[6], 'held', ARGV[7], 'amended', ARGV[8],
-  'reserve', string.format('%.0f', clock() + ARGV[9]), 'modules', modules)
+  'cursor', ARGV[6], 'held', ARGV[7], 'amended', ARGV[8], 'modules', modules)
+reserve_claims(ARGV[9])
 for module = 0, modules - 1 do
   redis.call('HSET', INFO, 'class:' .. module, ARGV[10 + module])
   redis.call('HSET', key('counts'), module .. ':0', ARGV[3])

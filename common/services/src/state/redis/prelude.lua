@@ -16,6 +16,12 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- From now on claims are under reserve for so many milliseconds: who runs what the state does not know says so meanwhile.
+local function reserve_claims(millis)
+  local now = clock()
+  redis.call('HSET', INFO, 'begun', string.format('%.0f', now), 'reserve', string.format('%.0f', now + millis))
+end
+
 -- Most arguments of one call.
 local AT_ONCE = 1000
 

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn errored(kind: PlatformErrorKind, message: &str) -> String {
-        end(Outcome::Errored(PlatformError { kind, message: message.to_owned() }))
+        end(Outcome::Errored(PlatformError::new(kind, message)))
     }
 
     #[test]

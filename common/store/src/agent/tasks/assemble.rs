@@ -13,7 +13,7 @@ use crate::agent::wire::*;
 use crate::h5::{File, Group, H5Error};
 use crate::paths;
 use domain::id::{Key, ModuleName, ProductName};
-use domain::outcome::Outcome;
+use domain::outcome::{Outcome, StandsFor};
 
 /// Writes the file; returns its manifest.
 pub(super) fn assemble(star: &Assemble) -> AgentResult<Manifest> {
@@ -87,23 +87,30 @@ impl Built<'_> {
         format!("{pipeline}-{module}_{number}")
     }
 
-    fn has(&self, module: &ModuleName) -> bool {
-        self.star.modules.iter().any(|entry| entry.module == *module)
+    /// Where a product came from, as the documents spell it: a module by its group and its own name. Those of the quarter before
+    /// are not in this file.
+    fn spelled(&self, source: &InputSource) -> String {
+        let pipeline = &self.star.generation.pipeline;
+        match source {
+            InputSource::External => "EXTERNALS".to_owned(),
+            InputSource::Shared => "PDP".to_owned(),
+            InputSource::Previous => "PREVIOUS".to_owned(),
+            InputSource::Module { group, module } => {
+                // Since the result was made the pipeline may have moved the module to another group.
+                let now = self.star.modules.iter().find(|entry| entry.module == *module);
+                match now.map_or(group, |entry| &entry.group).as_str() {
+                    "" => format!("{pipeline}-{module}"),
+                    group => format!("{pipeline}-{group}/{pipeline}-{module}"),
+                }
+            }
+        }
     }
 
-    /// Writes the products that a module read by the groups where they are, or where it says how they were made; those of
-    /// the quarter before are not in this file.
+    /// Writes the products that a module read, by where they came from.
     fn describe_inputs(&self, group: &Group, provenance: &Provenance) -> Result<(), H5Error> {
         let mut sources: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for input in provenance.inputs.iter().filter(|input| input.digest.is_some()) {
-            let source = match &input.source {
-                InputSource::External | InputSource::Shared => "/EXTERNALS".to_owned(),
-                InputSource::Previous => "PREVIOUS".to_owned(),
-                InputSource::Module { module, .. } if self.has(module) => format!("/{}", self.group_of(module)),
-                // A result of another version of the pipeline, in which that module had another name.
-                InputSource::Module { .. } => "/PRODUCTS".to_owned(),
-            };
-            let products = sources.entry(source).or_default();
+            let products = sources.entry(self.spelled(&input.source)).or_default();
             if !products.contains(&input.product.as_str()) {
                 products.push(input.product.as_str());
             }
@@ -117,13 +124,21 @@ impl Built<'_> {
         let Some(Outcome::Succeeded(success)) = &module.outcome else { return Ok(None) };
         let name = format!("{}/products/{}-{}.h5", self.star.quarter, module.module, success.key);
         let path = self.path(&name)?;
-        let (manifest, from) = whole(&path)?;
-        for (product, entry) in &manifest.products {
+        let (mut manifest, from) = whole(&path)?;
+        for (product, entry) in &mut manifest.products {
             self.place(&from, "PRODUCTS", product, entry, &name, to)?;
+            entry.stands_for = self.counting(success.stands_for.get(product));
             let entry = ProductEntry { file: Some(name.clone()), module: Some(module.module.clone()), ..entry.clone() };
             self.products.insert(product.clone(), entry);
         }
         Ok(Some(manifest))
+    }
+
+    /// What counted in this run in the place of a product: whoever read it was given that, if it is there. The result itself may
+    /// have been made under another tolerance.
+    fn counting(&self, stands_for: Option<&StandsFor>) -> Option<StandsFor> {
+        let is_there = |before: &&StandsFor| self.path(&before.file).is_ok_and(|file| file.is_file());
+        stands_for.filter(is_there).cloned()
     }
 
     /// Copies a product, or links to it when it is large.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::entry;
+use super::read::TakenScalars;
 use crate::agent::wire::*;
 use crate::digest::{DigestedColumn, ProductProblem, Walk, Walked};
 use crate::h5::{File, H5Error, LinkKind, Shape, Type};
@@ -140,10 +141,13 @@ fn accept(check: &Check, name: &ProductName, walked: &Walked, checked: &mut Chec
         // The documents name products without a word on their columns: nothing is odd in them.
         compare(name, model, walked, check.strict_units, &mut checked.warnings)?;
     }
-    if check.scalars_of.contains(name) {
-        let scalars = walked.columns.iter();
-        let scalars = scalars.filter_map(|(column, facts)| Some((column.clone(), facts.scalar.clone()?))).collect();
-        checked.scalars.insert(name.clone(), scalars);
+    if let Some(wanted) = check.scalars_of.get(name) {
+        let mut taken = TakenScalars::of(wanted.as_ref());
+        for (column, facts) in &walked.columns {
+            let scalar = facts.scalar.clone().filter(|_| taken.wants(column));
+            taken.take(column, scalar, || facts.shape.words(&facts.dtype.word()));
+        }
+        checked.scalars.insert(name.clone(), taken.read());
     }
     checked.products.insert(name.clone(), entry(walked));
     Ok(())
@@ -197,10 +201,11 @@ fn warn_of_extra(check: &Check, name: &ProductName, walked: &Walked, warnings: &
     }
 }
 
-/// Kind and rank as expected, and a value: one without any, as HDF5's null space has it, is no scalar.
+/// Kind and rank as expected, and a value: one element is a scalar, and one without any, as HDF5's null space has it, is none.
 fn fits(expected: &Expected, found: &DigestedColumn) -> bool {
+    let has_rank = found.shape.dims().len() == expected.ndim as usize || expected.ndim == 0 && found.shape.is_one();
     found.shape != Shape::Null
-        && found.shape.dims().len() == expected.ndim as usize
+        && has_rank
         && is_of(expected.kind, &found.dtype)
         && (expected.kind != ColumnKind::Bool || !matches!(found.scalar, Some(Scalar::Int(value)) if value & !1 != 0))
 }
@@ -225,8 +230,8 @@ fn words(expected: &Expected) -> String {
 fn found_words(found: &DigestedColumn) -> String {
     let word = found.dtype.word();
     match (&found.shape, &found.scalar) {
-        (Shape::Null, _) => format!("{word} without a value"),
         (Shape::Scalar, Some(Scalar::Int(value))) => format!("{word} {value}"),
-        (shape, _) => format!("{word} with {} dimensions", shape.dims().len()),
+        (Shape::Scalar, _) => format!("{word} with 0 dimensions"),
+        (shape @ (Shape::Null | Shape::Array(_)), _) => shape.words(&word),
     }
 }

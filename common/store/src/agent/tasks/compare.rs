@@ -27,9 +27,9 @@ fn facts(dataset: &Dataset) -> Result<ColumnFacts, H5Error> {
     let shape = dataset.shape()?;
     let (mut value, mut first) = (None, Vec::new());
     match &shape {
-        Shape::Scalar => value = dataset.value(1)?.first(1).into_iter().next(),
+        shape if shape.is_one() => value = dataset.value(1)?.first(1).into_iter().next(),
         Shape::Array(dims) if dims.len() == 1 => first = dataset.value(FIRST as u64)?.first(FIRST),
-        Shape::Null | Shape::Array(_) => {}
+        Shape::Null | Shape::Scalar | Shape::Array(_) => {}
     }
     let unit = dataset.text_attribute("unit")?;
     Ok(ColumnFacts { dtype: dataset.dtype()?.word(), shape: shape.dims().to_vec(), unit, value, first })

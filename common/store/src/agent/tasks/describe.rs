@@ -142,7 +142,7 @@ fn used(group: &Group, used: &UsedResources) -> Result<(), H5Error> {
         group.set_texts("not_measured", &unknown)?;
     }
     if at_least {
-        group.set_text("measured", "at least: when it was last looked at while it ran")?;
+        group.set_text("measured", "at least: it was looked at while it ran")?;
     }
     Ok(())
 }

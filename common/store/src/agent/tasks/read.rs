@@ -1,6 +1,6 @@
 //! Reading: manifests, scalars, and what an unknown file is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::said::{NamedStar, dates, quarter_of, star_of};
@@ -9,11 +9,15 @@ use crate::agent::record::*;
 use crate::agent::wire::*;
 use crate::digest::{Walk, bounded};
 use crate::h5::{Dataset, File, Group, H5Error, Object};
+use domain::expression::Scalar;
 use domain::id::ProductName;
 use domain::outcome::StandsFor;
 
 /// How deep columns are looked for.
 const DEEPEST: u32 = 32;
+
+/// Columns that are named at most where another one was wanted.
+const MOST_OTHERS: usize = 16;
 
 /// How many names a group may have.
 const WIDEST: u64 = 1_000_000;
@@ -71,16 +75,55 @@ fn json<T: serde::de::DeserializeOwned>(root: &Rooted, name: &str, file: &Path) 
         .map_err(|error| refuse(RefusalKind::Damaged, format!("`{}`: /{name}: {error}", file.display())))
 }
 
-/// Scalar columns of a product, those with one element among them; of long texts the beginning.
-pub(super) fn scalars(at: &At) -> AgentResult<BTreeMap<String, Scalar>> {
-    let mut scalars = BTreeMap::new();
+/// Scalars among the wanted columns of a product; no value of any other column is read.
+pub(super) fn scalars(WantedScalars { at, columns }: &WantedScalars) -> AgentResult<ReadScalars> {
+    let mut taken = TakenScalars::of(columns.as_ref());
     each_column(at, &mut |name, dataset| {
-        if dataset.shape()?.is_one() {
-            scalars.extend(dataset.value(1)?.first(1).into_iter().map(|scalar| (name.to_owned(), bounded(scalar))));
-        }
+        let shape = dataset.shape()?;
+        let value = match taken.wants(name) && shape.is_one() {
+            true => dataset.value(1)?.first(1).into_iter().next(),
+            false => None,
+        };
+        let word = || dataset.dtype().map_or_else(|_| "something".to_owned(), |dtype| dtype.word());
+        taken.take(name, value, || shape.words(&word()));
         Ok(())
     })?;
-    Ok(scalars)
+    Ok(taken.read())
+}
+
+/// Scalars of a product as they are found.
+pub(super) struct TakenScalars<'a> {
+    wanted: Option<&'a BTreeSet<String>>,
+    read: ReadScalars,
+}
+
+impl<'a> TakenScalars<'a> {
+    /// None yet of these columns; `None`: all are wanted.
+    pub(super) fn of(wanted: Option<&'a BTreeSet<String>>) -> Self {
+        Self { wanted, read: ReadScalars::default() }
+    }
+
+    /// Whether the value of this column is wanted.
+    pub(super) fn wants(&self, column: &str) -> bool {
+        self.wanted.is_none_or(|wanted| wanted.contains(column))
+    }
+
+    /// Takes the value of a column, or what it is in words.
+    pub(super) fn take(&mut self, column: &str, value: Option<Scalar>, words: impl FnOnce() -> String) {
+        if let Some(value) = value {
+            self.read.scalars.insert(column.to_owned(), bounded(value));
+        } else if self.wants(column) || self.read.others.len() < MOST_OTHERS {
+            self.read.others.insert(column.to_owned(), words());
+        }
+    }
+
+    /// What there is; what else there is only where one that is wanted is missing.
+    pub(super) fn read(mut self) -> ReadScalars {
+        if self.wanted.into_iter().flatten().all(|column| self.read.scalars.contains_key(column)) {
+            self.read.others.clear();
+        }
+        self.read
+    }
 }
 
 /// The digest of a product, or of any object.

@@ -59,7 +59,7 @@ pub struct ColumnFacts {
     pub shape: Vec<u64>,
     /// The text of its attribute `unit`.
     pub unit: Option<String>,
-    /// The value of a scalar.
+    /// The value of a scalar, or of a column of one element.
     pub value: Option<Scalar>,
     /// The first values of a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::failed::FailedTasks;
 use super::record::{KEY, Record, Text, check};
 use super::{SettledRow, SettledStar};
+use crate::absence::found;
 use crate::{StoreError, io_error};
 use domain::id::StarIndex;
 
@@ -175,11 +175,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Opens a file; `None` when it is not there.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io_error("open", path, source)),
-        };
+        let Some(file) = found("open", path, || File::open(path))? else { return Ok(None) };
         let mut batch = Self { path: path.to_owned(), file, header: Header::default() };
         let mut bytes = [0; HEADER];
         batch.read(&mut bytes, 0)?;
@@ -305,7 +301,9 @@ impl Batch {
     fn read(&self, bytes: &mut [u8], at: u64) -> Result<(), StoreError> {
         match self.file.read_exact_at(bytes, at) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.damaged("it is cut short".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged("it is cut short".to_owned()))
+            }
             Err(source) => Err(io_error("read", &self.path, source)),
         }
     }

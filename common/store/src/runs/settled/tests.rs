@@ -173,7 +173,7 @@ fn a_file_of_a_later_format_is_not_damaged() {
 fn failed(stars: &[u32], word: &str) -> FailedTasks {
     let mut failed = FailedTasks::default();
     for (star, module) in stars.iter().flat_map(|star| [(*star, 1), (*star, 2)]) {
-        let outcome = Outcome::Errored(PlatformError { kind: PlatformErrorKind::Store, message: word.to_owned() });
+        let outcome = Outcome::Errored(PlatformError::new(PlatformErrorKind::Store, word));
         let FailureWords { reason, words, fingerprint } = FailureWords::of(&outcome).unwrap();
         let image = "i".parse().unwrap();
         let alike = Alike { module: ModuleIndex(module), reason, image, host: Some("h".to_owned()), fingerprint };

@@ -51,7 +51,8 @@ async fn content(context: &Context, star: &str, product: &str, query: &Query) ->
 fn node(node: &LineageNode) -> Markup {
     html! {
         li {
-            b { (text(node.product.as_str())) } " "
+            b { (text(node.product.as_str())) @if node.quarter.is_some() { "@previous" } } " "
+            @if let Some(quarter) = node.quarter { "(" (quarter) ") " }
             @if let Some(digest) = &node.digest { code.soft title=(digest) { (short(digest)) } " " }
             @match &node.origin {
                 LineageOrigin::Made { module, image, run, made, inputs, .. } => {

@@ -63,12 +63,18 @@ impl LedgerCase {
         run
     }
 
+    fn accepted(&self, event: EventId) -> DisposedEvent {
+        let KnownEvent::Accepted(found) = disposed(&self.store, event).unwrap() else { panic!("it was accepted") };
+        *found
+    }
+
     /// Counts of what became of the stars, whether the sums balance, and why there is no run.
     fn counts(&self, event: EventId) -> (String, bool, Option<String>) {
-        let ledger = of(&self.store, &disposed(&self.store, event).unwrap()).unwrap();
+        let ledger = of(&self.store, &self.accepted(event)).unwrap();
         assert_eq!(ledger.stars, Some(4), "each star counts once");
         let [line] = &ledger.lines[..] else { panic!("{ledger:?}") };
-        let counts: Vec<String> = line.stars.iter().map(|(became, count)| format!("{count} {became}")).collect();
+        let counts: Vec<String> =
+            line.stars.iter().map(|(became, count)| format!("{} {became}", count.unwrap())).collect();
         (counts.join(", "), ledger.balances, line.reason.clone())
     }
 }
@@ -86,7 +92,7 @@ fn every_star_of_an_event_is_in_one_line_and_the_sums_balance() {
     let by = case.run(&second, &case.stars, &[(Complete, 1), (Failed, 2), (Complete, 3)]);
     assert_eq!(case.counts(first.id), ("3 expanded, 1 superseded_by".to_owned(), true, None), "one has not ended yet");
     assert_eq!(case.counts(second.id), ("3 expanded, 1 no_change".to_owned(), true, None));
-    let found = lines(&case.store, &disposed(&case.store, first.id).unwrap()).unwrap().1;
+    let found = lines(&case.store, &case.accepted(first.id)).unwrap().1;
     assert_eq!((found[0].1[2].star, found[0].1[2].by), (case.stars[2], Some(by)));
 
     let third = case.accept("3");
@@ -98,6 +104,39 @@ fn every_star_of_an_event_is_in_one_line_and_the_sums_balance() {
     let fourth = case.accept("4");
     case.run(&fourth, &case.stars[1..], &[]);
     assert_eq!(case.counts(fourth.id), ("3 expanded".to_owned(), false, None), "a star is missing");
+}
+
+#[test]
+fn what_stars_were_before_is_known_however_many_runs_of_others_came_since() {
+    let case = LedgerCase::new();
+    let first = case.accept("first");
+    case.run(&first, &case.stars, &[(StarEnd::Complete, 1); 4]);
+    for number in 0..18 {
+        let event = case.accept(&number.to_string());
+        case.run(&event, &case.stars[..1], &[(StarEnd::Complete, 1)]);
+    }
+    let last = case.accept("last");
+    case.run(&last, &case.stars, &[(StarEnd::Complete, 1); 4]);
+    assert_eq!(case.counts(last.id).0, "4 no_change");
+}
+
+#[test]
+fn the_ledger_of_an_event_whose_stars_cannot_be_read_says_why_it_was_refused() {
+    let case = LedgerCase::new();
+    let (dataset, stars) = ("l1/lc".parse().unwrap(), StarSelection::File("list.txt".to_owned()));
+    let update = DatasetUpdate { dataset, quarter: Quarter::FIRST, stars, start: None };
+    let event = DatasetEvent::new("t", "1", "2030-01-01T00:00:00Z".to_owned(), update);
+    let id = event.event_id();
+    assert!(disposed(&case.store, id).is_err_and(|error| error.message.contains("not accepted")));
+    case.store.refuse_event(&event, "star list `list.txt`: it is not there").unwrap();
+    let KnownEvent::Refused(refused) = disposed(&case.store, id).unwrap() else { panic!("it was refused") };
+    let ledger = of_refused(id, *refused);
+    assert_eq!((ledger.stars, ledger.sequence, ledger.balances), (None, None, true));
+    assert_eq!(ledger.lines[0].stars, [(StarDisposition::Rejected, None)].into());
+    assert!(ledger.lines[0].reason.as_ref().unwrap().contains("list.txt"));
+    // The list is there by now, and the event is sent again.
+    case.store.accept_event(&event).unwrap();
+    assert!(matches!(disposed(&case.store, id), Ok(KnownEvent::Accepted(_))));
 }
 
 #[test]
@@ -114,8 +153,8 @@ fn stars_whose_quarter_before_keeps_them_out_wait_in_the_line_of_their_run() {
         [note(QuarterVerdict::Waits { run: before }, 1), note(held, 2), note(QuarterVerdict::Enters, 3), note(held, 0)];
     case.store.note_quarters(run, &notes).unwrap();
     let reason = format!(
-        "1 wait for an operator: its quarter before ended as failed in run {before}; \
-         1 wait for its quarter before, which run {before} has not settled"
+        "1 star waits for an operator: its quarter before ended as failed in run {before}; \
+         1 star waits for its quarter before, which run {before} has not settled"
     );
     assert_eq!(case.counts(event.id), ("2 expanded, 2 waiting_for".to_owned(), true, Some(reason)));
     case.store.note_quarters(run, &[note(QuarterVerdict::Enters, 2)]).unwrap();
@@ -155,10 +194,10 @@ fn stars_that_wait_are_in_the_line_of_their_trigger_until_they_join_a_later_even
         case.counts(curves.id),
         ("1 joined, 3 waiting_for".to_owned(), true, Some("3 wait for exo/flag".to_owned()))
     );
-    let found = lines(&case.store, &disposed(&case.store, curves.id).unwrap()).unwrap().1;
+    let found = lines(&case.store, &case.accepted(curves.id)).unwrap().1;
     let waiting = &found[0].1[1];
     assert!(waiting.reason.as_ref().unwrap().starts_with("exo/flag; enters anyway at 20"), "{waiting:?}");
     assert_eq!(found[0].1[0].run, Some(run));
-    let ledger = of(&case.store, &disposed(&case.store, flags.id).unwrap()).unwrap();
-    assert_eq!((ledger.lines[0].stars.clone(), ledger.balances), ([(StarDisposition::Expanded, 1)].into(), true));
+    let ledger = of(&case.store, &case.accepted(flags.id)).unwrap();
+    assert_eq!((ledger.lines[0].stars.clone(), ledger.balances), ([(StarDisposition::Expanded, Some(1))].into(), true));
 }

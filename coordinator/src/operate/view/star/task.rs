@@ -47,10 +47,10 @@ impl StarFacts {
             log_tail: match &outcome {
                 _ if known.running => known.last_line.clone(),
                 Some(Outcome::Failed(failure)) => failure.log_tail.clone(),
-                Some(
-                    Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Errored(_),
-                )
-                | None => String::new(),
+                Some(Outcome::Errored(error)) => error.log_tail.clone(),
+                Some(Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. }) | None => {
+                    String::new()
+                }
             },
             products: match &outcome {
                 Some(Outcome::Succeeded(success)) => success.products.keys().cloned().collect(),
