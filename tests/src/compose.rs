@@ -12,9 +12,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::ports::free_ports;
 use crate::programs::program;
 use crate::registry::docker;
-use crate::services::free_ports;
 
 /// The image with the programs of this build.
 const SYSTEM: &str = "sas/system:test";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Running};
 use crate::light::Campaign;
-use crate::wait_until;
+use crate::{free_address, wait_until};
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -58,7 +58,7 @@ impl Exhibit {
         let directory = campaign.path("cluster");
         fs::create_dir(&directory)?;
         let cluster = Cluster::start(&directory, &[&pipeline])?;
-        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let listen = free_address()?;
         let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
         let slots = [
             ("SAS_WORKER_RUNNER", "process"),

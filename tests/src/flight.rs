@@ -5,7 +5,6 @@
 //! which 200 run a task and one in fifty waits for its next try.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use store::Store;
 use store::runs::{Alike, FailedTasks, RunRecord, SettledStar, StarEnd};
 
 use crate::cluster::{Cluster, Running};
-use crate::{ask_bytes, wait_until};
+use crate::{ask_bytes, free_address, wait_until};
 
 /// Modules of the pipeline.
 pub const MODULES: u8 = 34;
@@ -70,7 +69,7 @@ impl Flight {
 
     /// Starts a coordinator that has it; returns where it answers.
     pub async fn coordinator(&self) -> Result<(Running, String)> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = free_address()?;
         let coordinator = self.cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &address)])?;
         let is_up = async || ask_bytes(&address, "/readyz").await.is_ok();
         let up = wait_until(Duration::from_secs(60), "the coordinator answers", is_up).await;

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -19,6 +19,7 @@ use services::queue::amqp::AmqpConfig;
 use services::state::redis::RedisConfig;
 
 use crate::clock::SteppedClock;
+use crate::ports::free_ports;
 
 /// Virtual hosts of the broker that tests share, beside `/`; each costs a tenth of a second at the start.
 const SHARED_VHOSTS: usize = 96;
@@ -314,18 +315,6 @@ fn run(arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
 
 fn path(path: &Path) -> Result<&str> {
     path.to_str().context("the temporary directory has a name that is not UTF-8")
-}
-
-/// Free ports in a row, below those that the system gives to outgoing connections.
-pub(crate) fn free_ports(count: u16) -> Result<u16> {
-    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    for _ in 0..200 {
-        let first = rand::random_range(20_000..32_000 - count);
-        if (first..first + count).all(is_free) {
-            return Ok(first);
-        }
-    }
-    bail!("found no {count} free ports in a row")
 }
 
 fn definitions(count: usize) -> String {

@@ -123,14 +123,14 @@ async fn when_coordinators_are_killed_others_go_on() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_are_answered() -> Result<()> {
     let world = world(4, vec![Script::random(4, "ONE", 3)]).await?;
-    let listen = "127.0.0.1:19127";
-    let working = world.coordinator_with(listen, Vec::new());
+    let listen = harness::free_address()?;
+    let working = world.coordinator_with(&listen, Vec::new());
     let event = world.publish("1", &stars(10)).await?;
     let runs = world.runs_of(&event).await?;
     world.wait_for_end(&runs).await?;
-    let health = ask(listen, "/health").await?;
+    let health = ask(&listen, "/health").await?;
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
-    let metrics = ask(listen, "/metrics").await?;
+    let metrics = ask(&listen, "/metrics").await?;
     for line in
         ["sas_stars_closed_total 10", "sas_events_total 1", "sas_workers 2", "sas_queue_ready{queue=\"sas.dead\"} 0"]
     {

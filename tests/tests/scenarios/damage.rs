@@ -103,7 +103,7 @@ async fn what_is_spoilt_by_hand_stops_itself_alone_and_is_named_once() -> Result
     let log = CapturedLog::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = harness::free_address()?;
     let second = world.coordinator_with(&listen, Vec::new());
     let stars: Vec<StarId> = (1000..1010).map(StarId::of_simulator).collect();
     let event = world.publish("after", &stars).await?;

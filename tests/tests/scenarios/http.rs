@@ -12,15 +12,13 @@ use client::{Client, sas};
 use domain::id::{EventId, StarId};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection};
 use harness::simulation::{Script, World};
-use harness::{RabbitMq, Redis};
+use harness::{RabbitMq, Redis, free_address};
 use reqwest::Method;
 use serde_json::{Value, json};
 use services::queue::QueueName;
 use services::queue::amqp::AmqpQueue;
 use services::state::redis::RedisState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const LISTEN: &str = "127.0.0.1:19141";
 
 async fn world(seed: u64) -> Result<World> {
     let broker = AmqpQueue::connect(&RabbitMq::shared()?.vhost()?, "test").await?;
@@ -47,8 +45,9 @@ fn event(id: &str, stars: Vec<StarId>) -> Result<Value> {
 async fn events_are_taken_in_every_form_and_once() -> Result<()> {
     let world = world(61).await?;
     world.deliver(&stars(3))?;
-    let _working = world.coordinator_at(client::config("127.0.0.1:19142", None), Vec::new());
-    let client = Client::new("127.0.0.1:19142");
+    let listen = free_address()?;
+    let _working = world.coordinator_at(client::config(&listen, None), Vec::new());
+    let client = Client::new(&listen);
     client.is_up().await?;
     let one = event("1", stars(3))?;
     let structured = async |event: &Value| client.send("/events", "application/cloudevents+json", &[], event).await;
@@ -98,9 +97,9 @@ async fn events_are_taken_in_every_form_and_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_data_under_the_name_of_an_event_are_refused_at_every_door() -> Result<()> {
     let world = world(64).await?;
-    let listen = "127.0.0.1:19145";
-    let _working = world.coordinator_at(client::config(listen, None), Vec::new());
-    let client = Client::new(listen);
+    let listen = free_address()?;
+    let _working = world.coordinator_at(client::config(&listen, None), Vec::new());
+    let client = Client::new(&listen);
     client.is_up().await?;
     let post = async |event: &Value| client.send("/events", "application/cloudevents+json", &[], event).await;
     let many = stars(1001);
@@ -137,8 +136,9 @@ async fn other_data_under_the_name_of_an_event_are_refused_at_every_door() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_for_is_done_once_and_is_on_record_with_who_and_why() -> Result<()> {
     let world = world(62).await?;
-    let _working = world.coordinator_at(client::config(LISTEN, None), Vec::new());
-    let client = Client::new(LISTEN);
+    let listen = free_address()?;
+    let _working = world.coordinator_at(client::config(&listen, None), Vec::new());
+    let client = Client::new(&listen);
     client.is_up().await?;
     for id in ["1", "2"] {
         let event = world.publish(id, &stars(300)).await?;
@@ -204,12 +204,12 @@ async fn what_is_asked_for_is_done_once_and_is_on_record_with_who_and_why() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_described_and_a_stream_tells_how_things_stand() -> Result<()> {
     let world = world(63).await?;
-    let listen = "127.0.0.1:19143";
-    let _working = world.coordinator_at(client::config(listen, None), Vec::new());
-    let client = Client::new(listen);
+    let listen = free_address()?;
+    let _working = world.coordinator_at(client::config(&listen, None), Vec::new());
+    let client = Client::new(&listen);
     client.is_up().await?;
     // Somebody who begins and never says what it wants.
-    let mut idle = tokio::net::TcpStream::connect(listen).await?;
+    let mut idle = tokio::net::TcpStream::connect(&listen).await?;
     idle.write_all(b"GET / HTTP/1.1\r\nHost: ").await?;
 
     let document = client.ask("/openapi.json").await?.is(200);

@@ -2,13 +2,13 @@
 //! in every order, and only what changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use domain::id::{RunId, StarId, StarIndex};
 use harness::simulation::{Script, World};
-use harness::{RabbitMq, Redis, ask, ask_bytes};
+use harness::{RabbitMq, Redis, ask, ask_bytes, free_address};
 use serde_json::Value;
 use services::queue::amqp::AmqpQueue;
 use services::state::redis::RedisState;
@@ -16,7 +16,7 @@ use services::state::redis::RedisState;
 const STARS: u32 = 70;
 const MODULES: usize = 3;
 const STATES: usize = 10;
-const LISTEN: &str = "127.0.0.1:19139";
+static LISTEN: LazyLock<String> = LazyLock::new(|| free_address().expect("a free port"));
 
 /// What was sent: lines by the place of their first star, and the tick to ask from next.
 struct Sent {
@@ -26,7 +26,7 @@ struct Sent {
 
 /// Asks for a part of the matrix whose lines have so many bytes, for so many stars each.
 async fn sent(run: RunId, path: &str, bytes: usize, stars: u32) -> Result<Sent> {
-    let (head, body) = ask_bytes(LISTEN, &format!("/api/v1/runs/{run}/{path}")).await?;
+    let (head, body) = ask_bytes(&LISTEN, &format!("/api/v1/runs/{run}/{path}")).await?;
     ensure!(head.starts_with("HTTP/1.1 20"), "{head}{}", String::from_utf8_lossy(&body));
     ensure!(!head.contains("sas-stored-only"), "{head}");
     let tick = head.lines().find_map(|line| line.strip_prefix("sas-tick: ")).context("a tick")?.parse()?;
@@ -63,7 +63,7 @@ async fn a_matrix_has_the_rows_of_state_and_store_and_tells_what_changed() -> Re
     let state = RedisState::connect(&Redis::shared()?.database()?).await?;
     let scripts = vec![Script::random(11, "ONE", MODULES)];
     let world = World::start_on(Arc::new(broker), Arc::new(state), 11, scripts).await?;
-    let _working = world.coordinator_with(LISTEN, Vec::new());
+    let _working = world.coordinator_with(&LISTEN, Vec::new());
     let stars: Vec<StarId> = (0..u64::from(STARS)).map(StarId::of_simulator).collect();
     let event = world.publish("1", &stars).await?;
     let run = world.runs_of(&event).await?[0];
@@ -98,7 +98,7 @@ async fn a_matrix_has_the_rows_of_state_and_store_and_tells_what_changed() -> Re
     // In another order the same stars have the same rows.
     for order in ["arrival", "state", "progress"] {
         let path = format!("/api/v1/runs/{run}/stars?count={STARS}&order={order}");
-        let placed: Vec<Value> = serde_json::from_slice(&ask_bytes(LISTEN, &path).await?.1)?;
+        let placed: Vec<Value> = serde_json::from_slice(&ask_bytes(&LISTEN, &path).await?.1)?;
         let sent = sent(run, &format!("matrix?count={STARS}&order={order}"), MODULES, 1).await?;
         let mut named = BTreeSet::new();
         for (star, (place, line)) in placed.iter().zip(&sent.lines) {
@@ -118,10 +118,10 @@ async fn a_matrix_has_the_rows_of_state_and_store_and_tells_what_changed() -> Re
         (format!("matrix/counts?count={STARS}&stars_per_line=65"), 422, "a multiple of 64"),
         ("matrix/counts?from=3&count=64&stars_per_line=64".to_owned(), 422, "begin at a multiple"),
     ] {
-        let said = ask(LISTEN, &format!("/api/v1/runs/{run}/{path}")).await?;
+        let said = ask(&LISTEN, &format!("/api/v1/runs/{run}/{path}")).await?;
         assert!(said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(words), "{path}: {said}");
     }
-    let none = ask(LISTEN, "/api/v1/runs/00000000-0000-4000-8000-000000000000/matrix/head").await?;
+    let none = ask(&LISTEN, "/api/v1/runs/00000000-0000-4000-8000-000000000000/matrix/head").await?;
     assert!(none.starts_with("HTTP/1.1 404"), "{none}");
     Ok(())
 }

@@ -12,17 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use domain::id::StarId;
 use harness::simulation::{Script, World};
-use harness::{RabbitMq, Redis, ask, wait_until};
+use harness::{RabbitMq, Redis, ask, free_address, wait_until};
 use services::queue::amqp::AmqpQueue;
 use services::queue::memory::MemoryQueue;
 use services::state::redis::RedisState;
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
-}
-
-fn free_address() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 /// Names of our metrics in a text, without what histograms add.

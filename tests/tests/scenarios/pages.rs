@@ -93,7 +93,7 @@ async fn every_page_is_whole_without_a_script_and_what_is_done_from_it_is_on_rec
     let stars: Vec<String> = campaign.kinds.keys().cloned().collect();
     let cluster = Cluster::start(&directory, &[&definition(&directory, &stars[0])?])?;
     cluster.ingest(&campaign.star_files()?)?;
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = harness::free_address()?;
     let _coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
     let _worker = cluster.worker(
         "host-a",

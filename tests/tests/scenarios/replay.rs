@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +21,7 @@ use store::runs::Took;
 const SETTINGS: [(&str, &str); 2] = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2")];
 
 /// Where the coordinator answers.
-const LISTEN: &str = "127.0.0.1:19187";
+static LISTEN: LazyLock<String> = LazyLock::new(|| harness::free_address().expect("a free port"));
 
 /// Light, as a program of its own: what is in place of `pass` is what its next version does otherwise.
 const PROGRAM: &str = r#"
@@ -100,7 +101,7 @@ impl ReplayScene {
         ensure!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
         let classes = [&SETTINGS[..], &[("SAS_SLOTS_LARGE", "1"), ("SAS_SLOTS_HEAVY", "1")]].concat();
         let running = [
-            cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", LISTEN)])?,
+            cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &LISTEN)])?,
             cluster.worker("worker", &classes)?,
         ];
         cluster.ingest(&campaign.star_files()?)?;
@@ -281,7 +282,7 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
     let expanded = |count: u64| (json!(count), json!({"expanded": count}), json!(true));
     assert_eq!(found, [expanded(3), expanded(ran), expanded(STARS)]);
     let event = ledgers[0]["event"].as_str().context("an id")?;
-    let (_, receipt) = harness::ask_bytes(LISTEN, &format!("/api/v1/events/{event}/ledger/stars?limit=2")).await?;
+    let (_, receipt) = harness::ask_bytes(&LISTEN, &format!("/api/v1/events/{event}/ledger/stars?limit=2")).await?;
     let receipt: Value = serde_json::from_slice(&receipt)?;
     assert_eq!((receipt["stars"].as_array().map(Vec::len), &receipt["next"]), (Some(2), &json!("2")), "{receipt}");
     Ok(())
@@ -290,7 +291,7 @@ async fn what_changed_runs_again_with_what_is_below_it_where_values_differ_and_t
 /// Over HTTP a plan is the same, and one that runs nothing is refused.
 async fn check_http(plan: &Value) -> Result<()> {
     let post = async |path: &str, body: Value| -> Result<(u16, Value)> {
-        let request = reqwest::Client::new().post(format!("http://{LISTEN}/api/v1{path}"));
+        let request = reqwest::Client::new().post(format!("http://{}/api/v1{path}", *LISTEN));
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
         Ok((answer.status().as_u16(), serde_json::from_str(&answer.text().await?)?))
     };

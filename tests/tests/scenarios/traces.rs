@@ -14,7 +14,7 @@ use domain::id::{StarId, TraceContext};
 use domain::message::{DatasetEvent, DatasetUpdate, StarSelection, to_json};
 use harness::cluster::Cluster;
 use harness::light::Campaign;
-use harness::{ask, wait_until};
+use harness::{ask, free_address, wait_until};
 use services::queue::amqp::{AmqpConfig, AmqpQueue};
 use services::queue::{Outgoing, Queue, QueueName};
 
@@ -186,10 +186,7 @@ fn check_attempts(scene: &TracedCluster, collector: &Collector, star: &SeenSpan)
 async fn a_collector_that_is_away_changes_nothing() -> Result<()> {
     let scene = TracedCluster::new(false).await?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
-    let [gone, listen] = {
-        let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-        [free[0].local_addr()?.to_string(), free[1].local_addr()?.to_string()]
-    };
+    let [gone, listen] = [free_address()?, free_address()?];
     let [gone, hangs] = [format!("http://{gone}"), format!("http://{}", silent.local_addr()?)];
     let settings = [("SAS_TRACES_ENDPOINT", gone.as_str()), ("SAS_HTTP_LISTEN", listen.as_str())];
     let coordinator = scene.cluster.coordinator_with("coordinator", &settings)?;

@@ -35,7 +35,7 @@ fn number(metrics: &str, name: &str) -> Option<f64> {
 async fn broker_state_command_line_and_metrics_say_the_same_of_what_flows() -> Result<()> {
     let scene = Scene::new(6, 50.0, "/usr/bin/python3", "none")?;
     let cluster = &scene.cluster;
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = harness::free_address()?;
     let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
     let _worker = cluster.worker("one", &[("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "1")])?;
     let class = || -> Result<serde_json::Value> {
@@ -185,7 +185,7 @@ async fn in_the_middle_of_work_all_who_can_be_asked_say_the_same() -> Result<()>
     const STARS: u32 = 30;
     let scene = Scene::new(STARS, 0.3, "/usr/bin/python3", "none")?;
     let cluster = &scene.cluster;
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = harness::free_address()?;
     let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
     let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2")];
     let workers = [cluster.worker("one", &settings)?, cluster.worker("two", &settings)?];

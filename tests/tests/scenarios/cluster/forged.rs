@@ -13,7 +13,7 @@ use super::*;
 async fn who_did_not_claim_a_task_is_not_believed_about_it() -> Result<()> {
     let scene = Scene::new(2, 1.0, "/usr/bin/python3", "none")?;
     let cluster = &scene.cluster;
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = harness::free_address()?;
     let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
     wait_until(PATIENCE, "the run is there", async || cluster.ask(&["run", "show"]).is_ok()).await?;
     let held = cluster.sas(&["module", "hold", "SMALL", "B"])?;

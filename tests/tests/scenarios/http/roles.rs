@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use harness::free_address;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -12,7 +13,9 @@ use super::{event, stars, world};
 #[tokio::test(flavor = "multi_thread")]
 async fn other_hosts_need_tokens_and_a_role_decides_what_these_are_good_for() -> Result<()> {
     let world = world(64).await?;
-    let _ = world.coordinator_at(config("0.0.0.0:19145", None), Vec::new()).await;
+    let listen = free_address()?;
+    let everywhere = listen.replace("127.0.0.1", "0.0.0.0");
+    let _ = world.coordinator_at(config(&everywhere, None), Vec::new()).await;
     let refused = world.violations();
     assert!(refused.len() == 1 && refused[0].contains("sas token new"), "{refused:?}");
 
@@ -26,9 +29,8 @@ async fn other_hosts_need_tokens_and_a_role_decides_what_these_are_good_for() ->
         tokens.push(word("token")?);
     }
     std::fs::write(&file, lines.join("\n"))?;
-    let listen = "127.0.0.1:19146";
-    let _working = world.coordinator_at(config("0.0.0.0:19146", Some(&file)), Vec::new());
-    let client = |token: Option<&String>| Client::new(listen).with(token.cloned());
+    let _working = world.coordinator_at(config(&everywhere, Some(&file)), Vec::new());
+    let client = |token: Option<&String>| Client::new(&listen).with(token.cloned());
     let nobody = client(None);
     nobody.is_up().await?;
 
