@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use coordinator::operate::{ErrorKind, OperateError};
-use domain::pipeline::{Mistake, Mistakes};
+use domain::pipeline::{ContractError, Mistake, Mistakes};
 use serde::Serialize;
 use services::definition::LoadError;
 use store::StoreError;
@@ -43,10 +43,7 @@ impl ErrorAnswer {
     /// The first cause that has a kind of its own decides.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         let kind = error.chain().find_map(end_of).unwrap_or(BadEnd::Kind(ErrorKind::Failed));
-        let mistakes = error.chain().find_map(|cause| match cause.downcast_ref::<LoadError>() {
-            Some(LoadError::Mistakes(mistakes)) => Some(mistakes),
-            Some(LoadError::Read { .. }) | None => cause.downcast_ref::<Mistakes>(),
-        });
+        let mistakes = error.chain().find_map(mistakes_of);
         Self {
             kind: kind.to_string(),
             code: kind.code(),
@@ -92,6 +89,17 @@ impl fmt::Display for BadEnd {
             Self::Kind(kind) => kind.fmt(f),
         }
     }
+}
+
+/// Errors that are transparent for mistakes do not name them as their source.
+fn mistakes_of<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Mistakes> {
+    if let Some(LoadError::Mistakes(mistakes)) = cause.downcast_ref() {
+        return Some(mistakes);
+    }
+    if let Some(ContractError::Mistakes(mistakes)) = cause.downcast_ref() {
+        return Some(mistakes);
+    }
+    cause.downcast_ref()
 }
 
 fn end_of(cause: &(dyn Error + 'static)) -> Option<BadEnd> {
@@ -145,5 +153,15 @@ mod tests {
         let late = OperateError::new(ErrorKind::TimedOut, "x");
         let wrapped: anyhow::Result<()> = Err(late).context("failed to watch");
         assert_eq!(of(wrapped.unwrap_err()), 7);
+    }
+
+    #[test]
+    fn mistakes_of_files_and_of_labels_are_all_told() {
+        let mistake = Mistake { place: None, message: "x".into() };
+        let mistakes = Mistakes { file: "x.toml".into(), mistakes: vec![mistake.clone(), mistake] };
+        let label: anyhow::Error = ContractError::from(mistakes.clone()).into();
+        for error in [LoadError::from(mistakes.clone()).into(), NotComparable(label).into(), mistakes.into()] {
+            assert_eq!(ErrorAnswer::of(&error).mistakes.len(), 2, "{error:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use coordinator::operate::{self, Connected};
 use domain::id::{Attempt, EventId, Fingerprint, Generation, Key, ModuleIndex, RunId, Sequence, StarId, StarIndex};
 use domain::outcome::{Failure, FailureKind, FailureWords, Outcome};
 use domain::run::TaskState;
-use harness::wait_until;
+use harness::{free_address, wait_until};
 use jiff::Timestamp;
 use services::queue::memory::MemoryQueue;
 use services::state::memory::MemoryState;
@@ -26,7 +26,6 @@ use services::traces::Traces;
 use store::Store;
 use store::runs::{Alike, FailedTasks, RunEnd, RunRecord, SettledStar, StarEnd};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 const MODULES: u8 = 34;
@@ -100,7 +99,7 @@ async fn figures(site: &BenchStore) -> Result<Vec<(&'static str, Duration)>> {
 
 /// The median of what a coordinator of this store says that its comparisons took.
 async fn comparison(store: &Store) -> Result<Duration> {
-    let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string();
+    let address = free_address()?;
     let every = Duration::from_millis(50);
     let parts = CoordinatorParts {
         store: store.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Cluster;
 use harness::light::Campaign;
-use harness::wait_until;
+use harness::{free_address, wait_until};
 use serde_json::json;
 
 /// Long enough for a busy machine.
@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
     let directory = campaign.path("cluster");
     std::fs::create_dir(&directory)?;
     let cluster = Cluster::start(&directory, &[&pipeline])?;
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = free_address()?;
     let coordinator = cluster.coordinator_with("coordinator", &[("SAS_HTTP_LISTEN", &listen)])?;
     let slots = ["DEFAULT", "SMALL", "LARGE", "HEAVY"].map(|class| format!("SAS_SLOTS_{class}"));
     let mut settings = vec![("SAS_WORKER_RUNNER", "process")];

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use anyhow::{Context, Result};
 use harness::browser::Browser;
 use harness::cluster::Running;
 use harness::exhibit::Exhibit;
-use harness::{ask, wait_until};
+use harness::{ask, free_address, wait_until};
 
 /// Width and height of the windows.
 const WINDOWS: [(&str, u32, u32); 2] = [("wide", 1400, 1000), ("narrow", 420, 900)];
@@ -62,7 +61,7 @@ async fn main() -> Result<()> {
 async fn guarded(exhibit: &Exhibit, tokens: &mut tempfile::NamedTempFile) -> Result<(Running, String)> {
     let made = exhibit.cluster.ask(&["token", "new", "viewer", "--role", "viewer"])?;
     writeln!(tokens, "{}", made["line"].as_str().context("a line for the file")?)?;
-    let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let listen = free_address()?;
     let file = tokens.path().to_str().context("a path that is no UTF-8")?;
     let settings = [("SAS_HTTP_LISTEN", listen.as_str()), ("SAS_HTTP_TOKENS", file)];
     let coordinator = exhibit.cluster.coordinator_with("guarded", &settings)?;

@@ -158,8 +158,18 @@ impl Running {
 
     /// The most memory that it had at a time, in MB.
     pub fn most_memory(&self) -> Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// What it has in memory now of files, which is its own program, in MB.
+    pub fn program_in_memory(&self) -> Result<f64> {
+        self.memory("RssFile:")
+    }
+
+    /// A line of what the kernel says of its memory, in MB.
+    fn memory(&self, name: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells it")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("the kernel tells it")?;
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes / 1024.0)
     }

@@ -26,6 +26,8 @@ struct Passage {
     task_to_end: f64,
     end: f64,
     megabytes: f64,
+    /// What of it is the program itself.
+    program: f64,
     /// From the start of a coordinator, after the one before was killed, to the first task that it brings in.
     restart: f64,
 }
@@ -36,8 +38,8 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
          restart"
     );
     println!(
-        "{:<10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>14}",
-        "stars", "accepted", "first", "task", "star", "restart", "coordinator"
+        "{:<10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>14}{:>10}",
+        "stars", "accepted", "first", "task", "star", "restart", "coordinator", "program"
     );
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -55,6 +57,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     add("end_of_run_s", "s", of(&many, |run| run.end), Limit::Most(1.0));
     add("restart_s", "s", of(&many, |run| run.restart), Limit::Most(0.5));
     add("coordinator_rss_mb", "MB", of(&many, |run| run.megabytes), Limit::Most(48.0));
+    add("coordinator_program_mb", "MB", of(&many, |run| run.program), Limit::None);
     add("rss_growth", "times 3,000 stars", growth(|run| run.megabytes), Limit::Most(1.15));
     Ok(())
 }
@@ -82,12 +85,13 @@ async fn passage(stars: u32) -> Result<Passage> {
     cluster.until_over(run).await?;
     let (task_to_end, over) = (last_task.elapsed().as_secs_f64(), SystemTime::now());
     let end = over.duration_since(last_settled(&cluster, run)?).unwrap_or_default().as_secs_f64();
-    let megabytes = cluster.coordinator.as_ref().context("it runs")?.most_memory()?;
+    let coordinator = cluster.coordinator.as_ref().context("it runs")?;
+    let (megabytes, program) = (coordinator.most_memory()?, coordinator.program_in_memory()?);
     let restart = restart(&mut cluster, stars).await?;
     println!(
-        "{stars:<10}{accepted:>10.3}{first:>10.3}{task_to_end:>10.3}{end:>10.3}{restart:>10.3}{megabytes:>11.1} MB"
+        "{stars:<10}{accepted:>10.3}{first:>10.3}{task_to_end:>10.3}{end:>10.3}{restart:>10.3}{megabytes:>11.1} MB{program:>7.1} MB"
     );
-    Ok(Passage { accepted, first, task_to_end, end, megabytes, restart })
+    Ok(Passage { accepted, first, task_to_end, end, megabytes, program, restart })
 }
 
 /// When the last stars of a run were put on record as settled.

@@ -31,8 +31,9 @@ fn used(bench: &Workbench) -> Option<(u64, f64)> {
 }
 
 fn assert_cheap(bench: &Workbench, kind: &str) {
-    // An agent that is gone was ended by the kernel for what it used, which is less.
+    // An agent that is gone was ended by the kernel for what it used, which is less. `-- --nocapture` shows what each used.
     if let Some((memory, seconds)) = used(bench) {
+        println!("{kind}: {} MB, {seconds} s", memory >> 20);
         assert!(memory < MEMORY, "{kind}: {} MB", memory >> 20);
         assert!(seconds < SECONDS, "{kind}: {seconds} s");
     }

@@ -47,16 +47,25 @@ async fn a_broker_that_is_not_there_is_an_outage() -> Result<()> {
 async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
     let rabbit = RabbitMq::start_with_management()?;
     let config = rabbit.vhost()?;
+    let classic = |name: &str, how: &str| {
+        rabbit.api(how, &format!("/api/queues/test0/{name}"), r#"{"durable":true,"arguments":{}}"#)
+    };
+    let assert_says = |reason: &str, name: &str| {
+        for words in [name, "inequivalent arg", "current is", "rabbitmqctl delete_queue", "sas init"] {
+            assert!(reason.contains(words), "{words}: {reason}");
+        }
+    };
+    classic("sas.completions", "PUT")?;
+    assert_says(&refusal(&config).await, "sas.completions");
+    classic("sas.completions", "DELETE")?;
     let queue = AmqpQueue::connect(&config, "tests").await?;
-    let name = "sas.tasks.default";
-    rabbit.api("PUT", &format!("/api/queues/test0/{name}"), r#"{"durable":true,"arguments":{}}"#)?;
-    let error = queue.declare(&[class("default")]).await.unwrap_err();
-    let QueueError::Refused(reason) = error else { panic!("{error:?}") };
-    for words in [name, "inequivalent arg", "current is", "rabbitmqctl delete_queue", "sas init"] {
-        assert!(reason.contains(words), "{words}: {reason}");
+    classic("sas.tasks.default", "PUT")?;
+    match queue.declare(&[class("default")]).await {
+        Err(QueueError::Refused(reason)) => assert_says(&reason, "sas.tasks.default"),
+        other => panic!("{other:?}"),
     }
 
-    rabbit.api("DELETE", &format!("/api/queues/test0/{name}"), "")?;
+    classic("sas.tasks.default", "DELETE")?;
     let f = Fixture::with(Arc::new(queue)).await?;
     f.publish(&tasks("default"), 0..3).await?;
     let mut consumer = f.queue.consume(tasks("default"), 2).await?;
