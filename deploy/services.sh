@@ -33,6 +33,15 @@ wait_for() {  # DIR WHAT COMMAND...
   die "$what does not answer after 60 s, see $dir/log"
 }
 
+# Waits until nothing listens on a port: what did may be about to end. A service of another process would answer for ours.
+until_free() {  # PORT
+  for _ in $(seq 50); do
+    answers "$1" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  die "port $1 is in use by another process"
+}
+
 # Starts a command in a session of its own, so that its whole process group can be ended.
 launch() {  # DIR COMMAND...
   local dir=$1; shift
@@ -140,6 +149,7 @@ case "${1:-}" in
     [ $# -ge 3 ] || die "usage: services.sh $1 DIR PORT"
     mkdir -p "$2"
     [ ! -f "$2/pid" ] || ! lives "$(cat "$2/pid")" || die "$2 has a service that runs: give each a directory of its own"
+    until_free "$3"
     "$1" "$(cd "$2" && pwd)" "${@:3}"
     ;;
   stop) stop "${2:?directory}" TERM ;;

@@ -1,5 +1,7 @@
 //! Watching a run until it ends: a bar on a terminal, plain lines elsewhere, JSON lines with `-o json`.
 
+mod waiting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,9 +10,11 @@ use coordinator::operate::failures::RunReport;
 use coordinator::operate::view::{self, RunPhase, RunSummary, StarsOutside, unserved_words};
 use coordinator::operate::{Context, ErrorKind, OperateError};
 use domain::id::{ClassName, RunId};
+use domain::run::TaskState;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use store::runs::StarEnd;
+use waiting::{SaidReasons, reasons};
 
 use crate::exit::Incomplete;
 use crate::output::{self, Format, note};
@@ -64,7 +68,7 @@ pub(crate) async fn watch(
 ) -> anyhow::Result<RunSummary> {
     let begin = Instant::now();
     let (mut screen, mut pace) = (ProgressScreen::new(format), LastMinute::default());
-    let mut outside = Vec::new();
+    let (mut outside, mut said) = (Vec::new(), SaidReasons::default());
     // What the store knows goes on whether or not it can be looked at.
     let (mut was_seen, mut is_away) = (view::known_run(context, run).await.is_ok(), false);
     loop {
@@ -84,6 +88,11 @@ pub(crate) async fn watch(
                 let snapshot = pace.snapshot(&summary, begin.elapsed());
                 screen.show(&snapshot);
                 outside = outside_words(&snapshot);
+                if summary.tasks.get(&TaskState::Waiting).is_some_and(|count| *count > 0) {
+                    for line in said.news(context, run).await {
+                        screen.say(&line);
+                    }
+                }
             }
             Err(error) if error.kind == ErrorKind::OutOfReach && was_seen => {
                 if !std::mem::replace(&mut is_away, true) {
@@ -98,7 +107,8 @@ pub(crate) async fn watch(
             screen.close();
             let waited = humantime::format_duration(Duration::from_secs(begin.elapsed().as_secs()));
             let reason = format!("run {run} did not end within {waited}");
-            let reason = std::iter::once(reason).chain(outside).collect::<Vec<_>>().join("; ");
+            let waiting = if is_away { Vec::new() } else { reasons(context, run).await };
+            let reason = std::iter::once(reason).chain(outside).chain(waiting).collect::<Vec<_>>().join("; ");
             return Err(OperateError::new(ErrorKind::TimedOut, reason).into());
         }
         tokio::time::sleep(INTERVAL).await;

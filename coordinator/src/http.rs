@@ -7,6 +7,7 @@ mod api;
 mod body;
 mod caller;
 mod counted;
+mod escaped;
 mod glance;
 mod guard;
 mod health;

@@ -20,6 +20,7 @@ mod look_up;
 mod matrices;
 pub mod matrix;
 pub mod module;
+pub(crate) mod patience;
 pub mod pipelines;
 pub mod provenance;
 pub mod queue;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use domain::id::{Attempt, ClassName, RunId, StarIndex, Task};
 use domain::outcome::{Outcome, PlatformError, PlatformErrorKind};
 use domain::run::Event;
+use jiff::Timestamp;
+use services::clock::HostClock;
 use services::queue::QueueName;
 use services::state::{Detail, Due, Phase, RunView, RunningTask};
 use store::course::Course;
@@ -49,11 +51,13 @@ pub(crate) struct Sweeper {
     turn: usize,
     /// By how much more messages of a class were published than are in its queue, at the last comparison.
     excess: BTreeMap<ClassName, u64>,
+    /// Times in what a coordinator writes down are this host's, leases run by the state's.
+    clock: HostClock,
 }
 
 impl Sweeper {
     pub(crate) fn new(running: Coordinator, config: CoordinatorConfig) -> Self {
-        Self { running, config, turn: 0, excess: BTreeMap::new() }
+        Self { running, config, turn: 0, excess: BTreeMap::new(), clock: HostClock::default() }
     }
 
     /// Sweeps until `shutdown`.
@@ -93,6 +97,7 @@ impl Sweeper {
     /// Everything, once.
     async fn full(&mut self) -> Result<(), Trouble> {
         self.running.look_at_epoch().await?;
+        self.clock.compare(self.running.services.state.clock().await?, Timestamp::now());
         drains::follow(&self.running).await?;
         if !self.running.services.store.ask(|store| store.nudges()).await?.is_empty() {
             self.running.wakes.comparison.notify_one();

@@ -6,7 +6,6 @@
 pub mod agent;
 mod attempt;
 mod claim;
-mod clock;
 pub mod config;
 mod feed;
 mod gate;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::id::{ClassName, WorkerName};
+use services::clock::HostClock;
 use services::queue::SharedQueue;
 use services::state::SharedState;
 use services::traces::Traces;
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::MakeAgent;
 use crate::attempt::{Bounds, Desk, KeptFolders, Manifests, prefetch};
 use crate::claim::Claims;
-use crate::clock::HostClock;
 use crate::config::WorkerConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;

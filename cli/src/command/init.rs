@@ -1,17 +1,17 @@
 //! `sas init`: prepares an installation, once and whenever one likes: what is there stays as it is. `sas doctor` looks at the
 //! same things and changes nothing.
 
+mod broker;
 mod report;
 
 use std::collections::BTreeSet;
 
+use broker::rabbitmq;
 use clap::Args;
 use coordinator::config::load_pipelines;
 use domain::id::{ClassName, Epoch, ImageName};
 use domain::pipeline::Pipeline;
-use report::{LineVerdict, ReportLine, end, list, major_minor};
-use services::queue::amqp::server_version;
-use services::queue::{Depth, QueueError, QueueName};
+use report::{LineVerdict, ReportLine, end, list};
 use services::state::StateError;
 use store::Store;
 use worker::config::RunnerKind;
@@ -21,16 +21,15 @@ use worker::runner::{Program, Runner};
 use crate::connect::{Config, SiteArgs, here, make_store};
 use crate::output::Format;
 
-/// The oldest RabbitMQ that serves.
-const RABBITMQ: (u32, u32) = (3, 10);
 /// How many files with wrong modes are named.
 const WRONG_MODES: usize = 10;
 
 /// Prepare an installation: store, queues, services, pipelines, images.
 ///
-/// Makes the store and the queues where they are missing; checks RabbitMQ's version, Redis' version and settings, the
-/// pipelines of `[coordinator] pipelines`, Docker and the images on this host. Prints a line for each: ok, made, problem, or
-/// unreachable. Ends with 0, with 1 when there is a problem, with 6 when a service does not answer.
+/// Makes the store and the queues where they are missing; checks RabbitMQ's version, how queues that are there are declared,
+/// Redis' version and settings, the pipelines of `[coordinator] pipelines`, Docker and the images on this host. Prints a
+/// line for each: ok, made, problem, or unreachable. Ends with 0, with 1 when there is a problem, with 6 when a service does
+/// not answer.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// Bring images that are missing on this host here.
@@ -183,67 +182,6 @@ fn describe(pipeline: &Pipeline) -> String {
 fn classes<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> BTreeSet<ClassName> {
     let modules = pipelines.into_iter().flat_map(|pipeline| &pipeline.modules);
     modules.map(|module| module.class.clone()).collect()
-}
-
-/// The queues of these pipelines' classes, and those that are always there.
-async fn rabbitmq(config: &Config, definitions: &[Pipeline], missing: Missing, checks: &mut Vec<ReportLine>) {
-    match server_version(config.broker()).await {
-        Ok(Some(version)) if major_minor(&version).is_some_and(|found| found < RABBITMQ) => {
-            checks.push(ReportLine::problem("RabbitMQ", format!("version {version}: 3.10 or newer is needed")));
-        }
-        Ok(Some(version)) => checks.push(ReportLine::ok("RabbitMQ", format!("version {version}"))),
-        Ok(None) => checks.push(ReportLine::ok("RabbitMQ", "it does not say its version; 3.10 or newer is needed")),
-        Err(error) => return checks.push(of_queue("RabbitMQ", &error)),
-    }
-    let classes = classes(definitions);
-    let mut queues = vec![QueueName::Events, QueueName::Completions, QueueName::Dead];
-    queues.extend(classes.iter().cloned().map(QueueName::Tasks));
-    let classes: Vec<ClassName> = classes.into_iter().collect();
-    let declared = async {
-        let queue = config.queue().await?;
-        let before = queue.depths(&queues).await?;
-        if missing != Missing::Named {
-            queue.declare(&classes).await?;
-        }
-        let management = queue.depths(&[QueueName::Dead]).await?;
-        anyhow::Ok((before, management))
-    };
-    let (before, management) = match declared.await {
-        Ok(found) => found,
-        Err(error) => {
-            return checks.push(match error.downcast_ref::<QueueError>() {
-                Some(error) => of_queue("queues", error),
-                None => ReportLine::problem("queues", format!("{error:#}")),
-            });
-        }
-    };
-    checks.extend(queues.iter().map(ToString::to_string).map(|name| {
-        let is_there = before.iter().any(|depth| depth.queue == name);
-        match missing {
-            _ if is_there => ReportLine::ok("queue", name),
-            Missing::Made { .. } => ReportLine::made("queue", name),
-            Missing::Named => ReportLine::problem("queue", format!("{name} is not there; `sas init` makes it")),
-        }
-    }));
-    let what = "management API";
-    checks.extend(match (config.broker().management.is_some(), management.into_iter().next()) {
-        (false, _) => Some(ReportLine::ok(what, "not configured: messages that are not acknowledged are not counted")),
-        (true, Some(Depth { unknown: Some(reason), .. })) => Some(ReportLine::problem(what, reason)),
-        (true, Some(_)) => Some(ReportLine::ok(what, "it answers")),
-        // Without a queue there is nothing to ask for.
-        (true, None) => None,
-    });
-}
-
-fn of_queue(what: &str, error: &QueueError) -> ReportLine {
-    match error {
-        QueueError::Unreachable(_) => {
-            ReportLine::unreachable(what, format!("{error}; is it running, and is `[queue] url` right?"))
-        }
-        QueueError::Unconfirmed { .. } | QueueError::Silent { .. } | QueueError::Refused(_) => {
-            ReportLine::problem(what, error.to_string())
-        }
-    }
 }
 
 /// Version, settings, and that it belongs to this store.

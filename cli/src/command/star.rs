@@ -290,6 +290,10 @@ fn explain(star: &StarSummary) -> String {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
         }
+        if !task.unmade.is_empty() {
+            let names: Vec<_> = task.unmade.iter().map(ToString::to_string).collect();
+            text += &format!("\n  not made   {}: optional, without a reason", names.join(", "));
+        }
         if let Some(Outcome::Succeeded(success)) = &task.outcome {
             for (product, reason) in &success.not_made {
                 text += &format!("\n  not made   {product}: {reason}");

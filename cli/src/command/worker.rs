@@ -36,7 +36,7 @@ impl WorkerCommand {
             Self::List => {
                 let all = workers::list(&context).await?;
                 format.print_list(&all, list);
-                absent(&all).iter().chain(&lost(&all)).for_each(|line| note(line));
+                absent(&all).iter().chain(&lost(&all)).chain(&unshown(&all)).for_each(|line| note(line));
             }
             Self::Drain(HostArg { host }) => {
                 format.print(&workers::drain(&context, OneHost { host }).await?, decided);
@@ -92,6 +92,12 @@ fn lost(all: &AllWorkers) -> Vec<String> {
         format!("{host} is lost: {worker} was last seen at {seen}{ran}; look at the host, and start its worker again")
     };
     all.lost.iter().map(words).collect()
+}
+
+/// That nobody knows who lives, where no worker can show itself.
+fn unshown(all: &AllWorkers) -> Option<String> {
+    let reason = all.writes_refused.as_ref()?;
+    Some(format!("which workers live is not known, none can show itself while Redis takes no writes: {reason}"))
 }
 
 /// A line for each host that is drained and where no worker lives.

@@ -18,7 +18,7 @@ use crate::words::{done, lasting};
 /// Draws the page that is chosen.
 pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
     let [head, lights, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(6), Constraint::Min(3), Constraint::Length(1)])
+        Layout::vertical([Constraint::Length(1), Constraint::Length(7), Constraint::Min(3), Constraint::Length(1)])
             .areas(frame.area());
     let pages = TopPage::VARIANTS.iter().enumerate().map(|(at, page)| format!("{} {page}", at + 1));
     let chosen = TopPage::VARIANTS.iter().position(|page| *page == screen.page);

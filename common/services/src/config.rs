@@ -137,7 +137,7 @@ impl ConfigFile {
                 Some(path) => format!(" `{}` and the environment", path.display()),
                 None => " from the environment".to_owned(),
             },
-            reason: error.to_string(),
+            reason: without_values(&error.to_string()),
         };
         let mut builder = Config::builder().add_source(Tables(tables));
         for ((section, key), text) in &variables {
@@ -159,6 +159,23 @@ impl ConfigFile {
         };
         strange.into_iter().map(warn).collect()
     }
+}
+
+/// What is wrong, without the texts that are: they may be passwords in a wrong place.
+fn without_values(reason: &str) -> String {
+    let (mut said, mut rest) = (String::new(), reason);
+    while let Some((before, quoted)) = rest.split_once("string \"") {
+        let mut is_escaped = false;
+        let end = quoted.find(|c| {
+            let ends = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            ends
+        });
+        said.push_str(before);
+        said.push_str("a text");
+        rest = end.map_or("", |end| &quoted[end + 1..]);
+    }
+    said + rest
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
@@ -263,6 +280,19 @@ mod tests {
         ] {
             let error = check(text, environment).unwrap_err();
             assert!(error.contains(word), "{error:?} does not name {word}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_wrong_place_is_not_repeated() {
+        for text in [
+            "queue = 'amqp://op:S3cret@h'\n[store]\nroot = '/s'",
+            "[store]\nroot = '/s'\n[worker]\nlease_time = 'S3cret'",
+            "[store]\nroot = '/s'\n[worker]\ncount = 'a \"S3cret\" one'",
+            "[store]\nroot = '/s'\n[worker]\ntmp = 'S3cret'",
+        ] {
+            let error = check(text, &[]).unwrap_err();
+            assert!(!error.contains("S3cret"), "{error}");
         }
     }
 

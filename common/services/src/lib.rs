@@ -1,7 +1,9 @@
 //! The services that programs share, behind two ports: [`queue`] (RabbitMQ, or memory) and [`state`] (Redis, or memory);
-//! and how programs are set up: [`config`] with [`address`], [`definition`], [`service`], [`telemetry`], [`traces`].
+//! how programs are set up: [`config`] with [`address`], [`definition`], [`service`], [`telemetry`], [`traces`]; and the host's
+//! [`clock`] beside the state's.
 
 pub mod address;
+pub mod clock;
 pub mod config;
 pub mod definition;
 pub mod queue;

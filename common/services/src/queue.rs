@@ -117,7 +117,7 @@ pub enum QueueError {
         /// For how long.
         seconds: u64,
     },
-    /// The broker does not let us do it (credentials, virtual host, a queue declared otherwise); says what to change.
+    /// The broker does not let us do it (credentials, virtual host, a queue or exchange declared otherwise); says what to change.
     #[error("message broker refused: {0}")]
     Refused(String),
 }
@@ -162,7 +162,8 @@ pub trait Consumer: Send {
 /// A message broker.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Declares events, completions, dead letters and the task queues of these classes. Harmless when they exist.
+    /// Declares events, completions, dead letters and the task queues of these classes. Harmless when they exist. One that is
+    /// refused keeps no other from being declared; the first refusal is told.
     async fn declare(&self, classes: &[ClassName]) -> Result<(), QueueError>;
     /// Publishes all; the answers come in the order of the messages, `Ok` only where the broker confirmed.
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;

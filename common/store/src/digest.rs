@@ -205,7 +205,7 @@ impl Walk {
                 .map_err(broken)?;
         }
         let value = Value { dtype, shape, bytes };
-        let scalar = value.first(1).into_iter().next().map(bounded);
+        let scalar = value.scalar().map(bounded);
         let unit = dataset.text_attribute("unit").map_err(broken)?.map(|unit| beginning(&unit).to_owned());
         self.said += column.len() + unit.as_ref().map_or(0, String::len);
         if let Some(Scalar::Text(text)) = &scalar {
@@ -227,10 +227,10 @@ impl Walk {
         self.count(path, names.len() as u64)?;
         count(&mut product.hash, names.len() as u64);
         for name in names {
-            let value = of.attribute(&name).map_err(|error| unreadable(path, error))?;
-            let Some(Value { dtype, shape, bytes }) = value else { continue };
+            let broken = |error| unreadable(&format!("attribute {name} of {path}"), error);
+            let Some(Value { dtype, shape, bytes }) = of.attribute(&name).map_err(broken)? else { continue };
             self.weigh(path, &dtype, &shape)?;
-            self.weigh_undeclared(&dtype, &bytes).map_err(|error| unreadable(path, error))?;
+            self.weigh_undeclared(&dtype, &bytes).map_err(broken)?;
             text(&mut product.hash, &name);
             hash_type(&mut product.hash, &dtype);
             hash_shape(&mut product.hash, &shape);

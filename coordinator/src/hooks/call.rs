@@ -35,7 +35,7 @@ impl Call {
         let url: Url = url.parse().map_err(|error| format!("a hook's `url` is no address: {error}"))?;
         match url.scheme() {
             "http" | "https" => Ok(Self::Webhook(url)),
-            other => Err(format!("a hook's `url` begins with `{other}:`, expected http or https")),
+            _ => Err("a hook's `url` is no address of HTTP: expected http://… or https://…".to_owned()),
         }
     }
 }

@@ -21,14 +21,14 @@ use aide::transform::TransformOperation;
 use axum::Json;
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Site;
 use super::caller::Caller;
 use super::problem::Problem;
-use super::{openapi, repeats};
+use super::{escaped, openapi, repeats};
 use crate::operate::Context;
 
 /// What most routes answer.
@@ -61,7 +61,8 @@ pub(super) fn routes(site: &Site) -> Router<Site> {
         ApiRouter::new().nest("/api/v1", all)
     };
     let repeated = from_fn_with_state(site.repeats.clone(), repeats::answer_once);
-    openapi::describe(site.access.needs_token(), described).method_not_allowed_fallback(wrong_method).layer(repeated)
+    let described = openapi::describe(site.access.needs_token(), described);
+    described.method_not_allowed_fallback(wrong_method).layer(repeated).layer(map_response(escaped::escape))
 }
 
 async fn wrong_method(request: Request) -> Problem {

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Refused,
     /// There is nothing left to do.
     AlreadySo,
-    /// A service does not answer.
+    /// A service does not answer, or refuses.
     OutOfReach,
     /// It did not happen in time; it may yet.
     TimedOut,
@@ -88,7 +88,7 @@ impl From<StoreError> for OperateError {
 
 impl From<StateError> for OperateError {
     fn from(error: StateError) -> Self {
-        let is_away = matches!(error, StateError::Unreachable(_));
+        let is_away = error.is_away();
         Self::of(if is_away { ErrorKind::OutOfReach } else { ErrorKind::Failed }, &error)
     }
 }
@@ -139,11 +139,14 @@ mod tests {
     #[test]
     fn an_error_says_its_kind_to_programs_and_all_causes_once_to_people() {
         let denied = StoreError::Io { doing: "link", path: "x".into(), source: io::ErrorKind::PermissionDenied.into() };
-        let kinds: [(OperateError, ErrorKind, &str); 5] = [
+        let run = "8a6e0804-2bd0-4672-b79d-d97027f9071a".parse().unwrap();
+        let kinds: [(OperateError, ErrorKind, &str); 7] = [
             (StoreError::NotAStore("x".into()).into(), ErrorKind::NotFound, "is not a store"),
             (denied.into(), ErrorKind::Failed, "failed to link `x`: permission denied"),
             (StateError::Unreachable("x".into()).into(), ErrorKind::OutOfReach, "state out of reach: x"),
-            (StateError::Unexpected("x".into()).into(), ErrorKind::Failed, "state answers strangely: x"),
+            (StateError::Unexpected("x".into()).into(), ErrorKind::OutOfReach, "state answers strangely: x"),
+            (StateError::Misconfigured("refuses".into()).into(), ErrorKind::OutOfReach, "refuses"),
+            (StateError::NoRun(run).into(), ErrorKind::Failed, "is not in the state"),
             (QueueError::Refused("x".into()).into(), ErrorKind::Failed, "message broker refused: x"),
         ];
         for (error, kind, words) in kinds {

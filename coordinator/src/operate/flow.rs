@@ -14,7 +14,7 @@ use services::state::{RunFlow, RunView, SharedState, StateError, WorkerInfo};
 
 pub use tasks::TasksFlow;
 
-use super::status::soon;
+use super::patience::soon;
 use super::{Installation, OperateError, queue};
 
 /// Queues, and the tasks behind them.
@@ -97,8 +97,7 @@ pub struct PeriodFlow {
 
 /// How full the queues are and where tasks are, now. A service that is away is an answer, too.
 pub async fn flow(installation: &dyn Installation) -> Result<Flow, OperateError> {
-    let (found, depths) =
-        tokio::join!(soon("Redis", RunsAndWorkers::look(installation)), soon("RabbitMQ", queue::list(installation)));
+    let (found, depths) = tokio::join!(soon("Redis", RunsAndWorkers::look(installation)), queue::list(installation));
     let (depths, broker_away) = known(depths);
     let (found, state_away) = known(found);
     let mut classes = found.map(RunsAndWorkers::classes).unwrap_or_default();

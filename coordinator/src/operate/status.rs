@@ -9,7 +9,6 @@ mod lights;
 mod tasks;
 
 use std::fmt;
-use std::time::Duration;
 
 use domain::id::{Attempt, ClassName, ModuleName, RunId, StarId};
 use jiff::Timestamp;
@@ -19,16 +18,14 @@ use services::queue::Depth;
 use store::drains::DrainedHost;
 use store::holds::Held;
 use tasks::{hanging_in, waiting_in};
-use tokio::time::timeout;
 
 use super::failures::{self, FailureGroup, ListFailures};
+use super::patience::soon;
 use super::selection::TaskSelection;
 use super::view::{self, RunPhase, RunSummary};
 use super::workers::{self, AllWorkers, LostWorker, WorkerSummary};
 use super::{Context, ErrorKind, OperateError, queue};
 
-/// How long a service has to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How many runs are looked at.
 const RUNS: usize = 50;
 /// How many groups of failures are named.
@@ -169,6 +166,8 @@ struct Findings {
     damaged: Vec<String>,
     queues: Result<Vec<Depth>, OperateError>,
     workers: Result<Vec<WorkerSummary>, OperateError>,
+    /// Why Redis, which answers, takes no writes.
+    unwritable: Option<String>,
     store: Result<(), OperateError>,
     held: Vec<Held>,
     drained: Vec<DrainedHost>,
@@ -182,10 +181,14 @@ struct Findings {
 pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let store = context.ask(|store| store.probe()).await;
     let held = context.ask(|store| store.all_held()).await?;
-    let queues = soon("RabbitMQ", queue::list(&*context.installation)).await;
-    let (workers, drained, lost) = match soon("Redis", workers::list(context)).await {
-        Ok(AllWorkers { workers, drained, lost }) => (Ok(workers), drained, lost),
-        Err(error) => (Err(error), Vec::new(), Vec::new()),
+    let (queues, found, refused) = tokio::join!(
+        queue::list(&*context.installation),
+        soon("Redis", workers::find(context)),
+        workers::writes_refused(&*context.installation)
+    );
+    let (workers, drained, lost, unwritable) = match found.map(|found| found.told(refused)) {
+        Ok(AllWorkers { workers, drained, lost, writes_refused }) => (Ok(workers), drained, lost, writes_refused),
+        Err(error) => (Err(error), Vec::new(), Vec::new(), None),
     };
     let all = view::newest_runs(context, RUNS).await?;
     let mut damaged = all.damaged;
@@ -203,8 +206,21 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let mut failures = FailureGroup::across_hosts(failures);
     failures.truncate(GROUPS);
     let at = Timestamp::now();
-    let findings =
-        Findings { at, runs, damaged, queues, workers, store, held, drained, hanging, waiting, lost, failures };
+    let findings = Findings {
+        at,
+        runs,
+        damaged,
+        queues,
+        workers,
+        unwritable,
+        store,
+        held,
+        drained,
+        hanging,
+        waiting,
+        lost,
+        failures,
+    };
     Ok(findings.status())
 }
 
@@ -216,18 +232,4 @@ fn told<T>(damaged: &mut Vec<String>, found: Result<Vec<T>, OperateError>) -> Ve
         }
         Vec::new()
     })
-}
-
-/// What a service answers, if it does so soon.
-pub(crate) async fn soon<T>(
-    service: &str,
-    answer: impl Future<Output = Result<T, OperateError>>,
-) -> Result<T, OperateError> {
-    match timeout(PATIENCE, answer).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let reason = format!("{service} did not answer within {} s", PATIENCE.as_secs());
-            Err(OperateError::new(ErrorKind::OutOfReach, reason))
-        }
-    }
 }

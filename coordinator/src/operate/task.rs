@@ -39,6 +39,9 @@ pub const LISTED: [ShownState; 7] = [
 /// Of how many tasks that wait the reason is looked up: each is a question to the state.
 const EXPLAINED: usize = 50;
 
+/// Most characters that are shown of the last line of a log.
+const SHOWN: usize = 200;
+
 /// Which tasks are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListTasks {
@@ -171,5 +174,9 @@ fn failed(
 }
 
 fn last_line(log: &str) -> String {
-    log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }

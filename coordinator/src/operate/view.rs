@@ -214,4 +214,7 @@ pub struct TaskSummary {
     pub log_tail: String,
     /// Products that it made.
     pub products: Vec<ProductName>,
+    /// Optional products that it did not make, and gave no reason for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmade: Vec<ProductName>,
 }

@@ -1,6 +1,8 @@
 //! Workers and their hosts: what each does, which of them stand out, and draining a host from anywhere.
 
 mod odd;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,8 @@ use store::audit::{Target, Verb};
 use store::drains::{Drain, DrainDecision, DrainedHost};
 
 use super::audit::Deed;
-use super::{Context, ErrorKind, OperateError};
+use super::patience::soon;
+use super::{Context, ErrorKind, Installation, OperateError};
 use odd::{Median, median, oddities};
 
 /// A worker is silent when it has not shown itself for so many seconds: it does so every three.
@@ -32,6 +35,9 @@ pub struct AllWorkers {
     pub drained: Vec<DrainedHost>,
     /// Those that ended in the last hour without taking leave, where none was started on their host since.
     pub lost: Vec<LostWorker>,
+    /// Why Redis takes no writes. Then no worker can show itself, and which of them live, or are lost, is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes_refused: Option<String>,
 }
 
 /// A worker that shows itself no more, and did not take leave: its process was killed, its host died, or it cannot reach Redis.
@@ -74,6 +80,9 @@ pub struct WorkerSummary {
     pub drained: bool,
     /// Why it takes no tasks now; `None` while it does.
     pub waits_for: Option<String>,
+    /// Seconds by which its host's clock is ahead of Redis', negative where it is behind; `None` where it is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ahead: Option<i64>,
     /// What it runs now, oldest first.
     pub attempts: Vec<RunningAttempt>,
 }
@@ -113,34 +122,65 @@ pub struct HostDecided {
 
 /// The workers that live.
 pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
+    let (found, refused) = tokio::join!(find(context), writes_refused(&*context.installation));
+    Ok(found?.told(refused))
+}
+
+/// Workers as the state has them.
+pub(super) struct FoundWorkers {
+    living: Vec<WorkerInfo>,
+    lost: Vec<WorkerInfo>,
+    drained: Vec<DrainedHost>,
+}
+
+/// Asks the state for its workers.
+pub(super) async fn find(context: &Context) -> Result<FoundWorkers, OperateError> {
     let state = context.installation.state().await?;
-    let (mut workers, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
-    let mut lost = state.lost_workers().await?;
-    workers.iter_mut().chain(&mut lost).for_each(set_right);
-    let is_replaced = |lost: &WorkerInfo| {
-        workers
-            .iter()
-            .any(|other| host_of(other) == host_of(lost) && other.began.is_some_and(|began| began > lost.seen))
+    let (living, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
+    Ok(FoundWorkers { living, lost: state.lost_workers().await?, drained })
+}
+
+/// Why Redis takes no writes, as `/readyz` finds it out; `None` where it takes them.
+pub(super) async fn writes_refused(installation: &dyn Installation) -> Option<String> {
+    let probe = async {
+        let state = installation.state().await?;
+        Ok::<_, OperateError>(state.probe().await.err().map(|error| error.reason()))
     };
-    lost.retain(|worker| !is_replaced(worker));
-    let lost = lost.into_iter().map(LostWorker::of).collect();
-    workers.sort_by(|a, b| (host_of(a), &a.worker).cmp(&(host_of(b), &b.worker)));
-    let (median, now) = (median(&workers), Timestamp::now());
-    let summary = |worker: WorkerInfo| WorkerSummary {
-        host: host_of(&worker).to_owned(),
-        slots: slots(&worker),
-        odd: oddities(&worker, median).into_iter().chain(silence(&worker, now)).collect(),
-        median,
-        worker: worker.worker,
-        version: worker.version,
-        seen: worker.seen,
-        began: worker.began,
-        ended: worker.ended,
-        drained: worker.drained,
-        waits_for: worker.waits_for,
-        attempts: worker.attempts,
-    };
-    Ok(AllWorkers { workers: workers.into_iter().map(summary).collect(), drained, lost })
+    soon("Redis", probe).await.unwrap_or_else(|error| Some(error.message))
+}
+
+impl FoundWorkers {
+    /// What there is to say of them. While Redis takes no writes nobody can show himself: who is silent may live.
+    pub(super) fn told(self, writes_refused: Option<String>) -> AllWorkers {
+        let Self { living: mut workers, mut lost, drained } = self;
+        let can_show = writes_refused.is_none();
+        workers.iter_mut().chain(&mut lost).for_each(set_right);
+        let is_replaced = |lost: &WorkerInfo| {
+            workers
+                .iter()
+                .any(|other| host_of(other) == host_of(lost) && other.began.is_some_and(|began| began > lost.seen))
+        };
+        lost.retain(|worker| can_show && !is_replaced(worker));
+        let lost = lost.into_iter().map(LostWorker::of).collect();
+        workers.sort_by(|a, b| (host_of(a), &a.worker).cmp(&(host_of(b), &b.worker)));
+        let (median, now) = (median(&workers), Timestamp::now());
+        let summary = |worker: WorkerInfo| WorkerSummary {
+            host: host_of(&worker).to_owned(),
+            slots: slots(&worker),
+            odd: oddities(&worker, median).into_iter().chain(silence(&worker, now).filter(|_| can_show)).collect(),
+            median,
+            worker: worker.worker,
+            version: worker.version,
+            seen: worker.seen,
+            began: worker.began,
+            ended: worker.ended,
+            drained: worker.drained,
+            waits_for: worker.waits_for,
+            clock_ahead: worker.clock_ahead,
+            attempts: worker.attempts,
+        };
+        AllWorkers { workers: workers.into_iter().map(summary).collect(), drained, lost, writes_refused }
+    }
 }
 
 impl LostWorker {

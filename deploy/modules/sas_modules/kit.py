@@ -44,15 +44,22 @@ class Inputs:
 
     def column(self, product, column, previous=False):
         """A column as a native array (a scalar for 0-d data), or None when product or column is absent."""
-        node = self._node(product, previous)
-        if isinstance(node, h5py.Group):
-            node = node.get(column)
-        if not isinstance(node, h5py.Dataset) or node.shape is None:
+        dataset = self._dataset(product, column, previous)
+        if dataset is None:
             return None
-        data = node[()]
+        data = dataset[()]
         if isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
             return data.astype(data.dtype.newbyteorder("="))
         return data
+
+    def numbers(self, product, column, optional=False):
+        """A column of real numbers, flat and of its own type; None when an optional one is absent. Refuses whatever is no number."""
+        dataset = self._dataset(product, column)
+        if dataset is None and optional:
+            return None
+        if dataset is not None and dataset.dtype.kind not in "fiub":
+            raise Refused(f"{product}: the column `{column}` of this delivery holds {_kind(dataset.dtype)}, expected numbers")
+        return np.ravel(self.require(product, column))
 
     def products(self):
         """The names of all products that were staged for this quarter, sorted."""
@@ -65,8 +72,12 @@ class Inputs:
 
     def unit(self, product, column):
         """The attribute `unit` of a column as text, empty when there is none."""
-        node = self._node(product, False)
-        unit = node[column].attrs.get("unit", "") if isinstance(node, h5py.Group) and column in node else ""
+        dataset = self._dataset(product, column)
+        unit = "" if dataset is None else dataset.attrs.get("unit", "")
+        if isinstance(unit, np.ndarray) and unit.size == 1:
+            unit = unit.item()
+        if isinstance(unit, h5py.Empty):
+            return ""
         return unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
 
     def number(self, product, column="value", previous=False):
@@ -74,6 +85,8 @@ class Inputs:
         data = self.column(product, column, previous)
         if data is None or np.size(data) != 1:
             return None
+        if np.iscomplexobj(data):  # float() would drop a part of it
+            raise Refused(f"{product}: the column `{column}` holds {_kind(np.asarray(data).dtype)}, expected a number")
         try:
             value = float(np.ravel(data)[0])
         except (TypeError, ValueError):  # text
@@ -106,6 +119,15 @@ class Inputs:
             if group is not None and product in group:
                 return group[product]
         return None
+
+    def _dataset(self, product, column, previous=False):
+        """The dataset of a column that is there; a product that is a dataset itself has the one column `value`."""
+        node = self._node(product, previous)
+        if isinstance(node, h5py.Group):
+            node = node.get(column)
+        elif column != "value":
+            return None
+        return node if isinstance(node, h5py.Dataset) and node.shape is not None else None
 
 
 class Outputs:
@@ -143,6 +165,17 @@ def is_text(data):
     """Whether these values, of a column or alone, are text."""
     array = np.asarray(data)
     return array.dtype.kind in "SU" or array.dtype.kind == "O" and array.size > 0
+
+
+def _kind(dtype):
+    """What values of a type are that are no real numbers. `object` alone says nothing: h5py gives it to texts and to lists."""
+    if dtype.kind in "SU" or h5py.check_string_dtype(dtype) is not None:
+        return "text"
+    if h5py.check_vlen_dtype(dtype) is not None:
+        return "lists"
+    if dtype.names is not None:
+        return f"records of {', '.join(dtype.names)}"
+    return "complex numbers" if dtype.kind == "c" else f"values of type {dtype}"
 
 
 def _columns(group, prefix=""):

@@ -1,23 +1,24 @@
 """Light curves as they come, made comparable: days, parts per million, sorted, on an even grid.
 
-Files name the same thing differently: time in days or seconds, flux normalised to 1, relative to 0, in ppm or in
-electrons, flags that are quality bits (Kepler) or numbers of camera groups (PLATO), stamps of camera groups offset by
-6.25 s. Nothing here decides about stars; that is for the modules.
+Files name the same thing differently: units of time and flux (`units.py`), flags that are quality bits (Kepler) or
+numbers of camera groups (PLATO), stamps of camera groups offset by 6.25 s. What nobody can tell is refused by name. Nothing
+here decides about stars; that is for the modules.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import units
 from .kit import Refused
+from .units import SECONDS_PER_DAY
 
-SECONDS_PER_DAY = 86400.0
 # Below this many usable points neither a spectrum nor an autocorrelation says anything.
 MIN_POINTS = 256
 # Stamps beyond a gap of this many days are strays (0, -1, garbage) when they are fewer than this share of all.
 STRAY_GAP, STRAY_SHARE = 1000.0, 0.01
-# Units in which a flux has a level of its own.
-COUNTS = ("e-/s", "electron/s", "electron / s", "electrons/s", "e-", "electron", "adu", "ADU", "adu/s", "ct", "count", "ct/s", "count/s")
+# Numbers of cameras, and so of their groups, begin at 1 and end here; each group that is seen has this share of the points.
+CAMERAS, GROUP_SHARE = 26, 0.01
 # Four years at the finest step are 2.8 million cells; more do not fit into the memory of a default slot.
 MOST_CELLS = 4_000_000
 
@@ -62,42 +63,40 @@ class Grid:
 
 def read(inputs, product="DP1_LC_MERGED", flags="DP1_LC_MERGED_FLAGS"):
     """Reads the merged light curve. Raises `Refused` when its columns do not belong together or too few points are left."""
-    time = np.ravel(np.asarray(inputs.require(product, "time"), float))
-    flux = np.ravel(np.asarray(inputs.require(product, "flux"), float))
+    time = inputs.numbers(product, "time").astype(float)
+    flux = inputs.numbers(product, "flux").astype(float)
     if time.size != flux.size:
         raise Refused(f"{product} has {time.size} times and {flux.size} fluxes")
     enough(time.size)
-    time = _days(time, inputs.unit(product, "time"))
-    usable = np.isfinite(time) & np.isfinite(flux)
+    segment = _segments(inputs, product, time.size)
+    time = units.days(time, inputs.unit(product, "time"))
+    usable = np.isfinite(time) & np.isfinite(flux) & np.isfinite(segment)
     enough(usable.sum(), time.size)
     usable &= ~_blank(flux, usable) & ~_stray(time, usable)
     enough(usable.sum(), time.size)
 
     group = np.zeros(time.size, int)
-    flag = inputs.column(flags, "flag")
-    if flag is not None:
-        group, bad = _groups_or_quality(_numbers(flag, flags, time.size), usable)
+    if inputs.has(flags):
+        flag = _flags(inputs, flags, time.size)
+        usable &= np.isfinite(flag)
+        enough(usable.sum(), time.size, "usable and with a flag")
+        group, bad = _groups_or_quality(flag, usable, flags)
         usable &= ~bad
-    enough(usable.sum(), time.size)
+        enough(usable.sum(), time.size, "usable and not flagged")
     if np.ptp(flux[usable]) == 0.0:
         raise Refused(f"all {int(usable.sum())} usable points have the same flux")
-    flux = _ppm(flux, usable, inputs.unit(product, "flux"))
-    for number in np.unique(group)[1:] if np.unique(group).size > 1 else ():
+    flux = units.ppm(flux, float(np.median(flux[usable])), spread(flux[usable]), inputs.unit(product, "flux"))
+    first, *others = (usable & (group == number) for number in np.unique(group[usable]))
+    for own in others:
         # Camera groups differ by an offset; the first one is the reference.
-        own, first = usable & (group == number), usable & (group == group.min())
-        flux[group == number] += np.median(flux[first]) - np.median(flux[own])
-
-    quarter = inputs.column(product, "quarter")
-    if quarter is not None and np.size(quarter) not in (1, time.size):
-        raise Refused(f"{product} has {time.size} times and {np.size(quarter)} quarters")
-    segment = np.zeros(time.size, int) if np.size(quarter) != time.size else np.ravel(np.asarray(quarter, int))
+        flux[own] += np.median(flux[first]) - np.median(flux[own])
     return Raw(time, flux, usable, segment)
 
 
-def enough(points, of=None):
+def enough(points, of=None, what="usable"):
     """Refuses a light curve with too few usable points."""
     if points < MIN_POINTS:
-        among = "" if of is None or of == points else f" usable (of {of})"
+        among = "" if of is None or of == points else f" {what} (of {of})"
         raise Refused(f"{points} points{among} are too few, at least {MIN_POINTS} are needed")
 
 
@@ -197,13 +196,14 @@ def fft_size(length):
     return best
 
 
-def _days(time, unit):
-    """Seconds are recognised by unit or by spacing: no survey takes less than one point a day, nor 100,000."""
-    gaps = np.diff(np.sort(time[np.isfinite(time)]))
-    gaps = gaps[gaps > 0]
-    if unit in ("s", "sec", "second", "seconds") or (gaps.size and np.median(gaps) > 1.0):
-        return time / SECONDS_PER_DAY
-    return time
+def _segments(inputs, product, points):
+    """The quarter of each point, NaN where it has none; 0 for all where none is said, or one for all."""
+    quarter = inputs.numbers(product, "quarter", optional=True)
+    if quarter is not None and quarter.size not in (1, points):
+        raise Refused(f"{product} has {points} times and {quarter.size} quarters")
+    if quarter is None or quarter.size == 1 or not np.any(np.isfinite(quarter)):
+        return np.zeros(points)
+    return quarter.astype(float)
 
 
 def _blank(flux, usable):
@@ -223,43 +223,29 @@ def _stray(time, usable):
     return stray
 
 
-def _ppm(flux, usable, unit):
-    """ppm from flux that is normalised to 1, relative to 0, already in ppm, or in counts; of counts the level must be there."""
-    level = float(np.median(flux[usable]))
-    scatter = spread(flux[usable])
-    if unit in COUNTS and level <= 0.0:
-        raise Refused(f"the median flux is {level:.6g} {unit}, not positive: nobody can tell the relative flux")
-    if unit == "ppm" and abs(level) < 5e5:
-        return flux - level
-    if level > 3 * scatter and (level > 0.3 or level > 30 * scatter):
-        return (flux / level - 1.0) * 1e6
-    if scatter < 0.1:
-        return (flux - level) * 1e6
-    return flux - level
-
-
-def _numbers(flag, flags, points):
-    """The flags, one integer for each point: without them nobody can tell which points are good."""
-    flag = np.ravel(np.asarray(flag))
-    if flag.dtype.kind not in "iub" and not (flag.dtype.kind == "f" and np.all((flag == np.rint(flag)) | np.isnan(flag))):
-        what = "text" if flag.dtype.kind in "SUO" else f"of type {flag.dtype}"
-        raise Refused(f"{flags}: the flags of this delivery are {what}, expected integers")
+def _flags(inputs, flags, points):
+    """The flags, a whole number or NaN for each point: without them nobody can tell which points are good."""
+    flag = inputs.numbers(flags, "flag")
+    if np.any(np.isfinite(flag) & (flag != np.rint(flag))):
+        raise Refused(f"{flags}: the column `flag` of this delivery holds fractions, expected integers")
     if flag.size != points:
         raise Refused(f"{flags} has {flag.size} flags for {points} times")
     return flag
 
 
-def _groups_or_quality(flag, usable):
-    """Kepler's flags are bits, mostly zero; PLATO's simulator writes the number of the camera group.
+def _groups_or_quality(flag, usable, flags):
+    """Kepler's flags are bits, mostly zero; PLATO's simulator writes the number of the camera group, from 1.
 
-    Returns (group of each point, points with quality bits): a column that is zero for more than two thirds of the
-    points is quality, any other is the group, where a few values cover everything.
+    Returns (group of each point, points with quality bits). Flags are quality where they are zero for more than two thirds of the
+    points, or some are no number of a camera. Others are groups where each point has one, and no group is rare. Where neither
+    is so, nobody can tell: such flags are refused.
     """
-    nothing = np.zeros(flag.size, bool)
-    zero = flag == 0
-    if np.mean(zero[usable]) > 2 / 3:
-        return np.zeros(flag.size, int), ~zero
+    flagged = flag != 0
+    share = np.mean(flagged[usable])
     values, counts = np.unique(flag[usable], return_counts=True)
-    if values.size <= 26 and counts.min() > 0.01 * usable.sum():
-        return flag.astype(np.int64), nothing
-    return np.zeros(flag.size, int), nothing
+    if flag.dtype.kind == "b" or share < 1 / 3 or values[0] < 0 or values[-1] > CAMERAS:
+        return np.zeros(flag.size, int), flagged
+    if values[0] == 0 or counts.min() <= GROUP_SHARE * usable.sum():
+        raise Refused(f"{flags}: {share:.0%} of the points are flagged, with values up to {values[-1]:g}: too many for quality bits, and "
+                      f"no camera groups, which count from 1 and have more than {GROUP_SHARE:.0%} of the points each")
+    return np.where(usable, flag, 0).astype(int), np.zeros(flag.size, bool)

@@ -65,14 +65,13 @@ def _without_transits(inputs, raw):
     in_transit = np.zeros(raw.time.size, bool)
     if not inputs.has(KIT):
         return raw.flux, in_transit, None
-    periods = np.ravel(_or(inputs.column(KIT, "TCE/Period"), [])).astype(float)
-    model = inputs.column(KIT, "Relative_flux_curve/flux")
-    if model is not None and np.shape(model) == raw.time.shape:
+    periods, first, last = (_or(inputs.numbers(KIT, column, optional=True), np.zeros(0)).astype(float)
+                            for column in ("TCE/Period", "Eclipse/t0", "Eclipse/t2"))
+    model = inputs.numbers(KIT, "Relative_flux_curve/flux", optional=True)
+    if model is not None and model.shape == raw.time.shape:
         model = np.where(np.isfinite(model) & (model > 0), model, 1.0)
         in_transit = model < 1.0
         return ((1.0 + 1e-6 * raw.flux) / model - 1.0) * 1e6, in_transit, periods
-    first = np.ravel(_or(inputs.column(KIT, "Eclipse/t0"), [])).astype(float)
-    last = np.ravel(_or(inputs.column(KIT, "Eclipse/t2"), [])).astype(float)
     for begin, end, period in zip(first, last, periods):
         if np.isfinite(begin) and np.isfinite(end) and period > 0:
             in_transit |= np.mod(raw.time - begin, period) <= end - begin

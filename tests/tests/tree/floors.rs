@@ -79,7 +79,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "services",
         &[
-            ("where it is", &["address"]),
+            ("where it is, and what time it has", &["address", "clock"]),
             ("what is outside", &["queue", "state"]),
             ("how a service starts", &["config", "telemetry", "traces", "service"]),
         ],
@@ -104,8 +104,8 @@ const FLOORS: &[(&str, &[Floor])] = &[
             (
                 "what it works with",
                 &[
-                    "agent", "removal", "run", "runner", "progress", "ledger", "tally", "clock", "pace", "gate",
-                    "watch", "warm", "config",
+                    "agent", "removal", "run", "runner", "progress", "ledger", "tally", "pace", "gate", "watch",
+                    "warm", "config",
                 ],
             ),
             ("one task", &["claim", "report", "attempt", "spans"]),

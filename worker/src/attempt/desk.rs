@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::id::{Attempt, Nonce, StarId, Task, TraceContext, WorkerName};
 use domain::pipeline::Module;
+use services::clock::HostClock;
 use services::state::Grant;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::kept::KeptFolders;
 use super::manifests::Manifests;
 use crate::agent::StoreAgent;
-use crate::clock::HostClock;
 use crate::progress::AttemptProgress;
 use crate::run::RunHere;
 use crate::runner::SharedRunner;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::id::{ClassName, ImageIdentity};
+use domain::outcome::{Outcome, PlatformErrorKind};
 use futures::StreamExt;
 use store::Store;
 
@@ -61,7 +62,32 @@ async fn identity(
 }
 
 fn warn(program: &Program, ending: &Ending) {
-    if let Ending::Outcome(outcome) = ending {
-        tracing::warn!(image = %program.image, %outcome, "an image is not here before its tasks are");
+    let Ending::Outcome(outcome) = ending else { return };
+    let image = &program.image;
+    if is_refused(outcome) {
+        tracing::warn!(%image, %outcome, "an image cannot be run on this host");
+    } else {
+        tracing::warn!(%image, %outcome, "an image is not here before its tasks are");
+    }
+}
+
+/// Whether there is an image, and no container can be made of it here: as of one for another processor.
+fn is_refused(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Errored(error) => error.kind == PlatformErrorKind::Refused,
+        Outcome::Succeeded(_) | Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::RunnerError;
+
+    #[test]
+    fn an_image_that_is_here_and_cannot_be_run_is_told_from_one_that_is_missing() {
+        let is_refused = |error: RunnerError| Ending::from(error).outcome().is_some_and(|outcome| is_refused(&outcome));
+        assert!(is_refused(RunnerError::Refused("image `x:1` is for arm64 and this host is amd64".to_owned())));
+        assert!(!is_refused(RunnerError::ImageMissing("x:1".to_owned())));
     }
 }

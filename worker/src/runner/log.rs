@@ -1,21 +1,19 @@
 //! A program's log in bounded memory: its beginning, its end, and how much is missing between them; and its newest line,
 //! for whoever asks while it is written.
-//!
-//! `\r` ends a line, as `\n` does. Of a line that is written over and over, as bars of progress are, the last state is kept.
+
+mod redrawn;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::text::shown;
+use redrawn::Redrawn;
 
 /// Bytes kept of the beginning.
 const HEAD: usize = 16 << 10;
 
 /// Bytes kept of the end.
 const TAIL: usize = 48 << 10;
-
-/// Bytes of a line that are held back, for it may be written over.
-const LINE: usize = 4 << 10;
 
 /// Bytes among which the newest line is looked for.
 const NEWEST: usize = 1 << 10;
@@ -47,13 +45,8 @@ impl LastLine {
 /// Collects a log of any length.
 #[derive(Debug, Clone, Default)]
 pub struct BoundedLog {
-    /// What ended with `\r` last, and was not written over yet.
-    state: Vec<u8>,
-    /// The line that is being written.
-    line: Vec<u8>,
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    cut: u64,
+    redrawn: Redrawn,
+    kept: BothEnds,
     stream: Option<u8>,
     in_line: bool,
     last_line: LastLine,
@@ -76,42 +69,34 @@ impl BoundedLog {
     /// Adds what was written next.
     pub fn push(&mut self, bytes: &[u8]) {
         self.last_line.push(bytes);
-        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
-            self.in_line = piece.last() != Some(&b'\n');
-            match piece {
-                [text @ .., b'\r'] => {
-                    self.line.extend_from_slice(text);
-                    // An empty line writes nothing over.
-                    if !self.line.is_empty() {
-                        self.state = std::mem::take(&mut self.line);
-                    }
-                }
-                [text @ .., b'\n'] => {
-                    self.line.extend_from_slice(text);
-                    let ends_state = self.line.is_empty() && !self.state.is_empty();
-                    self.write_out();
-                    if !ends_state {
-                        self.keep(b"\n");
-                    }
-                }
-                text => self.line.extend_from_slice(text),
-            }
-            if self.line.len() > LINE {
-                self.write_out();
-            }
+        if let Some(last) = bytes.last() {
+            self.in_line = *last != b'\n';
         }
+        self.redrawn.push(bytes, &mut |bytes| self.kept.keep(bytes));
     }
 
-    /// Keeps what was held back.
-    fn write_out(&mut self) {
-        let (state, line) = (std::mem::take(&mut self.state), std::mem::take(&mut self.line));
-        if !state.is_empty() {
-            self.keep(&state);
-            self.keep(b"\n");
-        }
-        self.keep(&line);
+    /// The log as text. What is not UTF-8, and NUL, which HDF5 texts cannot hold, is replaced.
+    pub fn text(&self) -> String {
+        let mut kept = self.kept.clone();
+        self.redrawn.clone().finish(&mut |bytes| kept.keep(bytes));
+        let tail: Vec<u8> = kept.tail.iter().copied().collect();
+        let bytes = match kept.cut {
+            0 => [kept.head.as_slice(), &tail].concat(),
+            cut => [kept.head.as_slice(), format!("\n[… {cut} bytes are cut here …]\n").as_bytes(), &tail].concat(),
+        };
+        String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")
     }
+}
 
+/// The beginning and the end of what was written.
+#[derive(Debug, Clone, Default)]
+struct BothEnds {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    cut: u64,
+}
+
+impl BothEnds {
     fn keep(&mut self, bytes: &[u8]) {
         let (first, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
         self.head.extend_from_slice(first);
@@ -120,22 +105,6 @@ impl BoundedLog {
         self.tail.drain(..excess);
         self.tail.extend(kept);
         self.cut += (rest.len() - kept.len() + excess) as u64;
-    }
-
-    /// The log as text. What is not UTF-8, and NUL, which HDF5 texts cannot hold, is replaced.
-    pub fn text(&self) -> String {
-        let mut log = self.clone();
-        // What is being written stands over the state before it.
-        if !log.line.is_empty() {
-            log.state.clear();
-        }
-        log.write_out();
-        let tail: Vec<u8> = log.tail.iter().copied().collect();
-        let bytes = match log.cut {
-            0 => [log.head.as_slice(), &tail].concat(),
-            cut => [log.head.as_slice(), format!("\n[… {cut} bytes are cut here …]\n").as_bytes(), &tail].concat(),
-        };
-        String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")
     }
 }
 
@@ -162,6 +131,24 @@ mod tests {
         assert_eq!(logged(&[b"the reason\n", bar.as_bytes()]), "the reason\n50000 of 50000");
         assert_eq!(logged(&[b"the reason\n", bar.as_bytes(), b"\rdone\n"]), "the reason\n50000 of 50000\ndone\n");
         assert_eq!(logged(&[b"1%\r2%", b"\r", b"\nend\r\n\r\n"]), "2%\nend\n\n");
+    }
+
+    #[test]
+    fn what_bars_draw_in_other_ways_is_written_over_too() {
+        let twice = |draw: fn(u32) -> String| (0..=20_000).map(draw).collect::<String>();
+        let check = |bar: String, expected: &str| {
+            for size in [1, 7, 1 << 20] {
+                let whole = format!("the reason\n{bar}");
+                let pieces: Vec<&[u8]> = whole.as_bytes().chunks(size).collect();
+                assert_eq!(logged(&pieces), expected, "in pieces of {size}");
+            }
+        };
+        check(twice(|n| format!("\u{8}\u{8}\u{8}\u{8}\u{8}{n:05}")), "the reason\n20000");
+        check(twice(|n| format!("\u{1b}[1A\u{1b}[2Kstep {n}\n")), "the reason\n\u{1b}[2Kstep 20000\n");
+        let two = twice(|n| format!("\ra: {n}\n\rb: {n}\u{1b}[A"));
+        check(two.clone(), "the reason\na: 0\na: 20000\nb: 20000");
+        check(format!("{two}\n\nTraceback\n"), "the reason\na: 0\na: 20000\nb: 20000\nTraceback\n");
+        check("µ\u{8}m \u{1b}[31mred\u{1b}[0m\n\u{1b}".to_owned(), "the reason\nm \u{1b}[31mred\u{1b}[0m\n\u{1b}");
     }
 
     #[test]

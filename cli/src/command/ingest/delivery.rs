@@ -56,7 +56,9 @@ impl DeliveredFiles {
     pub(crate) fn of(named: &[PathBuf]) -> Self {
         let mut delivery = Self::default();
         for path in named {
-            if !path.is_dir() {
+            if let Some(reason) = leads_nowhere(path) {
+                delivery.wrong.push(wrong(path, None, reason));
+            } else if !path.is_dir() {
                 delivery.files.push(path.clone());
             } else if let Err(reason) = delivery.add_directory(path) {
                 delivery.wrong.push(wrong(path, None, reason));
@@ -86,10 +88,11 @@ impl DeliveredFiles {
                 }
                 continue;
             }
+            if let Some(reason) = leads_nowhere(&path) {
+                self.wrong.push(wrong(&path, None, reason));
+                continue;
+            }
             match fs::metadata(&path) {
-                Err(error) if path.is_symlink() => {
-                    self.wrong.push(wrong(&path, None, format!("it is a link that leads nowhere: {error}")));
-                }
                 Err(error) => self.wrong.push(wrong(&path, None, error.to_string())),
                 Ok(facts) if facts.is_file() && (ends_like_hdf5(&path) || begins_like_hdf5(&path)) => {
                     self.files.push(path);
@@ -105,6 +108,12 @@ impl DeliveredFiles {
         }
         Ok(())
     }
+}
+
+/// That a path is a link to what is not there.
+fn leads_nowhere(path: &Path) -> Option<String> {
+    let error = fs::metadata(path).err()?;
+    path.is_symlink().then(|| format!("it is a link that leads nowhere: {error}"))
 }
 
 fn ends_like_hdf5(path: &Path) -> bool {
@@ -150,9 +159,11 @@ mod tests {
         }
         fs::write(path("in/star.nc"), SIGNATURE).unwrap();
         fs::write(path("in/b/behind"), [&[b' '; 512][..], &SIGNATURE].concat()).unwrap();
-        std::os::unix::fs::symlink("nowhere", path("in/link.h5")).unwrap();
+        for link in ["in/link.h5", "link.h5"] {
+            std::os::unix::fs::symlink("nowhere", path(link)).unwrap();
+        }
         Store::init(&path("store")).unwrap();
-        let named = ["in", "alone.dat", "empty", "store", "missing.h5"].map(path);
+        let named = ["in", "alone.dat", "empty", "store", "missing.h5", "link.h5"].map(path);
         let delivery = DeliveredFiles::of(&named);
         assert_eq!(
             delivery.files,
@@ -162,7 +173,11 @@ mod tests {
         let notes = path("in/notes.txt").display().to_string();
         assert_eq!(passed_over, [notes + ": no HDF5 file, by name or by content"]);
         let wrong: Vec<_> = delivery.wrong.iter().map(|wrong| wrong.files[0].clone()).collect();
-        assert_eq!(wrong, ["in/link.h5", "empty", "store"].map(path));
+        assert_eq!(wrong, ["in/link.h5", "empty", "store", "link.h5"].map(path));
+        for at in [0, 3] {
+            let wrong = serde_json::to_string(&delivery.wrong[at]).unwrap();
+            assert!(wrong.contains("it is a link that leads nowhere: No such file"), "{wrong}");
+        }
     }
 
     #[test]

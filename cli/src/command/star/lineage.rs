@@ -6,6 +6,7 @@ use coordinator::operate::star::{Descendant, Descent, HowMade, Lineage, LineageN
 use domain::id::Quarter;
 use domain::outcome::UsedResources;
 use domain::text::{moment, shown};
+use services::clock::off_words;
 
 /// A line per product, what it was made from below it.
 pub(super) fn tree(found: &Lineage) -> String {
@@ -58,7 +59,7 @@ fn made(how: &HowMade) -> String {
         ("log", how.log.clone()),
     ];
     if how.clock_ahead != 0 {
-        rows.push(("clock", format!("{} s ahead: the times above are wrong by that", how.clock_ahead)));
+        rows.push(("clock", format!("{}: the times above are wrong by that", off_words(how.clock_ahead))));
     }
     rows.extend(how.warnings.iter().map(|warning| ("warning", warning.clone())));
     rows.into_iter().map(|(name, value)| format!("  {name:<11} {}\n", shown(&value))).collect()

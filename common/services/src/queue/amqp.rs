@@ -6,6 +6,7 @@
 
 mod confirms;
 mod consumer;
+mod differences;
 mod link;
 mod management;
 mod outlet;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use consumer::AmqpConsumer;
+pub use differences::{Difference, differences};
 use lapin::uri::AMQPUri;
 use link::AmqpLink;
 use management::Management;
@@ -99,15 +101,44 @@ impl AmqpConfig {
     }
 }
 
+impl AmqpQueue {
+    /// What is in the queues that are there, as the broker itself says.
+    async fn look(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
+        let mut depths = Vec::new();
+        for queue in queues {
+            if let Some(seconds) = self.publisher.silent(queue) {
+                // Its leader would not answer either, and the broker take seconds to say so.
+                let queue = queue.to_string();
+                let silent = Some(seconds);
+                depths.push(Depth { queue, ready: 0, unacknowledged: None, unknown: None, silent, consumers: 0 });
+                continue;
+            }
+            let channel = self.link.channel().await?;
+            depths.extend(topology::look(&channel, queue).await?);
+            link::close(&channel).await;
+        }
+        Ok(depths)
+    }
+}
+
 #[async_trait]
 impl Queue for AmqpQueue {
     async fn declare(&self, classes: &[ClassName]) -> Result<(), QueueError> {
-        let channel = self.link.channel().await?;
+        let mut declared = Ok(());
+        let mut channel = self.link.channel().await?;
         for queue in topology::queues(classes) {
-            topology::declare(&channel, &queue).await?;
+            match topology::declare(&channel, &queue).await {
+                Ok(()) => {}
+                // The others are declared all the same, through another channel: a refusal closes this one.
+                Err(refusal @ QueueError::Refused(_)) => {
+                    declared = declared.and(Err(refusal));
+                    channel = self.link.channel().await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         link::close(&channel).await;
-        Ok(())
+        declared
     }
 
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
@@ -128,26 +159,9 @@ impl Queue for AmqpQueue {
     }
 
     async fn depths(&self, queues: &[QueueName]) -> Result<Vec<Depth>, QueueError> {
-        let mut depths = Vec::new();
-        for queue in queues {
-            if let Some(seconds) = self.publisher.silent(queue) {
-                // Its leader would not answer either, and the broker take seconds to say so.
-                let queue = queue.to_string();
-                let silent = Some(seconds);
-                depths.push(Depth { queue, ready: 0, unacknowledged: None, unknown: None, silent, consumers: 0 });
-                continue;
-            }
-            let channel = self.link.channel().await?;
-            if let Some(mut depth) = topology::look(&channel, queue).await? {
-                if let Some(management) = &self.management {
-                    match management.unacknowledged(queue).await {
-                        Ok(number) => depth.unacknowledged = Some(number),
-                        Err(reason) => depth.unknown = Some(reason),
-                    }
-                }
-                depths.push(depth);
-            }
-            link::close(&channel).await;
+        let mut depths = self.look(queues).await?;
+        if let Some(management) = &self.management {
+            management.add_to(&mut depths).await;
         }
         Ok(depths)
     }

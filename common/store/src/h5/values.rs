@@ -39,9 +39,17 @@ pub(crate) struct Value {
 impl Value {
     /// The text, if it is one.
     pub(crate) fn as_text(&self) -> Option<String> {
-        match self.first(1).into_iter().next() {
-            Some(Scalar::Text(text)) if self.shape.elements() == Some(1) => Some(text),
+        match self.scalar() {
+            Some(Scalar::Text(text)) => Some(text),
             Some(Scalar::Text(_) | Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_)) | None => None,
+        }
+    }
+
+    /// What it holds, where that is one number, truth or text; of a record, an array or a list only where it holds one.
+    pub(crate) fn scalar(&self) -> Option<Scalar> {
+        match self.first(2) {
+            several if several.len() > 1 => None,
+            one => one.into_iter().next().filter(|_| self.shape.is_one()),
         }
     }
 

@@ -8,7 +8,7 @@ use store::agent::{AgentError, At, Checked, RefusalKind, WantedScalars};
 use store::ingest::{IngestOptions, IngestStep, ingest};
 
 use crate::hostile::{PATIENCE, check, kinds};
-use crate::ingesting::AS_WRITTEN;
+use crate::ingesting::{AS_WRITTEN, STAR};
 use crate::{Workbench, child_in, script_in};
 
 /// Most memory of an agent over a hostile file, in bytes.
@@ -159,17 +159,45 @@ write("largest", PLATO_ID=np.uint64(2**64 - 1))
 write("half_star", PLATO_ID=1.5)
 write("nan", OBS_START_DATE=np.nan, OBS_END_DATE=3.0)
 write("infinite", OBS_START_DATE=1.0, OBS_END_DATE=np.inf)
+write("long", QUARTER_NUMBER="q" * 81)
+def name(file, plato, metadata, number=None):
+    with h5py.File("{dir}/" + file + ".h5", "w") as f:
+        f.attrs["QUARTER_NUMBER"] = 3
+        f["EXTERNALS/X/value"] = 1.0
+        f.create_group("METADATA").attrs["star_id"] = metadata
+        f.attrs.update({name: value for name, value in [("PLATO_ID", plato), ("StarID", number)] if value is not None})
+name("two_stars", star, 7)
+name("two_texts", star, "PLATO_701bc3be-7238-5040-9750-3a13582bcb4f")
+name("two_numbers", None, 7, 8)
+name("negative", None, -7)
+name("negative_root", None, "KIC 1", -8)
+name("another_catalogue", None, "KIC 1")
+name("catalogue_beside", star, "KIC 1")
+name("negative_beside", star, -1)
+name("same_star", star, star)
 "#,
     );
+    let seven = StarId::of_simulator(7);
     for (name, words) in [
         ("quarter_text", "QUARTER_NUMBER is the text \"1\", expected a number"),
         ("quarter_many", "QUARTER_NUMBER is int64 of shape [2], beginning with 1"),
         ("half_star", "PLATO_ID is float64 1.5, expected PLATO_ and a UUID"),
         ("nan", "OBS_START_DATE is float64 NaN, expected a finite number of days"),
         ("infinite", "OBS_END_DATE is float64 inf"),
+        ("long", &format!("QUARTER_NUMBER is the text \"{}\"…, expected a number", "q".repeat(80))),
+        ("two_stars", &format!("PLATO_ID names {STAR}, and attribute METADATA.star_id names 7, which is {seven}:")),
+        ("two_texts", "METADATA.star_id names PLATO_701bc3be-7238-5040-9750-3a13582bcb4f: expected the same star"),
+        ("two_numbers", "root attribute StarID names 8, which is PLATO_"),
+        ("negative", "attribute METADATA.star_id is the negative number -7"),
+        ("negative_root", "root attribute StarID is the negative number -8"),
+        ("another_catalogue", "no root attribute PLATO_ID, and its attribute METADATA.star_id is the text \"KIC 1\""),
     ] {
         let problem = bench.agent.inspect(&bench.path(&format!("{name}.h5"))).await.unwrap().problem.unwrap();
         assert!(problem.contains(words), "{name}: {problem}");
+    }
+    for name in ["catalogue_beside", "negative_beside", "same_star"] {
+        let good = bench.agent.inspect(&bench.path(&format!("{name}.h5"))).await.unwrap();
+        assert_eq!((good.problem, good.star), (None, Some(STAR.parse().unwrap())), "{name}");
     }
     let largest = bench.agent.inspect(&bench.path("largest.h5")).await.unwrap();
     assert_eq!((largest.problem, largest.star), (None, Some(StarId::of_simulator(u64::MAX))));

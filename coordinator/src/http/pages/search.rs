@@ -8,7 +8,7 @@ use super::layout::refused;
 use super::query::{Query, host_href, tasks_href};
 use crate::http::caller::Caller;
 use crate::operate::called::{CalledRun, CalledStar, find_run, find_star};
-use crate::operate::status::soon;
+use crate::operate::patience::soon;
 use crate::operate::view::{RunSummary, newest_runs};
 use crate::operate::{Context, ErrorKind, OperateError, workers};
 

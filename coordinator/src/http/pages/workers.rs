@@ -33,6 +33,9 @@ async fn content(site: &Site, caller: &Caller, query: &Query) -> Result<Markup, 
             (done(html! { "Host " (text(decided)) @if is_drained { " is drained." } @else { " is not drained." } " Its workers follow within a second." }, query.value("audit")?))
         }
         @if let Some(host) = host { p { "On host " strong { (text(host)) } ". " a href="/workers" { "All workers" } } }
+        @if let Some(reason) = &all.writes_refused {
+            p.note { "■ " strong { "Redis takes no writes" } ": " (text(reason)) ". No worker can show itself before it does: which of them live is not known." }
+        }
         @for lost in all.lost.iter().filter(|lost| host.is_none_or(|host| lost.host == host)) {
             p.note {
                 "■ " strong { (text(&lost.host)) " is lost" } ": its worker " (text(lost.worker.as_str())) " was last seen " (time(lost.seen))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::expression::Scalar;
 use domain::id::ProductName;
 use domain::product::ColumnKind;
+use domain::text::is_dangerous;
 use store::agent::ColumnFacts;
 
 use super::choice::{ChosenColumn, ProductColumns};
@@ -133,9 +134,9 @@ fn cell(column: &ChosenColumn, facts: &ColumnFacts) -> Result<Scalar, String> {
     fitting.ok_or_else(|| format!("is {value}, no {}", column.kind))
 }
 
-/// One line without control characters, of bounded length.
+/// One line, of bounded length, without what a terminal would obey.
 pub(super) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect();
+    let shown: String = line.chars().map(|c| if is_dangerous(c) { '\u{fffd}' } else { c }).take(LONGEST).collect();
     if shown.len() < line.len() && line.chars().count() > LONGEST { shown + "…" } else { shown }
 }

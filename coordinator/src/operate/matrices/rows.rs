@@ -89,7 +89,7 @@ impl MatrixRows {
                     let reason = (!has_ended).then(|| "Redis does not have the run".to_owned());
                     _ = self.stored_only.set(reason);
                 }
-                Err(error @ StateError::Unreachable(_)) => _ = self.stored_only.set(Some(error.to_string())),
+                Err(error) if error.is_away() => _ = self.stored_only.set(Some(error.to_string())),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -6,6 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use domain::error::chain;
 use reqwest::{Client, Url};
 use serde_json::Value;
+use services::address::Address;
 
 use crate::operate::{ErrorKind, OperateError};
 
@@ -32,10 +33,11 @@ pub struct Receiver {
 impl Receiver {
     /// The receiver at this address, which must be one of HTTP.
     pub fn new(address: &str) -> Result<Self, OperateError> {
-        let wrong = |why: String| OperateError::new(ErrorKind::Invalid, format!("no receiver at {address:?}: {why}"));
+        let shown = Address::new(address);
+        let wrong = |why: String| OperateError::new(ErrorKind::Invalid, format!("no receiver at `{shown}`: {why}"));
         let url: Url = address.parse().map_err(|error| wrong(format!("{error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong(format!("it begins with `{}:`, expected http or https", url.scheme())));
+            return Err(wrong("expected an address that begins with http:// or https://".to_owned()));
         }
         let client = Client::builder().timeout(ANSWER).build().map_err(|error| wrong(chain(&error)))?;
         let batch = if url.path().trim_end_matches('/').ends_with("/batch") { BATCH } else { 1 };

@@ -112,7 +112,8 @@ async fn in_force(context: &Context, run: RunId, number: u64) -> Result<bool, Op
         match state.amend(run, number).await {
             Ok(()) => return Ok(true),
             Err(StateError::NoRun(_)) if tokio::time::Instant::now() < until => {}
-            Err(StateError::NoRun(_) | StateError::Unreachable(_)) => return Ok(false),
+            Err(StateError::NoRun(_)) => return Ok(false),
+            Err(error) if error.is_away() => return Ok(false),
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -25,7 +25,13 @@ impl Findings {
                 act.push(format!("bring {service} back: `sas doctor` says what is wrong"));
             }
         }
-        let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| &run.unserved).collect();
+        if let Some(reason) = &self.unwritable {
+            act.push(format!("make Redis writable again, nothing goes on before that: {reason}"));
+        }
+        for reason in &self.damaged {
+            act.push(format!("mend what is damaged, it is taken up again then: {reason}"));
+        }
+        let classes: BTreeSet<&ClassName> = self.runs.iter().flat_map(|run| self.unserved(run)).collect();
         for class in classes {
             act.push(format!("start a worker with slots of class {class} (`[slots] {class} = N`)"));
         }
@@ -74,6 +80,9 @@ impl Findings {
                 ));
             }
         }
+        if let Some(clocks) = self.clocks() {
+            act.push(format!("set the clocks of these hosts right, or that of Redis' host: {clocks}"));
+        }
         for held in &self.held {
             let (pipeline, module) = (&held.pipeline, &held.module);
             act.push(format!(
@@ -95,7 +104,9 @@ impl Findings {
             return answer(Question::Act, Level::Well, "nobody");
         }
         let is_quiet = self.hanging.is_empty() && self.failures.is_empty() && self.waiting.is_empty();
+        let is_quiet = is_quiet && self.damaged.is_empty();
         let is_away = self.queues.is_err() || self.workers.is_err() || self.store.is_err();
+        let is_away = is_away || self.unwritable.is_some();
         let level = if is_quiet && self.lost.is_empty() && !is_away { Level::Attention } else { Level::Bad };
         let first = format!("{} for a person", counted(act.len() as u64, "thing waits", "things wait"));
         lines(Question::Act, level, once(first).chain(act))

@@ -1,10 +1,12 @@
 //! From what was found to the five answers. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
+use domain::id::ClassName;
 use domain::run::TaskState;
 use jiff::Timestamp;
+use services::clock::off_words;
 use services::queue::Depth;
 
 use super::{Answer, FailureGroup, Findings, HangingTask, Level, Light, Question, Status, WaitingTasks, WorkerSummary};
@@ -53,12 +55,17 @@ impl Findings {
     fn moving(&self) -> Answer {
         let question = Question::Moving;
         let running: u32 = self.runs.iter().map(|run| run.running).sum();
-        if self.runs.is_empty() {
-            return answer(question, Level::Well, "no run goes on");
+        match (self.runs.is_empty(), self.damaged.is_empty()) {
+            (true, true) => return answer(question, Level::Well, "no run goes on"),
+            (true, false) => return answer(question, Level::Attention, "no run goes on; what is damaged stands still"),
+            (false, _) => {}
         }
         let Ok(workers) = &self.workers else {
-            return answer(question, Level::Bad, "that cannot be told: Redis does not answer");
+            return answer(question, Level::Bad, "that cannot be told: Redis does not say");
         };
+        if self.unwritable.is_some() {
+            return answer(question, Level::Bad, "no: Redis takes no writes, so that nothing begins and nothing ends");
+        }
         let ended = self.runs.iter().filter_map(|run| run.moved).max().map(|moved| self.seconds_since(moved));
         let last = match ended {
             Some(seconds) => format!("the last one ended {} ago", duration(seconds)),
@@ -101,10 +108,19 @@ impl Findings {
             .filter(|light| light.level > Level::Well)
             .map(|light| format!("{}: {}", light.name, light.words))
             .collect();
-        let is_well = bad.is_empty() && failed + errored == 0 && self.waiting.is_empty();
-        let level = if is_well { Level::Well } else { Level::Bad };
+        let clocks = self.clocks();
+        let is_bad = !(bad.is_empty() && failed + errored == 0 && self.waiting.is_empty() && self.damaged.is_empty());
+        let level = match (is_bad, &clocks) {
+            (true, _) => Level::Bad,
+            (false, Some(_)) => Level::Attention,
+            (false, None) => Level::Well,
+        };
         let first = match (failed, errored) {
-            (0, 0) if is_well => "no".to_owned(),
+            (0, 0) if level == Level::Well => "no".to_owned(),
+            (0, 0) if !self.damaged.is_empty() => {
+                let damaged = counted(self.damaged.len() as u64, "thing is", "things are");
+                format!("{damaged} damaged, no task failed")
+            }
             (0, 0) => "no task failed".to_owned(),
             (failed, 0) => format!("{} failed", counted(failed, "task", "tasks")),
             (failed, errored) => format!("{} failed, {errored} could not be run", counted(failed, "task", "tasks")),
@@ -117,7 +133,8 @@ impl Findings {
         };
         let groups = self.failures.iter().map(FailureGroup::to_string);
         let waiting = self.waiting.iter().map(WaitingTasks::to_string);
-        let more = bad.into_iter().chain(waiting).chain(groups).chain(self.damaged.iter().cloned());
+        let clocks = clocks.map(|hosts| format!("clocks differ from Redis', which makes times wrong: {hosts}"));
+        let more = bad.into_iter().chain(self.damaged.iter().cloned()).chain(waiting).chain(groups).chain(clocks);
         lines(Question::Red, level, once(first).chain(more))
     }
 
@@ -148,7 +165,10 @@ impl Findings {
                 let tasks = counted(waiting, "task waits before its", "tasks wait before their");
                 stuck.push(format!("run {name}: {tasks} next try{of}"));
             }
-            stuck.extend(unserved_words(&run.unserved).map(|words| format!("run {name}: {words}")));
+            stuck.extend(unserved_words(self.unserved(run)).map(|words| format!("run {name}: {words}")));
+        }
+        if self.unwritable.is_some() {
+            stuck.push("Redis takes no writes: no task is claimed, and the end of none is noted".to_owned());
         }
         stuck.extend(self.full());
         for lost in &self.lost {
@@ -168,18 +188,34 @@ impl Findings {
             return answer(Question::Stuck, Level::Well, "nowhere");
         }
         let first = format!("in {}", counted(stuck.len() as u64, "place", "places"));
-        let is_bad = !self.hanging.is_empty() || !self.lost.is_empty();
+        let is_bad = !self.hanging.is_empty() || !self.lost.is_empty() || self.unwritable.is_some();
         lines(Question::Stuck, if is_bad { Level::Bad } else { Level::Attention }, once(first).chain(stuck))
     }
 
-    /// Workers that live as far as is known, but have been silent for longer than they should, and for how many seconds.
+    /// Workers that live as far as is known, but have been silent for longer than they should, and for how many seconds. While
+    /// Redis takes no writes none can show itself.
     pub(super) fn silent(&self) -> impl Iterator<Item = (&WorkerSummary, f64)> {
         let silent = |worker: &'_ WorkerSummary| self.seconds_since(worker.seen);
+        let can_show = self.unwritable.is_none();
         self.workers
             .iter()
             .flatten()
+            .filter(move |_| can_show)
             .map(move |worker| (worker, silent(worker)))
             .filter(|(_, seconds)| *seconds >= SILENT as f64)
+    }
+
+    /// Classes of a run's tasks that no worker has slots of; none where it is not known which workers live.
+    pub(super) fn unserved<'a>(&self, run: &'a RunSummary) -> &'a [ClassName] {
+        if self.unwritable.is_none() { &run.unserved } else { &[] }
+    }
+
+    /// Hosts whose clocks are wrong, and by how much; `None` where all are right.
+    pub(super) fn clocks(&self) -> Option<String> {
+        let wrong = |worker: &'_ WorkerSummary| Some((worker.host.clone(), worker.clock_ahead?));
+        let wrong: BTreeMap<String, i64> = self.workers.iter().flatten().filter_map(wrong).collect();
+        let hosts: Vec<String> = wrong.iter().map(|(host, ahead)| format!("{host} {}", off_words(*ahead))).collect();
+        (!hosts.is_empty()).then(|| hosts.join(", "))
     }
 
     /// Classes with ready tasks whose slots are all busy, where nothing ended for long, or what hangs has all of them.
@@ -208,8 +244,10 @@ impl Findings {
     }
 
     fn done(&self) -> Answer {
-        if self.runs.is_empty() {
-            return answer(Question::Done, Level::Well, "all is done");
+        match (self.runs.is_empty(), self.damaged.is_empty()) {
+            (true, true) => return answer(Question::Done, Level::Well, "all is done"),
+            (true, false) => return answer(Question::Done, Level::Attention, "all is done, but not what is damaged"),
+            (false, _) => {}
         }
         let of_run = |run: &RunSummary| {
             let hangs = self.hanging.iter().filter(|task| task.run == run.run).count() as u64;
@@ -222,7 +260,7 @@ impl Findings {
             };
             format!("run {} of {} {}: {}{unless}", short(run), run.pipeline, run.quarter, expected_words(run))
         };
-        let is_sure = self.hanging.is_empty() && self.waiting.is_empty();
+        let is_sure = self.hanging.is_empty() && self.waiting.is_empty() && self.damaged.is_empty();
         let is_told = self.runs.iter().all(|run| run.expected.is_some());
         let level = if is_sure && is_told { Level::Well } else { Level::Attention };
         lines(Question::Done, level, self.runs.iter().map(of_run))
@@ -283,99 +321,4 @@ pub(super) fn lines(question: Question, level: Level, lines: impl IntoIterator<I
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::id::{Attempt, EventId, RunId, StarId};
-    use services::queue::QueueName;
-
-    use super::*;
-    use crate::operate::workers::LostWorker;
-    use crate::operate::{ErrorKind, OperateError};
-
-    fn nothing() -> Findings {
-        Findings {
-            at: Timestamp::UNIX_EPOCH,
-            runs: Vec::new(),
-            damaged: Vec::new(),
-            queues: Ok(Vec::new()),
-            workers: Ok(Vec::new()),
-            store: Ok(()),
-            held: Vec::new(),
-            drained: Vec::new(),
-            hanging: Vec::new(),
-            waiting: Vec::new(),
-            lost: Vec::new(),
-            failures: Vec::new(),
-        }
-    }
-
-    fn check(findings: Findings, question: Question, level: Level, words: &str) {
-        let status = findings.status();
-        let answer = status.answers.iter().find(|answer| answer.question == question).expect("all are answered");
-        assert!(answer.level == level && answer.lines.join("\n").contains(words), "{answer:?}");
-    }
-
-    #[test]
-    fn a_task_hangs_when_its_like_take_far_less() {
-        for (seconds, usual, expected) in [
-            (50.0, Some(1.0), false),
-            (70.0, Some(1.0), true),
-            (400.0, Some(100.0), false),
-            (600.0, Some(100.0), true),
-            (1000.0, None, false),
-            (2000.0, None, true),
-        ] {
-            assert_eq!(hangs(seconds, usual), expected, "{seconds} {usual:?}");
-        }
-    }
-
-    #[test]
-    fn where_nothing_goes_on_all_is_well() {
-        for question in [Question::Moving, Question::Red, Question::Stuck, Question::Done, Question::Act] {
-            check(nothing(), question, Level::Well, "");
-        }
-    }
-
-    #[test]
-    fn what_is_lost_and_what_cannot_be_run_is_red_and_somebody_must_act() {
-        let lost = LostWorker {
-            host: "host-b".to_owned(),
-            worker: "host-b-1".parse().unwrap(),
-            seen: Timestamp::UNIX_EPOCH,
-            running: 3,
-            attempts: Vec::new(),
-        };
-        let findings = || Findings { lost: vec![lost.clone()], ..nothing() };
-        check(findings(), Question::Red, Level::Bad, "host-b is lost");
-        check(findings(), Question::Stuck, Level::Bad, "host-b-1 was last seen 0.0 s ago; it ran 3 attempts");
-        check(findings(), Question::Act, Level::Bad, "look at host-b and start its worker again");
-        let waiting = WaitingTasks {
-            run: RunId::of(EventId::of("test", "1"), "P", "1"),
-            module: "M".parse().unwrap(),
-            count: 2,
-            star: StarId::of_simulator(1),
-            attempt: Attempt(10),
-            reason: "errored (image_missing)".to_owned(),
-        };
-        let findings = || Findings { waiting: vec![waiting.clone()], ..nothing() };
-        check(findings(), Question::Red, Level::Bad, "2 × M could not be run yet: errored (image_missing)");
-        check(findings(), Question::Act, Level::Bad, "make M run");
-    }
-
-    #[test]
-    fn a_service_that_is_away_is_red_and_somebody_must_act() {
-        let away = || OperateError::new(ErrorKind::OutOfReach, "Redis is away");
-        let findings = || Findings { workers: Err(away()), ..nothing() };
-        check(findings(), Question::Red, Level::Bad, "workers: Redis is away");
-        check(findings(), Question::Act, Level::Bad, "bring Redis back");
-        let dead = Depth {
-            queue: QueueName::Dead.to_string(),
-            ready: 2,
-            unacknowledged: None,
-            unknown: None,
-            silent: None,
-            consumers: 0,
-        };
-        let findings = Findings { queues: Ok(vec![dead]), ..nothing() };
-        check(findings, Question::Act, Level::Attention, "2 messages could not be read");
-    }
-}
+mod tests;

@@ -12,9 +12,9 @@ use super::{Findings, Level, Light};
 use crate::operate::view::RunPhase;
 
 impl Findings {
-    /// Events, queues, workers, store.
+    /// Events, queues, workers, Redis, store.
     pub(super) fn lights(&self) -> Vec<Light> {
-        vec![self.events_light(), self.queues_light(), self.workers_light(), self.store_light()]
+        vec![self.events_light(), self.queues_light(), self.workers_light(), self.redis_light(), self.store_light()]
     }
 
     fn events_light(&self) -> Light {
@@ -53,6 +53,10 @@ impl Findings {
         let name = "workers";
         match &self.workers {
             Err(error) => Light { name, level: Level::Bad, words: error.to_string() },
+            Ok(_) if self.unwritable.is_some() => {
+                let words = "which of them live is not known: none can show itself while Redis takes no writes";
+                Light { name, level: Level::Attention, words: words.to_owned() }
+            }
             Ok(workers) => {
                 let slots = || workers.iter().flat_map(|worker| worker.slots.values());
                 let (busy, slots): (u32, u32) =
@@ -83,6 +87,15 @@ impl Findings {
                 moment(seen)
             ),
             None => "no worker lives".to_owned(),
+        }
+    }
+
+    fn redis_light(&self) -> Light {
+        let name = "redis";
+        match (&self.workers, &self.unwritable) {
+            (Err(error), _) => Light { name, level: Level::Bad, words: error.to_string() },
+            (Ok(_), Some(reason)) => Light { name, level: Level::Bad, words: format!("it takes no writes: {reason}") },
+            (Ok(_), None) => Light { name, level: Level::Well, words: "it can be written to".to_owned() },
         }
     }
 

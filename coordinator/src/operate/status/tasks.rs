@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::id::ModuleName;
 use jiff::Timestamp;
-use services::state::OpenPlace;
+use services::state::{OpenPlace, StateError};
 
 use super::answers::hangs;
 use super::{HangingTask, WaitingTasks};
@@ -51,8 +51,14 @@ pub(super) async fn hanging_in(context: &Context, run: &RunSummary) -> Result<Ve
     let course = context.course(run.run).await?;
     let Some(view) = state.run(run.run).await? else { return Ok(Vec::new()) };
     let now = Timestamp::now();
+    let running = match state.open_tasks(run.run, OpenPlace::Running, RUNNING).await {
+        Ok(running) => running,
+        // It ended meanwhile.
+        Err(StateError::NoRun(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
     let mut hanging = Vec::new();
-    for task in state.open_tasks(run.run, OpenPlace::Running, RUNNING).await? {
+    for task in running {
         let (Some(since), Some(worker)) = (task.since, task.worker) else { continue };
         let usual = view.spent.get(&task.task.module).filter(|spent| spent.tasks > 0);
         let usual = usual.map(|spent| spent.millis as f64 / 1e3 / spent.tasks as f64);

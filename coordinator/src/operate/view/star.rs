@@ -130,7 +130,7 @@ async fn take_state(context: &Context, seat: &Seat, facts: &mut StarFacts) -> Re
             Ok(if is_in_flight { Told::InFlight } else { Told::NotInFlight })
         }
         Err(StateError::NoRun(_)) => Ok(Told::Nothing("Redis does not have the run".to_owned())),
-        Err(error @ StateError::Unreachable(_)) => Ok(Told::Nothing(error.to_string())),
+        Err(error) if error.is_away() => Ok(Told::Nothing(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

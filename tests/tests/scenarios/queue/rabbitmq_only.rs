@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::fixture::SOON;
 use super::*;
 use anyhow::Context;
+use axum::{Json, Router};
 use harness::{RabbitMq, Redis, wait_until};
+use serde_json::json;
 use services::address::Address;
-use services::queue::amqp::{AmqpConfig, AmqpQueue};
+use services::queue::amqp::{AmqpConfig, AmqpQueue, differences};
 
 async fn refusal(config: &AmqpConfig) -> String {
     match AmqpQueue::connect(config, "tests").await {
@@ -55,16 +57,40 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
             assert!(reason.contains(words), "{words}: {reason}");
         }
     };
-    classic("sas.completions", "PUT")?;
-    assert_says(&refusal(&config).await, "sas.completions");
-    classic("sas.completions", "DELETE")?;
     let queue = AmqpQueue::connect(&config, "tests").await?;
-    classic("sas.tasks.default", "PUT")?;
-    match queue.declare(&[class("default")]).await {
-        Err(QueueError::Refused(reason)) => assert_says(&reason, "sas.tasks.default"),
+    let names = [QueueName::Events, QueueName::Completions, tasks("default")];
+    assert!(differences(&config, &names).await?.is_empty(), "nothing is there");
+    for name in ["sas.completions", "sas.tasks.default"] {
+        classic(name, "PUT")?;
+    }
+    let exchange = |how: &str| {
+        rabbit.api(how, "/api/exchanges/test0/sas.dead", r#"{"type":"direct","durable":true,"arguments":{}}"#)
+    };
+    exchange("PUT")?;
+    let found = differences(&config, &names).await?;
+    let [dead, completions, of_tasks] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(dead.queue, None);
+    for words in ["'type' for exchange 'sas.dead'", "rabbit_exchange:delete", "<<\"test0\">>", "sas init"] {
+        assert!(dead.reason.contains(words), "{words}: {}", dead.reason);
+    }
+    assert_eq!((&completions.queue, &of_tasks.queue), (&Some(QueueName::Completions), &Some(tasks("default"))));
+    assert_says(&completions.reason, "sas.completions");
+    assert_says(&of_tasks.reason, "sas.tasks.default");
+    assert!(queue.depths(&[QueueName::Events]).await?.is_empty(), "nothing is made");
+
+    exchange("DELETE")?;
+    match queue.declare(&["default", "other"].map(class)).await {
+        Err(QueueError::Refused(reason)) => assert_says(&reason, "sas.completions"),
         other => panic!("{other:?}"),
     }
+    assert_eq!(queue.depths(&[tasks("other")]).await?.len(), 1, "a refusal keeps no other from being declared");
+    let right = config.management.as_ref().context("this broker has one")?.secret();
+    let said = initialised(&config, right)?;
+    for (verdict, words) in [("problem", "for queue 'sas.completions'"), ("ok", "sas.events"), ("ok", "sas.dead")] {
+        assert!(said.lines().any(|line| line.starts_with(verdict) && line.contains(words)), "{words}: {said}");
+    }
 
+    classic("sas.completions", "DELETE")?;
     classic("sas.tasks.default", "DELETE")?;
     let f = Fixture::with(Arc::new(queue)).await?;
     f.publish(&tasks("default"), 0..3).await?;
@@ -76,7 +102,6 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
     })
     .await?;
 
-    let right = config.management.as_ref().context("this broker has one")?.secret();
     let wrong = right.replace("guest:guest@", "guest:S3cret@");
     for (management, verdict, words) in
         [(right, "ok", "it answers"), (&wrong, "problem", "does not let us in: user and password of its address")]
@@ -89,15 +114,30 @@ async fn a_queue_that_is_declared_otherwise_is_a_refusal() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_management_api_that_is_not_there_hides_nothing_else() -> Result<()> {
-    let management = Some(Address::new("http://guest:S3cret@127.0.0.1:1"));
-    let config = AmqpConfig { management, ..RabbitMq::shared()?.vhost()? };
-    let f = Fixture::with(Arc::new(AmqpQueue::connect(&config, "tests").await?)).await?;
-    f.publish(&tasks("default"), 0..2).await?;
-    let depth = f.depth(&tasks("default")).await.context("the queue is there")?;
-    assert_eq!((depth.ready, depth.unacknowledged), (2, None));
-    let why = depth.unknown.context("it says why")?;
-    assert!(why.contains("127.0.0.1:1") && why.contains("does not answer") && !why.contains("S3cret"), "{why}");
+async fn a_management_api_that_does_not_count_hides_nothing_else() -> Result<()> {
+    // One accepts and never answers, one is another server.
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let (hanging, another) = (hangs.local_addr()?, other.local_addr()?);
+    let routes = Router::new().fallback(async || Json(json!({ "a": 1, "messages_unacknowledged": 7 })));
+    tokio::spawn(axum::serve(other, routes).into_future());
+    for (at, words) in [
+        ("127.0.0.1:1".to_owned(), "does not answer"),
+        (hanging.to_string(), "does not answer"),
+        (another.to_string(), "may be another server's"),
+    ] {
+        let management = Some(Address::new(format!("http://guest:S3cret@{at}")));
+        let config = AmqpConfig { management, ..RabbitMq::shared()?.vhost()? };
+        let f = Fixture::with(Arc::new(AmqpQueue::connect(&config, "tests").await?)).await?;
+        f.publish(&tasks("default"), 0..2).await?;
+        // All are asked at once.
+        let asked = [QueueName::Events, tasks("default"), QueueName::Dead];
+        let depths = tokio::time::timeout(Duration::from_secs(10), f.queue.depths(&asked)).await??;
+        let depth = depths.into_iter().find(|depth| depth.queue == "sas.tasks.default").context("it is there")?;
+        assert_eq!((depth.ready, depth.unacknowledged), (2, None));
+        let why = depth.unknown.context("it says why")?;
+        assert!(why.contains(&at) && why.contains(words) && !why.contains("S3cret"), "{why}");
+    }
     Ok(())
 }
 

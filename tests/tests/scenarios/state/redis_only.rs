@@ -95,6 +95,27 @@ async fn a_full_redis_refuses_a_claim_whole() -> Result<()> {
     f.counts_equal_rows().await
 }
 
+/// Within a script Redis says so in other words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_redis_forbids_is_no_damage() -> Result<()> {
+    let redis = Redis::start()?;
+    let f = StateFixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
+    f.admit(0).await?;
+    for command in ["hset", "zadd"] {
+        redis.cli(&["acl", "setuser", "default", &format!("-{command}")])?;
+        let refused = f.state.probe().await;
+        assert!(matches!(refused, Err(StateError::Misconfigured(_))), "{command}: {refused:?}");
+        redis.cli(&["acl", "setuser", "default", &format!("+{command}")])?;
+    }
+    redis.cli(&["acl", "setuser", "default", "-getrange"])?;
+    let error = f.state.load(f.run, &[StarIndex(0)]).await.unwrap_err();
+    assert!(matches!(error, StateError::Misconfigured(_)), "{error:?}");
+    redis.cli(&["acl", "setuser", "default", "+getrange"])?;
+    f.state.probe().await?;
+    f.granted(task(0, 0), 1).await?;
+    f.counts_equal_rows().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_race_for_one_star_has_one_winner() -> Result<()> {
     let config = Redis::shared()?.database()?;

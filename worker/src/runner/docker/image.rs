@@ -167,8 +167,9 @@ pub(super) fn processor(of_kernel: &str) -> &str {
     match of_kernel {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
-        "armv7l" | "armv6l" => "arm",
+        "armv8l" | "armv7l" | "armv6l" => "arm",
         "i386" | "i686" => "386",
+        "loongarch64" => "loong64",
         other => other,
     }
 }

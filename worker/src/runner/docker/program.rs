@@ -1,5 +1,6 @@
-//! The program of a container that was made and is not started: for which processor it is, by its own first bytes. What an image
-//! says of itself may be wrong: `FROM scratch` and a program that was built elsewhere is labelled like the host that built it.
+//! The program of a container that was made and is not started: for which processor and system it is, by its own first bytes. What
+//! an image says of itself may be wrong: `FROM scratch` and a program that was built elsewhere is labelled like the host that built
+//! it.
 //!
 //! What cannot be found out is left to the start.
 
@@ -33,23 +34,22 @@ enum ProgramFile {
 }
 
 impl DockerRunner {
-    /// Refuses a container whose program is for another processor than this host has.
+    /// Refuses a container whose program is for another processor or system than this host has.
     pub(super) async fn look_at_program(&self, container: &str, image: &ImageName) -> Result<(), RunnerError> {
-        match self.processor_of(container).await {
-            Some(of_program) if !image::runs_on(of_program, &self.processor) => {
-                Err(RunnerError::Refused(refusal(image, of_program, &self.processor)))
-            }
-            Some(_) | None => Ok(()),
+        let head = self.program_of(container).await;
+        match head.and_then(|head| refusal(image, &head, &self.processor)) {
+            Some(reason) => Err(RunnerError::Refused(reason)),
+            None => Ok(()),
         }
     }
 
-    /// For which processor a container's program is.
-    async fn processor_of(&self, container: &str) -> Option<&'static str> {
+    /// How a container's program begins.
+    async fn program_of(&self, container: &str) -> Option<Vec<u8>> {
         let found = self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
         let (program, config) = (found.path?, found.config.unwrap_or_default());
         for place in places(&program, config.working_dir.as_deref(), &config.env.unwrap_or_default()) {
             if let Some(head) = self.head(container, place).await {
-                return processor(&head);
+                return Some(head);
             }
         }
         None
@@ -84,12 +84,21 @@ impl DockerRunner {
     }
 }
 
-/// That an image's program is for another processor.
-fn refusal(image: &ImageName, of_program: &str, host: &str) -> String {
-    format!(
+/// That an image's program, which begins so, is not for this host, where that is so.
+fn refusal(image: &ImageName, head: &[u8], host: &str) -> Option<String> {
+    let (of_program, host) = match (other_system(head), processor(head)) {
+        (Some(system), _) if host.is_empty() => (system.to_owned(), "linux".to_owned()),
+        (Some(system), _) => (system.to_owned(), format!("linux/{host}")),
+        // What runs on a host with a processor of another name is not known here.
+        (None, Some(processor)) if PROCESSORS.contains(&host) && !image::runs_on(&processor, host) => {
+            (processor, host.to_owned())
+        }
+        (None, Some(_) | None) => return None,
+    };
+    Some(format!(
         "the program of image `{image}` is for {of_program} and this host is {host}: build it for {host}, or for both (`docker \
          buildx build --platform`)"
-    )
+    ))
 }
 
 /// Where a program may be that a container is to start.
@@ -123,21 +132,57 @@ fn interpreter(head: &[u8]) -> Option<PathBuf> {
     path.starts_with('/').then(|| path.into())
 }
 
-/// For which processor a program is, as images name processors.
-fn processor(head: &[u8]) -> Option<&'static str> {
-    let (b"\x7fELF", [_, order, ..]) = (head.get(..4)?, head.get(4..)?) else { return None };
+/// Processors as images name them.
+const PROCESSORS: [&str; 8] = ["386", "amd64", "arm", "arm64", "loong64", "ppc64le", "riscv64", "s390x"];
+
+/// For which processor a program of Linux is: as images name it, else as it is called, else by its number.
+fn processor(head: &[u8]) -> Option<String> {
+    let (b"\x7fELF", [class, order, ..]) = (head.get(..4)?, head.get(4..)?) else { return None };
     let machine: [u8; 2] = head.get(18..20)?.try_into().ok()?;
-    Some(match if *order == 2 { u16::from_be_bytes(machine) } else { u16::from_le_bytes(machine) } {
-        3 => "386",
+    let (is_wide, is_big) = (*class == 2, *order == 2);
+    let name = match if is_big { u16::from_be_bytes(machine) } else { u16::from_le_bytes(machine) } {
+        2 | 18 => "sparc",
+        3 | 6 => "386",
+        4 => "m68k",
+        8 => match (is_wide, is_big) {
+            (true, true) => "mips64",
+            (true, false) => "mips64le",
+            (false, true) => "mips",
+            (false, false) => "mipsle",
+        },
+        15 => "hppa",
+        20 => "ppc",
+        21 if is_big => "ppc64",
         21 => "ppc64le",
         22 => "s390x",
         40 => "arm",
+        42 => "sh4",
+        43 => "sparc64",
+        50 => "ia64",
         62 => "amd64",
         183 => "arm64",
         243 => "riscv64",
         258 => "loong64",
-        _ => return None,
-    })
+        number => return Some(format!("ELF machine {number}")),
+    };
+    Some(name.to_owned())
+}
+
+/// For which other system than Linux a program is.
+fn other_system(head: &[u8]) -> Option<&'static str> {
+    let number = |at: usize| -> Option<[u8; 4]> { head.get(at..at + 4)?.try_into().ok() };
+    match number(0)? {
+        [0xfe, 0xed, 0xfa, 0xce | 0xcf] | [0xce | 0xcf, 0xfa, 0xed, 0xfe] => Some("macOS (Mach-O)"),
+        // For several processors. Classes of Java begin so, too: where it has their number, they have a version of 45 or more.
+        [0xca, 0xfe, 0xba, 0xbe] if u32::from_be_bytes(number(4)?) < 45 => Some("macOS (Mach-O)"),
+        // What begins so is for many systems at once.
+        [b'M', b'Z', b'q', b'F'] => None,
+        [b'M', b'Z', ..] => {
+            let at = usize::try_from(u32::from_le_bytes(number(60)?)).ok()?;
+            head.get(at..)?.starts_with(b"PE\0\0").then_some("Windows (PE)")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -175,13 +220,57 @@ mod tests {
         assert_eq!(read(b"short"), None);
     }
 
+    fn elf(class: u8, order: u8, machine: [u8; 2]) -> Vec<u8> {
+        [&b"\x7fELF"[..], &[class, order], &[0; 12], &machine].concat()
+    }
+
+    #[test]
+    fn a_program_that_is_not_for_this_host_is_refused_by_name() {
+        let image: ImageName = "x:1".parse().unwrap();
+        let said = |head: &[u8], host| refusal(&image, head, host).unwrap_or_default();
+        let mips = elf(1, 2, [0, 8]);
+        assert!(said(&mips, "amd64").starts_with("the program of image `x:1` is for mips and this host is amd64:"));
+        assert!(said(&elf(2, 1, [0xff, 0]), "arm64").contains("is for ELF machine 255 and this host is arm64"));
+        let (amd64, i386) = (elf(2, 1, [0x3e, 0]), elf(1, 1, [3, 0]));
+        for (head, host) in [(&mips, ""), (&mips, "mips64"), (&amd64, "amd64"), (&i386, "amd64")] {
+            assert_eq!(said(head, host), "", "{host}");
+        }
+        for (magic, is_told) in [
+            ([0xcf, 0xfa, 0xed, 0xfe, 7, 0, 0, 1], true),
+            ([0xfe, 0xed, 0xfa, 0xce, 0, 0, 0, 7], true),
+            ([0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 2], true),
+            ([0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 52], false),
+            (*b"MZ=1\nabc", false),
+        ] {
+            let words = "is for macOS (Mach-O) and this host is linux/amd64";
+            assert_eq!(said(&magic, "amd64").contains(words), is_told, "{magic:?}");
+            assert_eq!(said(&magic, "amd64").is_empty(), !is_told, "{magic:?}");
+        }
+        let mut windows = vec![0; 256];
+        windows[..2].copy_from_slice(b"MZ");
+        windows[60] = 0x80;
+        windows[0x80..0x84].copy_from_slice(b"PE\0\0");
+        assert!(said(&windows, "").contains("is for Windows (PE) and this host is linux: build"));
+        windows[2..6].copy_from_slice(b"qFpD");
+        assert_eq!(said(&windows, "amd64"), "", "such a program may run here");
+    }
+
     #[test]
     fn a_program_says_for_which_processor_it_is() {
-        let elf = |order, machine: [u8; 2]| [&b"\x7fELF\x02"[..], &[order], &[0; 12], &machine].concat();
-        assert_eq!(processor(&elf(1, [0xb7, 0])), Some("arm64"));
-        assert_eq!(processor(&elf(1, [0x3e, 0])), Some("amd64"));
-        assert_eq!(processor(&elf(2, [0, 0x16])), Some("s390x"));
-        assert_eq!(processor(&elf(1, [0xff, 0xff])), None);
+        let of = |class: u8, order: u8, machine: [u8; 2]| processor(&elf(class, order, machine));
+        for (class, order, machine, expected) in [
+            (2, 1, [0xb7, 0], "arm64"),
+            (2, 1, [0x3e, 0], "amd64"),
+            (2, 2, [0, 0x16], "s390x"),
+            (2, 1, [21, 0], "ppc64le"),
+            (2, 2, [0, 21], "ppc64"),
+            (1, 2, [0, 8], "mips"),
+            (2, 1, [8, 0], "mips64le"),
+            (1, 1, [6, 0], "386"),
+            (2, 1, [0xff, 0xff], "ELF machine 65535"),
+        ] {
+            assert_eq!(of(class, order, machine).as_deref(), Some(expected));
+        }
         assert_eq!(processor(b"\x7fELF"), None);
         assert_eq!(processor(b"#!/bin/sh\n"), None);
         assert_eq!(interpreter(b"#! /usr/bin/env python3\nx"), Some("/usr/bin/env".into()));

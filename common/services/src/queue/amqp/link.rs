@@ -160,21 +160,63 @@ fn meaning(what: &str, error: &lapin::Error) -> QueueError {
     if let ErrorKind::ProtocolError(reply) = error.kind()
         && REFUSALS.contains(&reply.get_id())
     {
-        let advice = if text.contains(DIFFERS) {
-            "it is there already, made by something else than this system, and other than it must be; once nobody needs what it \
-             holds, delete it (`rabbitmqctl delete_queue` with its name and `-p` with the virtual host, or on the management \
-             pages) and run `sas init`"
-        } else {
-            "see `[queue] url` and the user's permissions"
-        };
+        let advice = advice(&text);
         return QueueError::Refused(format!("{text}; {advice}"));
     }
     QueueError::Unreachable(text)
 }
 
-/// ACCESS-REFUSED (credentials, permissions), PRECONDITION-FAILED (a queue is declared otherwise), NOT-ALLOWED (virtual
+/// What to do about a refusal with this text.
+fn advice(text: &str) -> String {
+    if !text.contains(DIFFERS) {
+        return "see `[queue] url` and the user's permissions".to_owned();
+    }
+    let named = |kind: &str| {
+        let (_, rest) = text.split_once(format!(" for {kind} '").as_str())?;
+        let (name, rest) = rest.split_once("' in vhost '")?;
+        rest.split_once('\'').map(|(vhost, _)| (name, vhost))
+    };
+    let (when, command) = match (named("exchange"), named("queue")) {
+        (Some((name, vhost)), _) => (
+            "once nobody publishes to it",
+            format!(
+                "`rabbitmqctl eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"{vhost}\">>, exchange, <<\"{name}\">>), false, \
+                 <<\"sas\">>).'`, or "
+            ),
+        ),
+        (None, Some((name, vhost))) => {
+            ("once nobody needs what it holds", format!("`rabbitmqctl delete_queue -p {vhost} {name}`, or "))
+        }
+        (None, None) => ("once nobody needs it", String::new()),
+    };
+    format!(
+        "it is there already, made by something else than this system, and other than it must be; {when}, delete it ({command}on \
+         the management pages) and run `sas init`"
+    )
+}
+
+/// ACCESS-REFUSED (credentials, permissions), PRECONDITION-FAILED (a queue or exchange is declared otherwise), NOT-ALLOWED (virtual
 /// host).
 const REFUSALS: [u16; 3] = [403, 406, 530];
 
-/// What the broker says of a queue that has other arguments; which one, and both its values, it says behind that.
+/// What the broker says of a queue or exchange that has other arguments; which one, and both its values, it says behind that.
 const DIFFERS: &str = "inequivalent arg";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_declared_otherwise_is_deleted_as_what_it_is() {
+        let of = |thing: &str| advice(&format!("inequivalent arg 'type' for {thing}: received 'a' but current is 'b'"));
+        let queue = of("queue 'sas.completions' in vhost '/'");
+        let expected = "(`rabbitmqctl delete_queue -p / sas.completions`, or on the management pages)";
+        assert!(queue.contains(expected), "{queue}");
+        let exchange = of("exchange 'sas.dead' in vhost 'test0'");
+        let expected = r#"(rabbit_misc:r(<<"test0">>, exchange, <<"sas.dead">>), false, <<"sas">>).'"#;
+        assert!(exchange.contains(expected) && !exchange.contains("delete_queue"), "{exchange}");
+        let cut = of("queue 'sas.tasks.…");
+        assert!(cut.contains("delete it (on the management pages) and run `sas init`"), "{cut}");
+        assert!(advice("ACCESS_REFUSED").contains("permissions"));
+    }
+}

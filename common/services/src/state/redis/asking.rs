@@ -1,4 +1,5 @@
-//! Asking Redis: commands and scripts, those of a run apart, and what is known of a run. What an error means is [`super::link`]'s.
+//! Asking Redis: commands and scripts, those of a run apart, and what is known of a run. What an error means is
+//! [`super::failure`]'s.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};

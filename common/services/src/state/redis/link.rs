@@ -7,6 +7,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Redis
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::failure::{RedisTrouble, words};
 use crate::address::Address;
 use crate::state::StateError;
 use domain::id::RunId;
@@ -111,7 +112,7 @@ impl RedisLink {
         }
     }
 
-    /// What an error of a command or script on a run's own keys means: what is unknown is that run's trouble.
+    /// What an error of a command or script on a run's own keys means: data of the wrong form is that run's trouble.
     pub(super) fn failure_of(&self, run: RunId, error: &RedisError) -> StateError {
         match self.failure(error) {
             StateError::Unexpected(reason) => StateError::Damaged { run, reason },
@@ -125,22 +126,38 @@ impl RedisLink {
 
     /// What an error means to the caller.
     pub(super) fn failure(&self, error: &RedisError) -> StateError {
-        let message = format!("Redis at {}: {error}", self.address());
-        match (error.code(), error.kind()) {
-            (Some("NOAUTH" | "WRONGPASS" | "NOPERM"), _) => StateError::Misconfigured(message),
-            (
-                Some(
-                    "LOADING" | "BUSY" | "MISCONF" | "OOM" | "READONLY" | "NOREPLICAS" | "MASTERDOWN" | "TRYAGAIN"
-                    | "CLUSTERDOWN",
-                ),
-                _,
-            )
-            | (_, ErrorKind::Io) => StateError::Unreachable(message),
-            (_, ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => StateError::Misconfigured(message),
-            // An answer that arrived and is not of the type that was asked for says nothing about the connection.
-            (_, ErrorKind::Parse) => StateError::Unexpected(message),
-            _ if error.is_timeout() || error.is_unrecoverable_error() => StateError::Unreachable(message),
-            _ => StateError::Unexpected(message),
+        let (address, words) = (self.address(), words(error));
+        match RedisTrouble::of(error) {
+            RedisTrouble::Away => StateError::Unreachable(format!("Redis at {address}: {words}")),
+            RedisTrouble::Refuses => StateError::Unreachable(format!("Redis at {address} refuses: {words}")),
+            RedisTrouble::Forbids => StateError::Misconfigured(format!("Redis at {address} refuses: {words}")),
+            RedisTrouble::WrongForm => StateError::Unexpected(format!("Redis at {address}: {words}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn what_redis_refuses_is_everybodys_trouble_and_what_has_the_wrong_form_a_runs() {
+        let link = RedisLink::new(&Address::new("redis://127.0.0.1:6379/0")).unwrap();
+        let run: RunId = "8a6e0804-2bd0-4672-b79d-d97027f9071a".parse().unwrap();
+        let of = |line: &str| {
+            let answer = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            link.failure_of(run, &answer.extract_error().unwrap_err())
+        };
+        let forbidden = of("ERR The user executing the script can't run this command or subcommand script: 9ed9");
+        assert!(matches!(forbidden, StateError::Misconfigured(_)) && forbidden.is_away(), "{forbidden:?}");
+        assert!(forbidden.reason().contains("refuses: The user executing"), "{forbidden}");
+        let full = of("OOM command not allowed when used memory > 'maxmemory'.");
+        assert!(matches!(full, StateError::Unreachable(_)) && full.is_away(), "{full:?}");
+        assert!(full.reason().contains("refuses: OOM command"), "{full}");
+        let damaged = of("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert!(matches!(&damaged, StateError::Damaged { run: of, .. } if *of == run), "{damaged:?}");
+        assert!(!damaged.is_away());
     }
 }

@@ -38,6 +38,10 @@ script!(RENEW, "renew.lua", "#!lua");
 script!(ANNOUNCE, "announce.lua", "#!lua");
 script!(DUE, "due.lua", "#!lua");
 
-/// The one script that is about no run.
+/// About no run: begins an epoch.
 pub(super) static EPOCH: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("epoch.lua"))));
+
+/// About no run: whether scripts can write.
+pub(super) static PROBE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("probe.lua"))));

@@ -27,7 +27,7 @@ fn facts(dataset: &Dataset) -> Result<ColumnFacts, H5Error> {
     let shape = dataset.shape()?;
     let (mut value, mut first) = (None, Vec::new());
     match &shape {
-        shape if shape.is_one() => value = dataset.value(1)?.first(1).into_iter().next(),
+        shape if shape.is_one() => value = dataset.value(1)?.scalar(),
         Shape::Array(dims) if dims.len() == 1 => first = dataset.value(FIRST as u64)?.first(FIRST),
         Shape::Null | Shape::Scalar | Shape::Array(_) => {}
     }

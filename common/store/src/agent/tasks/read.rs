@@ -81,7 +81,7 @@ pub(super) fn scalars(WantedScalars { at, columns }: &WantedScalars) -> AgentRes
     each_column(at, &mut |name, dataset| {
         let shape = dataset.shape()?;
         let value = match taken.wants(name) && shape.is_one() {
-            true => dataset.value(1)?.first(1).into_iter().next(),
+            true => dataset.value(1)?.scalar(),
             false => None,
         };
         let word = || dataset.dtype().map_or_else(|_| "something".to_owned(), |dtype| dtype.word());

@@ -14,57 +14,89 @@ pub(super) enum NamedStar {
     Wrong(String),
 }
 
-/// The star of a file: its root attribute `PLATO_ID`, or the integer by which PLATO's simulator names it.
+/// A star as a file names it.
+struct WrittenStar {
+    star: StarId,
+    /// Where.
+    place: &'static str,
+    /// As what.
+    text: String,
+}
+
+/// The star of a file: its root attribute `PLATO_ID`, or the integer by which PLATO's simulator names it. Where it has several of
+/// these, all name the same star; what stands beside `PLATO_ID` and names no star is passed over, for it may be of another
+/// catalogue.
 pub(super) fn star_of(root: &Group) -> Result<NamedStar, H5Error> {
+    let mut named: Vec<WrittenStar> = Vec::new();
     if let Some(value) = root.attribute("PLATO_ID")? {
-        return Ok(match value.as_text() {
-            Some(text) => match text.parse() {
-                Ok(star) => NamedStar::Star(star, text),
-                Err(error) => NamedStar::Wrong(format!("root attribute PLATO_ID: {error}")),
-            },
-            None => match number_of(&value) {
-                Some(number) => of_simulator(number),
-                None => {
-                    let found = in_words(&value);
-                    NamedStar::Wrong(format!(
-                        "root attribute PLATO_ID is {found}, expected PLATO_ and a UUID, or an integer"
-                    ))
-                }
-            },
-        });
+        match star_in("root attribute PLATO_ID", &value) {
+            Ok(star) => named.push(star),
+            Err(what) => return Ok(NamedStar::Wrong(what)),
+        }
     }
+    let others = match of_simulator(root) {
+        // What cannot be read names no other star.
+        Err(_) if !named.is_empty() => Vec::new(),
+        others => others?,
+    };
+    let mut wrong = None;
+    for (place, value) in others {
+        match star_in(place, &value) {
+            Ok(star) => named.push(star),
+            // A number is meant for a star.
+            Err(what) if named.is_empty() && number_of(&value).is_some() => return Ok(NamedStar::Wrong(what)),
+            Err(what) => wrong = Some(what),
+        }
+    }
+    let different = named.iter().find(|other| other.star != named[0].star);
+    if let Some(other) = different {
+        let [one, other] = [&named[0], other].map(WrittenStar::in_words);
+        return Ok(NamedStar::Wrong(format!("{one}, and {other}: expected the same star")));
+    }
+    Ok(match (named.into_iter().next(), wrong) {
+        (Some(WrittenStar { star, text, .. }), _) => NamedStar::Star(star, text),
+        (None, Some(what)) => NamedStar::Wrong(format!("it has no root attribute PLATO_ID, and its {what}")),
+        (None, None) => NamedStar::Nothing,
+    })
+}
+
+/// The attributes by which PLATO's simulator names a star, as far as they are there.
+fn of_simulator(root: &Group) -> Result<Vec<(&'static str, Value)>, H5Error> {
     let metadata = match root.subgroup("METADATA")? {
         Some(metadata) => metadata.attribute("star_id")?,
         None => None,
     };
-    let mut found = NamedStar::Nothing;
-    for value in [metadata, root.attribute("StarID")?].into_iter().flatten() {
-        if let Some(number) = number_of(&value) {
-            return Ok(of_simulator(number));
-        }
-        match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
-            Some((star, text)) => return Ok(NamedStar::Star(star, text)),
-            None => {
-                let is = in_words(&value);
-                found = NamedStar::Wrong(format!(
-                    "it has no root attribute PLATO_ID, and its star_id is {is}, expected an integer, or PLATO_ and a UUID"
-                ));
-            }
+    let places = [("attribute METADATA.star_id", metadata), ("root attribute StarID", root.attribute("StarID")?)];
+    Ok(places.into_iter().filter_map(|(place, value)| Some((place, value?))).collect())
+}
+
+/// The star that this value names, or why it names none.
+fn star_in(place: &'static str, value: &Value) -> Result<WrittenStar, String> {
+    if let Some(number) = number_of(value) {
+        let Ok(number) = u64::try_from(number) else {
+            return Err(format!("{place} is the negative number {number}, expected PLATO_ and a UUID, or one from 0"));
+        };
+        return Ok(WrittenStar { star: StarId::of_simulator(number), place, text: number.to_string() });
+    }
+    match value.as_text().and_then(|text| Some((text.parse().ok()?, text))) {
+        Some((star, text)) => Ok(WrittenStar { star, place, text }),
+        None => Err(format!("{place} is {}, expected PLATO_ and a UUID, or an integer", in_words(value))),
+    }
+}
+
+impl WrittenStar {
+    fn in_words(&self) -> String {
+        let Self { star, place, text } = self;
+        match text.starts_with("PLATO_") {
+            true => format!("{place} names {star}"),
+            false => format!("{place} names {text}, which is {star}"),
         }
     }
-    Ok(found)
 }
 
 /// The number of a star, if there is one and it is whole.
 fn number_of(value: &Value) -> Option<i128> {
     value.integer().filter(|_| value.shape.is_one())
-}
-
-fn of_simulator(number: i128) -> NamedStar {
-    match u64::try_from(number) {
-        Ok(number) => NamedStar::Star(StarId::of_simulator(number), number.to_string()),
-        Err(_) => NamedStar::Wrong(format!("its star is the negative number {number}")),
-    }
 }
 
 /// The quarter of a file: its root attribute `QUARTER_NUMBER`, if it has one.
@@ -87,7 +119,11 @@ fn in_words(value: &Value) -> String {
     let word = value.dtype.word();
     match value.first(2).as_slice() {
         [] => format!("{word} without a value"),
-        [Scalar::Text(text)] => format!("the text {:?}", text.chars().take(SHOWN).collect::<String>()),
+        [Scalar::Text(text)] => {
+            let shown: String = text.chars().take(SHOWN).collect();
+            let more = if shown.len() < text.len() { "…" } else { "" };
+            format!("the text {shown:?}{more}")
+        }
         [one] => format!("{word} {one}"),
         several => format!("{word} of shape {:?}, beginning with {}", value.shape.dims(), several[0]),
     }
@@ -98,13 +134,13 @@ pub(super) fn dates(root: &Group) -> Result<Result<Option<[f64; 2]>, String>, H5
     let mut dates = Vec::new();
     for name in ["OBS_START_DATE", "OBS_END_DATE"] {
         let Some(value) = root.attribute(name)? else { continue };
-        match value.first(1).first().and_then(Scalar::as_f64) {
-            Some(date) if date.is_finite() => dates.push(date),
-            Some(_) => {
+        match value.first(2).as_slice() {
+            [one] if one.as_f64().is_none_or(f64::is_finite) => dates.extend(one.as_f64()),
+            [] => {}
+            _ => {
                 let found = in_words(&value);
                 return Ok(Err(format!("root attribute {name} is {found}, expected a finite number of days")));
             }
-            None => {}
         }
     }
     Ok(Ok(dates.try_into().ok()))

@@ -1,6 +1,6 @@
 //! A task of a star as it is shown, and why it is as it is. Pure.
 
-use domain::id::{ModuleIndex, WorkerName};
+use domain::id::{ModuleIndex, ProductName, WorkerName};
 use domain::outcome::{Outcome, Skip};
 use domain::pipeline::Pipeline;
 use domain::run::TaskState;
@@ -54,6 +54,18 @@ impl StarFacts {
             },
             products: match &outcome {
                 Some(Outcome::Succeeded(success)) => success.products.keys().cloned().collect(),
+                Some(
+                    Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_),
+                )
+                | None => Vec::new(),
+            },
+            unmade: match &outcome {
+                Some(Outcome::Succeeded(success)) => {
+                    let is_unmade = |product: &&ProductName| {
+                        !success.products.contains_key(*product) && !success.not_made.contains_key(*product)
+                    };
+                    definition.outputs.optional.iter().filter(is_unmade).cloned().collect()
+                }
                 Some(
                     Outcome::Skipped(_) | Outcome::UpstreamFailed { .. } | Outcome::Failed(_) | Outcome::Errored(_),
                 )
