@@ -123,7 +123,7 @@ const FLOORS: &[(&str, &[Floor])] = &[
     (
         "harness",
         &[
-            ("what is started and asked", &["programs", "clock", "services", "registry", "http"]),
+            ("what is started and asked", &["programs", "clock", "ports", "services", "registry", "http"]),
             ("whole clusters", &["compose", "light", "cluster", "noop", "exhibit", "flight", "browser", "simulation"]),
             ("what is measured", &["cost", "results"]),
         ],

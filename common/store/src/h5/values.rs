@@ -41,7 +41,7 @@ impl Value {
     pub(crate) fn as_text(&self) -> Option<String> {
         match self.scalar() {
             Some(Scalar::Text(text)) => Some(text),
-            Some(Scalar::Text(_) | Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_)) | None => None,
+            Some(Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_)) | None => None,
         }
     }
 

@@ -19,7 +19,7 @@ const BACKSPACE: u8 = 0x08;
 const ESCAPE: u8 = 0x1b;
 
 /// What takes bytes that are written over no more.
-pub(super) type Kept<'a> = &'a mut dyn FnMut(&[u8]);
+pub(super) type WrittenOut<'a> = &'a mut dyn FnMut(&[u8]);
 
 /// What may still be written over.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Redrawn {
 
 impl Redrawn {
     /// Takes what was written next, and passes on what nothing can be written over any more.
-    pub(super) fn push(&mut self, bytes: &[u8], kept: Kept<'_>) {
+    pub(super) fn push(&mut self, bytes: &[u8], kept: WrittenOut<'_>) {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
             if self.is_in_sequence() {
@@ -64,7 +64,7 @@ impl Redrawn {
     }
 
     /// Passes everything on.
-    pub(super) fn finish(mut self, kept: Kept<'_>) {
+    pub(super) fn finish(mut self, kept: WrittenOut<'_>) {
         let sequence = std::mem::take(&mut self.sequence);
         self.write(&sequence);
         // What is being written stands over the state before it.
@@ -91,7 +91,7 @@ impl Redrawn {
         self.line.extend_from_slice(text);
     }
 
-    fn obey(&mut self, control: u8, kept: Kept<'_>) {
+    fn obey(&mut self, control: u8, kept: WrittenOut<'_>) {
         match control {
             // An empty line writes nothing over.
             b'\r' if self.line.is_empty() => {}
@@ -147,14 +147,14 @@ impl Redrawn {
         self.below = below;
     }
 
-    fn pass_line(&mut self, kept: Kept<'_>) {
+    fn pass_line(&mut self, kept: WrittenOut<'_>) {
         if let Some(line) = self.held.pop_front() {
             kept(&line);
             kept(b"\n");
         }
     }
 
-    fn pass_all(&mut self, kept: Kept<'_>) {
+    fn pass_all(&mut self, kept: WrittenOut<'_>) {
         while !self.held.is_empty() {
             self.pass_line(kept);
         }
