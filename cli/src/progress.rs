@@ -70,11 +70,12 @@ pub(crate) async fn watch(
     let (mut screen, mut pace) = (ProgressScreen::new(format), LastMinute::default());
     let (mut outside, mut said) = (Vec::new(), SaidReasons::default());
     // What the store knows goes on whether or not it can be looked at.
-    let (mut was_seen, mut is_away) = (view::known_run(context, run).await.is_ok(), false);
+    let was_known = view::known_run(context, run).await.is_ok();
+    let (mut was_told, mut is_away) = (false, false);
     loop {
         let looked = view::run(context, run).await;
         if looked.is_ok() {
-            was_seen = true;
+            was_told = true;
             if std::mem::take(&mut is_away) {
                 screen.say("it answers again; the watch goes on");
             }
@@ -94,7 +95,7 @@ pub(crate) async fn watch(
                     }
                 }
             }
-            Err(error) if error.kind == ErrorKind::OutOfReach && was_seen => {
+            Err(error) if is_waited_for(&error, was_known, was_told) => {
                 if !std::mem::replace(&mut is_away, true) {
                     screen.say(&format!("waiting until it answers again: {error}"));
                 }
@@ -113,6 +114,12 @@ pub(crate) async fn watch(
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Whether the watch of a run goes on until a service answers: the store knew the run, or the state told of it before. One that
+/// never answered here and forbids it would be waited for in vain: a password is wrong.
+fn is_waited_for(error: &OperateError, was_known: bool, was_told: bool) -> bool {
+    error.kind == ErrorKind::OutOfReach && (was_told || (was_known && !error.forbids))
 }
 
 /// An error when stars of a run that ended are not complete.
@@ -276,4 +283,27 @@ pub(crate) fn bar(counted: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(&format!("{{elapsed:>5}} [{{bar:30}}] {{pos}}/{{len}} {counted}"));
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+}
+
+#[cfg(test)]
+mod tests {
+    use services::state::StateError;
+
+    use super::*;
+
+    #[test]
+    fn a_watch_waits_for_what_may_answer_and_for_what_answered_before() {
+        let away = OperateError::from(StateError::Unreachable("x".to_owned()));
+        let forbids = OperateError::from(StateError::Misconfigured("a wrong password".to_owned()));
+        for (error, was_known, was_told, waits) in [
+            (&away, true, false, true),
+            (&away, true, true, true),
+            (&away, false, false, false),
+            (&forbids, true, false, false),
+            (&forbids, true, true, true),
+            (&OperateError::not_found("x"), true, true, false),
+        ] {
+            assert_eq!(is_waited_for(error, was_known, was_told), waits, "{error}: {was_known}, {was_told}");
+        }
+    }
 }

@@ -216,12 +216,18 @@ async fn redis(config: &Config, store: Option<&Store>, missing: Missing, checks:
         anyhow::Ok(())
     };
     if let Err(error) = look.await {
-        checks.push(match error.downcast_ref::<StateError>() {
-            Some(StateError::Unreachable(_)) => {
-                ReportLine::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
-            }
-            _ => ReportLine::problem("Redis", format!("{error:#}")),
-        });
+        checks.push(unusable(&error));
+    }
+}
+
+/// Why Redis cannot be used. One that answers runs, and is where it is asked.
+fn unusable(error: &anyhow::Error) -> ReportLine {
+    match error.downcast_ref::<StateError>() {
+        Some(state) if state.refuses() => ReportLine::problem("Redis", state.reason()),
+        Some(StateError::Unreachable(_)) => {
+            ReportLine::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
+        }
+        _ => ReportLine::problem("Redis", format!("{error:#}")),
     }
 }
 
@@ -273,5 +279,21 @@ async fn docker(
             ),
             Err(error) => ReportLine::problem(what, error.to_string()),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redis_that_refuses_is_a_problem_and_nobody_is_asked_whether_it_runs() {
+        let line = |reason: &str| unusable(&StateError::Unreachable(reason.to_owned()).into());
+        let full = line("Redis at 127.0.0.1:6379 refuses: OOM command not allowed");
+        assert_eq!(full, ReportLine::problem("Redis", "Redis at 127.0.0.1:6379 refuses: OOM command not allowed"));
+        let away = line("Redis at 127.0.0.1:6379: Connection refused (os error 111)");
+        assert!(away.verdict == LineVerdict::Unreachable && away.detail.contains("is it running"), "{away:?}");
+        let forbids = unusable(&StateError::Misconfigured("x".to_owned()).into());
+        assert_eq!(forbids, ReportLine::problem("Redis", "x"));
     }
 }

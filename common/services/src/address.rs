@@ -52,13 +52,15 @@ impl fmt::Display for Address {
         let (user, place) = rest.rsplit_once('@').map_or(("", rest), |(_, place)| ("***@", place));
         let place = place.split(['?', '#']).next().unwrap_or_default();
         let host = place.split('/').next().unwrap_or_default();
+        let has_names = ["amqp", "amqps", "redis", "rediss"].contains(&scheme);
+        // Behind the host only passwords have one: of other addresses it may be what a key holds.
+        let is_odd = !has_names && rest.find(['/', '?', '#']).is_some_and(|end| rest[end..].contains('@'));
         if !scheme.is_empty() {
             write!(f, "{scheme}://")?;
         }
-        if !is_host(host) || scheme.is_empty() && user.is_empty() {
+        if is_odd || !is_host(host) || scheme.is_empty() && user.is_empty() {
             return f.write_str("…");
         }
-        let has_names = ["amqp", "amqps", "redis", "rediss"].contains(&scheme);
         write!(f, "{user}{}", if has_names { place } else { host })
     }
 }
@@ -105,6 +107,7 @@ mod tests {
             ("redis://[::1]:6379/0", "redis://[::1]:6379/0", true),
             ("https://host/S3cret?key=S3cret", "https://host", true),
             ("amqp://op:S3cret@host/a?heartbeat=S3cret", "amqp://***@host/a", true),
+            ("https://host/p?key=ab@S3cret", "https://…", false),
             ("amqp://op:S3cret", "amqp://…", true),
             ("amqp://op:S3cret%40host:1", "amqp://…", true),
             ("op:S3cret", "…", false),

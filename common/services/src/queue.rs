@@ -162,8 +162,8 @@ pub trait Consumer: Send {
 /// A message broker.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Declares events, completions, dead letters and the task queues of these classes. Harmless when they exist. One that is
-    /// refused keeps no other from being declared; the first refusal is told.
+    /// Declares events, completions, dead letters and the task queues of these classes. Harmless when they exist. A
+    /// queue that is refused keeps no other from being declared; the first refusal is told.
     async fn declare(&self, classes: &[ClassName]) -> Result<(), QueueError>;
     /// Publishes all; the answers come in the order of the messages, `Ok` only where the broker confirmed.
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;

@@ -257,7 +257,8 @@ pub struct Due {
 pub trait State: Send + Sync {
     /// Checks that the service keeps what it is given (no eviction, append-only file) and answers.
     async fn check(&self) -> Result<(), StateError>;
-    /// Writes something that is of no use, for a minute, with what runs are written with: an error says why nothing can be written.
+    /// Writes and reads something that is of no use, for a minute, with what runs are written and read with: an error says why that
+    /// cannot be done.
     async fn probe(&self) -> Result<(), StateError>;
     /// Its own clock, by which leases are counted.
     async fn clock(&self) -> Result<Timestamp, StateError> {

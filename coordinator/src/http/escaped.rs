@@ -1,4 +1,5 @@
-//! Answers in JSON that a terminal takes for text, whatever the names in them are.
+//! Answers of the API in JSON that a terminal takes for text, whatever the names in them are. Streams pass as they are: programs
+//! follow them.
 
 use std::borrow::Cow;
 

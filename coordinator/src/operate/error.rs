@@ -40,12 +40,15 @@ pub struct OperateError {
     pub kind: ErrorKind,
     /// For people.
     pub message: String,
+    /// Whether a service answers and forbids it, which waiting does not mend. Known where it was asked alone.
+    #[serde(skip)]
+    pub forbids: bool,
 }
 
 impl OperateError {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), forbids: false }
     }
 
     /// What is named is not there.
@@ -88,8 +91,8 @@ impl From<StoreError> for OperateError {
 
 impl From<StateError> for OperateError {
     fn from(error: StateError) -> Self {
-        let is_away = error.is_away();
-        Self::of(if is_away { ErrorKind::OutOfReach } else { ErrorKind::Failed }, &error)
+        let kind = if error.is_away() { ErrorKind::OutOfReach } else { ErrorKind::Failed };
+        Self { forbids: matches!(error, StateError::Misconfigured(_)), ..Self::of(kind, &error) }
     }
 }
 
@@ -152,6 +155,7 @@ mod tests {
         for (error, kind, words) in kinds {
             assert_eq!(error.kind, kind, "{error}");
             assert!(error.message.contains(words), "{error}");
+            assert_eq!(error.forbids, words == "refuses", "{error}");
             let within = error.within("failed to do it");
             assert!(within.kind == kind && within.message.starts_with("failed to do it: "), "{within}");
         }

@@ -217,7 +217,7 @@ async fn with_state(
     let asked = async {
         let state = context.installation.state().await?;
         let Some(view) = state.run(course.record.run).await? else { return Ok(None) };
-        let (stars, tasks) = in_flight(&state, course, decisions).await?;
+        let (stars, tasks) = unless_over(in_flight(&state, course, decisions).await)?;
         Ok::<_, OperateError>(Some((lost(view.counts.values().flatten()), stars, tasks)))
     };
     match asked.await {
@@ -246,11 +246,7 @@ async fn in_flight(
     decisions: &[(u64, Decision)],
 ) -> Result<(BTreeSet<StarIndex>, FailedTasks), StateError> {
     let run = course.record.run;
-    let stars = match state.in_flight(run, MOST_IN_FLIGHT).await {
-        // It ended in between.
-        Err(StateError::NoRun(_)) => Vec::new(),
-        stars => stars?,
-    };
+    let stars = state.in_flight(run, MOST_IN_FLIGHT).await?;
     let rows = state.load(run, &stars).await?;
     let is_failed = |cell: Cell| is_failed(cell.state);
     let with_failures: Vec<StarIndex> = stars
@@ -266,6 +262,14 @@ async fn in_flight(
         tasks.extend(&failed(course, *star, view, decisions), |_| true);
     }
     Ok((stars.into_iter().collect(), tasks))
+}
+
+/// What was found in flight: nothing of a run that ended between one look and the next.
+fn unless_over<T: Default>(found: Result<T, StateError>) -> Result<T, StateError> {
+    match found {
+        Err(StateError::NoRun(_)) => Ok(T::default()),
+        found => found,
+    }
 }
 
 fn is_failed(state: TaskState) -> bool {
@@ -349,5 +353,21 @@ impl FoundFailures {
             not_listed,
             why_not,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::EventId;
+
+    use super::*;
+
+    #[test]
+    fn of_a_run_that_ended_between_two_looks_nothing_is_in_flight() {
+        let run = RunId::of(EventId::of("test", "1"), "P", "1");
+        assert_eq!(unless_over(Ok(vec![1])).unwrap(), [1]);
+        assert!(unless_over::<Vec<u32>>(Err(StateError::NoRun(run))).unwrap().is_empty());
+        let damaged = StateError::Damaged { run, reason: "x".to_owned() };
+        assert!(matches!(unless_over::<Vec<u32>>(Err(damaged)), Err(StateError::Damaged { .. })));
     }
 }

@@ -181,17 +181,22 @@ struct Findings {
 pub async fn status(context: &Context) -> Result<Status, OperateError> {
     let store = context.ask(|store| store.probe()).await;
     let held = context.ask(|store| store.all_held()).await?;
+    let drained = context.ask(|store| store.drained_hosts()).await;
     let (queues, found, refused) = tokio::join!(
         queue::list(&*context.installation),
         soon("Redis", workers::find(context)),
         workers::writes_refused(&*context.installation)
     );
-    let (workers, drained, lost, unwritable) = match found.map(|found| found.told(refused)) {
-        Ok(AllWorkers { workers, drained, lost, writes_refused }) => (Ok(workers), drained, lost, writes_refused),
-        Err(error) => (Err(error), Vec::new(), Vec::new(), None),
-    };
     let all = view::newest_runs(context, RUNS).await?;
     let mut damaged = all.damaged;
+    let drained = told(&mut damaged, drained);
+    let (workers, drained, lost, unwritable) = match found {
+        Ok(found) => {
+            let AllWorkers { workers, drained, lost, writes_refused } = found.told(drained, refused);
+            (Ok(workers), drained, lost, writes_refused)
+        }
+        Err(error) => (Err(error), drained, Vec::new(), None),
+    };
     let runs: Vec<RunSummary> = all.runs.into_iter().filter(|run| run.phase != RunPhase::Ended).collect();
     let (mut hanging, mut waiting, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for run in &runs {
@@ -224,7 +229,8 @@ pub async fn status(context: &Context) -> Result<Status, OperateError> {
     Ok(findings.status())
 }
 
-/// What was found of one run; where that cannot be told, what is damaged says so. A service that is away is said elsewhere.
+/// What was found, of one run for instance; where that cannot be told, what is damaged says so. A service that is away is said
+/// elsewhere.
 fn told<T>(damaged: &mut Vec<String>, found: Result<Vec<T>, OperateError>) -> Vec<T> {
     found.unwrap_or_else(|error| {
         if error.kind == ErrorKind::Failed && !damaged.contains(&error.message) {

@@ -123,21 +123,19 @@ pub struct HostDecided {
 /// The workers that live.
 pub async fn list(context: &Context) -> Result<AllWorkers, OperateError> {
     let (found, refused) = tokio::join!(find(context), writes_refused(&*context.installation));
-    Ok(found?.told(refused))
+    Ok(found?.told(context.ask(|store| store.drained_hosts()).await?, refused))
 }
 
 /// Workers as the state has them.
 pub(super) struct FoundWorkers {
     living: Vec<WorkerInfo>,
     lost: Vec<WorkerInfo>,
-    drained: Vec<DrainedHost>,
 }
 
-/// Asks the state for its workers.
+/// Asks the state for its workers, and nothing else: an error is the state's.
 pub(super) async fn find(context: &Context) -> Result<FoundWorkers, OperateError> {
     let state = context.installation.state().await?;
-    let (living, drained) = (state.workers().await?, context.ask(|store| store.drained_hosts()).await?);
-    Ok(FoundWorkers { living, lost: state.lost_workers().await?, drained })
+    Ok(FoundWorkers { living: state.workers().await?, lost: state.lost_workers().await? })
 }
 
 /// Why Redis takes no writes, as `/readyz` finds it out; `None` where it takes them.
@@ -150,9 +148,10 @@ pub(super) async fn writes_refused(installation: &dyn Installation) -> Option<St
 }
 
 impl FoundWorkers {
-    /// What there is to say of them. While Redis takes no writes nobody can show himself: who is silent may live.
-    pub(super) fn told(self, writes_refused: Option<String>) -> AllWorkers {
-        let Self { living: mut workers, mut lost, drained } = self;
+    /// What there is to say of them, with the hosts that are drained. While Redis takes no writes nobody can show himself: who is
+    /// silent may live.
+    pub(super) fn told(self, drained: Vec<DrainedHost>, writes_refused: Option<String>) -> AllWorkers {
+        let Self { living: mut workers, mut lost } = self;
         let can_show = writes_refused.is_none();
         workers.iter_mut().chain(&mut lost).for_each(set_right);
         let is_replaced = |lost: &WorkerInfo| {

@@ -28,19 +28,19 @@ TIMES = (
     ("s|secs?|seconds?", SECONDS_PER_DAY),
     ("mins?|minutes?", 1440.0),
     ("h|hrs?|hours?", 24.0),
-    ("|[dD]|days?|.*jd.*|julian", 1.0),
+    ("|d|days?|.*jd.*|julian", 1.0),
 )
 RELATIVE = {"normalized": 1.0, "normalised": 1.0, "relative": 1.0, "dimensionless": 1.0, "1": 1.0,
             "%": 1e-2, "percent": 1e-2, "ppt": 1e-3, "ppm": 1e-6}
 MAGNITUDES = {"mag": 1.0, "mmag": 1e-3}
-COUNTS = re.compile(r"(e\^?-?|electrons?|photo(electro)?ns?|dn|adus?|counts?|cts?|cps)"
+COUNTS = re.compile(r"(e\^?-?|electrons?|photo(-?electro)?ns?|ph|dn|adus?|counts?|cts?|cps)"
                     r"( ?/ ?\w+| per \w+|[ .*]?\w+(\^|\*\*)?-1)?")
 
 
 def days(time, unit):
     """Days from a time in `unit`; no unit, or days, are seconds where the spacing says so: no survey takes less than one point a day."""
     word = unit.split()[0].rstrip(",;:") if unit.strip() else ""
-    word = word if len(word) < 3 else word.lower()  # `Ms` is no `ms`
+    word = word if word == "Ms" else word.lower()  # a megasecond is no millisecond
     per_day = next((number for spelled, number in TIMES if re.fullmatch(spelled, word)), None)
     if per_day is None:
         raise Refused(f"the time is in {unit[:60]!r}, which is not known here: expected d, h, min, s, ms, or a Julian date as BJD")

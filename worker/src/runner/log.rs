@@ -148,7 +148,22 @@ mod tests {
         let two = twice(|n| format!("\ra: {n}\n\rb: {n}\u{1b}[A"));
         check(two.clone(), "the reason\na: 0\na: 20000\nb: 20000");
         check(format!("{two}\n\nTraceback\n"), "the reason\na: 0\na: 20000\nb: 20000\nTraceback\n");
-        check("µ\u{8}m \u{1b}[31mred\u{1b}[0m\n\u{1b}".to_owned(), "the reason\nm \u{1b}[31mred\u{1b}[0m\n\u{1b}");
+        // As many lines as one likes, gone up one by one, as tqdm does, or at once.
+        let three = |up: &str| {
+            let picture = |n: u32| format!("\ra: {n}\n\rb: {n}\n\rc: {n}{up}");
+            (0..=2_000).map(picture).collect::<String>()
+        };
+        for up in ["\u{1b}[A\u{1b}[A", "\u{1b}[2A"] {
+            check(three(up), "the reason\na: 0\nb: 0\na: 2000\nb: 2000\nc: 2000");
+        }
+        // Down again: what stands below stays.
+        let two = twice(|n| format!("\ra: {n}\nb: {n}\u{1b}[A"));
+        check(format!("{two}\ra: done\u{1b}[B\rb: done\nTraceback"), "the reason\na: 0\na: done\nb: done\nTraceback");
+        check("\u{1b}[s\n\u{1b}[u\u{1b}[Aend".to_owned(), "the reason\n\u{1b}[s\nend");
+        check("µm\u{8}\u{8}Å \u{1b}[31mred\u{1b}[0m\n".to_owned(), "the reason\nÅ \u{1b}[31mred\u{1b}[0m\n");
+        check("100%\u{8}\u{8}\n\u{1b}".to_owned(), "the reason\n100%\n\u{1b}");
+        // A sequence that is cut off ends no line.
+        check("why\u{1b}[\n1%\r2%\r".to_owned(), "the reason\nwhy\u{1b}[\n2%\n");
     }
 
     #[test]

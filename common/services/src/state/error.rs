@@ -2,6 +2,9 @@
 
 use domain::id::{Epoch, RunId};
 
+/// What stands between a service that answers and does not do it now, and why.
+const REFUSES: &str = " refuses: ";
+
 /// What an adapter could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -25,7 +28,7 @@ pub enum StateError {
     /// Of this run the state holds something that no version of this program writes. Others' runs are not concerned.
     #[error(
         "run {run} is damaged in the state: {reason}; when its keys are removed it is taken up again from the store \
-         (`redis-cli --scan --pattern 'sas:{{{run}}}:*' | xargs redis-cli unlink`)"
+         (`redis-cli -u URL --scan --pattern 'sas:{{{run}}}:*' | xargs redis-cli -u URL unlink`, with the URL of `[state] url`)"
     )]
     Damaged {
         /// The run.
@@ -39,6 +42,16 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// A service, named so, answers and does not do it now: it is full, read-only, busy.
+    pub(crate) fn refusing(service: &str, reason: &str) -> Self {
+        Self::Unreachable(format!("{service}{REFUSES}{reason}"))
+    }
+
+    /// Whether the service answers, so that it is neither down nor somewhere else, and does not do it now.
+    pub fn refuses(&self) -> bool {
+        matches!(self, Self::Unreachable(reason) if reason.contains(REFUSES))
+    }
+
     /// Whether the service itself is the trouble, for everybody: it is away, refuses, or is not set up as it must be. What it
     /// knows cannot be told before that is mended.
     pub fn is_away(&self) -> bool {

@@ -154,7 +154,7 @@ pub(super) async fn refused(site: &Site, caller: &Caller, error: &OperateError) 
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "This is not there"),
         ErrorKind::Refused => (StatusCode::CONFLICT, "This cannot be done"),
         ErrorKind::AlreadySo => (StatusCode::CONFLICT, "There is nothing to do"),
-        ErrorKind::OutOfReach => (StatusCode::SERVICE_UNAVAILABLE, "A service does not answer"),
+        ErrorKind::OutOfReach => (StatusCode::SERVICE_UNAVAILABLE, "A service does not answer, or refuses"),
         ErrorKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "It takes too long"),
         ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken"),
     };

@@ -258,12 +258,19 @@ impl Findings {
                 (0, lacks) => format!(", not before what waits can run ({})", counted(lacks, "task", "tasks")),
                 (hangs, lacks) => format!(", not before what hangs ends ({hangs}) and what waits can run ({lacks})"),
             };
-            format!("run {} of {} {}: {}{unless}", short(run), run.pipeline, run.quarter, expected_words(run))
+            let words = expected_words(run, self.unwritable.is_none());
+            format!("run {} of {} {}: {words}{unless}", short(run), run.pipeline, run.quarter)
         };
-        let is_sure = self.hanging.is_empty() && self.waiting.is_empty() && self.damaged.is_empty();
+        let first = match (self.unwritable.is_some(), self.damaged.is_empty()) {
+            (true, true) => Some("not before Redis takes writes again"),
+            (true, false) => Some("not before Redis takes writes again, and what is damaged not before it is mended"),
+            (false, true) => None,
+            (false, false) => Some("as each run says, but what is damaged not before it is mended"),
+        };
+        let is_sure = self.hanging.is_empty() && self.waiting.is_empty() && first.is_none();
         let is_told = self.runs.iter().all(|run| run.expected.is_some());
         let level = if is_sure && is_told { Level::Well } else { Level::Attention };
-        lines(Question::Done, level, self.runs.iter().map(of_run))
+        lines(Question::Done, level, first.map(str::to_owned).into_iter().chain(self.runs.iter().map(of_run)))
     }
 
     fn hanging_words(&self, task: &HangingTask) -> String {
@@ -280,17 +287,21 @@ impl Findings {
     }
 }
 
-/// How far a run is and how long it takes, on a line.
-fn expected_words(run: &RunSummary) -> String {
+/// How far a run is and how long it takes, on a line. While it does not go on, only how far.
+fn expected_words(run: &RunSummary, goes_on: bool) -> String {
     let Some(expected) = &run.expected else {
         return run.stored_only.clone().unwrap_or_else(|| "that cannot be told now".to_owned());
     };
+    let done = format!("{} of {} tasks are done", expected.tasks_done, expected.tasks);
+    if !goes_on {
+        return done;
+    }
     let to_go = match (expected.seconds, &expected.unknown) {
         (Some(seconds), _) => format!("about {} to go", duration(seconds as f64)),
         (None, Some(unknown)) => unknown.clone(),
         (None, None) => "that cannot be told".to_owned(),
     };
-    format!("{} of {} tasks are done; {to_go}", expected.tasks_done, expected.tasks)
+    format!("{done}; {to_go}")
 }
 
 /// How many there are, in words.

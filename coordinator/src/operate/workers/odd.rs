@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use services::clock::off_words;
 use services::state::{AttemptCounts, WorkerInfo};
 
 /// Fewest attempts that say something about a worker.
@@ -48,8 +49,7 @@ pub(super) fn oddities(worker: &WorkerInfo, median: Median) -> Vec<String> {
 
 /// How wrong a host's clock is.
 fn clock(ahead: i64) -> String {
-    let way = if ahead > 0 { "ahead of" } else { "behind" };
-    format!("its clock is {} s {way} the state's: times that it writes down are wrong", ahead.unsigned_abs())
+    format!("its clock, beside the state's, is {}: times that it writes down are wrong", off_words(ahead))
 }
 
 fn went_wrong(counts: &AttemptCounts) -> u64 {
@@ -81,7 +81,7 @@ mod tests {
     fn a_clock_that_is_wrong_is_named() {
         let behind = WorkerInfo { clock_ahead: Some(-7200), ..worker(0, 0, 0) };
         let odd = oddities(&behind, Median::default());
-        assert!(matches!(&odd[..], [one] if one.starts_with("its clock is 7200 s behind the state's")), "{odd:?}");
+        assert!(matches!(&odd[..], [one] if one.contains("beside the state's, is 7200 s behind: ")), "{odd:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ async fn a_host_whose_clock_is_ahead_is_named_and_what_it_makes_is_marked() -> R
     settings.extend(stepped.iter().map(|(name, value)| (*name, value.as_str())));
     let worker = scene.cluster.worker("early", &settings)?;
     wait_until(PATIENCE, "its clock is named", async || {
-        scene.cluster.ask(&["worker", "list"]).is_ok_and(|all| all.to_string().contains(" s ahead of the state's"))
+        scene.cluster.ask(&["worker", "list"]).is_ok_and(|all| all.to_string().contains(" s ahead: times that"))
     })
     .await
     .with_context(|| format!("{:?}\n{}", scene.cluster.ask(&["worker", "list"]), worker.log()))?;

@@ -27,13 +27,19 @@ async fn a_redis_that_forgets_is_refused_with_the_lines_to_change() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_not_taken_for_an_outage() -> Result<()> {
     let redis = Redis::start_with("requirepass right")?;
-    let address = |user: &str| RedisConfig { url: Address::new(format!("redis://{user}127.0.0.1:{}/0", redis.port())) };
-    for user in ["", ":wrong@"] {
-        let error = RedisState::connect(&address(user)).await.err().expect("refused");
-        assert!(matches!(error, StateError::Misconfigured(_)), "{user}: {error:?}");
+    let address = |user: &str, database: u32| RedisConfig {
+        url: Address::new(format!("redis://{user}127.0.0.1:{}/{database}", redis.port())),
+    };
+    redis.cli(&["-a", "right", "acl", "setuser", "reader", "on", ">right", "~*", "+@all", "-select"])?;
+    // Another database is asked for as the connection is made.
+    for (user, database) in [("", 0), (":wrong@", 0), ("", 3), (":wrong@", 3), ("reader:right@", 3), (":right@", 999)] {
+        let error = RedisState::connect(&address(user, database)).await.err().expect("refused");
+        assert!(matches!(error, StateError::Misconfigured(_)), "{user}, {database}: {error:?}");
         assert!(!error.to_string().contains("wrong@"), "{error}");
     }
-    RedisState::connect(&address(":right@")).await?.check().await?;
+    for database in [0, 3] {
+        RedisState::connect(&address(":right@", database)).await?.check().await?;
+    }
     let error = RedisState::connect(&RedisConfig { url: Address::new("http://x") }).await.err().expect("refused");
     assert!(matches!(error, StateError::Misconfigured(_)), "{error:?}");
     Ok(())
@@ -101,7 +107,7 @@ async fn a_command_that_redis_forbids_is_no_damage() -> Result<()> {
     let redis = Redis::start()?;
     let f = StateFixture::with(Arc::new(RedisState::connect(&redis.database()?).await?)).await?;
     f.admit(0).await?;
-    for command in ["hset", "zadd"] {
+    for command in ["hset", "zadd", "getrange", "setrange", "zscan", "zunionstore", "unlink", "pttl"] {
         redis.cli(&["acl", "setuser", "default", &format!("-{command}")])?;
         let refused = f.state.probe().await;
         assert!(matches!(refused, Err(StateError::Misconfigured(_))), "{command}: {refused:?}");

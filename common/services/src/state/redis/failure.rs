@@ -27,7 +27,13 @@ const FORBIDDEN: &[&str] = &[
     "Unknown Redis command called from script",
     "unknown command",
     "DB index is out of range",
+    // As the connection is made the library tells why a database is refused without the server's code.
+    "Authentication required",
+    "SELECT is not allowed in cluster mode",
 ];
+
+/// What errors say, somewhere within, of a user who may not do it.
+const MAY_NOT: &[&str] = &["NOPERM", "has no permissions to"];
 
 /// How errors without a code of their own begin that say what form something has.
 const WRONG_FORM: &[&str] = &[
@@ -68,7 +74,7 @@ impl RedisTrouble {
         match code {
             "WRONGTYPE" => Self::WrongForm,
             "NOAUTH" | "WRONGPASS" | "NOPERM" => Self::Forbids,
-            "ERR" if begins(FORBIDDEN) || detail.contains("NOPERM") => Self::Forbids,
+            "ERR" if begins(FORBIDDEN) || MAY_NOT.iter().any(|said| detail.contains(*said)) => Self::Forbids,
             "ERR" if begins(WRONG_FORM) => Self::WrongForm,
             _ => Self::Refuses,
         }
@@ -86,7 +92,7 @@ pub(super) fn words(error: &RedisError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use redis::parse_redis_value;
+    use redis::{ServerErrorKind, parse_redis_value};
 
     use super::RedisTrouble::{Away, Forbids, Refuses, WrongForm};
     use super::*;
@@ -137,6 +143,23 @@ mod tests {
             (ErrorKind::UnexpectedReturnType, WrongForm),
         ] {
             assert_eq!(RedisTrouble::of(&(kind, "simulated").into()), meaning, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_refused_is_forbidden_unless_redis_only_loads() {
+        for (detail, meaning) in [
+            ("Authentication required.", Forbids),
+            ("User reader has no permissions to run the 'select' command", Forbids),
+            ("this user has no permissions to run the 'select' command or its subcommand", Forbids),
+            ("SELECT is not allowed in cluster mode", Forbids),
+            ("DB index is out of range", Forbids),
+            ("Redis is loading the dataset in memory", Refuses),
+        ] {
+            // As the library makes it from the server's answer.
+            let kind = ErrorKind::from(ServerErrorKind::ResponseError);
+            let refused = RedisError::from((kind, "Redis server refused to switch database", detail.to_owned()));
+            assert_eq!((RedisTrouble::of(&refused), words(&refused).as_str()), (meaning, detail));
         }
     }
 

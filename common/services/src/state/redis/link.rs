@@ -129,7 +129,7 @@ impl RedisLink {
         let (address, words) = (self.address(), words(error));
         match RedisTrouble::of(error) {
             RedisTrouble::Away => StateError::Unreachable(format!("Redis at {address}: {words}")),
-            RedisTrouble::Refuses => StateError::Unreachable(format!("Redis at {address} refuses: {words}")),
+            RedisTrouble::Refuses => StateError::refusing(&format!("Redis at {address}"), &words),
             RedisTrouble::Forbids => StateError::Misconfigured(format!("Redis at {address} refuses: {words}")),
             RedisTrouble::WrongForm => StateError::Unexpected(format!("Redis at {address}: {words}")),
         }
@@ -155,7 +155,9 @@ mod tests {
         assert!(forbidden.reason().contains("refuses: The user executing"), "{forbidden}");
         let full = of("OOM command not allowed when used memory > 'maxmemory'.");
         assert!(matches!(full, StateError::Unreachable(_)) && full.is_away(), "{full:?}");
-        assert!(full.reason().contains("refuses: OOM command"), "{full}");
+        assert!(full.reason().contains("refuses: OOM command") && full.refuses(), "{full}");
+        let away = link.failure(&(ErrorKind::Io, "not connected", "Connection refused: x".to_owned()).into());
+        assert!(matches!(away, StateError::Unreachable(_)) && !away.refuses(), "{away:?}");
         let damaged = of("WRONGTYPE Operation against a key holding the wrong kind of value");
         assert!(matches!(&damaged, StateError::Damaged { run: of, .. } if *of == run), "{damaged:?}");
         assert!(!damaged.is_away());

@@ -42,6 +42,36 @@ script!(DUE, "due.lua", "#!lua");
 pub(super) static EPOCH: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("epoch.lua"))));
 
-/// About no run: whether scripts can write.
+/// About no run: whether scripts can write, and may do what they do.
 pub(super) static PROBE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("probe.lua"))));
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    /// The commands that a script calls, also about many members of a key.
+    fn called(script: &str) -> BTreeSet<String> {
+        let calls = ["redis.call('", "with_many('"].into_iter().flat_map(|call| script.split(call).skip(1));
+        calls.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_probe_calls_every_command_that_a_script_calls() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state/redis");
+        let tried = called(include_str!("probe.lua"));
+        let mut scripts = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "lua") {
+                let script = called(&fs::read_to_string(&path).unwrap());
+                let missing: Vec<&String> = script.difference(&tried).collect();
+                assert!(missing.is_empty(), "{path:?} calls {missing:?}, which probe.lua does not");
+                scripts += 1;
+            }
+        }
+        assert!(scripts > 20, "{scripts}");
+    }
+}

@@ -1,9 +1,10 @@
 //! What is said of what was found.
 
-use domain::id::{Attempt, EventId, RunId, StarId};
+use domain::id::{Attempt, EventId, Quarter, RunId, StarId};
 use services::queue::QueueName;
 
 use super::*;
+use crate::operate::view::Expected;
 use crate::operate::workers::LostWorker;
 use crate::operate::{ErrorKind, OperateError};
 
@@ -82,7 +83,7 @@ fn what_is_lost_and_what_cannot_be_run_is_red_and_somebody_must_act() {
 fn a_service_that_is_away_is_red_and_somebody_must_act() {
     let away = || OperateError::new(ErrorKind::OutOfReach, "Redis is away");
     let findings = || Findings { workers: Err(away()), ..nothing() };
-    check(findings(), Question::Red, Level::Bad, "workers: Redis is away");
+    check(findings(), Question::Red, Level::Bad, "workers: which of them live is not known: Redis does not say");
     check(findings(), Question::Red, Level::Bad, "redis: Redis is away");
     check(findings(), Question::Act, Level::Bad, "bring Redis back");
     let dead = Depth {
@@ -138,6 +139,52 @@ fn what_is_damaged_is_red_and_never_taken_for_done() {
     check(findings(), Question::Red, Level::Bad, "1 thing is damaged, no task failed\nrun 1 is damaged in the state");
     check(findings(), Question::Done, Level::Attention, "but not what is damaged");
     check(findings(), Question::Act, Level::Bad, "mend what is damaged, it is taken up again then: run 1 is damaged");
+}
+
+/// A run that goes on.
+fn active() -> RunSummary {
+    let unknown = Some("no worker has slots of class default".to_owned());
+    RunSummary {
+        run: RunId::of(EventId::of("test", "1"), "P", "1"),
+        pipeline: "P".parse().unwrap(),
+        version: "1".to_owned(),
+        quarter: Quarter::FIRST,
+        only_group: None,
+        phase: RunPhase::Active,
+        accepted: Timestamp::UNIX_EPOCH,
+        ended: None,
+        moved: None,
+        stars: 2,
+        to_come: 0,
+        in_flight: 2,
+        stored_only: None,
+        ends: [].into(),
+        tasks: [].into(),
+        running: 0,
+        ready: [].into(),
+        unserved: vec!["default".parse().unwrap()],
+        held: Vec::new(),
+        on_hold: 0,
+        outside: Vec::new(),
+        expected: Some(Expected { tasks_done: 1, tasks: 4, unknown, ..Expected::default() }),
+        decisions: Vec::new(),
+        modules: Vec::new(),
+    }
+}
+
+#[test]
+fn when_it_is_done_says_first_what_keeps_it_from_that() {
+    let findings = || Findings { runs: vec![active()], ..nothing() };
+    check(findings(), Question::Done, Level::Well, "1 of 4 tasks are done; no worker has slots of class default");
+    let full = || Findings { unwritable: Some("OOM".to_owned()), ..findings() };
+    check(full(), Question::Done, Level::Attention, "not before Redis takes writes again\nrun ");
+    let said = full().status();
+    assert!(!said.answers.iter().flat_map(|answer| &answer.lines).any(|line| line.contains("no worker")), "{said:?}");
+    let damaged = vec!["run 1 is damaged".to_owned()];
+    let spoilt = Findings { damaged: damaged.clone(), ..findings() };
+    check(spoilt, Question::Done, Level::Attention, "says, but what is damaged not before it is mended\nrun ");
+    let both = Findings { damaged, ..full() };
+    check(both, Question::Done, Level::Attention, "again, and what is damaged not before it is mended\nrun ");
 }
 
 #[test]
