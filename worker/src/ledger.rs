@@ -282,6 +282,17 @@ impl Ledger {
     }
 }
 
+impl Entry {
+    /// How an attempt ended, as the attempt that the state knows; what the state has forgotten is kept until it is adopted.
+    fn as_known(&mut self, mut ended: EndedAttempt) -> Option<EndedAttempt> {
+        (ended.completion.epoch, ended.completion.attempt) = (self.epoch, self.lease.attempt);
+        let ClaimStage::Runs(RunningClaim { grant, is_forgotten: true, .. }) = &self.stage else { return Some(ended) };
+        let grant = Arc::clone(grant);
+        self.stage = ClaimStage::Ended { grant, ended: Box::new(ended) };
+        None
+    }
+}
+
 impl ClaimsByNonce {
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.by_nonce.values()
@@ -308,30 +319,34 @@ impl HeldClaim {
 
     /// Its attempt ended. Returns what is to be reported now, as the attempt that the state knows; what the state has forgotten is
     /// kept until it is adopted.
-    pub(crate) fn ended(self, mut ended: EndedAttempt) -> Option<(Self, EndedAttempt)> {
+    pub(crate) fn ended(self, ended: EndedAttempt) -> Option<(Self, EndedAttempt)> {
         let mut held = self.ledger.lock();
-        if let Some(entry) = held.by_nonce.get_mut(&self.nonce) {
-            (ended.completion.epoch, ended.completion.attempt) = (entry.epoch, entry.lease.attempt);
-            if let ClaimStage::Runs(RunningClaim { grant, is_forgotten: true, .. }) = &entry.stage {
-                let grant = Arc::clone(grant);
-                entry.stage = ClaimStage::Ended { grant, ended: Box::new(ended) };
-                return None;
-            }
-        }
+        let ended = match held.by_nonce.get_mut(&self.nonce) {
+            Some(entry) => entry.as_known(ended)?,
+            None => ended,
+        };
         drop(held);
         Some((self, ended))
     }
 
-    /// The completion is with the broker; the claim is renewed until it has settled the task.
-    pub(crate) fn reported(self, completion: Outgoing) {
+    /// The completion is with the broker; the claim is renewed until it has settled the task. What the state was lost over meanwhile
+    /// nobody believes: that is kept until it is adopted or, where it was already, returned to be reported as the state knows it.
+    pub(crate) fn reported(self, ended: EndedAttempt, message: Outgoing) -> Option<(Self, EndedAttempt)> {
         let mut held = self.ledger.lock();
-        if held.reported < MOST_REPORTED
-            && let Some(entry) = held.by_nonce.get_mut(&self.nonce)
-        {
-            let completion = Some(completion).filter(|completion| completion.body.len() <= MOST_KEPT);
+        let has_room = held.reported < MOST_REPORTED;
+        let said = (ended.completion.epoch, ended.completion.attempt);
+        let entry = held.by_nonce.get_mut(&self.nonce)?;
+        let ended = entry.as_known(ended)?;
+        if (ended.completion.epoch, ended.completion.attempt) != said {
+            drop(held);
+            return Some((self, ended));
+        }
+        if has_room {
+            let completion = Some(message).filter(|message| message.body.len() <= MOST_KEPT);
             entry.stage = ClaimStage::Reported(ReportedClaim { at: Instant::now(), patience: AGAIN, completion });
             held.reported += 1;
         }
+        None
     }
 }
 

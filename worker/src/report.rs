@@ -13,7 +13,7 @@ use services::queue::{Outgoing, QueueName, SharedQueue};
 use store::crash::CrashPoint;
 use tokio::sync::mpsc;
 
-use crate::ledger::{HeldClaim, Ledger};
+use crate::ledger::{EndedAttempt, HeldClaim, Ledger};
 
 /// Completions published at once at most: where confirms take long, many go out together.
 const BATCH: usize = 1_000;
@@ -34,6 +34,16 @@ pub(crate) struct PendingReport {
     /// The span of its attempt.
     pub(crate) trace: Option<TraceContext>,
     pub(crate) held: HeldClaim,
+}
+
+impl PendingReport {
+    /// The broker has it, as this message. Where the state was lost meanwhile, and knows the attempt anew, it is to be published once
+    /// more.
+    fn confirmed(self, message: Outgoing) -> Option<Self> {
+        let ended = EndedAttempt { completion: self.completion, trace: message.trace.clone() };
+        let (held, EndedAttempt { completion, trace }) = self.held.reported(ended, message)?;
+        Some(Self { completion, trace, held })
+    }
 }
 
 /// Publishes what arrives until the last sender is gone and everything is confirmed.
@@ -83,7 +93,7 @@ async fn publish(queue: &SharedQueue, batch: Vec<PendingReport>) -> Vec<PendingR
     for (together, answer) in packed.into_iter().zip(answers) {
         for (report, message) in together {
             match &answer {
-                Ok(()) => report.held.reported(message),
+                Ok(()) => rest.extend(report.confirmed(message)),
                 Err(error) => {
                     let Completion { run, task, .. } = &report.completion;
                     tracing::warn!(%run, ?task, %error, "a completion is published again");

@@ -51,6 +51,11 @@ fn completion() -> Outgoing {
     Outgoing { queue: QueueName::Completions, body: b"{}".to_vec(), trace: None }
 }
 
+/// The broker has what is reported of it.
+fn report(held: HeldClaim, lease: &Lease) {
+    assert!(held.reported(ended(lease), completion()).is_none(), "nothing happened to the state");
+}
+
 fn forgotten(ledger: &Ledger) -> Vec<Lease> {
     ledger.forgotten().into_iter().map(|claim| claim.lease).collect()
 }
@@ -59,7 +64,7 @@ fn forgotten(ledger: &Ledger) -> Vec<Lease> {
 async fn a_completion_that_does_not_settle_its_task_is_published_again_less_and_less_often() {
     let ledger = Arc::new(Ledger::default());
     let lease = lease();
-    hold(&ledger, &lease, &CancellationToken::new()).reported(completion());
+    report(hold(&ledger, &lease, &CancellationToken::new()), &lease);
     let mut times = Vec::new();
     for second in 1..=100 {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -75,7 +80,7 @@ async fn a_completion_that_does_not_settle_its_task_is_published_again_less_and_
 fn a_reported_claim_is_renewed_until_it_is_settled_and_stops_nobody() {
     let ledger = Arc::new(Ledger::default());
     let (lease, cancel) = (lease(), CancellationToken::new());
-    hold(&ledger, &lease, &cancel).reported(completion());
+    report(hold(&ledger, &lease, &cancel), &lease);
     assert_eq!((ledger.len(), ledger.leases(true)), (0, vec![lease.clone()]));
     ledger.misses(&lease);
     assert!(!cancel.is_cancelled());
@@ -97,12 +102,14 @@ fn a_claim_that_is_dropped_or_lost_is_not_renewed() {
 fn no_more_than_so_many_reported_claims_are_renewed() {
     let ledger = Arc::new(Ledger::default());
     for _ in 0..=MOST_REPORTED {
-        hold(&ledger, &lease(), &CancellationToken::new()).reported(completion());
+        let lease = lease();
+        report(hold(&ledger, &lease, &CancellationToken::new()), &lease);
     }
     assert_eq!(ledger.leases(true).len(), MOST_REPORTED);
     let settled = ledger.leases(true).remove(0);
     ledger.lose(&settled);
-    hold(&ledger, &lease(), &CancellationToken::new()).reported(completion());
+    let lease = lease();
+    report(hold(&ledger, &lease, &CancellationToken::new()), &lease);
     assert_eq!(ledger.leases(true).len(), MOST_REPORTED, "one that was settled makes room");
 }
 
@@ -141,6 +148,36 @@ fn what_ends_while_the_state_has_forgotten_it_is_reported_when_it_is_adopted() {
     assert_eq!((ledger.len(), forgotten(&ledger)), (0, vec![lease.clone()]));
     let (_held, reported) = ledger.adopt(lease.nonce, Epoch(2), Attempt(1)).expect("it has ended");
     assert_eq!((reported.completion.epoch, forgotten(&ledger)), (Epoch(2), vec![]));
+}
+
+/// The broker was away for long, the state was lost and rebuilt, and the claim adopted: what was said of it is of no epoch that counts.
+#[test]
+fn what_was_adopted_before_its_completion_was_confirmed_is_reported_once_more() {
+    let ledger = Arc::new(Ledger::default());
+    let lease = lease();
+    let held = hold(&ledger, &lease, &CancellationToken::new());
+    held.begins(None, &grant());
+    let (held, said) = held.ended(ended(&lease)).expect("the state knows it");
+    ledger.misses(&lease);
+    assert!(ledger.adopt(lease.nonce, Epoch(2), Attempt(1)).is_none(), "it is on its way");
+    let (held, said) = held.reported(said, completion()).expect("it is said again");
+    assert_eq!(said.completion.epoch, Epoch(2));
+    assert!(held.reported(said, completion()).is_none());
+    assert_eq!((ledger.len(), ledger.leases(true).len()), (0, 1));
+}
+
+#[test]
+fn what_is_forgotten_before_its_completion_is_confirmed_is_kept_until_it_is_adopted() {
+    let ledger = Arc::new(Ledger::default());
+    let lease = lease();
+    let held = hold(&ledger, &lease, &CancellationToken::new());
+    held.begins(None, &grant());
+    let (held, said) = held.ended(ended(&lease)).expect("the state knows it");
+    ledger.misses(&lease);
+    assert!(held.reported(said, completion()).is_none());
+    assert_eq!(forgotten(&ledger), [lease.clone()]);
+    let (_held, said) = ledger.adopt(lease.nonce, Epoch(2), Attempt(1)).expect("it has ended");
+    assert_eq!(said.completion.epoch, Epoch(2));
 }
 
 #[test]
