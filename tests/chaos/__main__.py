@@ -121,12 +121,15 @@ def keep_boxing(scene, entered, in_boxes, wanted, end):
 
 
 def box(scene, stars, in_boxes):
-    """Starts a run in containers over stars; where nothing answers they are tried again with the next ones."""
-    try:
-        if stars and scene.cluster.sas("run", "start", "--pipeline", "BOXED", "--stars", *stars)[0] == 0:
-            in_boxes.extend(stars)
-    except subprocess.TimeoutExpired:
-        pass
+    """Starts a run in containers over each of these stars; where nothing answers it is tried again. One that was started and whose
+    answer was lost is refused then, for it goes on."""
+    for star in stars:
+        try:
+            code, said = scene.cluster.sas("run", "start", "--pipeline", "BOXED", "--stars", star)
+        except subprocess.TimeoutExpired:
+            continue
+        if code == 0 or f"goes on and has {star}" in said:
+            in_boxes.append(star)
 
 
 def ends(scene):

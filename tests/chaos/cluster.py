@@ -219,7 +219,7 @@ class Cluster:
         )
         if check and done.returncode:
             raise SystemExit(f"chaos: sas {' '.join(arguments)}: {done.stderr}")
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def runs(self):
         """What `sas run list --all` says; nothing where it says nothing."""
