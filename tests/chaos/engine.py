@@ -32,7 +32,15 @@ class Engine:
             raise
 
     def start(self):
-        """Starts it on what it has, and waits until it answers."""
+        """Starts it on what it has, and waits until it answers; thrice, for after a kill it may wait for its containerd in vain."""
+        for is_last in (False, False, True):
+            try:
+                return self._start()
+            except OSError:
+                if is_last:
+                    raise
+
+    def _start(self):
         at = self.directory
         storage = "fuse-overlayfs" if shutil.which("fuse-overlayfs") and os.path.exists("/dev/fuse") else "vfs"
         # In a network of its own: without a bridge it would remove that of this machine's engine.

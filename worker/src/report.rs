@@ -40,7 +40,7 @@ impl PendingReport {
     /// The broker has it, as this message. Where the state was lost meanwhile, and knows the attempt anew, it is to be published once
     /// more.
     fn confirmed(self, message: Outgoing) -> Option<Self> {
-        let ended = EndedAttempt { completion: self.completion, trace: message.trace.clone() };
+        let ended = EndedAttempt { completion: self.completion, trace: message.trace };
         let (held, EndedAttempt { completion, trace }) = self.held.reported(ended, message)?;
         Some(Self { completion, trace, held })
     }
