@@ -175,7 +175,7 @@ fn what_is_forgotten_before_its_completion_is_confirmed_is_kept_until_it_is_adop
     let (held, said) = held.ended(ended(&lease)).expect("the state knows it");
     ledger.misses(&lease);
     assert!(held.reported(said, completion()).is_none());
-    assert_eq!(forgotten(&ledger), [lease.clone()]);
+    assert_eq!(forgotten(&ledger), std::slice::from_ref(&lease));
     let (_held, said) = ledger.adopt(lease.nonce, Epoch(2), Attempt(1)).expect("it has ended");
     assert_eq!(said.completion.epoch, Epoch(2));
 }
