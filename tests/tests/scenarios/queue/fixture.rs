@@ -11,7 +11,7 @@ use services::queue::amqp::AmqpQueue;
 use services::queue::memory::MemoryQueue;
 
 /// Longest wait for anything that must come.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) struct Fixture {
     pub(crate) queue: SharedQueue,
