@@ -290,8 +290,8 @@ fn explain(star: &StarSummary) -> String {
             let names: Vec<_> = task.products.iter().map(ToString::to_string).collect();
             text += &format!("\n  made       {}", names.join(", "));
         }
-        if !task.unmade.is_empty() {
-            let names: Vec<_> = task.unmade.iter().map(ToString::to_string).collect();
+        if !task.without_reason.is_empty() {
+            let names: Vec<_> = task.without_reason.iter().map(ToString::to_string).collect();
             text += &format!("\n  not made   {}: optional, without a reason", names.join(", "));
         }
         if let Some(Outcome::Succeeded(success)) = &task.outcome {

@@ -216,5 +216,5 @@ pub struct TaskSummary {
     pub products: Vec<ProductName>,
     /// Optional products that it did not make, and gave no reason for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unmade: Vec<ProductName>,
+    pub without_reason: Vec<ProductName>,
 }

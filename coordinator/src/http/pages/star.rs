@@ -197,7 +197,7 @@ fn more(task: &TaskSummary, failure: Option<&FailureRecord>) -> Markup {
     };
     let said = failure.map_or(task.log_tail.as_str(), |failure| failure.log.as_str());
     html! {
-        @for product in &task.unmade { div.soft { "not made " (product) ": optional, without a reason" } }
+        @for product in &task.without_reason { div.soft { "not made " (product) ": optional, without a reason" } }
         @for line in &not_made { div.soft { "not made " (text(line)) } }
         @for line in &warnings { div.soft { "warning: " (text(line)) } }
         @if !said.is_empty() {

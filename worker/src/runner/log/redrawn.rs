@@ -46,9 +46,8 @@ impl Redrawn {
     pub(super) fn push(&mut self, bytes: &[u8], kept: WrittenOut<'_>) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let is_text = |byte: &u8| !is_control(*byte);
             let text = match self.sequence.is_empty() {
-                true => rest.iter().position(|byte| !is_text(byte)).unwrap_or(rest.len()),
+                true => rest.iter().position(|byte| is_control(*byte)).unwrap_or(rest.len()),
                 false => 0,
             };
             self.write(&rest[..text], kept);

@@ -59,7 +59,7 @@ impl StarFacts {
                 )
                 | None => Vec::new(),
             },
-            unmade: match &outcome {
+            without_reason: match &outcome {
                 Some(Outcome::Succeeded(success)) => {
                     let is_unmade = |product: &&ProductName| {
                         !success.products.contains_key(*product) && !success.not_made.contains_key(*product)
