@@ -159,6 +159,7 @@ fn party_of(store: &Store, party: Party, trouble: &Trouble) -> Option<(Party, Ov
         )
         | Trouble::State(
             StateError::Unreachable(_)
+            | StateError::Refuses { .. }
             | StateError::Epoch { .. }
             | StateError::NoRun(_)
             | StateError::Misconfigured(_)

@@ -223,10 +223,10 @@ async fn redis(config: &Config, store: Option<&Store>, missing: Missing, checks:
 /// Why Redis cannot be used. One that answers runs, and is where it is asked.
 fn unusable(error: &anyhow::Error) -> ReportLine {
     match error.downcast_ref::<StateError>() {
-        Some(state) if state.refuses() => ReportLine::problem("Redis", state.reason()),
         Some(StateError::Unreachable(_)) => {
             ReportLine::unreachable("Redis", format!("{error}; is it running, and is `[state] url` right?"))
         }
+        Some(state @ StateError::Refuses { .. }) => ReportLine::problem("Redis", state.reason()),
         _ => ReportLine::problem("Redis", format!("{error:#}")),
     }
 }
@@ -288,10 +288,12 @@ mod tests {
 
     #[test]
     fn a_redis_that_refuses_is_a_problem_and_nobody_is_asked_whether_it_runs() {
-        let line = |reason: &str| unusable(&StateError::Unreachable(reason.to_owned()).into());
-        let full = line("Redis at 127.0.0.1:6379 refuses: OOM command not allowed");
+        let service = "Redis at 127.0.0.1:6379".to_owned();
+        let full = StateError::Refuses { service, reason: "OOM command not allowed".to_owned() };
+        let full = unusable(&full.into());
         assert_eq!(full, ReportLine::problem("Redis", "Redis at 127.0.0.1:6379 refuses: OOM command not allowed"));
-        let away = line("Redis at 127.0.0.1:6379: Connection refused (os error 111)");
+        let away = "Redis at 127.0.0.1:6379: Connection refused (os error 111)";
+        let away = unusable(&StateError::Unreachable(away.to_owned()).into());
         assert!(away.verdict == LineVerdict::Unreachable && away.detail.contains("is it running"), "{away:?}");
         let forbids = unusable(&StateError::Misconfigured("x".to_owned()).into());
         assert_eq!(forbids, ReportLine::problem("Redis", "x"));

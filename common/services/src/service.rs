@@ -61,7 +61,7 @@ pub async fn connect(
         .notify(|error, _| tracing::warn!(%error, "waits for RabbitMQ"));
     let state = (|| RedisState::connect(state))
         .retry(patience())
-        .when(|error| matches!(error, StateError::Unreachable(_)))
+        .when(|error| matches!(error, StateError::Unreachable(_) | StateError::Refuses { .. }))
         .notify(|error, _| tracing::warn!(%error, "waits for Redis"));
     Ok((queue.await?, state.await?))
 }

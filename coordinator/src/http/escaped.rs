@@ -1,5 +1,5 @@
-//! Answers of the API in JSON that a terminal takes for text, whatever the names in them are. Streams pass as they are: programs
-//! follow them.
+//! Answers of the API in JSON that a terminal takes for text, whatever the names in them are. What is no JSON, as the matrix's
+//! bytes, passes as it is.
 
 use std::borrow::Cow;
 

@@ -2,15 +2,20 @@
 
 use domain::id::{Epoch, RunId};
 
-/// What stands between a service that answers and does not do it now, and why.
-const REFUSES: &str = " refuses: ";
-
 /// What an adapter could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The service is out of reach, or does not do it now (it is full, read-only, busy): wait and try again.
+    /// The service is out of reach: wait and try again.
     #[error("state out of reach: {0}")]
     Unreachable(String),
+    /// The service answers and does not do it now, for it is full, read-only or busy: wait and try again.
+    #[error("state: {service} refuses: {reason}")]
+    Refuses {
+        /// The service and where it is.
+        service: String,
+        /// What it said.
+        reason: String,
+    },
     /// The state is another life than the caller believes: read the epoch again.
     #[error("the state is in epoch {now}, not {expected}")]
     Epoch {
@@ -42,21 +47,11 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// A service, named so, answers and does not do it now: it is full, read-only, busy.
-    pub(crate) fn refusing(service: &str, reason: &str) -> Self {
-        Self::Unreachable(format!("{service}{REFUSES}{reason}"))
-    }
-
-    /// Whether the service answers, so that it is neither down nor somewhere else, and does not do it now.
-    pub fn refuses(&self) -> bool {
-        matches!(self, Self::Unreachable(reason) if reason.contains(REFUSES))
-    }
-
     /// Whether the service itself is the trouble, for everybody: it is away, refuses, or is not set up as it must be. What it
     /// knows cannot be told before that is mended.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Misconfigured(_) | Self::Unexpected(_) => true,
+            Self::Unreachable(_) | Self::Refuses { .. } | Self::Misconfigured(_) | Self::Unexpected(_) => true,
             Self::Epoch { .. } | Self::NoRun(_) | Self::Damaged { .. } => false,
         }
     }
@@ -65,6 +60,7 @@ impl StateError {
     pub fn reason(&self) -> String {
         match self {
             Self::Unreachable(reason) | Self::Misconfigured(reason) | Self::Unexpected(reason) => reason.clone(),
+            Self::Refuses { service, reason } => format!("{service} refuses: {reason}"),
             Self::Epoch { .. } | Self::NoRun(_) | Self::Damaged { .. } => self.to_string(),
         }
     }

@@ -92,10 +92,10 @@ async fn a_full_redis_refuses_a_claim_whole() -> Result<()> {
     f.admit(0).await?;
     redis.cli(&["config", "set", "maxmemory", "1"])?;
     let error = f.state.claim(&f.request(task(0, 0), 1, Nonce::random())).await.unwrap_err();
-    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    assert!(matches!(error, StateError::Refuses { .. }), "{error:?}");
     assert_eq!(f.state.outbox(f.run, Duration::ZERO, 10).await?.len(), 1, "reading goes on, nothing was half done");
     let error = f.write(&[f.admission_of(1)]).await.unwrap_err();
-    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    assert!(matches!(error, StateError::Refuses { .. }), "{error:?}");
     redis.cli(&["config", "set", "maxmemory", "0"])?;
     f.granted(task(0, 0), 1).await?;
     f.counts_equal_rows().await

@@ -117,6 +117,7 @@ impl RedisLink {
         match self.failure(error) {
             StateError::Unexpected(reason) => StateError::Damaged { run, reason },
             known @ (StateError::Unreachable(_)
+            | StateError::Refuses { .. }
             | StateError::Epoch { .. }
             | StateError::NoRun(_)
             | StateError::Misconfigured(_)
@@ -129,7 +130,7 @@ impl RedisLink {
         let (address, words) = (self.address(), words(error));
         match RedisTrouble::of(error) {
             RedisTrouble::Away => StateError::Unreachable(format!("Redis at {address}: {words}")),
-            RedisTrouble::Refuses => StateError::refusing(&format!("Redis at {address}"), &words),
+            RedisTrouble::Refuses => StateError::Refuses { service: format!("Redis at {address}"), reason: words },
             RedisTrouble::Forbids => StateError::Misconfigured(format!("Redis at {address} refuses: {words}")),
             RedisTrouble::WrongForm => StateError::Unexpected(format!("Redis at {address}: {words}")),
         }
@@ -154,10 +155,10 @@ mod tests {
         assert!(matches!(forbidden, StateError::Misconfigured(_)) && forbidden.is_away(), "{forbidden:?}");
         assert!(forbidden.reason().contains("refuses: The user executing"), "{forbidden}");
         let full = of("OOM command not allowed when used memory > 'maxmemory'.");
-        assert!(matches!(full, StateError::Unreachable(_)) && full.is_away(), "{full:?}");
-        assert!(full.reason().contains("refuses: OOM command") && full.refuses(), "{full}");
+        assert!(matches!(full, StateError::Refuses { .. }) && full.is_away(), "{full:?}");
+        assert!(full.reason().contains("refuses: OOM command"), "{full}");
         let away = link.failure(&(ErrorKind::Io, "not connected", "Connection refused: x".to_owned()).into());
-        assert!(matches!(away, StateError::Unreachable(_)) && !away.refuses(), "{away:?}");
+        assert!(matches!(away, StateError::Unreachable(_)), "{away:?}");
         let damaged = of("WRONGTYPE Operation against a key holding the wrong kind of value");
         assert!(matches!(&damaged, StateError::Damaged { run: of, .. } if *of == run), "{damaged:?}");
         assert!(!damaged.is_away());
