@@ -19,6 +19,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Seconds between heartbeats: a host that vanished is noticed after two.
 const HEARTBEAT: u16 = 10;
 
+/// Most bytes of a frame: lapin keeps 32 of them in memory for each direction of each connection, 8 MB at what RabbitMQ proposes.
+/// A longer message is several frames.
+const FRAME: u32 = 16 * 1024;
+
 /// A connection that is made when it is needed.
 pub(super) struct AmqpLink {
     uri: AMQPUri,
@@ -36,6 +40,7 @@ impl AmqpLink {
     /// A link that is not connected yet.
     pub(super) fn new(mut uri: AMQPUri, name: &str) -> Self {
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        uri.query.frame_max.get_or_insert(FRAME);
         Self { uri, name: name.to_owned(), slot: Mutex::default() }
     }
 
