@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags, open, statat};
 use rustix::io::Errno;
@@ -35,26 +36,41 @@ pub(crate) fn found<T>(
 
 /// Of a path that was not found, whether its store lacks it; `false` where it is found now. An error where the store is away.
 pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
+    /// The root of the store that was found last: a path lies deep in it, and each directory above would have to be opened.
+    static LAST: Mutex<Option<Arc<Path>>> = Mutex::new(None);
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(is_absent) = last.and_then(|root| is_absent_in(&root, path)).transpose()? {
+        return Ok(is_absent);
+    }
     for folder in path.ancestors().skip(1) {
-        // What is asked of one open directory is asked of one file system, whatever is mounted in its place meanwhile.
-        let opened = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let (folder, rest) = match (opened, path.strip_prefix(folder)) {
-            (Ok(opened), Ok(rest)) => (opened, rest),
-            (Err(Errno::NOENT | Errno::NOTDIR), _) | (_, Err(_)) => continue,
-            (Err(error), _) => return Err(io_error("look at", folder, error.into())),
-        };
-        match statat(&folder, paths::STORE_FILE, AtFlags::empty()) {
-            Ok(_) => {}
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(io_error("look at", path, error.into())),
+        if let Some(is_absent) = is_absent_in(folder, path).transpose()? {
+            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.into());
+            return Ok(is_absent);
         }
-        return match statat(&folder, rest, AtFlags::empty()) {
-            Ok(_) => Ok(false),
-            Err(Errno::NOENT) => Ok(true),
-            Err(error) => Err(io_error("look at", path, error.into())),
-        };
     }
     Err(StoreError::Away(path.to_owned()))
+}
+
+/// The same of a path below a directory, where that is the root of a store; else `None`.
+fn is_absent_in(folder: &Path, path: &Path) -> Option<Result<bool, StoreError>> {
+    let rest = path.strip_prefix(folder).ok()?;
+    let failed = |of: &Path, error: Errno| Some(Err(io_error("look at", of, error.into())));
+    // What is asked of one open directory is asked of one file system, whatever is mounted in its place meanwhile.
+    let root = match open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT | Errno::NOTDIR) => return None,
+        Err(error) => return failed(folder, error),
+    };
+    match statat(&root, paths::STORE_FILE, AtFlags::empty()) {
+        Ok(_) => {}
+        Err(Errno::NOENT) => return None,
+        Err(error) => return failed(path, error),
+    }
+    match statat(&root, rest, AtFlags::empty()) {
+        Ok(_) => Some(Ok(false)),
+        Err(Errno::NOENT) => Some(Ok(true)),
+        Err(error) => failed(path, error),
+    }
 }
 
 #[cfg(test)]
