@@ -54,6 +54,15 @@ pub(crate) struct Granted {
     pub(crate) work: Work,
 }
 
+/// What came of claims.
+#[derive(Default)]
+pub(crate) struct Claimed {
+    /// What may be run.
+    pub(crate) granted: Vec<Granted>,
+    /// Deliveries that are decided, granted or not: to be acknowledged at once, and nobody need wait for it.
+    pub(crate) decided: Vec<Box<dyn Receipt>>,
+}
+
 /// The run with the star, or why this worker cannot run its tasks.
 type Work = Result<(Arc<RunHere>, StarId), String>;
 
@@ -82,8 +91,8 @@ impl Claims {
         Self { state, runs, worker, lease, unsure: Mutex::default() }
     }
 
-    /// Claims what deliveries ask for, and answers the deliveries.
-    pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> Vec<Granted> {
+    /// Claims what deliveries ask for; what cannot be claimed is answered here.
+    pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> Claimed {
         let mut by_run: BTreeMap<(RunId, Epoch), Vec<Wish>> = BTreeMap::new();
         let mut deliveries = deliveries.into_iter();
         while let Some(delivery) = deliveries.next() {
@@ -104,7 +113,11 @@ impl Claims {
                 asked.push(self.ask(run, epoch, std::mem::replace(&mut wishes, rest), gate));
             }
         }
-        join_all(asked).await.into_iter().flatten().collect()
+        join_all(asked).await.into_iter().fold(Claimed::default(), |mut all, claimed| {
+            all.granted.extend(claimed.granted);
+            all.decided.extend(claimed.decided);
+            all
+        })
     }
 
     /// What a delivery asks for; one that can never be run is buried. Fails, with the delivery back in its queue, where the
@@ -136,8 +149,8 @@ impl Claims {
         Ok(Some(Wish { message, trace, work, receipt }))
     }
 
-    /// Asks for attempts of one run, and answers their deliveries.
-    async fn ask(&self, run: RunId, epoch: Epoch, asked: Vec<Wish>, gate: &Gate) -> Vec<Granted> {
+    /// Asks for attempts of one run.
+    async fn ask(&self, run: RunId, epoch: Epoch, asked: Vec<Wish>, gate: &Gate) -> Claimed {
         let wishes: Vec<ClaimWish> = asked.iter().map(|wish| self.claim_wish(wish)).collect();
         let nonces: Vec<Nonce> = wishes.iter().map(|wish| wish.nonce).collect();
         let request = ClaimRequest { run, epoch, worker: self.worker.clone(), lease: self.lease, wishes };
@@ -147,8 +160,8 @@ impl Claims {
             // The run is over; or its own trouble is none of other runs' tasks.
             Ok(Err(error @ (StateError::NoRun(_) | StateError::Damaged { .. }))) => {
                 tracing::debug!(%run, %error, "not granted");
-                acknowledge(asked.into_iter().map(|wish| wish.receipt)).await;
-                return Vec::new();
+                let decided = asked.into_iter().map(|wish| wish.receipt).collect();
+                return Claimed { granted: Vec::new(), decided };
             }
             Ok(Err(error)) => return self.put_off(asked, &nonces, gate, &error.to_string()).await,
             Err(_) => {
@@ -156,30 +169,28 @@ impl Claims {
             }
         };
         let took_micros = whole(began.elapsed().as_micros());
-        let (mut granted, mut receipts) = (Vec::new(), Vec::new());
+        let mut claimed = Claimed::default();
         for ((Wish { message, trace, work, receipt }, nonce), claim) in asked.into_iter().zip(nonces).zip(claims) {
-            receipts.push(receipt);
+            claimed.decided.push(receipt);
             match claim {
                 Claim::Granted(grant) => {
                     let waited_millis = grant.waited.map(|waited| whole(waited.as_millis()));
                     let times = ClaimTimes { waited_millis, took_micros };
-                    granted.push(Granted { message, nonce, grant: *grant, times, trace, work });
+                    claimed.granted.push(Granted { message, nonce, grant: *grant, times, trace, work });
                 }
                 Claim::Refused(refusal) => tracing::debug!(task = %message, %refusal, "not granted"),
             }
         }
         CrashPoint::AttemptsClaimed.reached();
-        acknowledge(receipts).await;
-        CrashPoint::ClaimsAcknowledged.reached();
-        granted
+        claimed
     }
 
     /// Nobody knows what became of these claims: the deliveries go back, and their nonces are kept.
-    async fn put_off(&self, asked: Vec<Wish>, nonces: &[Nonce], gate: &Gate, reason: &str) -> Vec<Granted> {
+    async fn put_off(&self, asked: Vec<Wish>, nonces: &[Nonce], gate: &Gate, reason: &str) -> Claimed {
         asked.iter().zip(nonces).for_each(|(wish, nonce)| self.unsure(&wish.message, *nonce));
         gate.close(reason);
         requeue(asked.into_iter().map(|wish| wish.receipt)).await;
-        Vec::new()
+        Claimed::default()
     }
 
     async fn subject(&self, message: &TaskMessage) -> DeliverySubject {
@@ -225,8 +236,10 @@ fn whole(number: u128) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-async fn acknowledge(receipts: impl IntoIterator<Item = Box<dyn Receipt>>) {
-    join_all(receipts.into_iter().map(Receipt::ack)).await.into_iter().for_each(note);
+/// Acknowledges deliveries that are decided.
+pub(crate) async fn acknowledge(decided: Vec<Box<dyn Receipt>>) {
+    join_all(decided.into_iter().map(Receipt::ack)).await.into_iter().for_each(note);
+    CrashPoint::ClaimsAcknowledged.reached();
 }
 
 async fn requeue(receipts: impl IntoIterator<Item = Box<dyn Receipt>>) {

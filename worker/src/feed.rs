@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Desk;
-use crate::claim::Granted;
+use crate::claim::{Claimed, acknowledge};
 use crate::gate::Obstacles;
 use crate::pace::{Pace, prefetch};
 use crate::shared::Worker;
@@ -47,7 +47,9 @@ struct Feed {
     /// Where they read what was committed before them.
     reading: Arc<Mutex<Desk>>,
     /// Claims that are being asked for.
-    claiming: JoinSet<Vec<Granted>>,
+    claiming: JoinSet<Claimed>,
+    /// Acknowledgements on their way.
+    acknowledging: JoinSet<()>,
     /// Claims that wait for a slot, and since when.
     waiting: VecDeque<(Instant, HeldAttempt)>,
     /// Claims on their way back.
@@ -80,6 +82,7 @@ pub(crate) async fn serve(
         busy: JoinSet::new(),
         committing: JoinSet::new(),
         claiming: JoinSet::new(),
+        acknowledging: JoinSet::new(),
         waiting: VecDeque::new(),
         returning: JoinSet::new(),
         next: slots + 1,
@@ -185,6 +188,7 @@ impl Feed {
             Some(done) = self.busy.join_next(), if !self.busy.is_empty() => self.reclaim(done),
             Some(done) = self.committing.join_next(), if !self.committing.is_empty() => committed(&self.class, done),
             Some(claimed) = self.claiming.join_next(), if !self.claiming.is_empty() => self.take(claimed),
+            Some(_) = self.acknowledging.join_next(), if !self.acknowledging.is_empty() => {}
             Some(_) = self.returning.join_next(), if !self.returning.is_empty() => {}
             () = until(overdue) => {
                 self.pace.stalled(HOLD);
@@ -234,10 +238,11 @@ impl Feed {
         self.idle.push(desk);
     }
 
-    /// Takes claims that were granted.
-    fn take(&mut self, claimed: Result<Vec<Granted>, JoinError>) {
+    /// Takes claims that were granted, and has their deliveries acknowledged meanwhile.
+    fn take(&mut self, claimed: Result<Claimed, JoinError>) {
         match claimed {
-            Ok(granted) => {
+            Ok(Claimed { granted, decided }) => {
+                self.acknowledging.spawn(acknowledge(decided));
                 let held = granted.into_iter().map(|granted| (Instant::now(), HeldAttempt::of(&self.worker, granted)));
                 self.waiting.extend(held);
             }
@@ -259,6 +264,7 @@ impl Feed {
             self.take(claimed);
         }
         self.give_back(0);
+        while self.acknowledging.join_next().await.is_some() {}
         while self.returning.join_next().await.is_some() {}
         while let Some(done) = self.busy.join_next().await {
             self.reclaim(done);

@@ -136,16 +136,15 @@ impl SealedAttempt {
     /// committed before is read at `desk`.
     pub(crate) async fn commit(self, worker: Arc<Worker>, desk: Arc<Mutex<Desk>>) {
         let Self { attempt, result } = self;
+        if attempt.cancel.is_cancelled() && !worker.give_back.is_cancelled() {
+            result.discard(&worker.store).instrument(attempt.span.clone()).await;
+            return attempt.end(&worker, None).await;
+        }
         let span = attempt.span.clone();
-        let committing = async {
-            if attempt.cancel.is_cancelled() && !worker.give_back.is_cancelled() {
-                result.discard(&worker.store).await;
-                return None;
-            }
-            commit(&worker.store, &desk, &attempt.order, result).await
-        };
-        let outcome = committing.instrument(span).await;
+        let outcome = commit(&worker.store, &desk, &attempt.order, &result).instrument(span.clone()).await;
         attempt.end(&worker, outcome).await;
+        // What follows from the result does not wait for that.
+        result.clean_up(&worker.store).instrument(span).await;
     }
 }
 

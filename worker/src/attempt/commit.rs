@@ -16,14 +16,15 @@ use super::seal::SealedResult;
 use super::twice::manifest;
 use crate::progress::AttemptStep;
 
-/// Commits what is sealed. What was committed before under this key is the result, and is read at `desk`.
-pub(crate) async fn commit(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedResult) -> Option<Outcome> {
+/// Commits what is sealed; the attempt's directory stays. What was committed before under this key is the result, and is read at
+/// `desk`.
+pub(crate) async fn commit(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: &SealedResult) -> Option<Outcome> {
     order.progress.begins(AttemptStep::Commit);
     link(store, desk, order, sealed).await.map_or_else(Ending::outcome, |success| Some(Outcome::Succeeded(success)))
 }
 
-async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedResult) -> Result<Success, Ending> {
-    let SealedResult { file, made, success } = sealed;
+async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: &SealedResult) -> Result<Success, Ending> {
+    let (file, success) = (sealed.file.clone(), sealed.success.clone());
     let path = store.at(product_path(order, &success.key));
     let target = path.clone();
     let committed = store.ask(move |_| {
@@ -31,7 +32,6 @@ async fn link(store: &Store, desk: &Mutex<Desk>, order: &Order, sealed: SealedRe
         CrashPoint::ResultLinked.reached();
         // What cannot be removed goes with the worker.
         let _ = fs::remove_file(&file);
-        made.remove();
         committed
     });
     let committed = committed.await?;

@@ -34,7 +34,9 @@ pub(super) struct Made {
     pub(super) input: PathBuf,
     /// What it writes.
     pub(super) output: PathBuf,
-    /// The links to files that it reads, in `input`.
+    /// The committed files that it reads, and their numbers when it was made.
+    pub(super) inodes: BTreeMap<PathBuf, u64>,
+    /// The links to them, in `input`.
     links: Vec<PathBuf>,
     /// Where `folder` goes once nothing is seen of the program.
     kept: Option<KeptFolders>,
@@ -64,7 +66,7 @@ pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, AttemptL
         links: links.clone(),
     };
     let links = links.into_iter().map(|(_, link)| link).collect();
-    (Made { folder, input, output, links, kept: None }, layout)
+    (Made { folder, input, output, inodes: BTreeMap::new(), links, kept: None }, layout)
 }
 
 /// The committed files behind what is staged, each with its name below the input directory.
@@ -217,7 +219,7 @@ mod tests {
         layout.make().unwrap();
         fs::write(input.join(INPUT), "").unwrap();
         fs::write(output.join(OUTPUT), "").unwrap();
-        Made { folder, input, output, links: vec![link], kept: None }
+        Made { folder, input, output, inodes: BTreeMap::new(), links: vec![link], kept: None }
     }
 
     fn inode(path: &Path) -> u64 {

@@ -48,7 +48,7 @@ enum Visited {
 }
 
 async fn visit(desk: &Desk, order: &Order, plan: &Plan) -> Result<Visited, StoreError> {
-    let (made, layout) = layout::layout(desk, order, plan);
+    let (mut made, layout) = layout::layout(desk, order, plan);
     let (run, star, key, task, attempt) = (Arc::clone(&order.run), order.star, plan.key, order.task, order.attempt);
     let file = desk.store.at(product_path(order, &key));
     let visit = desk.store.ask(move |store| {
@@ -59,9 +59,8 @@ async fn visit(desk: &Desk, order: &Order, plan: &Plan) -> Result<Visited, Store
             return Ok(Visited::Done(Prepared::Failed(Box::new(known))));
         }
         for input in layout.files() {
-            if durable::inode(input)?.is_none() {
-                return Ok(Visited::Waits(input.clone()));
-            }
+            let Some(inode) = durable::inode(input)? else { return Ok(Visited::Waits(input.clone())) };
+            made.inodes.insert(input.clone(), inode);
         }
         layout.make()?;
         CrashPoint::DirectoriesMade.reached();

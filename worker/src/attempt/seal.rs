@@ -35,6 +35,15 @@ impl SealedResult {
         discard(store, self.file).await;
         clean_up(store, self.made.folder).await;
     }
+
+    /// Removes the attempt's directory once the result is committed.
+    pub(crate) async fn clean_up(self, store: &Store) {
+        let removed = store.ask(move |_| {
+            self.made.remove();
+            Ok(())
+        });
+        let _ = removed.await;
+    }
 }
 
 /// Seals what a program that ended well left; what is sealed keeps its contract.

@@ -30,7 +30,10 @@ pub(super) async fn stage(
 ) -> Result<(), Ending> {
     let Plan { staging, seen, .. } = plan;
     for place in staging.staged.iter().filter_map(|staged| seen.places.get(&staged.source)) {
-        whole(desk, order, place, cancel).await?;
+        let known = made.inodes.get(&place.file).and_then(|inode| desk.manifests.of(&place.file, *inode));
+        if known.is_none() {
+            whole(desk, order, place, cancel).await?;
+        }
     }
     let request = Stage {
         input: made.input.join(INPUT),

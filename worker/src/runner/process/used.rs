@@ -1,5 +1,7 @@
 //! What a process used: looked at after it has ended, and before it is waited for, when the kernel forgets it.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -43,9 +45,16 @@ pub(super) fn used_so_far(child: Pid) -> UsedResources {
 
 /// Bytes that a process read from disks and wrote to them.
 fn disk_of(process: Pid) -> (Option<u64>, Option<u64>) {
-    let disk = std::fs::read_to_string(format!("/proc/{}/io", process.as_raw_nonzero())).unwrap_or_default();
+    let disk = read_at_once(format!("/proc/{}/io", process.as_raw_nonzero())).unwrap_or_default();
     let of_disk = |name: &str| disk.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     (of_disk("read_bytes:"), of_disk("write_bytes:"))
+}
+
+/// What the kernel tells in a file that says nothing of its length: read at once, not by 32 bytes.
+fn read_at_once(file: String) -> io::Result<String> {
+    let mut told = String::with_capacity(4 << 10);
+    File::open(file)?.read_to_string(&mut told)?;
+    Ok(told)
 }
 
 /// Milliseconds of CPU of all threads of a process that runs.
