@@ -119,8 +119,10 @@ pub struct Ended {
     /// Whether the end is known for certain. False when the engine went away meanwhile: then only a valid output shows
     /// that the program ended well.
     pub certain: bool,
-    /// Whether it is proven that nothing of the program is left that could write to its directories.
+    /// Whether it is proven that nothing of the program is left that could write to its output.
     pub gone: bool,
+    /// The same of where it read.
+    pub left_input: bool,
     /// What it used, as far as that was measured.
     pub used: UsedResources,
 }

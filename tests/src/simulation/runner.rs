@@ -55,7 +55,8 @@ impl SimulatedRunner {
         let Claimed { script, task, tries, .. } = claimed;
         let log = "simulated".to_owned();
         let used = UsedResources::default();
-        let ended = |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true, used };
+        let ended =
+            |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true, left_input: true, used };
         match script.end(star, task.module, *tries) {
             ScriptedEnd::Well => {
                 let mut seed = spec.environment["SAS_SEED"].clone();
@@ -104,7 +105,8 @@ impl Runner for SimulatedRunner {
             () = cancel.cancelled() => {
                 self.witness.stopped(&claimed);
                 let used = UsedResources::default();
-                Ok(Ended { exit: Exit::Cancelled, log: String::new(), millis: 1, certain: true, gone: true, used })
+                let (exit, log) = (Exit::Cancelled, String::new());
+                Ok(Ended { exit, log, millis: 1, certain: true, gone: true, left_input: true, used })
             }
             () = self.take_time(&labels.nonce) => {
                 self.witness.executed();

@@ -14,9 +14,9 @@ use super::resolve::Plan;
 use super::seal::{SealedResult, seal};
 use super::spec::spec;
 use super::tolerate::tolerate;
-use super::{judge, serve, stage};
+use super::{judge, layout, serve, stage};
 use crate::progress::AttemptStep;
-use crate::runner::{Ended, Exit, Spec};
+use crate::runner::{Ended, Spec};
 
 /// Makes a result as its plan says, and leaves it sealed; what the program said and used goes into `finish`, however it ends.
 pub(super) async fn execute(
@@ -33,12 +33,11 @@ pub(super) async fn execute(
     CrashPoint::InputStaged.reached();
     let spec = spec(desk, order, plan, &made);
     order.progress.begins(AttemptStep::Execute);
-    let (ended, lives_on) = run(desk, order, plan, &spec, cancel).await?;
+    let ended = run(desk, order, plan, &spec, cancel).await?;
     CrashPoint::ProgramEnded.reached();
     finish.log.clone_from(&ended.log);
     finish.used = ended.used;
-    // Of a process that ended by itself its group is gone, too; what left that could write anywhere.
-    if ended.gone || (!lives_on && matches!(ended.exit, Exit::Code(_))) {
+    if ended.left_input {
         made.is_over(desk);
     }
     match judge(desk, order, plan, (&spec, made), &ended).await {
@@ -59,14 +58,14 @@ async fn judge(
     seal(desk, order, made, provenance(desk, order, plan, ended), ended).await
 }
 
-/// Runs the program, or has it serve; says whether it lives on.
+/// Runs the program, or has it serve.
 async fn run(
     desk: &Desk,
     order: &Order,
     plan: &Plan,
     spec: &Spec,
     cancel: &CancellationToken,
-) -> Result<(Ended, bool), Ending> {
+) -> Result<Ended, Ending> {
     if let Some(begins) = &order.begins {
         // It may run elsewhere, though the state does not know it yet.
         cancel.run_until_cancelled(begins.cancelled()).await;
@@ -75,8 +74,9 @@ async fn run(
         return Err(Ending::Cancelled);
     }
     let _program = desk.watch.program();
-    match serve::serve(desk, order, plan, spec, cancel).await? {
-        Some(ended) => Ok((ended, true)),
-        None => Ok((desk.runner.run(spec, cancel).await?, false)),
+    if let Some(ended) = serve::serve(desk, order, plan, spec, cancel).await? {
+        return Ok(ended);
     }
+    layout::make_output(desk, order, &spec.output).await?;
+    Ok(desk.runner.run(spec, cancel).await?)
 }

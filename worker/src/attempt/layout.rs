@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use domain::contract::Staging;
+use domain::pipeline;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use store::{Store, StoreError};
@@ -44,7 +45,9 @@ pub(super) struct Made {
 
 /// What is to be made in these directories before anything is staged.
 pub(super) struct AttemptLayout {
-    folders: [PathBuf; 4],
+    folders: [PathBuf; 3],
+    /// Where the program writes; a program that serves brings its own.
+    output: Option<PathBuf>,
     kept: KeptFolders,
     /// Committed files, each with its link.
     links: Vec<(PathBuf, PathBuf)>,
@@ -61,7 +64,8 @@ pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, AttemptL
     let parameters = serde_json::to_vec(&order.module().parameters).expect("parameters are JSON");
     let layout = AttemptLayout {
         kept: desk.kept.clone(),
-        folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
+        folders: [folder.clone(), input.clone(), input.join(FILES)],
+        output: (order.module().mode == pipeline::Mode::Oneshot).then(|| output.clone()),
         parameters: (input.join(PARAMETERS), parameters),
         links: links.clone(),
     };
@@ -87,11 +91,9 @@ impl AttemptLayout {
 
     /// Makes it all. Never what is above: where the slot's own directory is gone, so is the store.
     pub(super) fn make(&self) -> Result<(), StoreError> {
-        let [folder, .., output] = &self.folders;
-        let missing = if self.kept.take(folder) { std::slice::from_ref(output) } else { &self.folders[..] };
-        for folder in missing {
-            DirBuilder::new().mode(0o755).create(folder).map_err(failed("make directory", folder))?;
-            reachable(folder, 0o755)?;
+        let missing = if self.kept.take(&self.folders[0]) { &[] } else { &self.folders[..] };
+        for folder in missing.iter().chain(&self.output) {
+            make_folder(folder)?;
         }
         for (from, to) in &self.links {
             link(from, to).map_err(failed("link", to))?;
@@ -101,6 +103,22 @@ impl AttemptLayout {
         created.and_then(|mut file| file.write_all(parameters)).map_err(failed("write", path))?;
         reachable(path, 0o444)
     }
+}
+
+/// Makes where a program writes that was to serve, and is run for its star alone.
+pub(super) async fn make_output(desk: &Desk, order: &Order, output: &Path) -> Result<(), StoreError> {
+    match order.module().mode {
+        pipeline::Mode::Oneshot => Ok(()),
+        pipeline::Mode::Serve => {
+            let output = output.to_owned();
+            desk.store.ask(move |_| make_folder(&output)).await
+        }
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().mode(0o755).create(folder).map_err(failed("make directory", folder))?;
+    reachable(folder, 0o755)
 }
 
 /// Lets the module's user, who may be another, reach what was made with this mode, where this process' umask kept it from that.
@@ -211,7 +229,8 @@ mod tests {
         let (file, link) = (slot.with_file_name("file.h5"), input.join(FILES).join("0.h5"));
         fs::write(&file, "").unwrap();
         let layout = AttemptLayout {
-            folders: [folder.clone(), input.clone(), input.join(FILES), output.clone()],
+            folders: [folder.clone(), input.clone(), input.join(FILES)],
+            output: Some(output.clone()),
             kept: kept.clone(),
             links: vec![(file, link.clone())],
             parameters: (input.join(PARAMETERS), b"{}".to_vec()),

@@ -220,7 +220,8 @@ impl DockerRunner {
             // The command is not in the image, or cannot be executed: what a shell calls 127.
             Err(Error::DockerResponseServerError { status_code: 400, message }) => {
                 let (exit, used) = (Exit::Code(127), UsedResources::default());
-                return Ok(Ended { exit, log: message, millis: 0, certain: true, gone: true, used });
+                let log = message;
+                return Ok(Ended { exit, log, millis: 0, certain: true, gone: true, left_input: true, used });
             }
             Err(error) => return Err(engine("start a container", &error)),
         }
@@ -252,8 +253,8 @@ impl DockerRunner {
             Some(stop) => stop,
             None => end::exit(&self.docker, name, spec, &end).await?,
         };
-        let used = looks.used();
-        Ok(Ended { exit, log: log.text(), millis, certain: end.certain, gone: end.certain, used })
+        let (used, certain) = (looks.used(), end.certain);
+        Ok(Ended { exit, log: log.text(), millis, certain, gone: certain, left_input: certain, used })
     }
 }
 

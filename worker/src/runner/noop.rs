@@ -32,6 +32,7 @@ impl Runner for NoopRunner {
             millis: 0,
             certain: true,
             gone: true,
+            left_input: true,
             used: UsedResources::default(),
         })
     }

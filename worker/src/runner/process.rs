@@ -113,8 +113,9 @@ impl Runner for ProcessRunner {
             | Exit::Cancelled) => exit,
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // What left the process group is not seen.
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false, used })
+        // Its group is gone where it ended by itself; what left that is not seen, and could write anywhere.
+        let left_input = matches!(exit, Exit::Code(_));
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false, left_input, used })
     }
 
     async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {

@@ -2,7 +2,7 @@
 //!
 //! What is said over its streams is here, and what each request finds below `/sas`: `folders`. What it lives in is a
 //! [`Vessel`], a container or a process. The program lives on while its output is judged, and nobody knows what it left
-//! behind: each request has folders of its own, whose names never come again, and what it made is copied out of its reach.
+//! behind: each request has folders of its own, whose names never come again, and what it made is moved to where it cannot look.
 
 mod folders;
 mod words;
@@ -210,7 +210,8 @@ impl Session {
         }
     }
 
-    /// Asks for one star: as [`Runner::run`] does, with the input in `spec.input`, and the output in `spec.output` after.
+    /// Asks for one star: as [`Runner::run`] does, with the input in `spec.input`; what it made becomes `spec.output`, which is not
+    /// there before.
     pub async fn ask(
         &mut self,
         spec: &Spec,
@@ -249,9 +250,9 @@ impl Session {
         }
         let breach = blocking(&self.spec.folder, move || folders.leave(exit)).await?;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // The session goes on, but what is judged is a copy in a place that it never saw, and its input it could only read.
-        let gone = self.opened.is_isolated;
-        let ended = Ended { exit: breach.unwrap_or(exit), log: log.text(), millis, certain: true, gone, used };
+        // The session goes on, and may still have open what it made; its input it could only read.
+        let (exit, log, left_input) = (breach.unwrap_or(exit), log.text(), self.opened.is_isolated);
+        let ended = Ended { exit, log, millis, certain: true, gone: false, left_input, used };
         Ok(ServedStar { ended, goes_on })
     }
 

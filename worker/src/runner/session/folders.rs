@@ -1,13 +1,10 @@
 //! What a request finds below `/sas`, and what becomes of it: `in/<n>` and `out/<n>` of its session, by the number of the
 //! request. Numbers never come again, so that what is written late lands where nobody looks.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::fs::{self, FileType, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
 use super::super::folder::breach;
 use super::super::{Exit, OUTPUT, RunnerError, Spec};
@@ -64,7 +61,7 @@ impl Folders {
         fs::rename(&self.input, &self.read).map_err(failed("move", &self.input))
     }
 
-    /// Takes both out of its reach. What it made is copied where it ended well: it may still have it open. Says in which way
+    /// Takes both out of where it can look. What it made it may still have open: whoever judges it takes a copy. Says in which way
     /// it broke its limits, where it ended by itself.
     pub(super) fn leave(&self, exit: Exit) -> Result<Option<Exit>, RunnerError> {
         // Before all else: whatever fails below, the input is where it was.
@@ -87,27 +84,15 @@ impl Folders {
         Ok(left)
     }
 
-    /// Copies the output, following no links: they would lead out of what the program may read.
+    /// Moves the output, where it and its directory are what they must be. What the program puts in their place at this moment is
+    /// found by whoever judges it.
     fn take(&self) -> Result<Option<Exit>, RunnerError> {
-        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY | OFlags::NONBLOCK;
-        let opened = openat(CWD, &self.written, flags | OFlags::DIRECTORY, Mode::empty())
-            .and_then(|folder| openat(folder, OUTPUT, flags, Mode::empty()));
-        let file = match opened {
-            Ok(file) => File::from(file),
-            // Nothing was written: whether that is right is for others to say.
-            Err(Errno::NOENT) if self.written.is_dir() => return Ok(None),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NXIO) => {
-                return Ok(Some(Exit::OutputHidden));
-            }
-            Err(error) => return Err(failed("open", &self.written.join(OUTPUT))(error.into())),
-        };
-        if !file.metadata().map_err(failed("measure", &self.written))?.is_file() {
+        let is_folder = kind_of(&self.written)?.is_some_and(|kind| kind.is_dir());
+        if !is_folder || !kind_of(&self.written.join(OUTPUT))?.is_none_or(|kind| kind.is_file()) {
             return Ok(Some(Exit::OutputHidden));
         }
-        let target = self.output.join(OUTPUT);
-        let mut copy = File::create_new(&target).map_err(failed("make", &target))?;
-        let copied = io::copy(&mut file.take(self.most), &mut copy).map_err(failed("copy to", &target))?;
-        Ok((copied == self.most).then_some(Exit::OutputTooLarge))
+        fs::rename(&self.written, &self.output).map_err(failed("move", &self.written))?;
+        Ok(None)
     }
 
     /// Removes whatever is where the program may write.
@@ -123,6 +108,15 @@ impl Folders {
                 tracing::warn!(path = %path.display(), %error, "what a request left stays behind until its session ends");
             }
         }
+    }
+}
+
+/// What is there under a name, no link followed; `None` where nothing is.
+fn kind_of(path: &Path) -> Result<Option<FileType>, RunnerError> {
+    match fs::symlink_metadata(path) {
+        Ok(facts) => Ok(Some(facts.file_type())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("look at", path)(error)),
     }
 }
 
