@@ -57,7 +57,12 @@ pub struct ModuleEnd {
 impl Campaign {
     /// An empty one.
     pub fn new() -> Result<Self> {
-        Ok(Self { directory: tempfile::tempdir()?, kinds: BTreeMap::new() })
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// The same in a directory below this one.
+    pub fn new_in(place: &Path) -> Result<Self> {
+        Ok(Self { directory: tempfile::tempdir_in(place)?, kinds: BTreeMap::new() })
     }
 
     /// A path in its directory.
