@@ -60,7 +60,7 @@ impl Campaign {
         Self::new_in(&std::env::temp_dir())
     }
 
-    /// The same in a directory below this one.
+    /// An empty one, below `place`.
     pub fn new_in(place: &Path) -> Result<Self> {
         Ok(Self { directory: tempfile::tempdir_in(place)?, kinds: BTreeMap::new() })
     }

@@ -95,7 +95,7 @@ pub(crate) async fn perform(desk: &mut Desk, order: &Order, cancel: &Cancellatio
     let ended = verbs(desk, order, &mut finish, cancel).await;
     let end = match ended {
         Ok(End::Sealed(sealed)) => {
-            // Its directory goes with the commit.
+            // Its directory goes once it is reported.
             finish.end = End::Sealed(sealed);
             return finish;
         }

@@ -91,7 +91,7 @@ impl Claims {
         Self { state, runs, worker, lease, unsure: Mutex::default() }
     }
 
-    /// Claims what deliveries ask for; what cannot be claimed is answered here.
+    /// Claims what deliveries ask for; what goes back or is buried is answered here.
     pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> Claimed {
         let mut by_run: BTreeMap<(RunId, Epoch), Vec<Wish>> = BTreeMap::new();
         let mut deliveries = deliveries.into_iter();

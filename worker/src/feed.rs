@@ -141,7 +141,8 @@ impl Feed {
                 },
                 () = self.step() => {}
             }
-            if self.is_fed_badly(ahead) {
+            // What is not acknowledged when the consumer goes comes again.
+            if self.acknowledging.is_empty() && self.is_fed_badly(ahead) {
                 return Ok(());
             }
         }
@@ -242,7 +243,9 @@ impl Feed {
     fn take(&mut self, claimed: Result<Claimed, JoinError>) {
         match claimed {
             Ok(Claimed { granted, decided }) => {
-                self.acknowledging.spawn(acknowledge(decided));
+                if !decided.is_empty() {
+                    self.acknowledging.spawn(acknowledge(decided));
+                }
                 let held = granted.into_iter().map(|granted| (Instant::now(), HeldAttempt::of(&self.worker, granted)));
                 self.waiting.extend(held);
             }

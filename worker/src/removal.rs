@@ -66,7 +66,12 @@ fn gone<T: Default>(removed: io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Opens a directory, never a link to one, and unlocks it for us.
+/// Opens a directory, never a link to one, and lets us read it, write to it and move it.
+pub(crate) fn unlocked(folder: &Path) -> io::Result<OwnedFd> {
+    Ok(open(CWD, folder)?)
+}
+
+/// The same of one in another.
 fn open(at: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let path = openat(at, name, flags | OFlags::PATH, Mode::empty())?;

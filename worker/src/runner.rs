@@ -63,7 +63,7 @@ pub struct Spec {
     pub environment: BTreeMap<String, String>,
     /// Directory with `input.h5` and `parameters.json`; the program may read it.
     pub input: PathBuf,
-    /// Empty directory that the program may write to.
+    /// Empty directory that the program may write to; for a session it is not there yet.
     pub output: PathBuf,
     /// What it may use.
     pub limits: Limits,
@@ -121,8 +121,8 @@ pub struct Ended {
     pub certain: bool,
     /// Whether it is proven that nothing of the program is left that could write to its output.
     pub gone: bool,
-    /// The same of where it read.
-    pub left_input: bool,
+    /// Whether nothing is seen any more that could write where it read.
+    pub input_is_free: bool,
     /// What it used, as far as that was measured.
     pub used: UsedResources,
 }

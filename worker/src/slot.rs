@@ -143,7 +143,7 @@ impl SealedAttempt {
         let span = attempt.span.clone();
         let outcome = commit(&worker.store, &desk, &attempt.order, &result).instrument(span.clone()).await;
         attempt.end(&worker, outcome).await;
-        // What follows from the result does not wait for that.
+        // Last: nobody waits for the directory to go.
         result.clean_up(&worker.store).instrument(span).await;
     }
 }

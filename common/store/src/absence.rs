@@ -39,7 +39,9 @@ pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     /// The root of the store that was found last: a path lies deep in it, and each directory above would have to be opened.
     static LAST: Mutex<Option<Arc<Path>>> = Mutex::new(None);
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some(is_absent) = last.and_then(|root| is_absent_in(&root, path)).transpose()? {
+    if let Some(is_absent) =
+        last.filter(|root| **root != *path).and_then(|root| is_absent_in(&root, path)).transpose()?
+    {
         return Ok(is_absent);
     }
     for folder in path.ancestors().skip(1) {
@@ -51,7 +53,7 @@ pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     Err(StoreError::Away(path.to_owned()))
 }
 
-/// The same of a path below a directory, where that is the root of a store; else `None`.
+/// Whether the store with this root lacks the path; `None` where this is no root of a store, or not above the path.
 fn is_absent_in(folder: &Path, path: &Path) -> Option<Result<bool, StoreError>> {
     let rest = path.strip_prefix(folder).ok()?;
     let failed = |of: &Path, error: Errno| Some(Err(io_error("look at", of, error.into())));

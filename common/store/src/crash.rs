@@ -55,7 +55,7 @@ pub enum CrashPoint {
     TasksTaken,
     /// Worker: attempts are claimed, their messages are not acknowledged.
     AttemptsClaimed,
-    /// Worker: they are, nothing is begun.
+    /// Worker: they are, and programs may have begun.
     ClaimsAcknowledged,
     /// Worker: leases were renewed.
     LeasesRenewed,
@@ -71,7 +71,7 @@ pub enum CrashPoint {
     ResultSealed,
     /// Worker: it has its name, the attempt's directories are there.
     ResultLinked,
-    /// Worker: they are gone, nobody was told.
+    /// Worker: the sealed file is gone, the directories are there, nobody was told.
     ResultCommitted,
     /// Worker: a failure is on record, nobody was told.
     FailureRecorded,

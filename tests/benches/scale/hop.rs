@@ -30,13 +30,13 @@ for line in sys.stdin:
     os.close(times)
 "#;
 
-/// A file system in memory that every Linux has: what is left there is not a disk's making of files.
+/// A file system in memory that every Linux has: the time that is needed without a disk.
 const MEMORY: &str = "/dev/shm";
 
 pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     let disk = std::env::temp_dir();
     println!("\nfrom a commit to the request that it unlocks (reported, unlocked, claimed, staged, asked), in ms:");
-    for (place, [half, most]) in [
+    for (place, [half, nearly_all]) in [
         (&*disk, [("unlock_p50_ms", Limit::Most(5.0)), ("unlock_p99_ms", Limit::Most(20.0))]),
         (Path::new(MEMORY), [("unlock_in_memory_p50_ms", Limit::None), ("unlock_in_memory_p99_ms", Limit::None)]),
     ] {
@@ -44,7 +44,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
         let at = |share: f64| hops[((hops.len() - 1) as f64 * share) as usize];
         let (p50, p99) = (at(0.5), at(0.99));
         println!("store in {}: half of {} within {p50:.1}, 99 % within {p99:.1}", place.display(), hops.len());
-        for ((name, limit), value) in [(half, p50), (most, p99)] {
+        for ((name, limit), value) in [(half, p50), (nearly_all, p99)] {
             results.add(name, Figure::new("ms", vec![value], limit));
         }
     }

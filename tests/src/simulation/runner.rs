@@ -55,8 +55,15 @@ impl SimulatedRunner {
         let Claimed { script, task, tries, .. } = claimed;
         let log = "simulated".to_owned();
         let used = UsedResources::default();
-        let ended =
-            |code| Ended { exit: Exit::Code(code), log, millis: 1, certain: true, gone: true, left_input: true, used };
+        let ended = |code| Ended {
+            exit: Exit::Code(code),
+            log,
+            millis: 1,
+            certain: true,
+            gone: true,
+            input_is_free: true,
+            used,
+        };
         match script.end(star, task.module, *tries) {
             ScriptedEnd::Well => {
                 let mut seed = spec.environment["SAS_SEED"].clone();
@@ -106,7 +113,7 @@ impl Runner for SimulatedRunner {
                 self.witness.stopped(&claimed);
                 let used = UsedResources::default();
                 let (exit, log) = (Exit::Cancelled, String::new());
-                Ok(Ended { exit, log, millis: 1, certain: true, gone: true, left_input: true, used })
+                Ok(Ended { exit, log, millis: 1, certain: true, gone: true, input_is_free: true, used })
             }
             () = self.take_time(&labels.nonce) => {
                 self.witness.executed();

@@ -37,8 +37,8 @@ pub(super) async fn execute(
     CrashPoint::ProgramEnded.reached();
     finish.log.clone_from(&ended.log);
     finish.used = ended.used;
-    if ended.left_input {
-        made.is_over(desk);
+    if ended.input_is_free {
+        made.free_input(desk);
     }
     match judge(desk, order, plan, (&spec, made), &ended).await {
         Ok(sealed) => tolerate(desk, order, sealed, cancel).await,

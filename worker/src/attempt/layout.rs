@@ -1,7 +1,7 @@
 //! Layout: the directories of an attempt, made for it and removed after it.
 //!
 //! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Where nothing
-//! is seen of a program any more the directory that it read from goes to another attempt, empty: file systems take longer over
+//! can write to it any more the directory that it read from goes to another attempt, empty: file systems take longer over
 //! directories than over files.
 
 use std::collections::BTreeMap;
@@ -35,18 +35,18 @@ pub(super) struct Made {
     pub(super) input: PathBuf,
     /// What it writes.
     pub(super) output: PathBuf,
-    /// The committed files that it reads, and their numbers when it was made.
+    /// The committed files that it reads, and their numbers, looked at before they were linked.
     pub(super) inodes: BTreeMap<PathBuf, u64>,
     /// The links to them, in `input`.
     links: Vec<PathBuf>,
-    /// Where `folder` goes once nothing is seen of the program.
+    /// Where `folder` goes where nothing can write to what the program read.
     kept: Option<KeptFolders>,
 }
 
 /// What is to be made in these directories before anything is staged.
 pub(super) struct AttemptLayout {
     folders: [PathBuf; 3],
-    /// Where the program writes; a program that serves brings its own.
+    /// Where the program writes; none where the module serves, for the session's becomes it.
     output: Option<PathBuf>,
     kept: KeptFolders,
     /// Committed files, each with its link.
@@ -138,8 +138,8 @@ fn umask_is_strict() -> bool {
 }
 
 impl Made {
-    /// Nothing is seen of the program any more.
-    pub(super) fn is_over(&mut self, desk: &Desk) {
+    /// Nothing is seen any more that could write where the program read.
+    pub(super) fn free_input(&mut self, desk: &Desk) {
         self.kept = Some(desk.kept.clone());
     }
 

@@ -221,7 +221,7 @@ impl DockerRunner {
             Err(Error::DockerResponseServerError { status_code: 400, message }) => {
                 let (exit, used) = (Exit::Code(127), UsedResources::default());
                 let log = message;
-                return Ok(Ended { exit, log, millis: 0, certain: true, gone: true, left_input: true, used });
+                return Ok(Ended { exit, log, millis: 0, certain: true, gone: true, input_is_free: true, used });
             }
             Err(error) => return Err(engine("start a container", &error)),
         }
@@ -254,7 +254,7 @@ impl DockerRunner {
             None => end::exit(&self.docker, name, spec, &end).await?,
         };
         let (used, certain) = (looks.used(), end.certain);
-        Ok(Ended { exit, log: log.text(), millis, certain, gone: certain, left_input: certain, used })
+        Ok(Ended { exit, log: log.text(), millis, certain, gone: certain, input_is_free: certain, used })
     }
 }
 

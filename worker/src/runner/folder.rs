@@ -66,7 +66,8 @@ pub(crate) fn lacks_space(path: &Path, free: u64) -> bool {
     statvfs(path).is_ok_and(|facts| facts.f_blocks > 0 && facts.f_bavail.saturating_mul(facts.f_frsize) < free)
 }
 
-fn is_its_own(error: &io::Error) -> bool {
+/// Whether a program can bring this about in its own directory.
+pub(super) fn is_its_own(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| ITS_OWN.contains(&error))
 }
 

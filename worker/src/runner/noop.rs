@@ -32,7 +32,7 @@ impl Runner for NoopRunner {
             millis: 0,
             certain: true,
             gone: true,
-            left_input: true,
+            input_is_free: true,
             used: UsedResources::default(),
         })
     }

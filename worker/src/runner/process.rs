@@ -114,8 +114,8 @@ impl Runner for ProcessRunner {
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Its group is gone where it ended by itself; what left that is not seen, and could write anywhere.
-        let left_input = matches!(exit, Exit::Code(_));
-        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false, left_input, used })
+        let input_is_free = matches!(exit, Exit::Code(_));
+        Ok(Ended { exit, log: log.kept.text(), millis, certain: true, gone: false, input_is_free, used })
     }
 
     async fn open(&self, spec: &SessionSpec) -> Result<Option<Opened>, RunnerError> {

@@ -2,7 +2,7 @@
 //!
 //! What is said over its streams is here, and what each request finds below `/sas`: `folders`. What it lives in is a
 //! [`Vessel`], a container or a process. The program lives on while its output is judged, and nobody knows what it left
-//! behind: each request has folders of its own, whose names never come again, and what it made is moved to where it cannot look.
+//! behind: each request has folders of its own, whose names never come again, and what it made is moved from under the name that it knows.
 
 mod folders;
 mod words;
@@ -251,8 +251,8 @@ impl Session {
         let breach = blocking(&self.spec.folder, move || folders.leave(exit)).await?;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The session goes on, and may still have open what it made; its input it could only read.
-        let (exit, log, left_input) = (breach.unwrap_or(exit), log.text(), self.opened.is_isolated);
-        let ended = Ended { exit, log, millis, certain: true, gone: false, left_input, used };
+        let (exit, log, input_is_free) = (breach.unwrap_or(exit), log.text(), self.opened.is_isolated);
+        let ended = Ended { exit, log, millis, certain: true, gone: false, input_is_free, used };
         Ok(ServedStar { ended, goes_on })
     }
 

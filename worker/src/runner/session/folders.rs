@@ -1,12 +1,15 @@
 //! What a request finds below `/sas`, and what becomes of it: `in/<n>` and `out/<n>` of its session, by the number of the
 //! request. Numbers never come again, so that what is written late lands where nobody looks.
 
-use std::fs::{self, FileType, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use super::super::folder::breach;
+use rustix::fs::{AtFlags, FileType, statat};
+use rustix::io::Errno;
+
+use super::super::folder::{breach, is_its_own};
 use super::super::{Exit, OUTPUT, RunnerError, Spec};
 use super::SessionSpec;
 use crate::removal;
@@ -61,7 +64,7 @@ impl Folders {
         fs::rename(&self.input, &self.read).map_err(failed("move", &self.input))
     }
 
-    /// Takes both out of where it can look. What it made it may still have open: whoever judges it takes a copy. Says in which way
+    /// Takes both from under the names that it knows. What it made it may still have open: whoever judges it takes a copy. Says in which way
     /// it broke its limits, where it ended by itself.
     pub(super) fn leave(&self, exit: Exit) -> Result<Option<Exit>, RunnerError> {
         // Before all else: whatever fails below, the input is where it was.
@@ -87,12 +90,24 @@ impl Folders {
     /// Moves the output, where it and its directory are what they must be. What the program puts in their place at this moment is
     /// found by whoever judges it.
     fn take(&self) -> Result<Option<Exit>, RunnerError> {
-        let is_folder = kind_of(&self.written)?.is_some_and(|kind| kind.is_dir());
-        if !is_folder || !kind_of(&self.written.join(OUTPUT))?.is_none_or(|kind| kind.is_file()) {
-            return Ok(Some(Exit::OutputHidden));
+        match self.move_output() {
+            Ok(is_moved) => Ok((!is_moved).then_some(Exit::OutputHidden)),
+            // What it did to its own directory is not the platform's trouble.
+            Err(error) if is_its_own(&error) && self.outputs.read_dir().is_ok() => Ok(Some(Exit::OutputHidden)),
+            Err(error) => Err(failed("move", &self.written)(error)),
         }
-        fs::rename(&self.written, &self.output).map_err(failed("move", &self.written))?;
-        Ok(None)
+    }
+
+    /// Whether the output could be moved: something else than a file is left where it is.
+    fn move_output(&self) -> io::Result<bool> {
+        // One that is locked cannot be moved.
+        let folder = removal::unlocked(&self.written)?;
+        match statat(&folder, OUTPUT, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(facts) if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile => return Ok(false),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        fs::rename(&self.written, &self.output).map(|()| true)
     }
 
     /// Removes whatever is where the program may write.
@@ -108,15 +123,6 @@ impl Folders {
                 tracing::warn!(path = %path.display(), %error, "what a request left stays behind until its session ends");
             }
         }
-    }
-}
-
-/// What is there under a name, no link followed; `None` where nothing is.
-fn kind_of(path: &Path) -> Result<Option<FileType>, RunnerError> {
-    match fs::symlink_metadata(path) {
-        Ok(facts) => Ok(Some(facts.file_type())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("look at", path)(error)),
     }
 }
 

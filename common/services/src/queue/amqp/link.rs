@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Seconds between heartbeats: a host that vanished is noticed after two.
 const HEARTBEAT: u16 = 10;
 
-/// Most bytes of a frame: lapin keeps 32 of them in memory for each direction of each connection, 8 MB at what RabbitMQ proposes.
-/// A longer message is several frames.
+/// Most bytes of a frame; a longer message is several. lapin keeps 32 frames for each direction: 8 MB for a connection at the
+/// 128 KiB that RabbitMQ proposes, 1 MB at this.
 const FRAME: u32 = 16 * 1024;
 
 /// A connection that is made when it is needed.
