@@ -115,7 +115,7 @@ async fn a_star_runs_to_its_end_and_every_module_finds_what_its_contract_promise
     // A light module ends with a code of its own when anything about its input differs from its contract.
     let [a, b, e] = ["A", "B", "E"].map(|name| succeeded(outcomes[name].clone()));
     assert_eq!(field.files("products").len(), 3);
-    assert!(field.attempts(&worker).is_empty(), "nothing is left of the attempts");
+    field.cleaned_up(&worker).await;
 
     let file = product(&field, "E", &e.key);
     let manifest = field.agent().manifest(&file).await.unwrap();

@@ -26,7 +26,7 @@ async fn a_worker_that_cannot_commit_says_so_and_takes_no_more_tasks_for_a_while
     }
     let pause = times[3][0] - times[2][1];
     assert!(pause >= 900, "after three such ends the store is asked first: {times:?}");
-    assert!(field.attempts(&worker).is_empty(), "nothing is left of them");
+    field.cleaned_up(&worker).await;
     worker.stop();
     worker.ended().await;
 }

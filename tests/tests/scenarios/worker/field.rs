@@ -21,7 +21,7 @@ use domain::pipeline::{Pipeline, load};
 use domain::run::{Event, Graph, Star, TaskState, Verdict, advance};
 use given::deliver;
 pub(crate) use given::{light, pipeline};
-use harness::program;
+use harness::{program, wait_until};
 use services::queue::memory::MemoryQueue;
 use services::queue::{Consumer, Outgoing, Queue, QueueName};
 use services::state::memory::MemoryState;
@@ -292,6 +292,13 @@ impl Field {
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Waits until nothing is left of the attempts of a worker: directories go after the report.
+    pub(crate) async fn cleaned_up(&self, worker: &RunningWorker) {
+        let cleaned =
+            wait_until(PATIENCE, "nothing is left of the attempts", async || self.attempts(worker).is_empty());
+        cleaned.await.unwrap();
+    }
+
     /// Gives a module another image from now on, as `sas run amend` does.
     pub(crate) async fn amend(&self, module: &str, image: &str) {
         let amendment = Amendment {
@@ -311,7 +318,7 @@ impl Field {
         let prefix = format!("{module}-");
         let is_of = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
         let found = || self.files("products").into_iter().find(is_of);
-        harness::wait_until(PATIENCE, "a result is committed", async || found().is_some()).await.unwrap();
+        wait_until(PATIENCE, "a result is committed", async || found().is_some()).await.unwrap();
         found().unwrap()
     }
 

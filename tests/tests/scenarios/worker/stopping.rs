@@ -28,7 +28,7 @@ async fn an_attempt_whose_lease_is_lost_is_stopped_and_reports_nothing() {
     let completion = field.completion().await;
     assert_eq!(completion.attempt, Attempt(2), "the first attempt reports nothing");
     assert!(matches!(completion.result, Report::Ended(Outcome::Succeeded(_))), "{:?}", completion.result);
-    assert!(field.attempts(&worker).is_empty());
+    field.cleaned_up(&worker).await;
     worker.stop();
     worker.ended().await;
 }
