@@ -9,6 +9,7 @@ mod killed;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::id::{ClassName, ModuleIndex, RunId, Task};
 use domain::message::{Completion, Report, parse_completions};
@@ -35,6 +36,10 @@ use crate::trouble::{Outage, Trouble};
 /// Most messages whose completions are decided together.
 const BATCH: usize = 512;
 
+/// Least time from one batch to the next. What comes meanwhile is decided together, however many workers it is from: each batch
+/// costs a script of the state, and each wait for a message a wake-up.
+const PACE: Duration = Duration::from_millis(1);
+
 /// Decided batches whose messages wait to be published.
 const DECIDED: usize = 4;
 
@@ -52,7 +57,14 @@ pub(crate) async fn completions(running: Coordinator, shutdown: CancellationToke
     let publishing = confirm(&running, decided, &shutdown);
     let deciding = async {
         let mut outage = Outage::of("completions");
-        while let Some(batch) = shutdown.run_until_cancelled(consumer.next_batch(BATCH)).await {
+        let mut due = Instant::now();
+        loop {
+            let next = async {
+                tokio::time::sleep_until(due).await;
+                consumer.next_batch(BATCH).await
+            };
+            let Some(batch) = shutdown.run_until_cancelled(next).await else { break };
+            due = Instant::now() + PACE;
             let Some(batch) = decide(&running, batch, &mut outage, &shutdown).await else { break };
             if sender.send(batch).await.is_err() {
                 break;
