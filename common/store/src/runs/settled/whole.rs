@@ -18,7 +18,7 @@ use domain::id::{RunId, StarIndex};
 const FEW: u64 = 8;
 
 /// How many stars are in memory at once.
-const RANGE: usize = 4096;
+const RANGE: usize = 1024;
 
 impl Store {
     /// Makes the batches of a run that ended one file, where there are more than a few; whether it did. May be repeated, by
