@@ -56,7 +56,7 @@ pub(crate) struct Granted {
 
 /// What came of claims.
 #[derive(Default)]
-pub(crate) struct Claimed {
+pub(crate) struct DecidedClaims {
     /// What may be run.
     pub(crate) granted: Vec<Granted>,
     /// Deliveries that are decided, granted or not: to be acknowledged at once, and nobody need wait for it.
@@ -92,7 +92,7 @@ impl Claims {
     }
 
     /// Claims what deliveries ask for; what goes back or is buried is answered here.
-    pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> Claimed {
+    pub(crate) async fn claim(&self, deliveries: Vec<Delivery>, gate: &Gate) -> DecidedClaims {
         let mut by_run: BTreeMap<(RunId, Epoch), Vec<Wish>> = BTreeMap::new();
         let mut deliveries = deliveries.into_iter();
         while let Some(delivery) = deliveries.next() {
@@ -113,7 +113,7 @@ impl Claims {
                 asked.push(self.ask(run, epoch, std::mem::replace(&mut wishes, rest), gate));
             }
         }
-        join_all(asked).await.into_iter().fold(Claimed::default(), |mut all, claimed| {
+        join_all(asked).await.into_iter().fold(DecidedClaims::default(), |mut all, claimed| {
             all.granted.extend(claimed.granted);
             all.decided.extend(claimed.decided);
             all
@@ -150,7 +150,7 @@ impl Claims {
     }
 
     /// Asks for attempts of one run.
-    async fn ask(&self, run: RunId, epoch: Epoch, asked: Vec<Wish>, gate: &Gate) -> Claimed {
+    async fn ask(&self, run: RunId, epoch: Epoch, asked: Vec<Wish>, gate: &Gate) -> DecidedClaims {
         let wishes: Vec<ClaimWish> = asked.iter().map(|wish| self.claim_wish(wish)).collect();
         let nonces: Vec<Nonce> = wishes.iter().map(|wish| wish.nonce).collect();
         let request = ClaimRequest { run, epoch, worker: self.worker.clone(), lease: self.lease, wishes };
@@ -161,7 +161,7 @@ impl Claims {
             Ok(Err(error @ (StateError::NoRun(_) | StateError::Damaged { .. }))) => {
                 tracing::debug!(%run, %error, "not granted");
                 let decided = asked.into_iter().map(|wish| wish.receipt).collect();
-                return Claimed { granted: Vec::new(), decided };
+                return DecidedClaims { granted: Vec::new(), decided };
             }
             Ok(Err(error)) => return self.put_off(asked, &nonces, gate, &error.to_string()).await,
             Err(_) => {
@@ -169,7 +169,7 @@ impl Claims {
             }
         };
         let took_micros = whole(began.elapsed().as_micros());
-        let mut claimed = Claimed::default();
+        let mut claimed = DecidedClaims::default();
         for ((Wish { message, trace, work, receipt }, nonce), claim) in asked.into_iter().zip(nonces).zip(claims) {
             claimed.decided.push(receipt);
             match claim {
@@ -186,11 +186,11 @@ impl Claims {
     }
 
     /// Nobody knows what became of these claims: the deliveries go back, and their nonces are kept.
-    async fn put_off(&self, asked: Vec<Wish>, nonces: &[Nonce], gate: &Gate, reason: &str) -> Claimed {
+    async fn put_off(&self, asked: Vec<Wish>, nonces: &[Nonce], gate: &Gate, reason: &str) -> DecidedClaims {
         asked.iter().zip(nonces).for_each(|(wish, nonce)| self.unsure(&wish.message, *nonce));
         gate.close(reason);
         requeue(asked.into_iter().map(|wish| wish.receipt)).await;
-        Claimed::default()
+        DecidedClaims::default()
     }
 
     async fn subject(&self, message: &TaskMessage) -> DeliverySubject {

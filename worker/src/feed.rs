@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Desk;
-use crate::claim::{Claimed, acknowledge};
+use crate::claim::{DecidedClaims, acknowledge};
 use crate::gate::Obstacles;
 use crate::pace::{Pace, prefetch};
 use crate::shared::Worker;
@@ -47,7 +47,7 @@ struct Feed {
     /// Where they read what was committed before them.
     reading: Arc<Mutex<Desk>>,
     /// Claims that are being asked for.
-    claiming: JoinSet<Claimed>,
+    claiming: JoinSet<DecidedClaims>,
     /// Acknowledgements on their way.
     acknowledging: JoinSet<()>,
     /// Claims that wait for a slot, and since when.
@@ -240,9 +240,9 @@ impl Feed {
     }
 
     /// Takes claims that were granted, and has their deliveries acknowledged meanwhile.
-    fn take(&mut self, claimed: Result<Claimed, JoinError>) {
+    fn take(&mut self, claimed: Result<DecidedClaims, JoinError>) {
         match claimed {
-            Ok(Claimed { granted, decided }) => {
+            Ok(DecidedClaims { granted, decided }) => {
                 if !decided.is_empty() {
                     self.acknowledging.spawn(acknowledge(decided));
                 }
