@@ -1,7 +1,7 @@
 //! Layout: the directories of an attempt, made for it and removed after it.
 //!
 //! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Where nothing
-//! can write to it any more the directory that it read from goes to another attempt, empty: file systems take longer over
+//! can write any more to the directory that it read from, that goes to another attempt, empty: file systems take longer over
 //! directories than over files.
 
 use std::collections::BTreeMap;

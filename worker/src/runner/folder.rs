@@ -20,10 +20,7 @@ const ITS_OWN: [Errno; 6] = [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS, Errno::
 /// [`MOST_FILES`].
 pub(super) fn breach(path: &Path, limit: u64) -> Result<Option<Exit>, RunnerError> {
     match measure(path, limit) {
-        // The worker's own directory around it is there: the file system is well.
-        Err(error) if is_its_own(&error) && path.parent().is_some_and(|around| around.read_dir().is_ok()) => {
-            Ok(Some(Exit::OutputHidden))
-        }
+        Err(error) if is_its_own(&error, path) => Ok(Some(Exit::OutputHidden)),
         measured => {
             measured.map_err(|source| RunnerError::Directory { doing: "measure", path: path.to_owned(), source })
         }
@@ -66,9 +63,11 @@ pub(crate) fn lacks_space(path: &Path, free: u64) -> bool {
     statvfs(path).is_ok_and(|facts| facts.f_blocks > 0 && facts.f_bavail.saturating_mul(facts.f_frsize) < free)
 }
 
-/// Whether a program can bring this about in its own directory.
-pub(super) fn is_its_own(error: &io::Error) -> bool {
+/// Whether a program brought this about in its own directory `path`: the worker's around it is there, so that the file system is
+/// well.
+pub(super) fn is_its_own(error: &io::Error, path: &Path) -> bool {
     Errno::from_io_error(error).is_some_and(|error| ITS_OWN.contains(&error))
+        && path.parent().is_some_and(|around| around.read_dir().is_ok())
 }
 
 fn measure(path: &Path, limit: u64) -> io::Result<Option<Exit>> {

@@ -2,7 +2,8 @@
 //!
 //! What is said over its streams is here, and what each request finds below `/sas`: `folders`. What it lives in is a
 //! [`Vessel`], a container or a process. The program lives on while its output is judged, and nobody knows what it left
-//! behind: each request has folders of its own, whose names never come again, and what it made is moved from under the name that it knows.
+//! behind: each request has folders of its own, whose names never come again, and what it made is moved from under the name that
+//! it knows.
 
 mod folders;
 mod words;

@@ -64,8 +64,8 @@ impl Folders {
         fs::rename(&self.input, &self.read).map_err(failed("move", &self.input))
     }
 
-    /// Takes both from under the names that it knows. What it made it may still have open: whoever judges it takes a copy. Says in which way
-    /// it broke its limits, where it ended by itself.
+    /// Takes both from under the names that it knows. What it made it may still have open: whoever judges it takes a copy. Says
+    /// in which way it broke its limits, where it ended by itself.
     pub(super) fn leave(&self, exit: Exit) -> Result<Option<Exit>, RunnerError> {
         // Before all else: whatever fails below, the input is where it was.
         fs::rename(&self.read, &self.input).map_err(failed("move", &self.read))?;
@@ -93,7 +93,7 @@ impl Folders {
         match self.move_output() {
             Ok(is_moved) => Ok((!is_moved).then_some(Exit::OutputHidden)),
             // What it did to its own directory is not the platform's trouble.
-            Err(error) if is_its_own(&error) && self.outputs.read_dir().is_ok() => Ok(Some(Exit::OutputHidden)),
+            Err(error) if is_its_own(&error, &self.outputs) => Ok(Some(Exit::OutputHidden)),
             Err(error) => Err(failed("move", &self.written)(error)),
         }
     }
