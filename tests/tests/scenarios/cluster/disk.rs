@@ -16,11 +16,15 @@ impl<'a> SmallDisk<'a> {
         None
     }
 
-    /// Whether it can be written to from now on: `ro` or `rw`.
-    fn remount(&self, how: &str) -> Result<()> {
-        let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.0).status()?;
-        anyhow::ensure!(done.success(), "it cannot be mounted {how}");
-        Ok(())
+    /// Whether it can be written to from now on: `ro` or `rw`. The kernel says that it is busy while one of the processes of
+    /// the last command, which end a moment after it, still has a file open.
+    async fn remount(&self, how: &str) -> Result<()> {
+        let options = format!("remount,{how}");
+        wait_until(PATIENCE, &format!("it is mounted {how}"), async || {
+            let done = Command::new("mount").args(["-o", &options]).arg(self.0).status();
+            done.is_ok_and(|status| status.success())
+        })
+        .await
     }
 
     /// Leaves so many bytes free.
@@ -51,13 +55,13 @@ async fn a_store_that_only_reads_is_waited_for_and_a_full_one_is_called_full() -
     let pipeline = definition(&directory, 0.0, "/usr/bin/python3", "none")?;
     let cluster = Cluster::start(&directory, &[&pipeline])?;
     cluster.ingest(&campaign.star_files()?)?;
-    disk.remount("ro")?;
+    disk.remount("ro").await?;
     let mut coordinator = cluster.coordinator("coordinator")?;
     wait_until(PATIENCE, "it says why it waits", async || coordinator.log().contains("Read-only file system"))
         .await
         .with_context(|| coordinator.log())?;
     assert!(!coordinator.has_ended()?, "{}", coordinator.log());
-    disk.remount("rw")?;
+    disk.remount("rw").await?;
     let scene = Scene { campaign, cluster };
     let settings = [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", "2"), ("SAS_WORKER_FREE", "1MiB")];
     let worker = scene.cluster.worker("one", &settings)?;
