@@ -69,6 +69,9 @@ local function tries_of(star)
 end
 
 local function attempt_in(tries, module)
+  if tries == '' then
+    return 1
+  end
   return tonumber(string.match(' ' .. tries, ' ' .. module .. ':(%d+):') or 1)
 end
 

@@ -75,12 +75,17 @@ local function add(to, field, by)
   to[field] = (to[field] or 0) + by
 end
 
--- What a task leaves behind when its cell changes; each kind of entry exists in one state only.
+-- Tasks that are spoken of, and leased.
+local leased = {}
+
+-- What a task leaves behind when its cell changes; each kind of entry exists in one state only. What is leased waits nowhere.
 local function forget(task, module, state)
   if state == QUEUED then
-    leave(of_class('outbox:', module), task)
-    leave(of_class('published:', module), task)
-    leave('on_hold', task)
+    if not leased[task] then
+      leave(of_class('outbox:', module), task)
+      leave(of_class('published:', module), task)
+      leave('on_hold', task)
+    end
     leave('leases', task)
   elseif state == WAITING then
     leave('waits', task)
@@ -102,6 +107,7 @@ local function unclaimed(name, from, to, width)
     elseif not held and ARGV[i + 2] == '0' then
       return 3 + 2 * module
     end
+    leased[task] = held and true
   end
 end
 
@@ -114,13 +120,14 @@ local function write_tries(name, before, after)
   end
 end
 
--- Counts what becomes of each cell; whether any is admitted, and all are settled, after it.
+-- Counts what becomes of each cell; whether any is admitted, and all are settled, after it, and before it.
 local function write_cells(name, expected, after)
   local old, new = { string.byte(expected, 1, modules) }, { string.byte(after, 1, modules) }
-  local admitted, settled = false, true
+  local admitted, settled, was_admitted, was_settled = false, true, false, true
   for i = 1, modules do
     local was, is = old[i], new[i]
     admitted, settled = admitted or is >= 16, settled and is >= 16 * SETTLED
+    was_admitted, was_settled = was_admitted or was >= 16, was_settled and was >= 16 * SETTLED
     if was ~= is then
       local module, state = i - 1, math.floor(was / 16)
       forget(name .. ':' .. module, module, state)
@@ -132,7 +139,7 @@ local function write_cells(name, expected, after)
       has_moved = has_moved or is >= 16 * SETTLED
     end
   end
-  return admitted, settled
+  return admitted, settled, was_admitted, was_settled
 end
 
 local function leave_run(name, star, admitted)
@@ -163,19 +170,23 @@ local function apply(is_void)
   if answer then
     return answer
   end
-  local admitted, settled = write_cells(name, expected, after)
+  local admitted, settled, was_admitted, was_settled = write_cells(name, expected, after)
   write_row(star, after)
   write_tries(name, tries, tries_after)
   for i = sums[1], sums[2], sums[3] do
     for sum, what in ipairs(SUMS) do
-      add(spent, ARGV[i] .. ':' .. what, tonumber(ARGV[i + sum]))
+      if ARGV[i + sum] ~= '0' then
+        add(spent, ARGV[i] .. ':' .. what, tonumber(ARGV[i + sum]))
+      end
     end
   end
   if not admitted or settled and not close then
     leave_run(name, star, admitted)
     return 1
   end
-  enter('in_flight', name, star)
+  if not was_admitted or was_settled then
+    enter('in_flight', name, star)
+  end
   local known = { unpack(ARGV, details[1], details[2]) }
   if admission ~= '' then
     known[#known + 1] = 'admission'
@@ -195,7 +206,7 @@ local function apply(is_void)
   end
   if close then
     enter('closing', name, now)
-  else
+  elseif was_settled then
     leave('closing', name)
   end
   return 1
