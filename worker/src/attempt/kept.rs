@@ -12,29 +12,41 @@ const MOST_KEPT: usize = 64;
 pub(crate) struct KeptFolders {
     /// Where they are, on the file system of the slots' directories; no agent can write there.
     place: PathBuf,
-    names: Arc<Mutex<Vec<PathBuf>>>,
+    folders: Arc<Mutex<Vec<KeptFolder>>>,
+}
+
+struct KeptFolder {
+    path: PathBuf,
+    /// The parameters that are in it.
+    parameters: Vec<u8>,
 }
 
 impl KeptFolders {
     /// None so far.
     pub(crate) fn new(place: PathBuf) -> Self {
-        Self { place, names: Arc::default() }
+        Self { place, folders: Arc::default() }
     }
 
-    /// Keeps a directory with `in` and what is in that; false where it stays.
-    pub(super) fn keep(&self, folder: &Path) -> bool {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = self.place.join(folder.file_name().unwrap_or_default());
-        let is_kept = names.len() < MOST_KEPT && fs::rename(folder, &kept).is_ok();
+    /// Keeps a directory with `in` and what is in that, these parameters among it; false where it stays.
+    pub(super) fn keep(&self, folder: &Path, parameters: &[u8]) -> bool {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.place.join(folder.file_name().unwrap_or_default());
+        let is_kept = folders.len() < MOST_KEPT && fs::rename(folder, &path).is_ok();
         if is_kept {
-            names.push(kept);
+            folders.push(KeptFolder { path, parameters: parameters.to_owned() });
         }
         is_kept
     }
 
-    /// Makes one of them `folder`; false where there is none.
-    pub(super) fn take(&self, folder: &Path) -> bool {
-        let kept = self.names.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.is_some_and(|kept| fs::rename(kept, folder).is_ok())
+    /// Makes one of them `folder`, with these parameters where there is such a one; false where there is none at all.
+    pub(super) fn take(&self, folder: &Path, parameters: &[u8]) -> bool {
+        let kept = {
+            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            match folders.iter().rposition(|kept| kept.parameters == parameters) {
+                Some(at) => Some(folders.swap_remove(at)),
+                None => folders.pop(),
+            }
+        };
+        kept.is_some_and(|kept| fs::rename(kept.path, folder).is_ok())
     }
 }

@@ -1,8 +1,8 @@
 //! Layout: the directories of an attempt, made for it and removed after it.
 //!
 //! Each attempt has its own, under a name that never comes again, and a place to write that nobody wrote to before. Where nothing
-//! can write any more to the directory that it read from, that goes to another attempt, empty: file systems take longer over
-//! directories than over files.
+//! can write any more to the directory that it read from, that goes to another attempt, with nothing but the parameters in it, which
+//! are compared: what file systems take longest over is making directories and files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -39,6 +39,8 @@ pub(super) struct Made {
     pub(super) inodes: BTreeMap<PathBuf, u64>,
     /// The links to them, in `input`.
     links: Vec<PathBuf>,
+    /// What the module is told, in `input`.
+    parameters: Vec<u8>,
     /// Where `folder` goes where nothing can write to what the program read.
     kept: Option<KeptFolders>,
 }
@@ -66,11 +68,11 @@ pub(super) fn layout(desk: &Desk, order: &Order, plan: &Plan) -> (Made, AttemptL
         kept: desk.kept.clone(),
         folders: [folder.clone(), input.clone(), input.join(FILES)],
         output: (order.module().mode == pipeline::Mode::Oneshot).then(|| output.clone()),
-        parameters: (input.join(PARAMETERS), parameters),
+        parameters: (input.join(PARAMETERS), parameters.clone()),
         links: links.clone(),
     };
     let links = links.into_iter().map(|(_, link)| link).collect();
-    (Made { folder, input, output, inodes: BTreeMap::new(), links, kept: None }, layout)
+    (Made { folder, input, output, inodes: BTreeMap::new(), links, parameters, kept: None }, layout)
 }
 
 /// The committed files behind what is staged, each with its name below the input directory.
@@ -91,14 +93,26 @@ impl AttemptLayout {
 
     /// Makes it all. Never what is above: where the slot's own directory is gone, so is the store.
     pub(super) fn make(&self) -> Result<(), StoreError> {
-        let missing = if self.kept.take(&self.folders[0]) { &[] } else { &self.folders[..] };
+        let is_kept = self.kept.take(&self.folders[0], &self.parameters.1);
+        let missing = if is_kept { &[] } else { &self.folders[..] };
         for folder in missing.iter().chain(&self.output) {
             make_folder(folder)?;
         }
         for (from, to) in &self.links {
             link(from, to).map_err(failed("link", to))?;
         }
+        self.write_parameters(is_kept)
+    }
+
+    /// Writes the parameters, unless they are there in a directory that was kept.
+    fn write_parameters(&self, is_kept: bool) -> Result<(), StoreError> {
         let (path, parameters) = &self.parameters;
+        if is_kept {
+            if fs::read(path).is_ok_and(|there| there == *parameters) {
+                return Ok(());
+            }
+            fs::remove_file(path).map_err(failed("remove", path))?;
+        }
         let created = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path);
         created.and_then(|mut file| file.write_all(parameters)).map_err(failed("write", path))?;
         reachable(path, 0o444)
@@ -146,7 +160,7 @@ impl Made {
     /// Removes it with all that is in it; what cannot be removed is left for the sweep.
     pub(super) fn remove(&self) {
         let is_done = match (self.remove_known(), &self.kept) {
-            (Ok(()), Some(kept)) if self.is_empty() && kept.keep(&self.folder) => true,
+            (Ok(()), Some(kept)) if self.can_be_kept() && kept.keep(&self.folder, &self.parameters) => true,
             (Ok(()), _) => self.remove_folders().is_ok(),
             (Err(_), _) => false,
         };
@@ -155,12 +169,17 @@ impl Made {
         }
     }
 
-    /// Whether nothing but the directories themselves is where the program read: one that is not confined may write there.
-    fn is_empty(&self) -> bool {
-        holds_only(&self.input, &[FILES]) && holds_only(&self.input.join(FILES), &[])
+    /// Whether nothing but the directories themselves and the parameters is where the program read: one that is not confined may
+    /// write there.
+    fn can_be_kept(&self) -> bool {
+        let parameters = self.input.join(PARAMETERS).symlink_metadata();
+        holds_only(&self.input, &[FILES, PARAMETERS])
+            && holds_only(&self.input.join(FILES), &[])
+            && parameters.is_ok_and(|facts| facts.is_file())
     }
 
     fn remove_folders(&self) -> io::Result<()> {
+        fs::remove_file(self.input.join(PARAMETERS))?;
         [&self.input.join(FILES), &self.input, &self.folder].into_iter().try_for_each(fs::remove_dir)
     }
 
@@ -171,7 +190,7 @@ impl Made {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
-        for file in self.links.iter().chain(&[self.input.join(INPUT), self.input.join(PARAMETERS)]) {
+        for file in self.links.iter().chain(&[self.input.join(INPUT)]) {
             fs::remove_file(file)?;
         }
         fs::remove_dir(&self.output)
@@ -223,7 +242,7 @@ mod tests {
     use super::*;
 
     /// An attempt's directory whose program read one file and has ended.
-    fn laid_out(slot: &Path, name: &str, kept: &KeptFolders) -> Made {
+    fn laid_out(slot: &Path, name: &str, kept: &KeptFolders, parameters: &[u8]) -> Made {
         let folder = slot.join(name);
         let (input, output) = (folder.join("in"), folder.join("out"));
         let (file, link) = (slot.with_file_name("file.h5"), input.join(FILES).join("0.h5"));
@@ -233,16 +252,50 @@ mod tests {
             output: Some(output.clone()),
             kept: kept.clone(),
             links: vec![(file, link.clone())],
-            parameters: (input.join(PARAMETERS), b"{}".to_vec()),
+            parameters: (input.join(PARAMETERS), parameters.to_owned()),
         };
         layout.make().unwrap();
         fs::write(input.join(INPUT), "").unwrap();
         fs::write(output.join(OUTPUT), "").unwrap();
-        Made { folder, input, output, inodes: BTreeMap::new(), links: vec![link], kept: None }
+        assert_eq!(fs::read(input.join(PARAMETERS)).unwrap(), parameters);
+        let parameters = parameters.to_owned();
+        Made { folder, input, output, inodes: BTreeMap::new(), links: vec![link], parameters, kept: None }
     }
 
     fn inode(path: &Path) -> u64 {
         path.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn parameters_stay_where_they_are_the_same_and_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let (slot, place) = (dir.path().join("slot"), dir.path().join("kept"));
+        [&slot, &place].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let kept = KeptFolders::new(place);
+        let done = |name: &str, parameters: &[u8], after: &dyn Fn(&Path)| {
+            let mut attempt = laid_out(&slot, name, &kept, parameters);
+            let (path, input) = (attempt.input.join(PARAMETERS), inode(&attempt.input));
+            let file = inode(&path);
+            after(&path);
+            attempt.kept = Some(kept.clone());
+            attempt.remove();
+            (input, file)
+        };
+        let same = |_: &Path| {};
+        let first = done("1", b"{}", &same);
+        assert_eq!(done("2", b"{}", &same), first, "nothing is made for the next");
+        let other = done("3", b"other", &same);
+        assert_eq!(other.0, first.0, "only its parameters are others");
+        let changed = |path: &Path| fs::write(path, "changed").unwrap();
+        let replaced = |path: &Path| {
+            fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("/nowhere", path).unwrap();
+        };
+        for after in [&changed as &dyn Fn(&Path), &replaced, &|path| fs::remove_file(path).unwrap(), &same] {
+            // That each finds its own parameters `laid_out` sees.
+            done("4", b"other", after);
+        }
+        assert!(slot.read_dir().unwrap().next().is_none(), "what cannot be kept is gone");
     }
 
     #[test]
@@ -253,22 +306,22 @@ mod tests {
         let kept = KeptFolders::new(place.clone());
         let entries = |folder: &Path| folder.read_dir().unwrap().count();
 
-        let first = laid_out(&slot, "1", &kept);
+        let first = laid_out(&slot, "1", &kept, b"{}");
         first.remove();
         assert_eq!((entries(&slot), entries(&place)), (0, 0), "something may write to it: it is gone");
 
-        let mut second = laid_out(&slot, "2", &kept);
+        let mut second = laid_out(&slot, "2", &kept, b"{}");
         let input = inode(&second.input);
         fs::set_permissions(&second.output, Permissions::from_mode(0o700)).unwrap();
         second.kept = Some(kept.clone());
         second.remove();
         assert_eq!((entries(&slot), entries(&place)), (0, 1));
 
-        let mut third = laid_out(&slot, "3", &kept);
+        let mut third = laid_out(&slot, "3", &kept, b"{}");
         assert_eq!((inode(&third.input), entries(&place)), (input, 0));
         let mode = third.output.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode, entries(&third.output)), (0o755, 1), "a place to write is always new");
-        assert_eq!(entries(&third.input), 3, "files, input and parameters are this attempt's own");
+        assert_eq!(entries(&third.input), 3, "files, input and parameters, and nothing of another");
 
         third.kept = Some(kept.clone());
         fs::write(third.output.join("more"), "").unwrap();
@@ -276,7 +329,7 @@ mod tests {
         assert_eq!((entries(&slot), entries(&place)), (0, 0), "what is not as a rule is removed whole");
 
         for left in ["in/left", "in/files/left"] {
-            let mut attempt = laid_out(&slot, "4", &kept);
+            let mut attempt = laid_out(&slot, "4", &kept, b"{}");
             attempt.kept = Some(kept.clone());
             fs::write(attempt.folder.join(left), "").unwrap();
             attempt.remove();
