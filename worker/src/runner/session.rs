@@ -6,6 +6,7 @@
 //! it knows.
 
 mod folders;
+mod heard;
 mod words;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,13 @@ use domain::id::{Attempt, ImageIdentity, Quarter, StarId};
 use domain::outcome::UsedResources;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{BoundedLog, Ended, Exit, Limits, Program, Runner, RunnerError, Spec, must_stop};
 use crate::removal;
 use folders::Folders;
+use heard::Heard;
 use words::Reply;
 
 /// Variable that tells a program to serve.
@@ -152,17 +155,8 @@ pub struct Session {
     requests: u32,
     /// What it had used when it was asked last.
     used_before: UsedResources,
-}
-
-/// What came of listening for a line.
-enum Heard {
-    Line(Vec<u8>),
-    /// More than a line may be long.
-    Endless,
-    /// It ended.
-    Ended(Exit),
-    /// It must be stopped.
-    Stopped(Exit),
+    /// Makes the next request's place to write.
+    making_ahead: Option<JoinHandle<()>>,
 }
 
 impl Session {
@@ -181,6 +175,7 @@ impl Session {
             is_ready: false,
             requests: 0,
             used_before: UsedResources::default(),
+            making_ahead: None,
         }))
     }
 
@@ -222,6 +217,7 @@ impl Session {
         self.requests += 1;
         let began = Instant::now();
         let folders = Folders::of(&self.spec, self.requests, spec);
+        self.made_ahead().await;
         let (entering, owner) = (folders.clone(), self.opened.owner);
         blocking(&self.spec.folder, move || entering.enter(owner)).await?;
         let mut log = BoundedLog::shown_by(spec.last_line.clone());
@@ -250,6 +246,10 @@ impl Session {
             self.opened.vessel.kill().await;
         }
         let breach = blocking(&self.spec.folder, move || folders.leave(exit)).await?;
+        if goes_on {
+            let (session, owner) = (self.spec.clone(), self.opened.owner);
+            self.making_ahead = Some(tokio::task::spawn_blocking(move || folders::make_ahead(&session, owner)));
+        }
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The session goes on, and may still have open what it made; its input it could only read.
         let (exit, log, input_is_free) = (breach.unwrap_or(exit), log.text(), self.opened.is_isolated);
@@ -260,7 +260,15 @@ impl Session {
     /// Ends it, and removes what it had.
     pub async fn close(mut self) {
         self.opened.vessel.kill().await;
+        self.made_ahead().await;
         remove(self.spec.folder.clone()).await;
+    }
+
+    /// Waits until nothing is made ahead any more.
+    async fn made_ahead(&mut self) {
+        if let Some(making) = self.making_ahead.take() {
+            let _ = making.await;
+        }
     }
 
     /// Says the request, and hears the answer.
@@ -349,27 +357,6 @@ impl Session {
         if !message.trim().is_empty() && !text.contains(message.trim()) {
             log.push_of(0, message.trim().as_bytes());
             log.push(b"\n");
-        }
-    }
-}
-
-impl Heard {
-    fn line(self) -> Result<Vec<u8>, Self> {
-        match self {
-            Self::Line(line) => Ok(line),
-            other @ (Self::Endless | Self::Ended(_) | Self::Stopped(_)) => Err(other),
-        }
-    }
-
-    /// What it means that something was not said.
-    fn unsaid(self, heard: &[u8], expected: &str) -> Reply {
-        match self {
-            Self::Line(line) => words::nonsense(&line, expected),
-            Self::Endless => words::nonsense(heard, &format!("{expected}, in a line of {LONGEST} bytes at most")),
-            Self::Ended(Exit::Code(0)) => {
-                Reply::Nonsense(format!("it ended with exit code 0, expected {expected}{}", words::instead(heard)))
-            }
-            Self::Ended(exit) | Self::Stopped(exit) => Reply::Over(exit),
         }
     }
 }

@@ -14,6 +14,9 @@ use super::super::{Exit, OUTPUT, RunnerError, Spec};
 use super::SessionSpec;
 use crate::removal;
 
+/// A place to write that was made ahead, in the directory of a session.
+const AHEAD: &str = "ahead";
+
 /// The folders of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Folders {
@@ -23,6 +26,8 @@ pub(super) struct Folders {
     written: PathBuf,
     /// All that it may write to.
     outputs: PathBuf,
+    /// Where its place to write was made ahead, if it was.
+    ahead: PathBuf,
     /// Where its input was laid out, and goes back to.
     input: PathBuf,
     /// Where its output goes.
@@ -41,6 +46,22 @@ pub(super) fn make(spec: &SessionSpec) -> Result<(), RunnerError> {
     Ok(())
 }
 
+/// Makes the next request's place to write before it comes, where no program looks: making directories takes file systems longest.
+/// What goes wrong is seen when it is needed.
+pub(super) fn make_ahead(spec: &SessionSpec, owner: Option<(u32, u32)>) {
+    let _ = make_place(&spec.folder.join(AHEAD), owner);
+}
+
+/// Makes a place to write for a program of this user and group, where these are not this process's.
+fn make_place(folder: &Path, owner: Option<(u32, u32)>) -> Result<(), RunnerError> {
+    fs::create_dir(folder).map_err(failed("make", folder))?;
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed("protect", folder))?;
+    if let Some((user, group)) = owner {
+        chown(folder, Some(user), Some(group)).map_err(failed("give away", folder))?;
+    }
+    Ok(())
+}
+
 impl Folders {
     pub(super) fn of(session: &SessionSpec, number: u32, spec: &Spec) -> Self {
         let number = number.to_string();
@@ -48,6 +69,7 @@ impl Folders {
             read: session.input().join(&number),
             written: session.output().join(&number),
             outputs: session.output(),
+            ahead: session.folder.join(AHEAD),
             input: spec.input.clone(),
             output: spec.output.clone(),
             most: spec.limits.output,
@@ -56,10 +78,8 @@ impl Folders {
 
     /// Lets the program see its input, and gives it a place to write.
     pub(super) fn enter(&self, owner: Option<(u32, u32)>) -> Result<(), RunnerError> {
-        fs::create_dir(&self.written).map_err(failed("make", &self.written))?;
-        fs::set_permissions(&self.written, Permissions::from_mode(0o755)).map_err(failed("protect", &self.written))?;
-        if let Some((user, group)) = owner {
-            chown(&self.written, Some(user), Some(group)).map_err(failed("give away", &self.written))?;
+        if fs::rename(&self.ahead, &self.written).is_err() {
+            make_place(&self.written, owner)?;
         }
         fs::rename(&self.input, &self.read).map_err(failed("move", &self.input))
     }
