@@ -38,6 +38,7 @@ use ending::Ending;
 use execute::execute;
 pub(crate) use kept::KeptFolders;
 pub(crate) use manifests::Manifests;
+pub(crate) use nothing::refusal;
 pub(crate) use prefetch::prefetch;
 use prepare::{Prepared, prepare};
 use resolve::{Plan, Resolved, resolve, success_of};

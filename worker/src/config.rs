@@ -96,8 +96,8 @@ pub enum RunnerKind {
     Process,
     /// Not at all: for benchmarks of the cluster itself.
     Noop,
-    /// Not even staged and committed: for benchmarks of claims, messages and state alone. Runs that make star files have
-    /// their attempts refused.
+    /// Not even staged and committed: for benchmarks of claims, messages and state alone. Tasks of runs
+    /// that make star files are given back.
     Dispatch,
 }
 

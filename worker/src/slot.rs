@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::attempt::{Desk, End, Finish, Order, SealedResult, commit, perform};
+use crate::attempt::{Desk, End, Finish, Order, SealedResult, commit, perform, refusal};
 use crate::claim::Granted;
 use crate::ledger::{EndedAttempt, HeldClaim, Subject};
 use crate::progress::AttemptProgress;
@@ -80,6 +80,13 @@ pub(crate) struct SealedAttempt {
 
 /// Runs a granted attempt, and reports it, unless its result is to be committed first.
 pub(crate) async fn work(worker: &Worker, desk: &mut Desk, attempt: HeldAttempt) -> Option<SealedAttempt> {
+    let run = attempt.granted.work.as_ref().ok().map(|(run, _)| &run.course.record);
+    if let Some(reason) = run.and_then(|run| refusal(&worker.runner, run)) {
+        // Nobody's fault but this worker's: the task costs no try, and others get a chance at it.
+        worker.gate.close(reason);
+        attempt.give_back(worker).await;
+        return None;
+    }
     let HeldAttempt { granted: Granted { message, nonce, grant, times, trace, work }, held, cancel, begins } = attempt;
     if cancel.is_cancelled() && !worker.give_back.is_cancelled() {
         // It waited for this slot for so long that somebody else has it.
