@@ -156,6 +156,8 @@ impl Sweeper {
                 tracing::debug!(%run, messages = lost.len(), "published again");
             }
             self.running.counters.republished.inc_by(lost.len() as u64);
+            // The state says that they wait: what this coordinator kept of them may be older than what another wrote.
+            lost.iter().for_each(|ready| self.running.rows.forget(run, ready.task.star));
             let tasks: Vec<(Task, Attempt)> = lost.into_iter().map(|ready| (ready.task, ready.attempt)).collect();
             publish(&self.running, &course, &tasks).await?;
         }

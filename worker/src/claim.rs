@@ -228,7 +228,8 @@ impl Claims {
         if unsure.len() >= UNSURE {
             unsure.clear();
         }
-        unsure.insert((message.run, message.task, message.attempt), nonce);
+        // Of two deliveries of one task in a call the first may have been granted; the state never grants the second.
+        unsure.entry((message.run, message.task, message.attempt)).or_insert(nonce);
     }
 }
 

@@ -197,6 +197,10 @@ impl Feed {
                 self.give_back(left);
             }
         }
+        if !self.worker.gate.is_open() {
+            // Claims may have been on their way when it closed.
+            self.give_back(0);
+        }
         while !self.is_behind()
             && let Some(desk) = self.idle.pop()
         {

@@ -70,6 +70,11 @@ impl Gate {
         self.obstacles.subscribe()
     }
 
+    /// Whether tasks may be taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.obstacles.borrow().is_open()
+    }
+
     /// Takes no more tasks until a probe goes well.
     pub(crate) fn close(&self, reason: &str) {
         let mut is_news = false;
