@@ -23,6 +23,7 @@ async fn a_process_keeps_the_same_contract() {
     let bench = RunnerBench::as_processes(script).await;
     let ended = bench.run().await;
     assert_eq!((ended.exit, ended.log.as_str()), (Exit::Code(75), "42 {\"steps\": 7} none\n"));
+    assert!(ended.input_is_free);
     assert_eq!(std::fs::read_to_string(bench.output()).unwrap(), "made\n");
 }
 
@@ -32,7 +33,7 @@ async fn a_process_and_all_its_children_end_at_the_time_limit() {
         RunnerBench::as_processes("sleep 600 & echo $! > \"$SAS_OUTPUT\"; trap '' TERM; sleep 601; sleep 602").await;
     bench.spec.limits.time = Duration::from_secs(1);
     let ended = bench.run().await;
-    assert_eq!(ended.exit, Exit::TimeLimit);
+    assert_eq!((ended.exit, ended.input_is_free), (Exit::TimeLimit, false), "what was stopped may still write");
     let child: i32 = std::fs::read_to_string(bench.output()).unwrap().trim().parse().unwrap();
     let gone = || !PathBuf::from(format!("/proc/{child}/cmdline")).exists() || is_zombie(child);
     wait_until(Duration::from_secs(5), "the child is gone", async || gone()).await.unwrap();

@@ -316,6 +316,7 @@ async fn what_one_request_used_of_a_cpu_and_a_disk_is_measured() {
                     with open(path, 'w') as f: f.write('x' * (6 << 20)); f.flush(); os.fsync(f.fileno())";
         let (busy, _) = serving.ask(burn).await;
         let (idle, _) = serving.ask("pass").await;
+        assert_eq!(idle.ended.input_is_free, !is_process, "a process that goes on can write where it reads");
         let (busy, idle) = (busy.ended.used, idle.ended.used);
         assert!((300..3000).contains(&busy.cpu_ms.unwrap()) && idle.cpu_ms.unwrap() < 200, "{busy:?}, {idle:?}");
         // Control groups of version 1 do not see what the kernel writes later for a container.

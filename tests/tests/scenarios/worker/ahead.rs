@@ -243,6 +243,8 @@ async fn what_a_worker_claimed_ahead_before_it_died_runs_elsewhere_one_lease_lat
         let queued = ahead.apply(task.star, lost, Some(task.module)).await;
         let again = queued.into_iter().find(|(module, _)| *module == task.module).expect("it is tried again");
         assert_eq!(again.1, Attempt(2));
+        let tries = ahead.state.load(run, &[task.star]).await.unwrap().remove(0).tries[&task.module];
+        assert_eq!((tries.science, tries.platform), (0, 1), "what the platform lost is not held against the module");
         ahead.publish(task, again.1).await;
     }
     ahead.may_end.send_replace(true);
