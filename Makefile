@@ -38,8 +38,8 @@ chaos:  ## a real cluster while everything goes wrong, and an oracle; SECONDS=30
 	--seconds $(SECONDS) --stars $(STARS) $(if $(SEED),--seed $(SEED)) --report "$(CURDIR)/target/chaos/report.json"
 
 bench:  ## what the cluster does on this machine, beside its limits and peers; figures also in target/bench/results.json
-	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh cluster && deploy/setup.sh test && deploy/setup.sh bench && export CMAKE="$$(deploy/setup.sh --cmake)" && \
-	cargo build --release --workspace --bins --quiet && deploy/images/base.sh && cargo bench --workspace --bench dispatch --bench files --bench scale --bench serve --bench cluster --bench store --bench pages --bench replay
+	@deploy/setup.sh build && deploy/setup.sh docker && deploy/setup.sh cluster && deploy/setup.sh test && deploy/setup.sh bench && \
+	deploy/bench.sh
 
 demo:  ## a dozen simulated stars, end to end; STORE=DIR, CLUSTER=1
 	@deploy/demo.sh $(if $(STORE),--store "$(STORE)") $(if $(CLUSTER),--cluster)

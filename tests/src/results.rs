@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a figure must reach.
@@ -31,6 +32,8 @@ pub struct Figure {
     ratio: Option<f64>,
     /// Least and most of all rounds.
     spread: [f64; 2],
+    /// When: the file keeps what other benchmarks wrote before.
+    measured: Timestamp,
 }
 
 /// All figures by name.
@@ -45,13 +48,23 @@ impl Figure {
     /// The figure that these rounds came to.
     pub fn new(unit: &str, mut rounds: Vec<f64>, limit: Limit) -> Self {
         rounds.sort_by(f64::total_cmp);
-        let value = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
+        let value = median(&rounds);
         let ratio = match limit {
             Limit::None => None,
             Limit::Least(limit) | Limit::Most(limit) => Some(value / limit),
         };
         let spread = [rounds.first().copied().unwrap_or(value), rounds.last().copied().unwrap_or(value)];
-        Self { value, unit: unit.to_owned(), limit, ratio, spread }
+        Self { value, unit: unit.to_owned(), limit, ratio, spread, measured: Timestamp::now() }
+    }
+}
+
+/// Of values in order; of an even number of them what lies between the middle two.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match (sorted.len() % 2, sorted.get(middle)) {
+        (_, None) => f64::NAN,
+        (0, Some(upper)) => f64::midpoint(sorted[middle - 1], *upper),
+        (_, Some(value)) => *value,
     }
 }
 

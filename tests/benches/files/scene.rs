@@ -38,7 +38,8 @@ pub(crate) struct ProcessRound {
 impl ProcessScene {
     pub(crate) fn new(stars: usize) -> Result<Self> {
         let mut campaign = Campaign::new()?;
-        campaign.deliver(3, &format!("quiet={stars}"), 1)?;
+        // One more, with which all begins.
+        campaign.deliver(3, &format!("quiet={}", stars + 1), 1)?;
         let templates = campaign.path("templates");
         fs::create_dir(&templates)?;
         let names: Vec<String> = layers().into_iter().map(|(name, _)| name).collect();
@@ -78,15 +79,14 @@ impl ProcessScene {
             [("SAS_WORKER_RUNNER", "process"), ("SAS_SLOTS_DEFAULT", &*slots.to_string()), ("RUST_LOG", "warn")];
         let worker = cluster.worker("worker", &settings)?;
         let coordinator = cluster.coordinator_with("coordinator", &[("RUST_LOG", "warn")])?;
+        let files = self.campaign.star_files()?;
+        let (first, files) = files.split_at(1);
+        run(&cluster, 1, first).await.with_context(|| coordinator.log())?;
         let before = FileCost::so_far(coordinator.id(), worker.id())?;
         let traced = || [vec![coordinator.id(), worker.id()], agents_of(coordinator.id(), worker.id())].concat();
         let trace = if is_counted { Trace::attach(&traced())? } else { None };
-        cluster.ingest(&self.campaign.star_files()?)?;
+        run(&cluster, 2, files).await.with_context(|| coordinator.log())?;
         let tasks = self.stars * TASKS;
-        let is_there = async || cluster.ask(&["run", "list"]).is_ok_and(|runs| runs[0].is_object());
-        wait_until(PATIENCE, "there is a run", is_there).await.with_context(|| coordinator.log())?;
-        let end = cluster.sas(&["run", "watch", "--timeout", "10m"])?;
-        ensure!(end.status.success(), "{}{}", String::from_utf8_lossy(&end.stderr), coordinator.log());
         let calls = trace.map(Trace::end).transpose()?.map(|calls| calls.per(u32::try_from(tasks).unwrap_or(u32::MAX)));
         let rate = tasks as f64 / seconds(&cluster)?;
         let cost = FileCost::so_far(coordinator.id(), worker.id())?.since(&before).per(tasks);
@@ -105,6 +105,16 @@ impl ProcessScene {
         };
         head.to_owned() + &layers().into_iter().map(module).collect::<String>()
     }
+}
+
+/// Runs all tasks of these stars, which is the cluster's run number `count`.
+async fn run(cluster: &Cluster, count: usize, files: &[PathBuf]) -> Result<()> {
+    cluster.ingest(files)?;
+    let is_there = async || cluster.ask(&["run", "list"]).is_ok_and(|runs| runs[count.saturating_sub(1)].is_object());
+    wait_until(PATIENCE, &format!("there is run {count}"), is_there).await?;
+    let watched = cluster.sas(&["run", "watch", "--timeout", "10m"])?;
+    ensure!(watched.status.success(), "{}", String::from_utf8_lossy(&watched.stderr));
+    Ok(())
 }
 
 /// What writes a file; in one process, as the shell becomes it.

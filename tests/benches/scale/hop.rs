@@ -1,20 +1,25 @@
 //! How long a task waits for the one before it, at low load: from a commit to the request to the program that it unlocked.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::Duration;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Cluster;
 use harness::light::{Campaign, empty_output};
 use harness::results::{Figure, Limit, Results};
 use harness::wait_until;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use store::paths;
 
 /// Modules in a row, and stars, one after the other; programs start with the first star, which does not count.
 const MODULES: usize = 10;
 const STARS: usize = 25;
 const QUARTER: u16 = 3;
+/// Directories of the worker's slots.
+const SLOTS: [&str; 2] = ["default-0", "default-1"];
 
 /// A program that serves, and says when it was asked.
 const SAYS_WHEN: &str = r#"
@@ -60,14 +65,15 @@ async fn hops(place: &Path) -> Result<Vec<f64>> {
     let pipeline = directory.join("bench.toml");
     fs::write(&pipeline, definition(&directory, &empty_output(&directory)?))?;
     let cluster = Cluster::start(&directory, &[&pipeline])?;
-    let warm = MODULES.to_string();
+    let (warm, slots) = (MODULES.to_string(), SLOTS.len().to_string());
     let settings = [
         ("SAS_WORKER_RUNNER", "process"),
         ("SAS_WORKER_WARM", &*warm),
-        ("SAS_SLOTS_DEFAULT", "2"),
+        ("SAS_SLOTS_DEFAULT", &*slots),
         ("RUST_LOG", "warn"),
     ];
     let worker = cluster.worker("worker", &settings)?;
+    let commits = commits(&cluster.store).await?;
     let coordinator = cluster.coordinator("coordinator")?;
     let mut hops = Vec::new();
     for (at, file) in campaign.star_files()?.into_iter().enumerate() {
@@ -76,11 +82,11 @@ async fn hops(place: &Path) -> Result<Vec<f64>> {
         let is_done = async || lines().lines().count() >= MODULES * (at + 1);
         let done = wait_until(Duration::from_secs(60), "the star's last program has answered", is_done).await;
         done.with_context(|| format!("{}\n{}", coordinator.log(), worker.log()))?;
+        let committed = (0..MODULES).map(|_| commits.recv_timeout(Duration::from_secs(60)));
+        let committed = committed.collect::<Result<Vec<_>, _>>().context("each program's result is committed")?;
         if at > 0 {
             let asked = asked(&lines().lines().skip(MODULES * at).collect::<Vec<_>>())?;
-            hops.extend(
-                asked[1..].iter().zip(committed(&cluster.store, asked[0])?).map(|(asked, before)| asked - before),
-            );
+            hops.extend(asked[1..].iter().zip(committed).map(|(asked, before)| asked - before));
         }
     }
     hops.sort_by(f64::total_cmp);
@@ -93,25 +99,37 @@ fn asked(lines: &[&str]) -> Result<Vec<f64>> {
     lines.iter().map(|line| Ok(line.parse::<f64>()? / 1e6)).collect()
 }
 
-/// When their results were committed that were asked since then, in the order of the chain: a result gets its last name then.
-fn committed(store: &Path, since: f64) -> Result<Vec<f64>> {
-    let mut results = Vec::new();
-    let mut folders = vec![store.join("stars")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let facts = entry.metadata()?;
-            if facts.is_dir() {
-                folders.push(entry.path());
-            } else if folder.ends_with("products") {
-                results.push(facts.ctime() as f64 * 1e3 + facts.ctime_nsec() as f64 / 1e6);
+/// When results are committed, in milliseconds: their names in the directories of the worker's slots go when their last names are
+/// synced. Times of files are no use for it, for the kernel's clock of them may stand still for 4 ms.
+async fn commits(store: &Path) -> Result<Receiver<f64>> {
+    let slots = || -> Vec<PathBuf> {
+        let workers = fs::read_dir(store.join(paths::scratch())).into_iter().flatten().flatten();
+        let slots = workers.flat_map(|worker| SLOTS.map(|slot| worker.path().join(slot)));
+        slots.filter(|slot| slot.exists()).collect()
+    };
+    wait_until(Duration::from_secs(60), "the slots have directories", async || slots().len() == SLOTS.len()).await?;
+    let watch = inotify::init(CreateFlags::CLOEXEC)?;
+    for slot in slots() {
+        inotify::add_watch(&watch, slot, WatchFlags::DELETE)?;
+    }
+    let (told, commits) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+        let mut events = inotify::Reader::new(watch, &mut buffer);
+        // Ends when the directories are gone, or nobody wants to know any more.
+        while let Ok(event) = events.next() {
+            let is_result = event.file_name().is_some_and(|name| name.to_bytes().ends_with(b".h5"));
+            let gone = event.events().contains(ReadFlags::IGNORED);
+            if gone || is_result && told.send(milliseconds(SystemTime::now())).is_err() {
+                break;
             }
         }
-    }
-    results.retain(|at| *at > since);
-    results.sort_by(f64::total_cmp);
-    ensure!(results.len() + 1 >= MODULES, "{} results were committed", results.len());
-    Ok(results)
+    });
+    Ok(commits)
+}
+
+fn milliseconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3
 }
 
 /// A chain of programs that give one number each.

@@ -9,7 +9,7 @@ mod demo;
 mod overhead;
 mod scene;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use domain::pipeline::Mode;
 use harness::calls::Trace;
 use harness::results::{Figure, Limit, Results};
@@ -31,18 +31,22 @@ async fn main() -> Result<()> {
     let mut results = Results::read()?;
     if wanted("overhead") {
         overhead::measure(&mut results, rounds).await?;
+        results.write()?;
     }
     if wanted("rates") {
         rates(&mut results, rounds).await?;
+        results.write()?;
     }
     if wanted("bare") {
         bare::measure(&mut results, rounds).await?;
+        results.write()?;
     }
     if wanted("demo") {
         demo::measure(&mut results, rounds)?;
+        results.write()?;
     }
     println!("\n{results}");
-    results.write().context("failed to write the results")
+    Ok(())
 }
 
 /// A program that does nothing: served, and in a container per star.
