@@ -99,11 +99,17 @@ async fn what_a_lost_host_ran_runs_elsewhere_though_the_clock_was_ahead() -> Res
     let coordinator = scene.cluster.coordinator_with("coordinator", &[("SAS_COORDINATOR_SWEEP", "300ms")])?;
     let lost = scene.cluster.worker("lost", &worker("1", "3s"))?;
     scene.until_started("SLOW", 1).await.with_context(|| lost.log())?;
+    let key = |name: &str| scene.redis_cli(&["--scan", "--pattern", &format!("sas:*:{name}")]);
+    wait_until(PATIENCE, "a first sweep has seen the time", async || {
+        key("info")
+            .and_then(|info| scene.redis_cli(&["hget", info.trim(), "swept"]))
+            .is_ok_and(|at| !at.trim().is_empty())
+    })
+    .await?;
     let stepped = now()?;
     clock.set(HOUR.into())?;
     // When the lease ends, and until when no lease is taken for lost, by Redis' clock.
     let times = || -> Result<[f64; 2]> {
-        let key = |name: &str| scene.redis_cli(&["--scan", "--pattern", &format!("sas:*:{name}")]);
         let lease = scene.redis_cli(&["zrange", key("leases")?.trim(), "0", "0", "withscores"])?;
         let mercy = scene.redis_cli(&["hget", key("info")?.trim(), "mercy"])?;
         let lease = lease.lines().nth(1).context("there is a lease")?.parse::<f64>()?;
@@ -112,7 +118,8 @@ async fn what_a_lost_host_ran_runs_elsewhere_though_the_clock_was_ahead() -> Res
     wait_until(PATIENCE, "the lease ends in an hour, and any may be lost", async || {
         matches!((times(), now()), (Ok([lease, mercy]), Ok(now)) if lease > now && mercy > stepped && mercy < now)
     })
-    .await?;
+    .await
+    .with_context(|| format!("stepped at {stepped}: {:?}, now {:?}\n{}\n{}", times(), now(), coordinator.log(), lost.log()))?;
     let _heir = scene.cluster.worker("heir", &worker("1", "3s"))?;
     wait_until(PATIENCE, "the heir is there", async || {
         scene.cluster.ask(&["worker", "list"]).is_ok_and(|all| all.to_string().contains("heir"))

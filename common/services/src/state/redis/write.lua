@@ -120,14 +120,13 @@ local function write_tries(name, before, after)
   end
 end
 
--- Counts what becomes of each cell; whether any is admitted, and all are settled, after it, and before it.
+-- Counts what becomes of each cell; whether any is admitted, and all are settled, after it.
 local function write_cells(name, expected, after)
   local old, new = { string.byte(expected, 1, modules) }, { string.byte(after, 1, modules) }
-  local admitted, settled, was_admitted, was_settled = false, true, false, true
+  local admitted, settled = false, true
   for i = 1, modules do
     local was, is = old[i], new[i]
     admitted, settled = admitted or is >= 16, settled and is >= 16 * SETTLED
-    was_admitted, was_settled = was_admitted or was >= 16, was_settled and was >= 16 * SETTLED
     if was ~= is then
       local module, state = i - 1, math.floor(was / 16)
       forget(name .. ':' .. module, module, state)
@@ -139,7 +138,7 @@ local function write_cells(name, expected, after)
       has_moved = has_moved or is >= 16 * SETTLED
     end
   end
-  return admitted, settled, was_admitted, was_settled
+  return admitted, settled
 end
 
 local function leave_run(name, star, admitted)
@@ -170,7 +169,7 @@ local function apply(is_void)
   if answer then
     return answer
   end
-  local admitted, settled, was_admitted, was_settled = write_cells(name, expected, after)
+  local admitted, settled = write_cells(name, expected, after)
   write_row(star, after)
   write_tries(name, tries, tries_after)
   for i = sums[1], sums[2], sums[3] do
@@ -184,9 +183,7 @@ local function apply(is_void)
     leave_run(name, star, admitted)
     return 1
   end
-  if not was_admitted or was_settled then
-    enter('in_flight', name, star)
-  end
+  enter('in_flight', name, star)
   local known = { unpack(ARGV, details[1], details[2]) }
   if admission ~= '' then
     known[#known + 1] = 'admission'
@@ -206,7 +203,7 @@ local function apply(is_void)
   end
   if close then
     enter('closing', name, now)
-  elseif was_settled then
+  else
     leave('closing', name)
   end
   return 1
