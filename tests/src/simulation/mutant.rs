@@ -40,7 +40,7 @@ pub enum Mutant {
     NoComparison,
     /// A row that is kept is written over one that only looks the same: tries are not compared.
     TriesNotCompared,
-    /// An acknowledgement is one of all deliveries before it.
+    /// An acknowledgement is one of all deliveries that wait for one, as AMQP means it by tag 0 and `multiple`.
     AcknowledgementPasses,
     /// What runs is stopped where the state has forgotten it.
     NoAdoption,

@@ -102,11 +102,12 @@ impl FaultyReceipt {
         taken.ok_or_else(|| QueueError::Unreachable("the connection broke".to_owned()))
     }
 
-    /// All that were delivered before this one.
-    fn before(&self) -> Vec<(Vec<u8>, Box<dyn Receipt>)> {
+    /// All other deliveries that wait for an answer.
+    fn others(&self) -> Vec<(Vec<u8>, Box<dyn Receipt>)> {
         let mut unanswered = self.unanswered.lock().unwrap();
-        let rest = unanswered.split_off(&self.number);
-        std::mem::replace(&mut *unanswered, rest).into_values().collect()
+        let mut others = std::mem::take(&mut *unanswered);
+        unanswered.extend(others.remove_entry(&self.number));
+        others.into_values().collect()
     }
 }
 
@@ -118,7 +119,7 @@ impl Receipt for FaultyReceipt {
             return Err(QueueError::Unreachable("simulated".to_owned()));
         }
         if self.around.faults.breaks(Mutant::AcknowledgementPasses) {
-            for (body, receipt) in self.before() {
+            for (body, receipt) in self.others() {
                 self.around.witness.acknowledges(&self.queue, &body);
                 _ = receipt.ack().await;
             }
